@@ -1,0 +1,1 @@
+"""Opens models. Knows no analysis, no Gradio, no Plotly."""
