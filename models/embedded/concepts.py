@@ -163,9 +163,10 @@ _PARTNERS = (
 )  # fmt: skip
 
 _PLURALS = {
-    "mouse": "mice", "fish": "fish", "leaf": "leaves", "die": "dice", "cactus": "cactuses", "corn": "corn",
-    "bread": "bread", "milk": "milk", "broccoli": "broccoli",
+    "mouse": "mice", "fish": "fish", "leaf": "leaves", "die": "dice", "cactus": "cactuses", "tomato": "tomatoes",
+    "volcano": "volcanoes",
 }  # fmt: skip
+_MASS = ("bread", "milk", "cheese", "corn", "broccoli", "fire")
 
 
 @dataclass(frozen=True)
@@ -183,19 +184,19 @@ class Concept:
 
     @property
     def plural(self) -> str:
-        if self.name in _PLURALS:
-            return _PLURALS[self.name]
+        if self.name in _PLURALS or self.name in _MASS:
+            return _PLURALS.get(self.name, self.name)
         if self.name.endswith(("s", "sh", "ch", "x")):
             return self.name + "es"
         if self.name.endswith("y") and self.name[-2] not in "aeiou":
             return self.name[:-1] + "ies"
-        if self.name in ("tomato", "volcano"):
-            return self.name + "es"
         return self.name + "s"
 
     @property
     def a(self) -> str:
-        """The name with its indefinite article."""
+        """The name with its indefinite article; stuff that is not counted takes *some*."""
+        if self.name in _MASS:
+            return "some " + self.name
         return ("an " if self.name[0] in "aeiou" else "a ") + self.name
 
 

@@ -1,0 +1,316 @@
+"""Questions with known answers about a scene: every question type and answer style of the embedded default.
+
+Each maker takes a random generator, a scene and the pool of concept names it may ask about, and
+returns a ``Turn``, or ``None`` where the scene does not allow such a question.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.embedded import phrases as P
+from models.embedded.concepts import CONCEPTS, KINDS, PARTNERS
+from models.embedded.scenes import ZONES, Scene
+
+NUMBERS = ("no", "one", "two", "three", "four")
+SIDES = ("left of", "right of", "above", "below")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question and its true answer. ``style`` is the answer's form; ``choices`` are closed options."""
+
+    question: str
+    answer: str
+    style: str
+    choices: tuple[str, ...] = ()
+
+
+def _pick(rng: np.random.Generator, sequence):
+    return sequence[rng.integers(len(sequence))]
+
+
+def _ask(rng, wordings, name: str | None = None, **slots) -> str:
+    if name is not None:
+        concept = CONCEPTS[name]
+        slots = {"name": name, "a": concept.a, "plural": concept.plural, **slots}
+    if "kind" in slots:
+        kind = slots["kind"]
+        slots |= {"akind": ("an " if kind[0] in "aeiou" else "a ") + kind, "kinds": kind + "s"}
+    text = _pick(rng, wordings).format(**slots)
+    return text[0].upper() + text[1:]
+
+
+def at(zone: str) -> str:
+    """``"at the top left"``, ``"on the right"``, ``"in the middle"``."""
+    return {"middle": "in the middle", "left": "on the left", "right": "on the right"}.get(zone, f"at the {zone}")
+
+
+def _amount(name: str, count: int) -> str:
+    concept = CONCEPTS[name]
+    return f"{NUMBERS[count]} {concept.name if count == 1 else concept.plural}"
+
+
+def name(rng, scene: Scene, pool) -> Turn | None:
+    """What is this? One word; only for scenes of one concept."""
+    if len(scene.counts) != 1:
+        return None
+    (truth,) = scene.counts
+    return Turn(_ask(rng, P.NAME), truth, "word")
+
+
+def name_zone(rng, scene: Scene, pool) -> Turn | None:
+    """What is at the top left? One word; only where one item is clearly in the zone."""
+    zones = [item.zone for item in scene.items]
+    clear = [i for i in scene.items if i.clearly_in_zone and zones.count(i.zone) == 1]
+    if not clear:
+        return None
+    item = _pick(rng, clear)
+    return Turn(_ask(rng, P.NAME_ZONE, zone=item.zone), item.name, "word")
+
+
+def name_kind(rng, scene: Scene, pool) -> Turn | None:
+    """Which animal is this? One word; only where one concept is of that kind."""
+    kinds = [CONCEPTS[n].kind for n in scene.counts]
+    single = [n for n in scene.counts if kinds.count(CONCEPTS[n].kind) == 1 and CONCEPTS[n].kind != "thing"]
+    if not single:
+        return None
+    truth = _pick(rng, single)
+    return Turn(_ask(rng, P.NAME_KIND, kind=CONCEPTS[truth].kind), truth, "word")
+
+
+def count(rng, scene: Scene, pool) -> Turn:
+    """How many bees are there? A numeral; zero in one question of seven."""
+    absent = [n for n in pool if n not in scene.counts]
+    asked = _pick(rng, absent) if rng.random() < 1 / 7 else _pick(rng, list(scene.counts))
+    return Turn(_ask(rng, P.COUNT, asked), str(scene.counts[asked]), "numeral")
+
+
+def count_all(rng, scene: Scene, pool) -> Turn:
+    """How many things are there? A numeral."""
+    return Turn(_ask(rng, P.COUNT_ALL), str(len(scene.items)), "numeral")
+
+
+def count_kind(rng, scene: Scene, pool) -> Turn:
+    """How many animals are there? A numeral."""
+    kinds = [CONCEPTS[i.name].kind for i in scene.items]
+    asked = _pick(rng, kinds) if rng.random() < 0.8 else _pick(rng, KINDS[:-1])
+    if asked == "thing":
+        return count_all(rng, scene, pool)
+    akind = ("an " if asked[0] in "aeiou" else "a ") + asked
+    return Turn(_ask(rng, P.COUNT, plural=asked + "s", a=akind), str(kinds.count(asked)), "numeral")
+
+
+def exist(rng, scene: Scene, pool, truth: bool | None = None) -> Turn:
+    """Is there a bee? Yes or no, equally often; absent things are drawn uniformly from the pool."""
+    truth = bool(rng.random() < 0.5) if truth is None else truth
+    asked = _pick(rng, [n for n in (scene.counts if truth else pool) if truth or n not in scene.counts])
+    return Turn(_ask(rng, P.EXIST, asked), "yes" if truth else "no", "yes/no", ("yes", "no"))
+
+
+def relation(rng, scene: Scene, pool) -> Turn | None:
+    """Is the bee left of the flower? Yes or no; only for two single, clearly placed things."""
+    single = [i for i in scene.items if scene.counts[i.name] == 1]
+    if len(single) < 2:
+        return None
+    first, second = (single[i] for i in rng.permutation(len(single))[:2])
+    dx, dy = (a - b for a, b in zip(first.centre, second.centre, strict=True))
+    if max(abs(dx), abs(dy)) < 0.2:
+        return None
+    along_x = abs(dx) > abs(dy)
+    sides = SIDES[:2] if abs(dx) > abs(dy) else SIDES[2:]
+    positive = (dx if abs(dx) > abs(dy) else dy) > 0  # right of, or below
+    truth = bool(rng.random() < 0.5)
+    side = sides[int(positive == truth)]
+    question = _ask(rng, P.RELATION, first.name, other=second.name, side=side)
+    return Turn(question, "yes" if truth else "no", "yes/no", ("yes", "no"))
+
+
+def ground(rng, scene: Scene, pool) -> Turn | None:
+    """Where is the bee? A box ``[left,top,right,bottom]`` in hundredths of the picture's side."""
+    single = [i for i in scene.items if scene.counts[i.name] == 1]
+    if not single:
+        return None
+    item = _pick(rng, single)
+    return Turn(_ask(rng, P.GROUND, item.name), box_text(item.box), "box")
+
+
+def box_text(box) -> str:
+    """``(0.1, 0.2, 0.5, 1.0)`` as ``"[10,20,50,99]"``: hundredths, two digits each."""
+    return "[" + ",".join(f"{min(round(100 * v), 99):02d}" for v in box) + "]"
+
+
+def ground_absent(rng, scene: Scene, pool) -> Turn:
+    """Where is the bee? when there is none: a sentence that says so."""
+    absent = _pick(rng, [n for n in pool if n not in scene.counts])
+    return Turn(_ask(rng, P.GROUND, absent), f"There is no {absent}.", "sentence")
+
+
+def _options(rng, truth: str, wrong, size: int) -> tuple[str, str, tuple[str, ...]]:
+    wrong = list(rng.permutation(wrong)[: size - 1])
+    place = int(rng.integers(len(wrong) + 1))
+    words = wrong[:place] + [truth] + wrong[place:]
+    letters = "ABCD"[: len(words)]
+    form = _pick(rng, ("{}. {}", "{}) {}", "({}) {}", "{}: {}"))
+    between = _pick(rng, (" ", "\n", ", "))
+    text = between.join(form.format(letter, word) for letter, word in zip(letters, words, strict=True))
+    return text, letters[place], tuple(letters)
+
+
+def choice(rng, scene: Scene, pool, size: int | None = None) -> Turn:
+    """Which of these is in the picture? A letter."""
+    truth = _pick(rng, list(scene.counts))
+    wrong = [n for n in pool if n not in scene.counts]
+    text, letter, letters = _options(rng, truth, wrong, size or int(rng.integers(2, 5)))
+    return Turn(_ask(rng, P.CHOICE, options=text), letter, "letter", letters)
+
+
+def caption(rng, scene: Scene, pool) -> Turn:
+    """Describe the picture. A sentence that names everything, and places what is there once."""
+    return Turn(_ask(rng, P.CAPTION), caption_text(scene), "sentence")
+
+
+def caption_text(scene: Scene) -> str:
+    """``"There is a bee at the top left and two gifts."``: in reading order, repeated things by number."""
+    parts, seen = [], set()
+    for item in sorted(scene.items, key=lambda i: (ZONES.index(i.zone), i.centre)):
+        amount = scene.counts[item.name]
+        if item.name not in seen:
+            seen.add(item.name)
+            single = f"{CONCEPTS[item.name].a} {at(item.zone)}"
+            parts.append(single if amount == 1 else _amount(item.name, amount))
+    verb = "is" if parts[0].startswith(("a ", "an ", "some ")) else "are"
+    listed = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+    return f"There {verb} {listed}."
+
+
+def in_sentence(rng, turn: Turn, scene: Scene, pool) -> Turn:
+    """The same kind of question with a request for a full sentence, for naming, counting, yes/no and place."""
+    if turn.style == "word":
+        return Turn(_with_format(rng, turn.question, "sentence"), f"This is {CONCEPTS[turn.answer].a}.", "sentence")
+    if turn.style == "box":
+        item = _pick(rng, [i for i in scene.items if scene.counts[i.name] == 1])
+        question = _with_format(rng, _ask(rng, P.GROUND, item.name), "sentence")
+        return Turn(question, f"The {item.name} is {at(item.zone)}.", "sentence")
+    asked = _pick(rng, list(scene.counts) if rng.random() < 0.6 else [n for n in pool if n not in scene.counts])
+    number = scene.counts[asked]
+    if turn.style == "numeral":
+        question, verb = _ask(rng, P.COUNT, asked), "is" if number == 1 else "are"
+        return Turn(_with_format(rng, question, "sentence"), f"There {verb} {_amount(asked, number)}.", "sentence")
+    answer = f"Yes, there is {CONCEPTS[asked].a}." if number else f"No, there is no {asked}."
+    return Turn(_with_format(rng, _ask(rng, P.EXIST, asked), "sentence"), answer, "sentence")
+
+
+def _with_format(rng, question: str, style: str) -> str:
+    return f"{question} {_pick(rng, P.FORMAT[style])}"
+
+
+def with_format(rng, turn: Turn) -> Turn:
+    """The same turn with an explicit request for the style it is answered in."""
+    return Turn(_with_format(rng, turn.question, turn.style), turn.answer, turn.style, turn.choices)
+
+
+def follow_up(rng, turn: Turn, scene: Scene) -> Turn | None:
+    """A second question that can only be understood after the first: it speaks of ``it``."""
+    if turn.style != "word":
+        return None
+    number = scene.counts[turn.answer]
+    makers = ["kind", "count"] + ["where"] * (number == 1)
+    maker = _pick(rng, makers)
+    if maker == "kind":
+        return Turn(_ask(rng, P.FOLLOW_KIND), CONCEPTS[turn.answer].kind, "word")
+    if maker == "count":
+        return Turn(_ask(rng, P.FOLLOW_COUNT), str(number), "numeral")
+    item = next(i for i in scene.items if i.name == turn.answer)
+    return Turn(_ask(rng, P.FOLLOW_WHERE), box_text(item.box), "box")
+
+
+# Questions without a picture
+
+
+def kind_of(rng, pool) -> Turn:
+    """What kind of thing is a bee? One word."""
+    asked = _pick(rng, pool)
+    return Turn(_ask(rng, P.KIND_OF, asked), CONCEPTS[asked].kind, "word", KINDS)
+
+
+def is_a(rng, pool) -> Turn:
+    """Is a bee an animal? Yes or no."""
+    asked, truth = _pick(rng, pool), rng.random() < 0.5
+    kind = CONCEPTS[asked].kind
+    asked_kind = kind if truth else _pick(rng, [k for k in KINDS if k != kind])
+    return Turn(_ask(rng, P.IS_A, asked, kind=asked_kind), "yes" if truth else "no", "yes/no", ("yes", "no"))
+
+
+def choice_kind(rng, pool, size: int | None = None) -> Turn:
+    """Which of these is an animal? A letter."""
+    truth = _pick(rng, [n for n in pool if CONCEPTS[n].kind != "thing"])
+    kind = CONCEPTS[truth].kind
+    wrong = [n for n in pool if CONCEPTS[n].kind != kind]
+    text, letter, letters = _options(rng, truth, wrong, size or int(rng.integers(2, 5)))
+    return Turn(_ask(rng, P.CHOICE_KIND, kind=kind, options=text), letter, "letter", letters)
+
+
+def goes_with(rng, pool) -> Turn:
+    """What often comes with a bee? One word: the partner it is often seen with in training scenes."""
+    asked = _pick(rng, [n for n in pool if n in PARTNERS])
+    question = _pick(rng, ("What often comes with {}?", "What goes with {}?", "What is often next to {}?"))
+    return Turn(question.format(CONCEPTS[asked].a), PARTNERS[asked], "word")
+
+
+def read(rng, pool) -> Turn:
+    """A text that states what is there, and a question about the text: one word, yes or no, or a number."""
+    asked, zone = _pick(rng, pool), _pick(rng, ZONES)
+    text = "Text: " + _ask(rng, P.STATEMENT, asked, at=at(zone))
+    form = rng.random()
+    if form < 0.6:
+        return Turn(f"{text} {_ask(rng, P.READ)}", asked, "word")
+    truth = rng.random() < 0.5
+    other = asked if truth else _pick(rng, [n for n in pool if n != asked])
+    return Turn(f"{text} {_ask(rng, P.EXIST, other)}", "yes" if truth else "no", "yes/no", ("yes", "no"))
+
+
+def greeting(rng, pool) -> Turn:
+    """Who are you? A sentence."""
+    return Turn(_ask(rng, P.GREETING), P.SELF, "sentence")
+
+
+def no_picture(rng, pool) -> Turn:
+    """A question about a picture when there is none: the answer says so."""
+    wordings = getattr(P, _pick(rng, P.WITHOUT_PICTURE))
+    return Turn(_ask(rng, wordings, _pick(rng, pool), zone=_pick(rng, ZONES)), P.NO_PICTURE, "sentence")
+
+
+def vary(rng, question: str) -> str:
+    """The question as a visitor might type it: sometimes lower or upper case, polite, or unpunctuated."""
+    draw = rng.random(4)
+    if draw[0] < 0.06:
+        question = "Please " + question[0].lower() + question[1:]
+    if draw[1] < 0.15:
+        question = question.rstrip("?.!")
+    if draw[2] < 0.25:
+        question = question.lower()
+    elif draw[2] < 0.29:
+        question = question.upper()
+    return question
+
+
+TASK_MAKERS = {
+    "naming": (name, name_zone, name_kind),
+    "counting": (count,),
+    "existence": (exist,),
+    "grounding": (ground,),
+    "choice": (choice,),
+    "captioning": (caption,),
+}
+"""What each task asks; a task's maker is drawn at random from its tuple until one fits the scene."""
+
+
+def for_task(rng, task: str, scene: Scene, pool) -> Turn | None:
+    """One turn of ``task`` about ``scene``, or ``None`` where none fits."""
+    makers = TASK_MAKERS[task]
+    for i in rng.permutation(len(makers)):
+        turn = makers[i](rng, scene, pool)
+        if turn is not None:
+            return turn
+    return None
