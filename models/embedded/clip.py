@@ -1,0 +1,119 @@
+"""``crosstalk-clip``, phase 0: a ``CLIPModel`` trained contrastively on drawings and on captioned scenes.
+
+It sees every drawing in the two training styles; the third style is never trained on.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+
+from models.embedded import questions as Q
+from models.embedded.augment import augment, stack
+from models.embedded.concepts import CONCEPTS
+from models.embedded.fit import Fit, device
+from models.embedded.pictures import TRAINED_STYLES, decode, table
+from models.embedded.scenes import ANGLES, Scene, placed, random_background, random_scene
+from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY
+
+BATCH, STEPS, PEAK = 256, 1000, 1.5e-3
+SCENES = 0.4  # share of a batch that are captioned scenes
+NAME = 0.7  # share of single drawings that are called by their everyday name
+TOKENS = 32
+
+
+def config(tokenizer: PreTrainedTokenizerFast) -> CLIPConfig:
+    """Vision 5 x 192 on 64 patches, text 3 x 160, 128-dimensional joint space."""
+    shared = {"hidden_act": "gelu", "projection_dim": 128}
+    vision = shared | {
+        "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 5, "num_attention_heads": 3,
+        "image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE,
+    }  # fmt: skip
+    text = shared | {
+        "hidden_size": 160, "intermediate_size": 640, "num_hidden_layers": 3, "num_attention_heads": 5,
+        "vocab_size": VOCABULARY, "max_position_embeddings": 48, "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
+    }  # fmt: skip
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
+
+
+def _names() -> list[str]:
+    return sorted({row["name"] for row in table()})
+
+
+def _called(rng, row: dict) -> str:
+    if rng.random() < NAME or not row["synonyms"]:
+        return row["name"]
+    return row["synonyms"][rng.integers(len(row["synonyms"]))]
+
+
+class Batches:
+    """Makes one batch: images, and texts of which no two name the same drawing."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast):
+        self.tokenizer, self.names = tokenizer, _names()
+        self.rows = {row["name"]: row for row in reversed(table())}
+        self.pool = list(CONCEPTS)
+
+    def __call__(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        images, texts = [], []
+        single = BATCH - int(SCENES * BATCH)
+        for name in rng.choice(self.names, single, replace=False):
+            style = TRAINED_STYLES[rng.integers(len(TRAINED_STYLES))]
+            angle, flip = ANGLES[rng.integers(len(ANGLES))], bool(rng.random() < 0.5)
+            item = placed(str(name), style, rng.uniform(0.3, 0.7, 2), rng.uniform(0.45, 0.98), angle, flip)
+            images.append(Scene((item,), random_background(rng)).render(IMAGE_SIZE))
+            texts.append(_called(rng, self.rows[name]))
+        while len(texts) < BATCH:
+            scene = random_scene(rng, self.pool, TRAINED_STYLES, skew=0.0, counts=(2, 3, 4))
+            images.append(scene.render(IMAGE_SIZE))
+            texts.append(Q.caption_text(scene))
+        return {"pixel_values": augment(rng, stack(images)), **self.encode([f" {t}" for t in texts])}
+
+    def encode(self, texts) -> dict[str, torch.Tensor]:
+        coded = self.tokenizer(texts, padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt")
+        return {k: coded[k] for k in ("input_ids", "attention_mask")}
+
+
+def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int, log=print, steps: int = STEPS) -> CLIPModel:
+    """Phase 0 from random weights; ``tokenizer`` is the caption tokenizer."""
+    torch.manual_seed(seed)
+    model = CLIPModel(config(tokenizer)).to(device())
+    model.set_attn_implementation("eager")  # for so short sequences three times as fast to train on a CPU
+    fit = Fit(folder, "clip", model, [(model.parameters(), PEAK)], steps, seed)
+
+    def loss(batch):
+        out = model(**batch)
+        logits = out.logits_per_image.float()
+        target = torch.arange(len(logits), device=logits.device)
+        value = (torch.nn.functional.cross_entropy(logits, target) + torch.nn.functional.cross_entropy(logits.T, target)) / 2
+        return value, {"r@1": (logits.argmax(1) == target).float().mean()}
+
+    fit.run(Batches(tokenizer), loss, log)
+    return model.eval()
+
+
+@torch.inference_mode()
+def recall(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, style: str, limit: int | None = None) -> float:
+    """Image-to-text R@1: how often a drawing of ``style`` on white is nearest to its own name among all."""
+    from models.embedded.text import build_image_processor
+
+    rows = [i for i, row in enumerate(table()) if row["style"] == style][:limit]
+    names = [table()[i]["name"] for i in rows]
+    size = max(IMAGE_SIZE, 160)
+    pictures = []
+    for i in rows:
+        from PIL import Image, ImageOps
+
+        drawn = ImageOps.pad(decode(i), (int(0.85 * size),) * 2, color=(0, 0, 0, 0))
+        page = Image.new("RGB", (size, size), "white")
+        page.paste(drawn, ((size - drawn.width) // 2,) * 2, drawn)
+        pictures.append(page)
+    pixels = build_image_processor()(pictures, return_tensors="pt")["pixel_values"]
+    coded = tokenizer([f" {n}" for n in names], padding=True, truncation=True, max_length=TOKENS, return_tensors="pt")
+    where = model.device
+    image = torch.cat([model.get_image_features(pixel_values=p.to(where)).pooler_output for p in pixels.split(256)])
+    text = model.get_text_features(**coded.to(where)).pooler_output
+    image, text = (torch.nn.functional.normalize(v, dim=-1) for v in (image, text))
+    return float(((image @ text.T).argmax(1).cpu() == torch.arange(len(rows))).float().mean())
