@@ -1,0 +1,96 @@
+"""Reading an answer: its style, its box, the things it names, and how right it is."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+STYLES = ("word", "numeral", "yes/no", "box", "letter", "sentence", "other")
+_BOX = re.compile(r"[\[(]\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*[\])]")
+_NUMBERS = {"no": 0, "a": 1, "an": 1, "some": 1, "one": 1, "two": 2, "three": 3, "four": 4}
+
+
+def _bare(text: str) -> str:
+    return text.strip().strip(".!\"' ").lower()
+
+
+def style_of(text: str) -> str:
+    """The form of an answer, one of ``STYLES``: judged by its looks alone."""
+    bare = _bare(text)
+    if _BOX.fullmatch(bare):
+        return "box"
+    if bare in ("yes", "no"):
+        return "yes/no"
+    if re.fullmatch(r"\d+", bare):
+        return "numeral"
+    if re.fullmatch(r"\(?[a-h]\)?", bare):
+        return "letter"
+    words = bare.split()
+    if len(words) >= 3:
+        return "sentence"
+    return "word" if 0 < len(words) <= 2 and re.fullmatch(r"[^\W\d_]+(?:[ -][^\W\d_]+)?", bare) else "other"
+
+
+def box_of(text: str) -> tuple[float, float, float, float] | None:
+    """The first box in ``text``, ``[left,top,right,bottom]`` in hundredths, as fractions; None where there is none."""
+    match = _BOX.search(text)
+    if match is None:
+        return None
+    left, top, right, bottom = (min(int(v), 100) / 100 for v in match.groups())
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def iou(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return shared / (areas - shared) if areas > shared else 0.0
+
+
+def objects_in(text: str, names: dict[str, str]) -> Counter:
+    """How many of each thing a sentence speaks of; ``names`` maps each word form to the thing's name.
+
+    ``"There are two mice and a bee."`` with ``{"mice": "mouse", "bee": "bee"}`` is 2 mice, 1 bee.
+    A form without an amount before it counts once; ``no bee`` is not a bee.
+    """
+    words, found = re.findall(r"[^\W\d_]+|\d+", text.lower()), Counter()
+    for i, word in enumerate(words):
+        if word in names:
+            before = words[i - 1] if i else ""
+            found[names[word]] += int(before) if before.isdigit() else _NUMBERS.get(before, 1)
+    return +found
+
+
+def f1(given: Counter, truth: Counter) -> float:
+    """F1 of two multisets of things; 1 where both are empty."""
+    shared, total = (given & truth).total(), given.total() + truth.total()
+    return 2 * shared / total if total else 1.0
+
+
+def content_words(texts: Iterable[str]) -> dict[str, str]:
+    """Word forms of the things that captions name: what follows an article or a number word."""
+    forms: dict[str, str] = {}
+    for text in texts:
+        words = re.findall(r"[^\W\d_]+|\d+", text.lower())
+        for before, word in zip(words, words[1:], strict=False):
+            if before in _NUMBERS:
+                forms.setdefault(word, word)
+    return forms
+
+
+def score(answer: str, truth: str, style: str, names: dict[str, str] | None = None) -> float:
+    """How right an answer is, 0 to 1, where the truth is ``truth`` in ``style``.
+
+    Exact match without case and end marks; ``box``: 1 where the IoU is above 0.5; ``sentence``: F1 of
+    the things named (``names`` as in ``objects_in``; without it, whatever truth and answer give an
+    article or a number). An answer in another style than asked is wrong here; whether its knowledge is
+    still there is another question.
+    """
+    if style == "box":
+        given, wanted = box_of(answer), box_of(truth)
+        return float(given is not None and style_of(answer) == "box" and iou(given, wanted) > 0.5)
+    if style == "sentence":
+        names = names or content_words([truth, answer])
+        if wanted := objects_in(truth, names):
+            return f1(objects_in(answer, names), wanted) if style_of(answer) == "sentence" else 0.0
+    return float(_bare(answer).strip("()") == _bare(truth).strip("()"))

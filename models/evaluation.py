@@ -1,0 +1,109 @@
+"""Every checkpoint of a set on every task's evaluation set: the raw answers behind the accuracy matrix."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from models.answers import score
+from models.checkpoints import BASE, Manifest
+from models.errors import CheckpointError
+from models.evalset import EvalItem, load
+from models.mllm import MLLM
+
+ANSWERS = "answers.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``given[task][checkpoint]`` are the answers to ``items[task]``, in their order.
+
+    ``checkpoints`` are ``"base"``, those of the tasks in order, then references; ``trained`` maps a task
+    to the checkpoint that was trained on it last.
+    """
+
+    method: str
+    tasks: tuple[str, ...]
+    checkpoints: tuple[str, ...]
+    trained: dict[str, str]
+    items: dict[str, list[EvalItem]]
+    given: dict[str, dict[str, list[str]]]
+    provenance: dict
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, np.ndarray]]:
+        """``scores[task][checkpoint]``: float64 ``[items]``, 0 to 1."""
+        return {
+            task: {
+                name: np.array(
+                    [score(a, i.answer, i.style) for a, i in zip(answers, self.items[task], strict=True)], dtype=float
+                )
+                for name, answers in rows.items()
+            }
+            for task, rows in self.given.items()
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write the answers beside the set's manifest."""
+        data = {"provenance": self.provenance, "given": self.given}
+        (folder / ANSWERS).write_text(json.dumps(data, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Evaluation":
+        """Read the answers of a set. Raises ``CheckpointError`` where there are none, or they are of other sets."""
+        manifest = Manifest.load(folder)
+        try:
+            data = json.loads((manifest.folder / ANSWERS).read_text(encoding="utf-8"))
+            given, provenance = data["given"], data["provenance"]
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{manifest.folder} has no readable {ANSWERS}: measure this set first.") from error
+        found = _empty(manifest, given, provenance)
+        counts = {(task, name): len(rows[name]) for task, rows in given.items() for name in rows}
+        wanted = {(task, name): len(found.items[task]) for task in found.tasks for name in found.checkpoints}
+        if counts != wanted:
+            raise CheckpointError(f"{manifest.folder / ANSWERS} is not of these checkpoints and items: measure again.")
+        return found
+
+
+def _empty(manifest: Manifest, given: dict, provenance: dict) -> Evaluation:
+    own = {c.task: c for c in manifest.checkpoints if c.task in manifest.order}
+    without = [c.name for c in own.values() if c.eval is None]
+    if without:
+        raise CheckpointError(f'{manifest.folder}: no evaluation set ("eval") for {", ".join(without)}.')
+    return Evaluation(
+        manifest.method,
+        manifest.order,
+        (BASE, *(c.name for c in manifest.checkpoints)),
+        {task: own[task].name for task in manifest.order},
+        {task: load(own[task].eval) for task in manifest.order},
+        given,
+        provenance,
+    )
+
+
+def evaluate(mllm: MLLM, progress: Callable[[float, str], None] = lambda share, what: None) -> Evaluation:
+    """Ask every checkpoint of ``mllm`` every item; greedy answers, batches of one prompt length.
+
+    ``progress(share, what)`` is called between batches of work; an exception it raises stops the run.
+    """
+    if not mllm.checkpoints:
+        raise CheckpointError(f"{mllm.name} has no checkpoint set to measure.")
+    began = time.perf_counter()
+    found = _empty(mllm.checkpoints.manifest, {}, {})
+    total, done = len(found.tasks) * len(found.checkpoints), 0
+    given: dict[str, dict[str, list[str]]] = {}
+    for task in found.tasks:
+        prompts = [mllm.encode(item.picture(), item.question) for item in found.items[task]]
+        given[task] = {}
+        for name in found.checkpoints:
+            progress(done / total, f"{name} on {task}")
+            given[task][name] = mllm.answers(prompts, name)
+            done += 1
+    provenance = mllm.provenance("all", seconds=time.perf_counter() - began)
+    return Evaluation(
+        found.method, found.tasks, found.checkpoints, found.trained, found.items, given, provenance
+    )

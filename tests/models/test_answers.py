@@ -1,0 +1,60 @@
+from collections import Counter
+
+import pytest
+
+from models.answers import box_of, f1, iou, objects_in, score, style_of
+
+
+@pytest.mark.parametrize(
+    ("text", "style"),
+    [
+        ("bee", "word"), ("a bee", "word"), ("Ice cream.", "word"), ("3", "numeral"), ("Yes.", "yes/no"),
+        ("no", "yes/no"), ("[10,20,30,40]", "box"), ("B", "letter"), ("(c)", "letter"),
+        ("There is a bee on the left.", "sentence"),
+        ("", "other"), ("?!", "other"), ("bee3", "other"), ("It is at [10,20,30,40]", "sentence"),
+    ],
+)  # fmt: skip
+def test_style(text, style):
+    assert style_of(text) == style
+
+
+def test_box():
+    assert box_of("[05,10,50,99]") == (0.05, 0.10, 0.50, 0.99)
+    assert box_of("It is at [ 5, 10, 50, 99 ].") == (0.05, 0.10, 0.50, 0.99)
+    assert box_of("[50,10,05,99]") is None  # right of its right side
+    assert box_of("nowhere") is None
+
+
+def test_iou_by_hand():
+    assert iou((0, 0, 1, 1), (0.5, 0, 1, 1)) == pytest.approx(0.5)
+    assert iou((0, 0, 0.5, 1), (0.25, 0, 0.75, 1)) == pytest.approx(1 / 3)
+    assert iou((0, 0, 0.2, 0.2), (0.5, 0.5, 1, 1)) == 0
+
+
+def test_things_a_sentence_names():
+    names = {"mouse": "mouse", "mice": "mouse", "bee": "bee"}
+    assert objects_in("There are two mice and a bee.", names) == Counter(mouse=2, bee=1)
+    assert objects_in("There is no bee.", names) == Counter()
+    assert objects_in("A bee and 3 mice", names) == Counter(bee=1, mouse=3)
+
+
+def test_f1_by_hand():
+    # 2 of 3 given are right, 2 of 4 true are found: 2 * 2 / 7
+    assert f1(Counter(bee=2, cat=1), Counter(bee=3, dog=1)) == pytest.approx(4 / 7)
+    assert f1(Counter(), Counter()) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "style", "wanted"),
+    [
+        ("Bee.", "bee", "word", 1), ("wasp", "bee", "word", 0), ("This is a bee.", "bee", "word", 0),
+        ("(B)", "b", "letter", 1), ("[0,0,50,50]", "[00,00,50,49]", "box", 1),
+        ("[0,0,50,50]", "[00,25,50,99]", "box", 0),
+        ("on the left", "[00,00,50,49]", "box", 0),
+        ("There is a bee on the left.", "There is a bee.", "sentence", 1),
+        ("There is a bee and a cat.", "There is a bee.", "sentence", 2 / 3),
+        ("bee", "There is a bee.", "sentence", 0),
+    ],
+)  # fmt: skip
+def test_score(answer, truth, style, wanted):
+    assert score(answer, truth, style) == pytest.approx(wanted)

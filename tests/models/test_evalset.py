@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from models.errors import EvalSetError
+from models.evalset import load
+
+GOOD = {"image": None, "question": "Is a bee an animal?", "answer": "yes"}
+
+
+def write(folder, *items):
+    file = folder / "set.jsonl"
+    file.write_text("\n".join(i if isinstance(i, str) else json.dumps(i) for i in items))
+    return file
+
+
+def test_style_is_read_off_the_answer_unless_given(tmp_path):
+    first, second = load(write(tmp_path, GOOD, "", {**GOOD, "style": "word", "choices": ["yes", "no"]}))
+    assert (first.style, second.style) == ("yes/no", "word")
+    assert second.choices == ("yes", "no")
+    assert first.picture() is None
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("{", "line 2: not JSON"), ([1], "line 2: not an object"), ({**GOOD, "question": " "}, '"question"'),
+        ({"question": "x"}, '"answer"'), ({**GOOD, "answer": 3}, '"answer"'), ({**GOOD, "choices": "ab"}, '"choices"'),
+        ({**GOOD, "style": "haiku"}, "haiku"), ({**GOOD, "image": 3}, '"image"'),
+        ({**GOOD, "image": "../x.png"}, "leads out"), ({**GOOD, "image": "x.png"}, "not there"),
+    ],
+)  # fmt: skip
+def test_a_bad_item_is_named(tmp_path, item, told):
+    file = write(tmp_path, GOOD, item)
+    with pytest.raises(EvalSetError, match=told) as error:
+        load(file)
+    assert "set.jsonl, line 2" in str(error.value)
+
+
+def test_no_file_and_no_items(tmp_path):
+    with pytest.raises(EvalSetError, match="cannot be read"):
+        load(tmp_path / "none.jsonl")
+    with pytest.raises(EvalSetError, match="no items"):
+        load(write(tmp_path, ""))
