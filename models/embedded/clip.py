@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
+from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from models.embedded import questions as Q
@@ -15,9 +17,9 @@ from models.embedded.concepts import CONCEPTS
 from models.embedded.fit import Fit, device
 from models.embedded.pictures import TRAINED_STYLES, decode, table
 from models.embedded.scenes import ANGLES, Scene, placed, random_background, random_scene
-from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY
+from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor
 
-BATCH, STEPS, PEAK = 256, 1000, 1.5e-3
+BATCH, STEPS, PEAK = 256, 850, 1.5e-3
 SCENES = 0.4  # share of a batch that are captioned scenes
 NAME = 0.7  # share of single drawings that are called by their everyday name
 TOKENS = 32
@@ -87,7 +89,7 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int, log=print
         out = model(**batch)
         logits = out.logits_per_image.float()
         target = torch.arange(len(logits), device=logits.device)
-        value = (torch.nn.functional.cross_entropy(logits, target) + torch.nn.functional.cross_entropy(logits.T, target)) / 2
+        value = (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
         return value, {"r@1": (logits.argmax(1) == target).float().mean()}
 
     fit.run(Batches(tokenizer), loss, log)
@@ -97,15 +99,11 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int, log=print
 @torch.inference_mode()
 def recall(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, style: str, limit: int | None = None) -> float:
     """Image-to-text R@1: how often a drawing of ``style`` on white is nearest to its own name among all."""
-    from models.embedded.text import build_image_processor
-
     rows = [i for i, row in enumerate(table()) if row["style"] == style][:limit]
     names = [table()[i]["name"] for i in rows]
     size = max(IMAGE_SIZE, 160)
     pictures = []
     for i in rows:
-        from PIL import Image, ImageOps
-
         drawn = ImageOps.pad(decode(i), (int(0.85 * size),) * 2, color=(0, 0, 0, 0))
         page = Image.new("RGB", (size, size), "white")
         page.paste(drawn, ((size - drawn.width) // 2,) * 2, drawn)
@@ -115,5 +113,5 @@ def recall(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, style: str, lim
     where = model.device
     image = torch.cat([model.get_image_features(pixel_values=p.to(where)).pooler_output for p in pixels.split(256)])
     text = model.get_text_features(**coded.to(where)).pooler_output
-    image, text = (torch.nn.functional.normalize(v, dim=-1) for v in (image, text))
+    image, text = (normalize(v, dim=-1) for v in (image, text))
     return float(((image @ text.T).argmax(1).cpu() == torch.arange(len(rows))).float().mean())

@@ -56,7 +56,7 @@ class Fit:
 
     def __init__(self, folder: Path, stage: str, model, groups, steps: int, seed: int, warm=0.1, decay=0.05, clip=1.0):
         self.file, self.stage, self.model = folder / f"{stage}.safetensors", stage, model
-        self.steps, self.seed, self.clip = steps, seed, clip
+        self.steps, self.seed, self.clip, self.seconds = steps, seed, clip, 0.0
         self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
         split = []
         for parameters, peak in groups:
@@ -81,7 +81,8 @@ class Fit:
                 tensors[f"{key}.{name}"] = torch.as_tensor(value)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         draft = self.file.with_suffix(".part")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, draft, {"step": json.dumps(step)})
+        done = {"step": step, "seconds": round(self.seconds, 1), "device": str(device())}
+        save_file({k: v.contiguous() for k, v in tensors.items()}, draft, {k: json.dumps(v) for k, v in done.items()})
         os.replace(draft, self.file)
 
     def _load(self) -> int:
@@ -89,6 +90,7 @@ class Fit:
             return 0
         with safe_open(self.file, "pt") as saved:
             step, keys = json.loads(saved.metadata()["step"]), set(saved.keys())
+            self.seconds = json.loads(saved.metadata().get("seconds", "0"))
             for name, p in self.named.items():
                 with torch.no_grad():
                     p.copy_(saved.get_tensor(f"w.{name}"))
@@ -112,6 +114,7 @@ class Fit:
         )  # fmt: skip
         self.model.train()
         began = saved = time.monotonic()
+        before = self.seconds
         running: dict[str, float] = {}
         for step, batch in enumerate(data, start):
             self._schedule(step)
@@ -124,6 +127,7 @@ class Fit:
             for name, number in {"loss": value.detach(), **numbers}.items():
                 running[name] = 0.95 * running.get(name, float(number)) + 0.05 * float(number)
             now = time.monotonic()
+            self.seconds = before + now - began
             if step % 25 == 0 or step + 1 == self.steps:
                 left = (now - began) / (step + 1 - start) * (self.steps - step - 1)
                 shown = "  ".join(f"{k} {v:.3f}" for k, v in running.items())

@@ -118,8 +118,8 @@ def relation(rng, scene: Scene, pool) -> Turn | None:
     if max(abs(dx), abs(dy)) < 0.2:
         return None
     along_x = abs(dx) > abs(dy)
-    sides = SIDES[:2] if abs(dx) > abs(dy) else SIDES[2:]
-    positive = (dx if abs(dx) > abs(dy) else dy) > 0  # right of, or below
+    sides = SIDES[:2] if along_x else SIDES[2:]
+    positive = (dx if along_x else dy) > 0  # right of, or below
     truth = bool(rng.random() < 0.5)
     side = sides[int(positive == truth)]
     question = _ask(rng, P.RELATION, first.name, other=second.name, side=side)

@@ -1,0 +1,110 @@
+"""Several questions about one picture in one training sequence, each as if it were asked alone.
+
+The picture's tokens come first and are shared. Every dialogue after it is a *branch*: it attends to
+the picture and to itself, never to another branch, and its positions start right after the picture.
+A branch without a picture sees only the opening token. One sequence then teaches what eight would,
+at the price of one picture.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from models.embedded import questions as Q
+from models.embedded.text import ASSISTANT, END, IMAGE, IMAGE_TOKENS, USER
+
+PREFIX = 1 + IMAGE_TOKENS
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One dialogue; ``sees`` tells whether it has the picture."""
+
+    turns: tuple[Q.Turn, ...]
+    sees: bool = True
+
+    @property
+    def text(self) -> str:
+        """What follows the opening ``<|user|>`` (and the picture), as the chat template writes it."""
+        return USER.join(f" {t.question}{END}{ASSISTANT} {t.answer}{END}" for t in self.turns)
+
+
+class Packer:
+    """Packs branches into rows of ``length`` tokens; branches that no longer fit are left out."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, length: int):
+        self.tokenizer, self.length = tokenizer, length
+        self.ids = {t: tokenizer.convert_tokens_to_ids(t) for t in (USER, ASSISTANT, END, IMAGE)}
+        self.pad = tokenizer.pad_token_id
+
+    def __call__(self, rows: list[list[Branch]]) -> dict[str, torch.Tensor]:
+        """int64 ``input_ids`` and ``position_ids``, uint8 ``branch`` (0: shared or padding), bool ``sees``,
+        float32 ``weight`` of predicting each token (1 / square root of its answer's length), all ``[N, length]``.
+        """
+        shape = (len(rows), self.length)
+        ids, positions = np.full(shape, self.pad), np.zeros(shape, dtype=int)
+        branch, sees = np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=bool)
+        weight = np.zeros(shape, dtype=np.float32)
+        ids[:, 0], ids[:, 1:PREFIX], positions[:, :PREFIX] = self.ids[USER], self.ids[IMAGE], np.arange(PREFIX)
+        sees[:, :PREFIX] = True
+        coded = iter(self.tokenizer([b.text for row in rows for b in row], add_special_tokens=False)["input_ids"])
+        for r, row in enumerate(rows):
+            at = PREFIX
+            for number, one in enumerate(row, 1):
+                tokens = next(coded)
+                here = slice(at, at + len(tokens))
+                if here.stop > self.length:
+                    continue
+                first = PREFIX if one.sees else 1
+                ids[r, here], branch[r, here], sees[r, here] = tokens, number, one.sees
+                positions[r, here] = np.arange(first, first + len(tokens))
+                weight[r, here] = self._weights(tokens)
+                at = here.stop
+        arrays = {"input_ids": ids, "position_ids": positions, "branch": branch, "sees": sees, "weight": weight}
+        return {k: torch.from_numpy(v) for k, v in arrays.items()}
+
+    def _weights(self, tokens: list[int]) -> np.ndarray:
+        weights, start = np.zeros(len(tokens), dtype=np.float32), None
+        for i, token in enumerate(tokens):
+            if token == self.ids[ASSISTANT]:
+                start = i + 1
+            elif token == self.ids[END] and start is not None:
+                weights[start : i + 1] = (i + 1 - start) ** -0.5
+                start = None
+        return weights
+
+
+def attention_mask(branch: torch.Tensor, sees: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Additive mask ``[N, 1, T, T]``: 0 where row may attend to column, else the lowest number of ``dtype``."""
+    length = branch.shape[1]
+    order = torch.arange(length, device=branch.device)
+    shared = (order < PREFIX)[None, None, :] & (sees[:, :, None] | (order == 0)[None, None, :])
+    own = branch[:, :, None] == branch[:, None, :]
+    own &= (order >= PREFIX)[None, None, :]
+    allowed = (own | shared) & (order[None, :, None] >= order[None, None, :])
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=branch.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def answer_loss(model, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Weighted cross-entropy of the answers' tokens in a packed batch with ``pixel_values``.
+
+    ``model`` is a ``LlavaForConditionalGeneration``, bare or with LoRA layers. Logits are computed only
+    where an answer is.
+    """
+    dtype = torch.bfloat16 if torch.is_autocast_enabled(batch["input_ids"].device.type) else torch.float32
+    hidden = model.model(
+        input_ids=batch["input_ids"],
+        pixel_values=batch["pixel_values"],
+        position_ids=batch["position_ids"],
+        attention_mask=attention_mask(batch["branch"], batch["sees"], dtype),
+        use_cache=False,
+    ).last_hidden_state
+    wanted = batch["weight"][:, 1:] > 0
+    logits = model.lm_head(hidden[:, :-1][wanted]).float()
+    target, weight = batch["input_ids"][:, 1:][wanted], batch["weight"][:, 1:][wanted]
+    losses = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    right = (logits.argmax(1) == target).float()
+    return (losses * weight).sum() / weight.sum(), {"token accuracy": (right * weight).sum() / weight.sum()}

@@ -1,0 +1,122 @@
+"""Per-task checkpoints of ``crosstalk-mini``: six tasks one after another, and all of them at once.
+
+Each task has ten concepts of its own and one answer style. Plain sequential fine-tuning: one LoRA
+adapter goes on from task to task, and a copy is kept after each. The joint adapter sees all six in
+every batch: what there was to learn.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from models.embedded import questions as Q
+from models.embedded.augment import augment, stack
+from models.embedded.base import varied
+from models.embedded.concepts import TASKS, learnt_in
+from models.embedded.fit import Fit, device
+from models.embedded.packing import PREFIX, Branch, Packer, answer_loss
+from models.embedded.pictures import TRAINED_STYLES
+from models.embedded.scenes import Scene, random_scene
+from models.embedded.text import IMAGE_SIZE
+
+BATCH, LENGTH = 32, PREFIX + 96
+STEPS, JOINT_STEPS, PEAK = 150, 400, 1.5e-3
+RANK = 16
+SKEW = 0.5
+TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj|.*multi_modal_projector\.linear_[12]"
+COUNTS = {"naming": (1, 1, 2, 3), "counting": (1, 2, 3, 4, 4)}
+"""How many drawings a task's scenes have: fewer where one is named, more where they are counted."""
+
+
+def scene_for(rng: np.random.Generator, task: str, styles, skew: float) -> Scene:
+    """A scene of the concepts that ``task`` teaches."""
+    return random_scene(rng, learnt_in(task), styles, skew, COUNTS.get(task, (1, 2, 3, 4)))
+
+
+def turns_for(rng: np.random.Generator, task: str, scene: Scene) -> list[Branch]:
+    """Several questions of one task about one scene; half of the yes/no answers are yes."""
+    pool = learnt_in(task)
+    if task == "existence":
+        turns = [Q.exist(rng, scene, pool, truth) for truth in (True, False, True, False)]
+    elif task == "choice":
+        turns = [Q.choice(rng, scene, pool), Q.choice(rng, scene, pool)]
+        branches = [Branch((varied(rng, t),)) for t in turns]
+        return [*branches, Branch((varied(rng, Q.choice_kind(rng, pool)),), sees=False)]
+    else:
+        turns = [Q.for_task(rng, task, scene, pool) for _ in range(1 if task == "captioning" else 4)]
+    return [Branch((varied(rng, t),)) for t in turns if t is not None]
+
+
+class Batches:
+    """Makes one packed batch of ``tasks``, an equal number of scenes of each."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, tasks):
+        self.pack, self.tasks = Packer(tokenizer, LENGTH), tasks
+
+    def __call__(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        tasks = [self.tasks[i % len(self.tasks)] for i in range(BATCH)]
+        scenes = [scene_for(rng, task, TRAINED_STYLES, SKEW) for task in tasks]
+        rows = [turns_for(rng, task, scene) for task, scene in zip(tasks, scenes, strict=True)]
+        pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]))
+        return {"pixel_values": pixels, **self.pack(rows)}
+
+
+def adapted(base: LlavaForConditionalGeneration, seed: int):
+    """``base`` with fresh LoRA layers on every linear of decoder and projector, as a ``PeftModel``."""
+    torch.manual_seed(seed)
+    return get_peft_model(base, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=TARGETS))
+
+
+def _fit(folder, stage, peft_model, tokenizer, tasks, steps, seed, log):
+    model = peft_model.get_base_model()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    fit = Fit(folder, stage, model, [(trained, PEAK)], steps, seed, decay=0.0)
+    fit.run(Batches(tokenizer, tasks), lambda batch: answer_loss(model, batch), log)
+
+
+def _keep(peft_model, out: Path) -> None:
+    peft_model.save_pretrained(out)
+    (out / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    weights = out / "adapter_model.safetensors"
+    save_file({k: v.half() for k, v in load_file(weights).items()}, weights, {"format": "pt"})
+    file = out / "adapter_config.json"
+    config = json.loads(file.read_text())
+    config["base_model_name_or_path"] = "crosstalk-mini"  # not a path of the machine it was trained on
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def train(folder: Path, base, tokenizer, seed: int, out: Path, log=print, steps=STEPS, joint_steps=JOINT_STEPS) -> None:
+    """Train the checkpoint set ``out`` (``checkpoints.json`` and adapters) from the trained ``base``.
+
+    ``base()`` gives a fresh copy of the base model: one for the sequence, one for the joint adapter.
+    """
+    draft = folder / "checkpoints"
+    shutil.rmtree(draft, ignore_errors=True)
+    peft_model = adapted(_ready(base()), seed)
+    for task in TASKS:
+        _fit(folder, f"sequential-{task}", peft_model, tokenizer, (task,), steps, seed, log)
+        _keep(peft_model, draft / task)
+    peft_model = adapted(_ready(base()), seed)
+    _fit(folder, "joint", peft_model, tokenizer, TASKS, joint_steps, seed, log)
+    _keep(peft_model, draft / "joint")
+    checkpoints = [{"name": t, "task": t, "adapter": t, "eval": f"{t}.jsonl"} for t in TASKS]
+    checkpoints.append({"name": "joint", "task": "all tasks at once", "adapter": "joint"})
+    manifest = {
+        "base": "crosstalk-mini", "method": "sequential fine-tuning", "order": list(TASKS), "checkpoints": checkpoints,
+    }  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (*TASKS, "joint"):
+        shutil.rmtree(out / name, ignore_errors=True)
+        shutil.copytree(draft / name, out / name)
+    (out / "checkpoints.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _ready(model: LlavaForConditionalGeneration) -> LlavaForConditionalGeneration:
+    model.set_attn_implementation({"vision_config": "eager", "text_config": "sdpa"})
+    return model.to(device())
