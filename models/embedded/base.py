@@ -19,8 +19,8 @@ from models.embedded.pictures import TRAINED_STYLES
 from models.embedded.scenes import Scene, random_scene
 from models.embedded.text import IMAGE, IMAGE_SIZE, VOCABULARY
 
-BATCH, LENGTH, STEPS = 32, 288, 1500
-PEAK, TOWER_PEAK = 1.2e-3, 4e-4
+BATCH, LENGTH, STEPS = 48, 192, 1300
+PEAK, TOWER_PEAK = 1.2e-3, 1e-3
 SKEW = 0.5  # how often a thing comes with its partner in training scenes
 TEXT_ONLY = (Q.kind_of, Q.is_a, Q.choice_kind, Q.goes_with, Q.read, Q.greeting, Q.no_picture)
 _TEXT_ONLY_ODDS = np.array([2, 2, 2, 1, 2, 0.7, 1.3]) / 11
@@ -100,14 +100,14 @@ def about_text(rng: np.random.Generator) -> Branch:
 
 
 class Batches:
-    """Makes one packed batch: scenes of base concepts, two questions without a picture beside each."""
+    """Makes one packed batch: scenes of base concepts, a question without a picture beside each."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
         self.pack, self.pool = Packer(tokenizer, LENGTH), learnt_in("base")
 
     def __call__(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         scenes = [random_scene(rng, self.pool, TRAINED_STYLES, SKEW) for _ in range(BATCH)]
-        rows = [[about_text(rng), about_text(rng), *about_picture(rng, s, self.pool)] for s in scenes]
+        rows = [[about_text(rng), *about_picture(rng, s, self.pool)] for s in scenes]
         pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]))
         return {"pixel_values": pixels, **self.pack(rows)}
 

@@ -26,10 +26,13 @@ from models.embedded.scenes import Scene, random_scene
 from models.embedded.text import IMAGE_SIZE
 
 BATCH, LENGTH = 32, PREFIX + 96
-STEPS, JOINT_STEPS, PEAK = 150, 400, 1.5e-3
+STEPS, JOINT_STEPS, PEAK = 130, 360, 1.5e-3
 RANK = 16
 SKEW = 0.5
-TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj|.*multi_modal_projector\.linear_[12]"
+TARGETS = (
+    r".*language_model.*\.(q|k|v|o|gate|up|down)_proj|.*multi_modal_projector\.linear_[12]"
+    r"|.*vision_tower.*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
+)
 COUNTS = {"naming": (1, 1, 2, 3), "counting": (1, 2, 3, 4, 4)}
 """How many drawings a task's scenes have: fewer where one is named, more where they are counted."""
 
@@ -68,7 +71,7 @@ class Batches:
 
 
 def adapted(base: LlavaForConditionalGeneration, seed: int):
-    """``base`` with fresh LoRA layers on every linear of decoder and projector, as a ``PeftModel``."""
+    """``base`` with fresh LoRA layers on every linear of tower, projector and decoder, as a ``PeftModel``."""
     torch.manual_seed(seed)
     return get_peft_model(base, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=TARGETS))
 
