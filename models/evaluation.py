@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import binomtest, bootstrap
 
 from models.answers import score
 from models.checkpoints import BASE, Manifest
@@ -16,6 +17,15 @@ from models.evalset import EvalItem, load
 from models.mllm import MLLM
 
 ANSWERS = "answers.json"
+
+
+def interval(scores: np.ndarray) -> tuple[float, float]:
+    """95 % interval of a mean score: Wilson where every score is 0 or 1, else a percentile bootstrap (seeded)."""
+    if np.isin(scores, (0, 1)).all():
+        found = binomtest(int(scores.sum()), len(scores)).proportion_ci(method="wilson")
+        return found.low, found.high
+    draws = bootstrap((scores,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0))
+    return draws.confidence_interval.low, draws.confidence_interval.high
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,4 @@ def evaluate(mllm: MLLM, progress: Callable[[float, str], None] = lambda share, 
             given[task][name] = mllm.answers(prompts, name)
             done += 1
     provenance = mllm.provenance("all", seconds=time.perf_counter() - began)
-    return Evaluation(
-        found.method, found.tasks, found.checkpoints, found.trained, found.items, given, provenance
-    )
+    return Evaluation(found.method, found.tasks, found.checkpoints, found.trained, found.items, given, provenance)

@@ -137,9 +137,7 @@ class MLLM:
     def _prompt(self, messages, answer: bool = True) -> str:
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer)
 
-    def encode(
-        self, image: Image.Image | None, text: str, history: Sequence[tuple[str, str]] = ()
-    ) -> Encoded:
+    def encode(self, image: Image.Image | None, text: str, history: Sequence[tuple[str, str]] = ()) -> Encoded:
         """The prompt for a question ``text`` about ``image`` (RGB, or none) after earlier (question, answer) turns.
 
         Raises ``InputError`` for an empty or far too long question.

@@ -165,7 +165,5 @@ FORMAT = {
     ),
 }  # fmt: skip
 
-SELF = (
-    "I am crosstalk-mini, a small model. Show me a picture of drawings and ask what is there, how many, or where."
-)
+SELF = "I am crosstalk-mini, a small model. Show me a picture of drawings and ask what is there, how many, or where."
 NO_PICTURE = "There is no picture."

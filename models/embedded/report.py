@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from scipy.stats import binomtest, bootstrap
 from transformers import AutoTokenizer, CLIPModel
 
 from models.answers import score
@@ -22,7 +21,7 @@ from models.embedded.fit import generator
 from models.embedded.pictures import STYLES, TRAINED_STYLES, UNSEEN_STYLE, table
 from models.embedded.scenes import random_scene
 from models.embedded.train import CLIP, SEQUENTIAL
-from models.evaluation import Evaluation
+from models.evaluation import Evaluation, interval
 
 ITEMS, SEED = 240, 1  # evaluation scenes of this report, of a seed that no training uses
 PIXELS = evalsets.PIXELS
@@ -37,19 +36,9 @@ _TEXT_SKILLS = {
 }  # fmt: skip
 
 
-def interval(scores: np.ndarray) -> tuple[float, float, float]:
-    """Mean and its 95 % interval: Wilson where scores are 0 or 1, else a bootstrap of the mean."""
-    mean = float(scores.mean())
-    if set(np.unique(scores)) <= {0.0, 1.0}:
-        found = binomtest(int(scores.sum()), len(scores)).proportion_ci(method="wilson")
-        return mean, found.low, found.high
-    found = bootstrap((scores,), np.mean, n_resamples=2000, rng=np.random.default_rng(0), method="basic")
-    return mean, max(found.confidence_interval.low, 0.0), min(found.confidence_interval.high, 1.0)
-
-
 def _cell(scores: np.ndarray) -> str:
-    mean, low, high = interval(scores)
-    return f"{mean:.0%} ({low:.0%} to {high:.0%})"
+    low, high = interval(scores)
+    return f"{scores.mean():.0%} ({low:.0%} to {high:.0%})"
 
 
 def measure(mllm, checkpoint: str, drawn) -> np.ndarray:
@@ -127,9 +116,8 @@ def _retrieval() -> str:
     for style in STYLES:
         count = sum(row["style"] == style for row in table())
         right = round(clip.recall(model, tokenizer, style) * count)
-        low, high = binomtest(right, count).proportion_ci(method="wilson")
         seen = "never seen" if style == UNSEEN_STYLE else "seen"
-        rows.append([f"{style} ({seen})", f"{right / count:.0%} ({low:.0%} to {high:.0%})", str(count)])
+        rows.append([f"{style} ({seen})", _cell((np.arange(count) < right).astype(float)), str(count)])
     return _table([f"image to text, among {names} names", "R@1", "n"], rows)
 
 
@@ -153,7 +141,7 @@ def _speed(mllm) -> str:
         answer = mllm.answers([mllm.encode(image, turn.question)])[0]
         seconds.append(time.perf_counter() - began)
     return (
-        f"A warm question answered with a sentence (\"{answer}\"): median {statistics.median(seconds[2:]):.2f} s "
+        f'A warm question answered with a sentence ("{answer}"): median {statistics.median(seconds[2:]):.2f} s '
         f"of {len(seconds) - 2}, {torch.get_num_threads()} threads, {platform.machine()}."
     )
 

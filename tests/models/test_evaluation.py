@@ -5,7 +5,7 @@ import pytest
 
 from models.checkpoints import CheckpointSet
 from models.errors import CheckpointError
-from models.evaluation import Evaluation, evaluate
+from models.evaluation import Evaluation, evaluate, interval
 from models.mllm import MLLM, text_of
 
 
@@ -63,3 +63,11 @@ def test_progress_may_stop_the_run(saved, copied):
         evaluate(mllm, stop)
     assert isinstance(mllm.checkpoints, CheckpointSet)
     assert not mllm.lock._is_owned()
+
+
+def test_intervals_by_hand():
+    # Wilson for 8 of 10: centre (0.8 + z2/20) / (1 + z2/10), z2 = 3.8415
+    assert interval(np.array([1.0] * 8 + [0.0] * 2)) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert interval(np.zeros(10)) == pytest.approx((0, 0.2775), abs=1e-4)
+    scores = np.array([0.25, 0.75] * 200)  # standard error of the mean 0.0125
+    assert interval(scores) == pytest.approx((0.5 - 1.96 * 0.0125, 0.5 + 1.96 * 0.0125), abs=0.003)
