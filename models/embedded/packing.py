@@ -13,9 +13,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from models.embedded import questions as Q
+from models.embedded.patches import BACKGROUND, patch_labels
+from models.embedded.scenes import Scene
 from models.embedded.text import ASSISTANT, END, IMAGE, IMAGE_TOKENS, USER
 
 PREFIX = 1 + IMAGE_TOKENS
+PATCHES_WEIGHT, BACKGROUND_WEIGHT = 0.5, 0.2
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,13 @@ class Packer:
         arrays = {"input_ids": ids, "position_ids": positions, "branch": branch, "sees": sees, "weight": weight}
         return {k: torch.from_numpy(v) for k, v in arrays.items()}
 
+    def patches(self, scenes: list[Scene]) -> torch.Tensor:
+        """What each patch shows: first token of its name, the image token for background; int64 ``[N, patches]``."""
+        names = sorted({item.name for scene in scenes for item in scene.items})
+        coded = self.tokenizer([f" {n}" for n in names], add_special_tokens=False)["input_ids"]
+        index = {BACKGROUND: self.ids[IMAGE]} | {n: c[0] for n, c in zip(names, coded, strict=True)}
+        return torch.from_numpy(np.stack([patch_labels(scene, index) for scene in scenes]))
+
     def _weights(self, tokens: list[int]) -> np.ndarray:
         weights, start = np.zeros(len(tokens), dtype=np.float32), None
         for i, token in enumerate(tokens):
@@ -92,7 +102,9 @@ def answer_loss(model, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, di
     """Weighted cross-entropy of the answers' tokens in a packed batch with ``pixel_values``.
 
     ``model`` is a ``LlavaForConditionalGeneration``, bare or with LoRA layers. Logits are computed only
-    where an answer is.
+    where an answer is. With ``patches`` (int64 ``[N, image tokens]``) the decoder also says, at each image
+    token, the first token of the name of what that patch shows: so many labels a picture that a small
+    model starts to look early, where answers alone leave it guessing from the question for long.
     """
     dtype = torch.bfloat16 if torch.is_autocast_enabled(batch["input_ids"].device.type) else torch.float32
     hidden = model.model(
@@ -107,4 +119,17 @@ def answer_loss(model, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, di
     target, weight = batch["input_ids"][:, 1:][wanted], batch["weight"][:, 1:][wanted]
     losses = torch.nn.functional.cross_entropy(logits, target, reduction="none")
     right = (logits.argmax(1) == target).float()
-    return (losses * weight).sum() / weight.sum(), {"token accuracy": (right * weight).sum() / weight.sum()}
+    value, numbers = (losses * weight).sum() / weight.sum(), {"token accuracy": (right * weight).sum() / weight.sum()}
+    if "patches" in batch:
+        dense, numbers["patches named"] = _patch_loss(model.lm_head(hidden[:, 1:PREFIX]), batch)
+        value = value + PATCHES_WEIGHT * dense
+    return value, numbers
+
+
+def _patch_loss(logits: torch.Tensor, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    logits, labels = logits.float().flatten(0, 1), batch["patches"].flatten()
+    shown = (labels != batch["input_ids"][0, 1]).float()  # background patches are labelled with the image token
+    weight = shown + BACKGROUND_WEIGHT * (1 - shown)
+    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    named = ((logits.argmax(1) == labels).float() * shown).sum() / shown.sum()
+    return (losses * weight).sum() / weight.sum(), named

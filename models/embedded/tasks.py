@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from models.embedded import questions as Q
-from models.embedded.augment import augment, stack
+from models.embedded.augment import MILD, augment, stack
 from models.embedded.base import varied
 from models.embedded.concepts import TASKS, learnt_in
 from models.embedded.fit import Fit, device
@@ -26,7 +26,7 @@ from models.embedded.scenes import Scene, random_scene
 from models.embedded.text import IMAGE_SIZE
 
 BATCH, LENGTH = 32, PREFIX + 96
-STEPS, JOINT_STEPS, PEAK = 130, 360, 1.5e-3
+STEPS, JOINT_STEPS, PEAK = 90, 220, 2e-3
 RANK = 16
 SKEW = 0.5
 TARGETS = (
@@ -66,8 +66,8 @@ class Batches:
         tasks = [self.tasks[i % len(self.tasks)] for i in range(BATCH)]
         scenes = [scene_for(rng, task, TRAINED_STYLES, SKEW) for task in tasks]
         rows = [turns_for(rng, task, scene) for task, scene in zip(tasks, scenes, strict=True)]
-        pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]))
-        return {"pixel_values": pixels, **self.pack(rows)}
+        pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]), MILD)
+        return {"pixel_values": pixels, "patches": self.pack.patches(scenes), **self.pack(rows)}
 
 
 def adapted(base: LlavaForConditionalGeneration, seed: int):

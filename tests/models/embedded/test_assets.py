@@ -11,8 +11,8 @@ from models.embedded import ASSETS, evalsets, report
 from models.embedded.concepts import TASKS, learnt_in
 from models.embedded.pictures import TRAINED_STYLES, UNSEEN_STYLE
 from models.embedded.train import SEQUENTIAL
-from models.evaluation import Evaluation
 from models.evalset import load
+from models.evaluation import Evaluation
 
 
 @pytest.fixture(scope="module")

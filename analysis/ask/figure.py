@@ -1,0 +1,170 @@
+"""How an answer looks: its tokens, its options, every checkpoint beside it, boxes on the picture, one sentence."""
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.charts import ANSWER, NEUTRAL, empty, figure
+
+if TYPE_CHECKING:
+    from analysis.ask.measure import Answer
+
+_STYLE_HINTS = {
+    "word": "one word", "numeral": "a number", "yes/no": "yes or no", "letter": "the letter of an option",
+    "box": "a box: left, top, right, bottom in hundredths of the picture's side", "sentence": "a sentence",
+    "other": "none of the known forms",
+}  # fmt: skip
+
+
+def mark(score: float) -> str:
+    """Right, wrong, or how much of a sentence was right, as HTML; empty where the truth is not known."""
+    if math.isnan(score):
+        return ""
+    if score == 1:
+        return '<span class="right">✓ right</span>'
+    if score == 0:
+        return '<span class="wrong">✗ wrong</span>'
+    return f'<span class="partly" title="F1 of the things named: 1 is all and only what is there">◐ {score:.2f}</span>'
+
+
+def answer(found: "Answer", uri: str | None) -> str:
+    """The picture (``uri``, or none), the question and its answer; a token's shade is its probability."""
+    tokens = "".join(_token(*step) for step in zip(found.tokens, found.logprob, found.top, strict=True))
+    waiting = "" if found.checkpoints or found.done else '<span class="caret" aria-hidden="true"></span>'
+    verdict = mark(found.score) if found.done else ""
+    seen = f'<img src="{uri}" alt="The picture asked about">' if uri else '<span class="none">text only</span>'
+    lines = [
+        f'<div class="asked">{seen}<p>{escape(found.question)}</p></div>',
+        f'<p class="answer" aria-live="polite">{tokens}{waiting} {verdict}</p>',
+    ]
+    if found.done and found.truth is not None and found.score < 1:
+        lines.append(f'<p class="truth">The true answer: <b>{escape(found.truth)}</b></p>')
+    if found.done and found.contents is not None and found.truth is None:
+        lines.append(f'<p class="truth">In the scene: <b>{escape(_listed(found.contents))}</b></p>')
+    if found.invented:
+        lines.append(f'<p class="truth wrong">Named, but not there: <b>{escape(", ".join(found.invented))}</b></p>')
+    if found.missing:
+        lines.append(f'<p class="truth">There, but not named: <b>{escape(", ".join(found.missing))}</b></p>')
+    lines.append(
+        '<p class="key">Shade: probability of each token. Point at one, or tab to it, for the alternatives.</p>'
+    )
+    return f'<div class="card answer-card">{"".join(lines)}</div>'
+
+
+def _listed(contents) -> str:
+    return ", ".join(f"{count} {name}" for name, count in contents)
+
+
+def _token(token: str, logprob: float, top) -> str:
+    p = math.exp(logprob)
+    rows = "".join(f"<span><i>{escape(t.strip()) or '␣'}</i><b>{_percent(q)}</b></span>" for t, q in top)
+    return (
+        f'<span class="token" tabindex="0" style="--p:{p:.3f}">{escape(token)}'
+        f'<span class="tip" role="tooltip">{rows}</span></span>'
+    )
+
+
+def _percent(p: float) -> str:
+    if 0 < p < 0.01:
+        return "< 1 %"
+    return "> 99 %" if 0.99 < p < 1 else f"{p:.0%}".replace("%", " %")
+
+
+def options(found: "Answer") -> go.Figure:
+    """Probability of each option, in per cent; without options, of the likeliest first tokens."""
+    if found.options:
+        names, values = found.option_labels, found.option_probability
+        title = "Probability among the options, %"
+    elif found.top:
+        names = tuple(t.strip() or "␣" for t, _ in found.top[0])
+        values = np.array([p for _, p in found.top[0]])
+        title = "Probability of the first token, %"
+    else:
+        return empty("No options yet", 160)
+    best = int(np.argmax(values))
+    places = list(range(len(names)))
+    bars = go.Bar(
+        x=100 * values, y=places, orientation="h", text=[_percent(v) for v in values], textposition="outside",
+        marker_color=[ANSWER if i == best else NEUTRAL for i in places], cliponaxis=False,
+        hovertemplate="%{customdata}: %{x:.2f} %<extra></extra>", customdata=[escape(n) for n in names],
+    )  # fmt: skip
+    return figure(
+        90 + 38 * len(names), bars, bargap=0.35, margin={"l": 8, "r": 56, "t": 8, "b": 8},
+        xaxis={"title": title, "range": [0, 100]},
+        yaxis={"tickvals": places, "ticktext": [escape(n[:32]) for n in names], "autorange": "reversed"},
+    )  # fmt: skip
+
+
+def checkpoints(found: "Answer") -> str:
+    """A table: what every checkpoint answers to the same input, in which form, and whether it is right."""
+    if not found.checkpoints:
+        return '<div class="card quiet">Every checkpoint answers the same question here.</div>'
+    rows = []
+    for name, given, style, score in zip(found.checkpoints, found.answers, found.styles, found.scores, strict=True):
+        chosen = ' class="chosen"' if name == found.checkpoint else ""
+        rows.append(
+            f'<tr{chosen}><th scope="row">{escape(name)}</th><td>{escape(given) or "<i>nothing</i>"}</td>'
+            f'<td><span class="kind" title="{_STYLE_HINTS.get(style, "")}">{escape(style)}</span></td>'
+            f"<td>{mark(score)}</td></tr>"
+        )
+    judged = "" if found.truth is None else "Right?"
+    return (
+        '<div class="card"><table class="checkpoints"><thead><tr><th>Checkpoint</th><th>Answer</th>'
+        f"<th>Form</th><th>{judged}</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def picture(found: "Answer", uri: str | None) -> str:
+    """The picture (``uri``) with the boxes of the answers; empty where no checkpoint answers with a box."""
+    if uri is None or not any(found.boxes):
+        return ""
+    drawn, box = [], dict(zip(found.checkpoints, found.boxes, strict=True))
+    for name, place in box.items():
+        if place and name != found.checkpoint:
+            drawn.append(_box(place, "other", name))
+    if found.truth_box:
+        drawn.append(_box(found.truth_box, "true", "true box"))
+    if box.get(found.checkpoint):
+        drawn.append(_box(box[found.checkpoint], "own", found.checkpoint))
+    key = '<p class="key"><b class="own">▢</b> this checkpoint · <b class="true">▢</b> true box · thin: others</p>'
+    return (
+        f'<h3>Where the boxes are</h3><div class="card picture-card"><div class="asked-picture"><img src="{uri}" '
+        'alt="The picture asked about, with boxes"><svg viewBox="0 0 100 100" preserveAspectRatio="none" '
+        f'aria-hidden="true">{"".join(drawn)}</svg></div>{key}</div>'
+    )
+
+
+def _box(place, css: str, title: str) -> str:
+    left, top, right, bottom = (100 * v for v in place)
+    return (
+        f'<rect class="{css}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}">'
+        f"<title>{escape(title)}</title></rect>"
+    )
+
+
+def sentence(found: "Answer") -> str:
+    """What was seen, in plain words."""
+    if not found.tokens:
+        return f"The checkpoint {found.checkpoint} answers nothing to this."
+    p = _percent(math.exp(found.logprob.sum()))
+    said = f"The checkpoint {found.checkpoint} answers “{found.answer}” with a probability of {p}"
+    if found.truth is not None and found.done:
+        verdict = {1.0: ", which is right", 0.0: ", which is wrong"}.get(found.score, ", which is partly right")
+        said += verdict
+    said += "."
+    others = [i for i, name in enumerate(found.checkpoints) if name != found.checkpoint]
+    if not others:
+        return said
+    own = found.checkpoints.index(found.checkpoint)
+    same = sum(found.answers[i].lower() == found.answers[own].lower() for i in others)
+    other_form = sum(found.styles[i] != found.styles[own] for i in others)
+    said += f" Of the {len(others)} other checkpoints, {same or 'none'} {'says' if same == 1 else 'say'} the same"
+    if other_form:
+        said += f" and {other_form} {'answers' if other_form == 1 else 'answer'} in another form"
+    if found.truth is not None:
+        right = int((found.scores == 1).sum())
+        said += f"; {right} of all {len(found.checkpoints)} {'is' if right == 1 else 'are'} right"
+    return said + "."

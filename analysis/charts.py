@@ -1,0 +1,67 @@
+"""One look for every figure: colours that mean the same everywhere, one Plotly template, empty states."""
+
+import base64
+import io
+from html import escape
+
+import plotly.graph_objects as go
+from PIL import Image
+
+# Okabe and Ito's colours, told apart by colour-blind readers; mid-tones that read on white and on black.
+IMAGE, TEXT, ANSWER, NEUTRAL = "#0072B2", "#E69F00", "#009E73", "#8A8F98"
+RIGHT, WRONG = ANSWER, "#D55E00"
+SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98", "#B8A800")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+_INK, _GRID, _CLEAR = "#80868F", "rgba(128,134,143,0.25)", "rgba(0,0,0,0)"
+_AXIS = {
+    "title": {"font": {"size": 14}},
+    "gridcolor": _GRID,
+    "zerolinecolor": _GRID,
+    "linecolor": _GRID,
+    "automargin": True,
+    "fixedrange": True,
+}
+_UNUSED = ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"]
+
+TEMPLATE = go.layout.Template(
+    layout={
+        "paper_bgcolor": _CLEAR,
+        "plot_bgcolor": _CLEAR,
+        "font": {"color": _INK, "size": 14, "family": "system-ui, -apple-system, 'Segoe UI', sans-serif"},
+        "colorway": list(SERIES),
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "margin": {"l": 8, "r": 16, "t": 32, "b": 8},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        "modebar": {"bgcolor": _CLEAR, "color": _INK, "activecolor": IMAGE, "remove": _UNUSED},
+        "hoverlabel": {"font": {"size": 14}},
+    }
+)
+
+
+def figure(height: int, *traces, **layout) -> go.Figure:
+    """A figure of ``height`` pixels in Crosstalk's template."""
+    return go.Figure(data=list(traces), layout={"template": TEMPLATE, "height": height, **layout})
+
+
+def empty(message: str, height: int = 200) -> go.Figure:
+    """A figure that says why there is nothing to draw."""
+    note = {"text": message, "showarrow": False, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
+    hidden = {"visible": False, "fixedrange": True}
+    return figure(height, annotations=[note], xaxis=hidden, yaxis=hidden)
+
+
+def source(by) -> str:
+    """A line of HTML that says what computed a result; ``by`` is its ``Provenance``."""
+    parts = (by.model, by.device, by.dtype, *(f"{k} {v}" for k, v in by.versions.items()), f"{by.seconds:.2f} s")
+    return f'<p class="key">Measured: {escape(" · ".join(parts))}</p>'
+
+
+def data_uri(image: Image.Image, side: int = 448) -> str:
+    """The picture, its longer side at most ``side`` pixels, as a WebP ``data:`` address for HTML."""
+    image = image.copy()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "WEBP", quality=82)
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,178 @@
+"""The Forgetting room on the page, and its endpoint."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
+from html import escape
+
+import gradio as gr
+
+from analysis import page
+from analysis.bar import Bar
+from analysis.charts import data_uri, empty, source
+from analysis.forgetting import figure
+from analysis.forgetting.measure import Forgetting, cell, measure
+from models import catalog
+from models.errors import CheckpointError, CrosstalkError
+from models.evaluation import Evaluation, evaluate
+
+TITLE, NAME = "Forgetting", "forgetting"
+_PAGE = 12  # items shown at a time
+_fresh: dict[str, Evaluation] = {}
+"""What was measured again since the start; by checkpoint set, the same for every visitor."""
+
+
+def sets() -> dict[str, catalog.Entry]:
+    """The checkpoint sets on offer: the embedded one by its method's name, the researcher's by her model's."""
+    offered = [e for e in catalog.entries() if e.checkpoint_folder]
+    return {e.checkpoint_folder.name if e.name == catalog.EMBEDDED else e.name: e for e in offered}
+
+
+@lru_cache(maxsize=8)
+def _saved(name: str) -> Evaluation:
+    return Evaluation.load(sets()[name].checkpoint_folder)
+
+
+def _evaluation(name: str) -> Evaluation:
+    """The answers of a set. Raises ``CheckpointError`` for an unknown one, or one never measured."""
+    if name not in sets():
+        raise CheckpointError(f"There is no checkpoint set {name!r}. There are: {', '.join(sets())}.")
+    return _fresh.get(name) or _saved(name)
+
+
+def endpoint(method: str = "") -> dict:
+    """Accuracy of every checkpoint of a set on every task, with transfer and forgetting (default: the embedded set)."""
+    found = measure(_evaluation(str(method or next(iter(sets())))))
+    return {**found.to_json(), "sentence": figure.sentence(found)}
+
+
+def build(bar: Bar) -> None:
+    """The room; it reads checkpoint sets, not the bar's picture."""
+    names = list(sets())
+    matrix_html, said, course, numbers, found = _views(names[0])
+    first_items = _items(names[0], _last(found), 0, "", 0)[1] if found else ""
+    chosen_set = gr.Dropdown(names, value=names[0], label="Checkpoint set", visible=len(names) > 1, elem_id="set")
+    matrix = page.pickable(matrix_html, elem_id="matrix")
+    sentence = gr.HTML(said, elem_id="forgetting-sentence", elem_classes="sentence")
+    with gr.Row(elem_classes="measure"):
+        again = gr.Button("Measure again", size="sm", elem_id="measure-again", min_width=120)
+        stop = gr.Button("Stop", size="sm", elem_id="measure-stop", min_width=80, visible=False)
+        progress = gr.HTML(elem_id="measure-progress")
+    gr.HTML("<h3>The answers behind a cell</h3>")
+    with gr.Row():
+        checkpoint = gr.Dropdown(
+            _rows(found), label="Checkpoint", value=_last(found), elem_id="cell-row", min_width=140
+        )
+        task = gr.Dropdown(_tasks(found), label="Task", value=0, elem_id="cell-column", min_width=140)
+        which = gr.Radio(
+            ["all, wrong first", "only wrong"], value="all, wrong first", label="Show", elem_id="cell-show"
+        )
+    items = gr.HTML(first_items, elem_id="items")
+    with gr.Row(elem_classes="pager"):
+        back = gr.Button("← Before", size="sm", elem_id="items-back", min_width=80)
+        more = gr.Button("More →", size="sm", elem_id="items-more", min_width=80)
+    gr.HTML("<h3>The course of training</h3>")
+    plot = gr.Plot(course, show_label=False, container=False, elem_id="course")
+    numbers_html = gr.HTML(numbers, elem_id="numbers")
+    result = gr.State(found, time_to_live=3600)
+    page.exports(NAME, result, figure.sentence, lambda r: [figure.heat_map(r), figure.course(r)])
+    page.lesson(NAME)
+
+    start = gr.State(0, time_to_live=3600)
+    views = [matrix, sentence, plot, numbers_html, result]
+    where = [chosen_set, checkpoint, task, which]
+    shown = [matrix, items, start]
+    from_start = page.for_people(lambda *w: _items(*w, 0))
+    matrix.click(_picked, result, [checkpoint, task], **page.QUICK).then(from_start, where, shown, **page.QUICK)
+    gr.on([checkpoint.input, task.input, which.input], from_start, where, shown, **page.QUICK)
+    back.click(page.for_people(lambda *w: _items(*w[:-1], w[-1] - _PAGE)), [*where, start], shown, **page.QUICK)
+    more.click(page.for_people(lambda *w: _items(*w[:-1], w[-1] + _PAGE)), [*where, start], shown, **page.QUICK)
+    chosen_set.input(_changed, chosen_set, [*views, checkpoint, task], **page.QUICK)
+    run = again.click(
+        page.for_people(_measured), chosen_set, [progress, again, stop, *views], concurrency_id="measure",
+        concurrency_limit=1, show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
+    idle = lambda: ("", gr.Button(interactive=True), gr.Button(visible=False))  # noqa: E731
+    stop.click(idle, None, [progress, again, stop], cancels=run, **page.QUICK)
+
+
+def _views(name: str) -> tuple:
+    """Matrix, sentence, chart, numbers and result of a set; of one never measured, what to do."""
+    try:
+        found = measure(_evaluation(name))
+    except CrosstalkError as error:
+        return f'<div class="card quiet">{escape(str(error))}</div>', "", empty("Not measured yet"), "", None
+    return _drawn(found)
+
+
+def _drawn(found: Forgetting) -> tuple:
+    said = f"<p>{escape(figure.sentence(found))}</p>{source(found.provenance)}"
+    return figure.matrix(found), said, figure.course(found), figure.numbers(found), found
+
+
+def _rows(found: Forgetting | None) -> list[tuple[str, int]]:
+    return [(figure.row_label(found, i), i) for i in range(len(found.checkpoints))] if found else []
+
+
+def _last(found: Forgetting | None) -> int | None:
+    return found.own[-1] if found else None
+
+
+def _tasks(found: Forgetting | None) -> list[tuple[str, int]]:
+    return [(task, j) for j, task in enumerate(found.tasks)] if found else []
+
+
+def _changed(name: str) -> tuple:
+    views = _views(name)
+    found = views[-1]
+    rows = gr.Dropdown(_rows(found), value=_last(found)), gr.Dropdown(_tasks(found), value=0 if found else None)
+    return *views, *rows
+
+
+def _picked(found: Forgetting | None, event: gr.EventData):
+    row, _, column = page.picked(event).partition(",")
+    known = found and row.isdigit() and column.isdigit()
+    if not known or int(row) >= len(found.checkpoints) or int(column) >= len(found.tasks):
+        return gr.skip(), gr.skip()
+    return int(row), int(column)
+
+
+def _items(name: str, row: int | None, column: int | None, which: str, start: int) -> tuple:
+    """The matrix with the chosen cell marked, a page of the cell's items from ``start``, and its start."""
+    if row is None or column is None:
+        return gr.skip(), "", 0
+    answers = _evaluation(name)
+    found = measure(answers)
+    listed = cell(answers, found.checkpoints[row], found.tasks[column], which == "only wrong")
+    start = max(0, min(start, (len(listed) - 1) // _PAGE * _PAGE))
+    shown = listed[start : start + _PAGE]
+    pictures = [item.picture() for item in shown]
+    uris = [data_uri(picture, 200) if picture else None for picture in pictures]
+    where = f"{figure.row_label(found, row)}, {found.tasks[column]}"
+    return figure.matrix(found, (row, column)), figure.items(shown, uris, where, start, len(listed)), start
+
+
+def _measured(name: str):
+    """Ask every checkpoint everything again, with progress; stops when the visitor does."""
+    left, done = threading.Event(), [0.0, "starting"]
+
+    def progress(share: float, what: str) -> None:
+        if left.is_set():
+            raise InterruptedError
+        done[:] = share, what
+
+    quiet = [gr.skip()] * 5
+    pool = ThreadPoolExecutor(1)
+    try:
+        running = pool.submit(lambda: evaluate(catalog.open_model(sets()[name].name), progress))
+        while not wait([running], timeout=0.5).done:
+            share, what = done
+            bar = f'<progress value="{share:.3f}" max="1"></progress> <span>{share:.0%}: {escape(what)}</span>'
+            yield bar, gr.Button(interactive=False), gr.Button(visible=True), *quiet
+        _fresh[name] = running.result()
+        found = measure(_fresh[name])
+        took = f"<span>Measured again in {found.provenance.seconds:.0f} s.</span>"
+        yield took, gr.Button(interactive=True), gr.Button(visible=False), *_drawn(found)
+    finally:
+        left.set()
+        pool.shutdown(wait=False)

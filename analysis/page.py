@@ -1,0 +1,128 @@
+"""What every room's page needs: the model's queue, errors for people, clickable HTML, exports, lessons."""
+
+import functools
+import html
+import inspect
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from models.errors import CrosstalkError
+
+MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
+"""For every event that runs the model: one at a time on a device, in order of arrival."""
+
+QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""For every event that only rearranges the page."""
+
+TELLING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+"""For quick events that may have something to tell the visitor: a message needs the queue."""
+
+_FILES = tempfile.TemporaryDirectory(prefix="crosstalk-")
+_KEPT = 600  # seconds
+
+_PICK = """
+element.addEventListener('click', event => {
+  const target = event.target.closest('[data-pick]');
+  if (!target) return;
+  if (target.dataset.link) crosstalk(target.dataset.link, target.dataset.pick);
+  trigger('click', {pick: target.dataset.pick});
+});
+"""
+_CLICK = "() => setTimeout(() => document.querySelector('#{} a, #{}').click(), 300)"
+
+
+def for_people(handler: Callable) -> Callable:
+    """The handler, with every ``CrosstalkError`` shown to the visitor; the session goes on."""
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def streaming(*args, **kwargs):
+            try:
+                yield from handler(*args, **kwargs)
+            except CrosstalkError as error:
+                raise gr.Error(str(error), print_exception=False) from error
+
+        return streaming
+
+    @functools.wraps(handler)
+    def plain(*args, **kwargs):
+        try:
+            return handler(*args, **kwargs)
+        except CrosstalkError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return plain
+
+
+def pickable(value: str = "", **kwargs) -> gr.HTML:
+    """HTML whose elements with ``data-pick`` are clickable; the handler reads the value with ``picked``."""
+    return gr.HTML(value, js_on_load=_PICK, **kwargs)
+
+
+def picked(event: gr.EventData) -> str:
+    """The ``data-pick`` of the clicked element."""
+    return str(event._data.get("pick", ""))
+
+
+def button(pick: str | int, inner: str, label: str = "", link: str = "") -> str:
+    """A button for ``pickable``; ``inner`` is HTML, ``label`` is read out in its place.
+
+    ``link`` is the name under which the choice goes into the page's address.
+    """
+    kept = f' data-link="{link}"' if link else ""
+    aria = f' aria-label="{html.escape(label)}" title="{html.escape(label)}"' if label else ""
+    return f'<button type="button" data-pick="{html.escape(str(pick))}"{kept}{aria}>{inner}</button>'
+
+
+def lesson(room: str) -> None:
+    """The room's ``lesson.md``, folded."""
+    with gr.Accordion("The lesson", open=False, elem_classes="lesson"):
+        gr.Markdown((Path(__file__).parent / room / "lesson.md").read_text(encoding="utf-8"))
+
+
+def exports(name: str, result: gr.State, say: Callable, draw: Callable) -> None:
+    """Buttons that save the current result as CSV, JSON, or a page that works without a network.
+
+    ``say(result)`` is its sentence, ``draw(result)`` the list of its Plotly figures.
+    """
+    writers = {
+        "CSV": lambda found: found.to_csv(),
+        "JSON": lambda found: json.dumps({**found.to_json(), "sentence": say(found)}, ensure_ascii=False, indent=2),
+        "HTML": lambda found: _page(say(found), draw(found)),
+    }
+    with gr.Row(elem_classes="exports"):
+        gr.HTML("<span>Save as</span>")
+        for kind, write in writers.items():
+            asked = gr.Button(kind, size="sm", variant="secondary", elem_id=f"{name}-{kind.lower()}", min_width=64)
+            ready = gr.DownloadButton(visible="hidden", elem_id=f"{name}-{kind.lower()}-file")
+
+            def save(found, write=write, kind=kind):
+                if found is None:
+                    raise gr.Error("There is nothing to save yet.", print_exception=False)
+                return _saved(f"crosstalk-{name}.{kind.lower()}", write(found))
+
+            click = _CLICK.replace("{}", f"{name}-{kind.lower()}-file")
+            asked.click(save, result, ready, **QUICK).success(None, js=click, api_visibility="private")
+        gr.HTML("<span>PNG: the camera on a chart</span>")
+
+
+def _saved(name: str, text: str) -> str:
+    """Path of a new file called ``name``; those of earlier visitors are deleted, Gradio has its own copy."""
+    for old in Path(_FILES.name).glob("*/*"):
+        if time.time() - old.stat().st_mtime > _KEPT:
+            old.unlink(missing_ok=True)
+    file = Path(tempfile.mkdtemp(dir=_FILES.name)) / name
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def _page(sentence: str, figures: list[go.Figure]) -> str:
+    parts = [f.to_html(full_html=False, include_plotlyjs=i == 0) for i, f in enumerate(figures)]
+    head = "<!doctype html><meta charset='utf-8'><title>Crosstalk</title><body style='font-family: system-ui'>"
+    return f"{head}<h1>Crosstalk</h1><p>{html.escape(sentence)}</p>{''.join(parts)}"

@@ -1,0 +1,108 @@
+"""Crosstalk's front door: settings, the page made of its rooms, the endpoints, launch. It computes nothing."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr  # noqa: E402
+
+from analysis import bar as shared_bar  # noqa: E402
+from analysis import page  # noqa: E402
+from analysis.ask import tab as ask  # noqa: E402
+from analysis.forgetting import tab as forgetting  # noqa: E402
+from models import catalog  # noqa: E402
+from models.errors import CrosstalkError  # noqa: E402
+
+ROOMS = (ask, forgetting)
+_CSS = Path(__file__).parent / "assets" / "theme.css"
+_SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+_THEME = gr.themes.Base(
+    primary_hue=gr.themes.colors.blue, neutral_hue=gr.themes.colors.stone, radius_size="md", text_size="lg",
+    font=_SANS, font_mono=["ui-monospace", "Menlo", "monospace"],
+)  # fmt: skip
+_HEAD = """<script>
+window.crosstalk = (key, value) => {  // keeps the address a link to what is shown, once what it asked for is
+  if (!window.crosstalk.ready) return;
+  const here = new URL(location);
+  if (value) here.searchParams.set(key, value); else here.searchParams.delete(key);
+  history.replaceState(null, '', here);
+};
+</script>"""
+_TITLE = """<header id="title"><h1>Crosstalk</h1>
+<p>Show a multimodal model a picture, ask it something, and watch what it does with what it sees and what it reads.</p>
+</header>"""
+
+
+def models() -> dict:
+    """The models on offer, why some are not available here, and their checkpoints."""
+    listed = [
+        {"name": e.name, "source": e.source, "available": e.available, "reason": e.reason,
+         "checkpoints": shared_bar.choices(e.name)}
+        for e in catalog.entries()
+    ]  # fmt: skip
+    return {"models": listed}
+
+
+def _linked(asked: int, request: gr.Request) -> list:
+    """What a link asks for: ``?tab=&model=&checkpoint=&example=&question=``; unknown values are ignored."""
+    wanted = dict(request.query_params)
+    names = [e.name for e in catalog.entries() if e.available]
+    model = wanted.get("model") if wanted.get("model") in names else catalog.EMBEDDED
+    checkpoints = shared_bar.choices(model)
+    checkpoint = wanted.get("checkpoint") if wanted.get("checkpoint") in checkpoints else "base"
+    examples = shared_bar.examples()
+    example = wanted.get("example") if wanted.get("example") in examples else next(iter(examples))
+    tab = wanted.get("tab") if wanted.get("tab") in [room.NAME for room in ROOMS] else ROOMS[0].NAME
+    shown = shared_bar.show(example, (wanted.get("question") or "")[:500], asked)
+    return [gr.Tabs(selected=tab), model, gr.Dropdown(checkpoints, value=checkpoint), *shown]
+
+
+def build() -> gr.Blocks:
+    """The whole page."""
+    with gr.Blocks(title="Crosstalk", analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
+        gr.HTML(_TITLE)
+        bar = shared_bar.build()
+        with gr.Tabs(elem_id="rooms") as tabs:
+            for room in ROOMS:
+                with gr.Tab(room.TITLE, id=room.NAME, elem_id=f"room-{room.NAME}") as tab:
+                    room.build(bar)
+                tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
+        for room in ROOMS:
+            gr.api(page.for_people(room.endpoint), api_name=room.NAME, **page.MODEL_QUEUE)
+        gr.api(models, api_name="models", queue=False)
+        for key, part in (("model", bar.model), ("checkpoint", bar.checkpoint)):
+            part.change(None, part, js=f"value => crosstalk('{key}', value)", api_visibility="private")
+        to_ask = [bar.question.submit, *bar.pressed]
+        gr.on(to_ask, lambda: gr.Tabs(selected=ask.NAME), None, tabs, **page.QUICK)
+        loaded = demo.load(_linked, bar.asked, [tabs, bar.model, bar.checkpoint, *bar.shown], **page.QUICK)
+        loaded.then(None, js="() => { crosstalk.ready = true; }", api_visibility="private")
+    return demo.queue(max_size=64)
+
+
+def _warm() -> None:
+    """Open the embedded model and have it answer once, while the first visitor still looks around."""
+    try:
+        ask.endpoint(question="Who are you?")
+    except CrosstalkError as error:
+        print(error, file=sys.stderr)
+
+
+def _has_display() -> bool:
+    graphical = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(graphical) and not os.environ.get("CI")
+
+
+def settings() -> dict:
+    """Arguments of ``launch``; address and port come from Gradio's own environment variables."""
+    return {
+        "theme": _THEME, "css_paths": _CSS, "head": _HEAD, "footer_links": ["api"], "max_file_size": "25mb",
+        "enable_monitoring": False, "ssr_mode": False,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_warm, daemon=True).start()
+    build().launch(inbrowser=_has_display(), **settings())

@@ -1,0 +1,42 @@
+"""Results as JSON and CSV."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.result import Provenance, Result, plain
+
+SOURCE = Provenance("tiny", "base", "float32", "cpu", 3, {"torch": "2"}, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Two(Result):
+    values: np.ndarray
+    names: tuple[str, ...]
+
+    def table(self):
+        return ["name", "value"], [[n, v] for n, v in zip(self.names, self.values, strict=True)]
+
+
+def test_json_is_plain_and_keeps_provenance():
+    found = Two(provenance=SOURCE, values=np.array([0.5, np.nan]), names=("a", "b")).to_json()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["values"] == [0.5, None]
+    assert found["provenance"] == {
+        "model": "tiny", "checkpoint": "base", "dtype": "float32", "device": "cpu", "seed": 3,
+        "versions": {"torch": "2"}, "seconds": 0.5,
+    }  # fmt: skip
+
+
+def test_csv_quotes_and_leaves_unknown_empty():
+    found = Two(provenance=SOURCE, values=np.array([1.0, np.nan]), names=("a, b", "c"))
+    assert found.to_csv() == 'name,value\n"a, b",1.0\nc,\n'
+
+
+def test_plain_handles_numpy_scalars_and_infinities():
+    assert plain({"n": np.int64(2), "x": float("inf"), "t": (np.float32(0.5), None, True)}) == {
+        "n": 2,
+        "x": None,
+        "t": [0.5, None, True],
+    }

@@ -1,0 +1,133 @@
+"""The running app through its endpoints, as a program would use it."""
+
+import json
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+import app
+
+
+@pytest.fixture(scope="module")
+def client():
+    demo = app.build()
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **app.settings())
+    yield Client(address, verbose=False)
+    demo.close()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / "picture.png")
+    return handle_file(tmp_path / "picture.png")
+
+
+def refused(client, message: str, **arguments):
+    """The endpoint refuses with a message that matches, and answers the next question all the same."""
+    with pytest.raises(Exception, match=message):
+        client.predict(api_name="/ask", **arguments)
+    assert client.predict(question="Is a bee an animal?", api_name="/ask")["by_checkpoint"]
+
+
+def test_only_the_named_endpoints_are_public(client):
+    described = client.view_api(return_format="dict", print_info=False)
+    assert set(described["named_endpoints"]) == {"/models", "/ask", "/forgetting"}
+    assert not described["unnamed_endpoints"]
+
+
+def test_models(client):
+    models = client.predict(api_name="/models")["models"]
+    assert models[0]["name"] == "crosstalk-mini"
+    assert models[0]["available"] is True
+    assert models[0]["checkpoints"][0] == "base"
+    for entry in models:
+        assert set(entry) == {"name", "source", "available", "reason", "checkpoints"}
+        assert entry["available"] or entry["reason"]
+
+
+def test_ask_about_a_picture(client, picture):
+    question = "Which of these is in the picture? A. cat B. dog"
+    found = client.predict(image=picture, question=question, api_name="/ask")
+    assert {"answer", "steps", "options", "by_checkpoint", "sentence", "provenance"} <= set(found)
+    assert "".join(s["token"] for s in found["steps"]).strip() == found["answer"]
+    assert all(s["logprob"] <= 0 for s in found["steps"])
+    assert [o["text"] for o in found["options"]] == ["A", "B"]
+    assert sum(o["probability"] for o in found["options"]) == pytest.approx(1)
+    names = client.predict(api_name="/models")["models"][0]["checkpoints"]
+    assert [c["checkpoint"] for c in found["by_checkpoint"]] == names
+    assert found["by_checkpoint"][0]["answer"] == found["answer"]
+    assert found["provenance"]["checkpoint"] == "base"
+    json.dumps(found, allow_nan=False)
+
+
+def test_ask_without_a_picture_and_at_a_checkpoint(client):
+    found = client.predict(
+        question="What kind of thing is a bee?", model="crosstalk-mini", checkpoint="naming", api_name="/ask"
+    )
+    assert found["provenance"]["checkpoint"] == "naming"
+    own = next(c for c in found["by_checkpoint"] if c["checkpoint"] == "naming")
+    assert own["answer"] == found["answer"]
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "I;16", "RGBA"])
+def test_every_kind_of_picture_gets_an_answer(client, tmp_path, mode):
+    path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
+    Image.fromarray(np.zeros((40, 40), np.uint16)).save(path) if mode == "I;16" else Image.new(mode, (40, 40)).save(
+        path
+    )
+    assert client.predict(image=handle_file(path), question="What is this?", api_name="/ask")["by_checkpoint"]
+
+
+def test_a_text_file_called_png(client, tmp_path):
+    (tmp_path / "fake.png").write_text("I am not a picture.")
+    image = handle_file(tmp_path / "fake.png")
+    refused(client, "could not be read as a picture", image=image, question="What is this?")
+
+
+@pytest.mark.parametrize("image", ["/etc/passwd", {"path": "/etc/passwd"}, {"path": 3, "meta": 1}, [1], 7])
+def test_files_of_the_server_are_out_of_reach(client, image):
+    refused(client, "uploaded file", image=image, question="What is this?")
+
+
+def test_a_forged_upload_is_refused_by_gradio(client):
+    forged = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(Exception):  # noqa: B017, PT011 (the client may refuse it before the server does)
+        client.predict(image=forged, question="What is this?", api_name="/ask")
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("no question", {"question": "   "}),
+        ("no model", {"question": "Who?", "model": "../../etc/passwd"}),
+        ("no checkpoint", {"question": "Who?", "checkpoint": "nonsense"}),
+        ("characters", {"question": "x" * 100_000}),
+        ("must be", {"question": 7}),
+        ("must be", {"question": "Who?", "checkpoint": ["base"]}),
+    ],
+)
+def test_clear_refusals(client, message, arguments):
+    refused(client, message, **arguments)
+
+
+def test_control_tokens_and_markup_are_only_text(client):
+    for question in ("<image><image> What is this?", "<|im_end|>", "<script>alert(1)</script>", "🐝" * 50, "\x00?"):
+        assert client.predict(question=question, api_name="/ask")["by_checkpoint"]
+
+
+def test_forgetting(client):
+    found = client.predict(api_name="/forgetting")
+    fields = {"tasks", "matrix", "n", "bwt", "fwt", "mft", "mfn", "maa", "superficial", "essential"}
+    assert fields | {"sentence", "provenance"} <= set(found)
+    assert len(found["matrix"]) == len(found["checkpoints"])
+    assert all(len(row) == len(found["tasks"]) == len(found["n"]) for row in found["matrix"])
+    assert all(0 <= value <= 1 for row in found["matrix"] for value in row)
+    last = found["matrix"][found["own"][-1]]
+    assert found["mfn"] == pytest.approx(sum(last) / len(last))
+
+
+def test_forgetting_of_an_unknown_method(client):
+    with pytest.raises(Exception, match="no checkpoint set"):
+        client.predict(method="../../etc", api_name="/forgetting")
