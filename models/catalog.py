@@ -50,6 +50,15 @@ def _memory() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def _embedded() -> Entry:
+    folder = _ASSETS / "checkpoints" / "sequential"
+    try:
+        names = tuple(c.name for c in Manifest.load(folder).checkpoints)
+    except CheckpointError as error:
+        return Entry(EMBEDDED, str(_ASSETS / EMBEDDED), False, f"is not whole: {error} Run: make train", ())
+    return Entry(EMBEDDED, str(_ASSETS / EMBEDDED), True, "", names, folder)
+
+
 def _own() -> list[Entry]:
     source, folder = os.environ.get("CROSSTALK_MODEL"), os.environ.get("CROSSTALK_CHECKPOINTS")
     if not source:
@@ -76,10 +85,7 @@ def _preset(name: str, billions: float) -> Entry:
 
 def entries() -> list[Entry]:
     """Everything on offer, the embedded default first, then the researcher's own, then Hub presets."""
-    folder = _ASSETS / "checkpoints" / "sequential"
-    names = tuple(c.name for c in Manifest.load(folder).checkpoints)
-    embedded = Entry(EMBEDDED, str(_ASSETS / EMBEDDED), True, "", names, folder)
-    return [embedded, *_own(), *(_preset(*p) for p in _PRESETS.items())]
+    return [_embedded(), *_own(), *(_preset(*p) for p in _PRESETS.items())]
 
 
 def open_model(name: str | None = None) -> MLLM:
@@ -94,6 +100,6 @@ def open_model(name: str | None = None) -> MLLM:
             if entry is None:
                 raise ModelError(f"There is no model {name!r}. There are: {', '.join(e.name for e in entries())}.")
             if not entry.available:
-                raise ModelError(f"{name} {entry.reason}.")
+                raise ModelError(f"{name} {entry.reason.rstrip('.')}.")
             _open[name] = MLLM.open(entry.source, entry.name, entry.checkpoint_folder)
         return _open[name]

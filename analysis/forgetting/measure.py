@@ -9,11 +9,11 @@ from PIL import Image
 
 from analysis.result import Provenance, Result, plain
 from models.answers import style_of
+from models.evaluation import interval
 
 if TYPE_CHECKING:
     from models.evaluation import Evaluation
 
-_Z = 1.959964  # two-sided 95 % of the normal distribution
 _RIGHT = 0.5  # a score above it counts as right where an item must be one or the other
 
 
@@ -78,24 +78,6 @@ class Shown:
 
     def picture(self) -> Image.Image | None:
         return Image.open(self.image).convert("RGB") if self.image else None
-
-
-def wilson(successes: float, n: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a proportion."""
-    if n == 0:
-        return float("nan"), float("nan")
-    p, z2 = successes / n, _Z**2
-    centre, spread = p + z2 / (2 * n), _Z * np.sqrt(p * (1 - p) / n + z2 / (4 * n**2))
-    return float((centre - spread) / (1 + z2 / n)), float((centre + spread) / (1 + z2 / n))
-
-
-def interval(scores: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean: Wilson where every score is 0 or 1, else a percentile bootstrap (seed 0)."""
-    if np.isin(scores, (0, 1)).all():
-        return wilson(scores.sum(), len(scores))
-    draws = np.random.default_rng(0).integers(len(scores), size=(2000, len(scores)))
-    low, high = np.percentile(scores[draws].mean(1), (2.5, 97.5))
-    return float(low), float(high)
 
 
 def numbers(matrix: np.ndarray, base: np.ndarray) -> dict:

@@ -81,7 +81,7 @@ class Fit:
                 tensors[f"{key}.{name}"] = torch.as_tensor(value)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         draft = self.file.with_suffix(".part")
-        done = {"step": step, "seconds": round(self.seconds, 1), "device": str(device())}
+        done = {"step": step, "steps": self.steps, "seconds": round(self.seconds, 1), "device": str(device())}
         save_file({k: v.contiguous() for k, v in tensors.items()}, draft, {k: json.dumps(v) for k, v in done.items()})
         os.replace(draft, self.file)
 
@@ -90,6 +90,9 @@ class Fit:
             return 0
         with safe_open(self.file, "pt") as saved:
             step, keys = json.loads(saved.metadata()["step"]), set(saved.keys())
+            planned = json.loads(saved.metadata().get("steps", str(self.steps)))
+            if planned != self.steps:
+                raise ValueError(f"{self.file} is of a run of {planned} steps, not {self.steps}: delete it.")
             self.seconds = json.loads(saved.metadata().get("seconds", "0"))
             for name, p in self.named.items():
                 with torch.no_grad():
@@ -102,7 +105,10 @@ class Fit:
         return step
 
     def run(self, make: Callable, loss: Callable, log=print) -> None:
-        """Train to the end, from the saved state if there is one. Returns at once where it was finished."""
+        """Train to the end, from the saved state if there is one. Returns at once where it was finished.
+
+        Raises ``ValueError`` where the saved state is of a run of another length: its schedule is another.
+        """
         start, where = self._load(), device()
         if start >= self.steps:
             log(f"{self.stage}: done before")

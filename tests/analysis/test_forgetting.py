@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.forgetting import figure
-from analysis.forgetting.measure import cell, interval, measure, numbers, wilson
+from analysis.forgetting.measure import cell, measure, numbers
 from models.evalset import EvalItem
 from models.evaluation import Evaluation
 
@@ -43,20 +43,6 @@ def test_a_missing_cell_is_not_a_zero():
     found = numbers(matrix, np.zeros(2))
     assert found["mft"] == pytest.approx(0.85)
     assert np.isnan(found["bwt"])
-
-
-def test_wilson_interval():
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert np.isnan(wilson(0, 0)).all()
-
-
-def test_interval_of_sentence_scores_is_a_bootstrap_around_their_mean():
-    scores = np.tile([0.5, 1.0, 0.0, 0.75], 25)
-    low, high = interval(scores)
-    assert low < scores.mean() < high
-    assert (low, high) == interval(scores)
-    assert high - low == pytest.approx(2 * 1.96 * scores.std() / 10, rel=0.15)
 
 
 @pytest.fixture

@@ -56,3 +56,12 @@ def test_own_checkpoints_that_are_damaged_are_listed_with_the_reason(monkeypatch
     (copied / "checkpoints.json").write_text("{}")
     monkeypatch.setenv("CROSSTALK_CHECKPOINTS", str(copied))
     assert '"order" is missing' in catalog.entries()[1].reason
+
+
+def test_an_embedded_default_that_is_not_whole_is_listed_with_the_remedy(monkeypatch, tmp_path):
+    monkeypatch.setattr(catalog, "_ASSETS", tmp_path)
+    first = catalog.entries()[0]
+    assert not first.available
+    assert "make train" in first.reason
+    with pytest.raises(ModelError, match="not whole"):
+        catalog.open_model()

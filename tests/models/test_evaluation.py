@@ -71,3 +71,4 @@ def test_intervals_by_hand():
     assert interval(np.zeros(10)) == pytest.approx((0, 0.2775), abs=1e-4)
     scores = np.array([0.25, 0.75] * 200)  # standard error of the mean 0.0125
     assert interval(scores) == pytest.approx((0.5 - 1.96 * 0.0125, 0.5 + 1.96 * 0.0125), abs=0.003)
+    assert interval(scores) == interval(scores)

@@ -144,3 +144,11 @@ def test_frozen_parameters_stay(tmp_path):
     work = Fit(tmp_path, "toy", model, [(model[1].parameters(), 0.05)], 5, 0)
     work.run(make, lambda batch: ((model(batch["x"]) - batch["y"]["sum"]).square().mean(), {}), quiet)
     assert torch.equal(model[0].weight, frozen) and not torch.equal(model[1].weight, before)
+
+
+def test_a_state_of_a_run_of_another_length_is_refused(tmp_path):
+    toy = Toy(tmp_path)
+    toy.run()
+    toy.fit.steps = STEPS - 10
+    with pytest.raises(ValueError, match=f"{STEPS} steps, not {STEPS - 10}: delete it"):
+        toy.run()
