@@ -251,7 +251,7 @@ class MLLM:
         inputs["logits_to_keep"] = 1
         for _ in range(limit):
             with using() as extra:
-                logits = self._runner(**inputs, past_key_values=cache, use_cache=True, **extra).logits
+                logits = self._runner(**inputs, cache=cache, use_cache=True, **extra).logits
             logprobs = logits[:, -1].float().log_softmax(-1)
             best = logprobs.argmax(-1)
             alive = [a and int(t) not in self.ends for a, t in zip(alive, best, strict=True)]
@@ -291,13 +291,13 @@ class MLLM:
         with self._using(checkpoint):
             cache = DynamicCache(config=self.model.config.get_text_config())
             inputs = self._inputs([encoded])
-            first = self._runner(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+            first = self._runner(**inputs, cache=cache, use_cache=True, logits_to_keep=1).logits
             logits = first[:, -1:].expand(len(tails), -1, -1)
             if width > 1:
                 cache.batch_repeat_interleave(len(tails))
                 mask = inputs["attention_mask"].new_ones(len(tails), encoded.length + width - 1)
                 rest = ids[:, :-1].to(self.device)
-                more = self._runner(input_ids=rest, attention_mask=mask, past_key_values=cache).logits
+                more = self._runner(input_ids=rest, attention_mask=mask, cache=cache).logits
                 logits = torch.cat([logits, more], dim=1)
         picked = logits.float().log_softmax(-1).gather(2, ids[:, :, None].to(logits.device))[:, :, 0].cpu()
         picked = picked.masked_fill(torch.arange(width)[None] >= counts[:, None], 0.0)

@@ -43,7 +43,7 @@ def test_own_model_and_checkpoints(monkeypatch, saved):
     assert catalog.open_model("model") is catalog.open_model("model")
 
 
-@pytest.mark.parametrize("source", ["../../etc", "/nowhere", "http://example.org/model", "a/b/c", "owner/.."])
+@pytest.mark.parametrize("source", ["/nowhere", "http://example.org/model", "a/b/c", "owner/.."])
 def test_what_is_neither_folder_nor_id_is_listed_with_the_reason(monkeypatch, source):
     monkeypatch.setenv("CROSSTALK_MODEL", source + "/x" if source == "owner/.." else source)
     own = catalog.entries()[1]
