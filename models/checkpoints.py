@@ -129,7 +129,9 @@ class CheckpointSet:
                     wrapped.load_adapter(checkpoint.adapter, checkpoint.name)
             except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
                 raise CheckpointError(f"{file} does not fit this model: {error}") from error
-            wanted = set(get_peft_model_state_dict(wrapped, adapter_name=checkpoint.name))
+            embeddings = any("embed" in key for key in held)  # "auto" would ask the Hub about the base
+            state = get_peft_model_state_dict(wrapped, adapter_name=checkpoint.name, save_embedding_layers=embeddings)
+            wanted = set(state)
             if held != wanted:
                 odd = sorted(held ^ wanted)
                 raise CheckpointError(
