@@ -189,8 +189,8 @@ def card() -> str:
         f"Art style never seen: {UNSEEN_STYLE}.",
         f"## Accuracy matrix (new concepts, style never seen, n = {ITEMS} a cell)",
         _matrix(found),
-        f"The joint adapter had {tasks.JOINT_STEPS} steps for all tasks, each task of the sequence {tasks.STEPS}: where "
-        f"its row is below a task's own cell it is no upper bound. Computed with {json.dumps(made)}.",
+        f"The joint adapter had {tasks.JOINT_STEPS} steps for all tasks, each task of the sequence {tasks.STEPS}: "
+        f"where its row is below a task's own cell it is no upper bound. Computed with {json.dumps(made)}.",
         "## Other skills, drawings seen in training",
         _skills(mllm),
         "## Language prior: false alarms after skewed training",
