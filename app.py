@@ -36,10 +36,15 @@ _TITLE = """<header id="title"><h1>Crosstalk</h1>
 </header>"""
 
 
+def _told(source: str) -> str:
+    """A Hub id as it is; of a folder its last name alone: visitors need not know the host's disk."""
+    return Path(source).name if Path(source).is_dir() else source
+
+
 def models() -> dict:
     """The models on offer, why some are not available here, and their checkpoints."""
     listed = [
-        {"name": e.name, "source": e.source, "available": e.available, "reason": e.reason,
+        {"name": e.name, "source": _told(e.source), "available": e.available, "reason": e.reason,
          "checkpoints": shared_bar.choices(e.name)}
         for e in catalog.entries()
     ]  # fmt: skip

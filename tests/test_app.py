@@ -41,6 +41,7 @@ def test_models(client):
     models = client.predict(api_name="/models")["models"]
     assert models[0]["name"] == "crosstalk-mini"
     assert models[0]["available"] is True
+    assert models[0]["source"] == "crosstalk-mini"  # not the folder's place on the host's disk
     assert models[0]["checkpoints"][0] == "base"
     for entry in models:
         assert set(entry) == {"name", "source", "available", "reason", "checkpoints"}
