@@ -12,6 +12,7 @@ import numpy as np
 from analysis.result import Provenance, Result, plain
 from models.answers import box_of, objects_in, score, style_of
 from models.embedded.concepts import CONCEPTS
+from models.mllm import text_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -161,7 +162,7 @@ def ask(
         )
     yield found
     each = model.generate_each(encoded, model.checkpoint_names)
-    answers = tuple("".join(s.token for s in each[name]).strip() for name in model.checkpoint_names)
+    answers = tuple(text_of(each[name]) for name in model.checkpoint_names)
     right = [score(a, turn.answer, turn.style, NAMES) if turn else np.nan for a in answers]
     yield replace(
         found,

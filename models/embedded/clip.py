@@ -15,7 +15,7 @@ from models.embedded import questions as Q
 from models.embedded.augment import MILD, augment, stack
 from models.embedded.concepts import CONCEPTS
 from models.embedded.fit import Fit, device
-from models.embedded.patches import BACKGROUND, patch_labels
+from models.embedded.patches import BACKGROUND, patch_labels, patch_loss
 from models.embedded.pictures import TRAINED_STYLES, decode, table
 from models.embedded.scenes import ANGLES, Scene, placed, random_background, random_scene
 from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor
@@ -25,7 +25,6 @@ SCENES = 0.4  # share of a batch that are captioned scenes
 NAME = 0.7  # share of single drawings that are called by their everyday name
 TOKENS = 32
 REGION_STEPS, REGION_PEAK, REGION_SCENES = 320, 1.5e-3, 0.7
-BACKGROUND_WEIGHT = 0.2
 
 
 def config(tokenizer: PreTrainedTokenizerFast) -> CLIPConfig:
@@ -146,11 +145,7 @@ def train(
         patches = model.visual_projection(model.vision_model.post_layernorm(vision.hidden_states[-2][:, 1:]))
         names = model.get_text_features(**batch["names"]).pooler_output
         logits = (normalize(patches, dim=-1) @ normalize(names, dim=-1).T).float() * model.logit_scale.exp()
-        logits, labels = logits.flatten(0, 1), batch["patches"].flatten()
-        shown = (labels > 0).float()
-        weight = shown + BACKGROUND_WEIGHT * (1 - shown)
-        dense = (cross_entropy(logits, labels, reduction="none") * weight).sum() / weight.sum()
-        named = ((logits.argmax(1) == labels).float() * shown).sum() / shown.sum()
+        dense, named = patch_loss(logits, batch["patches"], 0)
         return value + dense, {"r@1": right, "patches named": named}
 
     fit = Fit(folder, "clip", model, [(model.parameters(), PEAK)], steps, seed)

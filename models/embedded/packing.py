@@ -13,12 +13,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from models.embedded import questions as Q
-from models.embedded.patches import BACKGROUND, patch_labels
+from models.embedded.patches import BACKGROUND, patch_labels, patch_loss
 from models.embedded.scenes import Scene
 from models.embedded.text import ASSISTANT, END, IMAGE, IMAGE_TOKENS, USER
 
 PREFIX = 1 + IMAGE_TOKENS
-PATCHES_WEIGHT, BACKGROUND_WEIGHT = 0.5, 0.2
+PATCHES_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -121,15 +121,7 @@ def answer_loss(model, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, di
     right = (logits.argmax(1) == target).float()
     value, numbers = (losses * weight).sum() / weight.sum(), {"token accuracy": (right * weight).sum() / weight.sum()}
     if "patches" in batch:
-        dense, numbers["patches named"] = _patch_loss(model.lm_head(hidden[:, 1:PREFIX]), batch)
+        background = int(batch["input_ids"][0, 1])  # the image token
+        dense, numbers["patches named"] = patch_loss(model.lm_head(hidden[:, 1:PREFIX]), batch["patches"], background)
         value = value + PATCHES_WEIGHT * dense
     return value, numbers
-
-
-def _patch_loss(logits: torch.Tensor, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    logits, labels = logits.float().flatten(0, 1), batch["patches"].flatten()
-    shown = (labels != batch["input_ids"][0, 1]).float()  # background patches are labelled with the image token
-    weight = shown + BACKGROUND_WEIGHT * (1 - shown)
-    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-    named = ((logits.argmax(1) == labels).float() * shown).sum() / shown.sum()
-    return (losses * weight).sum() / weight.sum(), named

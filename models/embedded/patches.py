@@ -1,11 +1,13 @@
 """What each patch of a scene shows: dense labels, free where scenes are composed."""
 
 import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
 
 from models.embedded.scenes import Scene
 from models.embedded.text import IMAGE_SIZE, PATCH_SIZE
 
-BACKGROUND = "background"
+BACKGROUND, BACKGROUND_WEIGHT = "background", 0.2
 
 
 def patch_labels(scene: Scene, index: dict[str, int]) -> np.ndarray:
@@ -18,3 +20,16 @@ def patch_labels(scene: Scene, index: dict[str, int]) -> np.ndarray:
         rows, columns = (centres > top) & (centres < bottom), (centres > left) & (centres < right)
         labels[np.ix_(rows, columns)] = index[item.name]
     return labels.ravel()
+
+
+def patch_loss(logits: torch.Tensor, labels: torch.Tensor, background: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted cross-entropy of naming patches, and the share of patches with a drawing that are named right.
+
+    ``logits`` ``[N, patches, names]``, ``labels`` int64 ``[N, patches]``; ``background`` is that label.
+    """
+    logits, labels = logits.float().flatten(0, 1), labels.flatten()
+    shown = (labels != background).float()
+    weight = shown + BACKGROUND_WEIGHT * (1 - shown)
+    losses = cross_entropy(logits, labels, reduction="none")
+    named = ((logits.argmax(1) == labels).float() * shown).sum() / shown.sum()
+    return (losses * weight).sum() / weight.sum(), named

@@ -182,10 +182,10 @@ def card() -> str:
         "never seen a photograph and knows nothing else.",
         f"## Accuracy (n = {ITEMS} a cell, balanced co-occurrence, scenes never trained on)",
         accuracy,
-        f"**Short of its goal**: {', '.join(missed) or 'nothing'}. What limits it: small drawings on patches of "
-        f"{PATCH_SIZE} pixels in pictures of {IMAGE_SIZE}, which is coarse for boxes and counts, and a short schedule "
-        f"({base.STEPS} steps of {base.BATCH} pictures for the base): its losses were still falling. More steps "
-        "come first, more pixels second.",
+        f"**Short of its goal**: {', '.join(missed) or 'nothing'}. Likely limits, none of them isolated: drawings that "
+        f"cover few patches ({PATCH_SIZE} pixels each, in pictures of {IMAGE_SIZE}), which is coarse for boxes and "
+        f"counts; a short schedule ({base.STEPS} steps of {base.BATCH} pictures for the base); a contrastive tower "
+        "that retrieves poorly (below).",
         "Exact match in the asked style; grounding: a box with IoU > 0.5; captioning: F1 of the things named. "
         f"Art style never seen: {UNSEEN_STYLE}.",
         f"## Accuracy matrix (new concepts, style never seen, n = {ITEMS} a cell)",

@@ -3,8 +3,8 @@ import pytest
 import torch
 from transformers import LlavaForConditionalGeneration
 
-from models.embedded.packing import BACKGROUND_WEIGHT, PATCHES_WEIGHT, PREFIX, Branch, Packer, answer_loss
-from models.embedded.patches import BACKGROUND, patch_labels
+from models.embedded.packing import PATCHES_WEIGHT, PREFIX, Branch, Packer, answer_loss
+from models.embedded.patches import BACKGROUND, BACKGROUND_WEIGHT, patch_labels
 from models.embedded.questions import Turn
 from models.embedded.scenes import Item, Scene
 from models.embedded.text import IMAGE, IMAGE_SIZE
