@@ -15,16 +15,16 @@ from models.embedded import questions as Q
 from models.embedded.augment import MILD, augment, stack
 from models.embedded.concepts import CONCEPTS
 from models.embedded.fit import Fit, device
-from models.embedded.patches import BACKGROUND, patch_labels, patch_loss
+from models.embedded.patches import BACKGROUND, box_loss, patch_boxes, patch_labels, patch_loss
 from models.embedded.pictures import TRAINED_STYLES, decode, table
 from models.embedded.scenes import ANGLES, Scene, placed, random_background, random_scene
 from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor
 
-BATCH, STEPS, PEAK = 256, 850, 1.5e-3
-SCENES = 0.4  # share of a batch that are captioned scenes
-NAME = 0.7  # share of single drawings that are called by their everyday name
+BATCH, STEPS, PEAK = 160, 1100, 1.5e-3
+EVERYDAY, ANYTHING = 32, 64  # images of a batch that are scenes of everyday concepts, and of any drawings
+NAME = 0.85  # share of single drawings that are called by their everyday name
 TOKENS = 32
-REGION_STEPS, REGION_PEAK, REGION_SCENES = 320, 1.5e-3, 0.7
+BOXES_WEIGHT = 4.0
 
 
 def config(tokenizer: PreTrainedTokenizerFast) -> CLIPConfig:
@@ -42,10 +42,6 @@ def config(tokenizer: PreTrainedTokenizerFast) -> CLIPConfig:
     return CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
 
 
-def _names() -> list[str]:
-    return sorted({row["name"] for row in table()})
-
-
 def _called(rng, row: dict) -> str:
     if rng.random() < NAME or not row["synonyms"]:
         return row["name"]
@@ -53,64 +49,45 @@ def _called(rng, row: dict) -> str:
 
 
 class Batches:
-    """Makes one batch: images, and texts of which no two name the same drawing."""
-
-    share = SCENES
+    """Makes one batch: single drawings with their names, scenes with their captions, and for every patch
+    the name of the drawing it shows and that drawing's box.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
-        self.tokenizer, self.names = tokenizer, _names()
-        self.rows = {row["name"]: row for row in reversed(table())}
-        self.pool = list(CONCEPTS)
-
-    def chosen(self, rng: np.random.Generator, count: int) -> list[str]:
-        """Names of the single drawings."""
-        return rng.choice(self.names, count, replace=False).tolist()
+        self.tokenizer = tokenizer
+        self.rows = {row["name"]: row for row in table()}
+        self.names = sorted(self.rows)
 
     def scenes(self, rng: np.random.Generator) -> tuple[list[Scene], list[str]]:
-        """Single drawings with their names, then scenes of everyday concepts with their captions."""
+        """Images and their texts, of which no two name the same single drawing."""
         scenes, texts = [], []
-        for name in self.chosen(rng, BATCH - int(self.share * BATCH)):
+        for name in rng.choice(self.names, BATCH - EVERYDAY - ANYTHING, replace=False).tolist():
             style = TRAINED_STYLES[rng.integers(len(TRAINED_STYLES))]
             angle, flip = ANGLES[rng.integers(len(ANGLES))], bool(rng.random() < 0.5)
             item = placed(name, style, rng.uniform(0.3, 0.7, 2), rng.uniform(0.45, 0.98), angle, flip)
             scenes.append(Scene((item,), random_background(rng)))
             texts.append(_called(rng, self.rows[name]))
-        while len(texts) < BATCH:
-            scenes.append(random_scene(rng, self.pool, TRAINED_STYLES, skew=0.0, counts=(2, 3, 4)))
+        for _ in range(EVERYDAY):
+            scenes.append(random_scene(rng, list(CONCEPTS), TRAINED_STYLES, skew=0.0, counts=(2, 3, 4)))
             texts.append(Q.caption_text(scenes[-1]))
+        for _ in range(ANYTHING):
+            scenes.append(random_scene(rng, self.names, TRAINED_STYLES, skew=0.0, counts=(2, 3, 4)))
+            texts.append(", ".join(scenes[-1].counts))
         return scenes, texts
-
-    def __call__(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        scenes, texts = self.scenes(rng)
-        pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]))
-        return {"pixel_values": pixels, **self.encode([f" {t}" for t in texts])}
-
-    def encode(self, texts) -> dict[str, torch.Tensor]:
-        coded = self.tokenizer(texts, padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt")
-        return {k: coded[k] for k in ("input_ids", "attention_mask")}
-
-
-class RegionBatches(Batches):
-    """Makes one batch whose patches are labelled too: with the name of the drawing they show, or background.
-
-    Most images are scenes and half of the single drawings are everyday concepts: those are seen often.
-    """
-
-    share = REGION_SCENES
-
-    def chosen(self, rng: np.random.Generator, count: int) -> list[str]:
-        everyday = rng.choice(self.pool, count // 2, replace=False).tolist()
-        others = [n for n in self.names if n not in CONCEPTS]
-        return everyday + rng.choice(others, count - len(everyday), replace=False).tolist()
 
     def __call__(self, rng: np.random.Generator) -> dict:
         scenes, texts = self.scenes(rng)
         pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]), MILD)
         names = [BACKGROUND, *sorted({item.name for scene in scenes for item in scene.items})]
         index = {name: i for i, name in enumerate(names)}
-        labels = torch.from_numpy(np.stack([patch_labels(scene, index) for scene in scenes]))
         captions, called = (self.encode([f" {t}" for t in group]) for group in (texts, names))
-        return {"pixel_values": pixels, "captions": captions, "names": called, "patches": labels}
+        labels = torch.from_numpy(np.stack([patch_labels(scene, index) for scene in scenes]))
+        boxes = torch.from_numpy(np.stack([patch_boxes(scene) for scene in scenes]))
+        return {"pixel_values": pixels, "captions": captions, "names": called, "patches": labels, "boxes": boxes}
+
+    def encode(self, texts) -> dict[str, torch.Tensor]:
+        coded = self.tokenizer(texts, padding=True, truncation=True, max_length=TOKENS, return_tensors="pt")
+        return {k: coded[k] for k in ("input_ids", "attention_mask")}
 
 
 def _contrast(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,37 +98,32 @@ def _contrast(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> t
     return value, (logits.argmax(1) == target).float().mean()
 
 
-def train(
-    folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int, log=print, steps=STEPS, region_steps=REGION_STEPS
-) -> CLIPModel:
+def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int, log=print, steps: int = STEPS) -> CLIPModel:
     """Phase 0 from random weights; ``tokenizer`` is the caption tokenizer.
 
-    First whole images against texts, then also patches against the names of what they show (as in
-    RegionCLIP, arXiv 2112.09106): those patches, of the layer before the last, are what the MLLM reads.
+    Whole images against texts, and patches against the names of what they show (as in RegionCLIP, arXiv
+    2112.09106) with the box of it: those patches, of the layer before the last, are what the MLLM reads.
     """
     torch.manual_seed(seed)
     model = CLIPModel(config(tokenizer)).to(device())
+    model.box_head = torch.nn.Linear(model.config.vision_config.hidden_size, 4, device=device())
     model.set_attn_implementation("eager")  # for so short sequences three times as fast to train on a CPU
 
-    def images(batch):
-        out = model(**batch)
-        value, right = _contrast(out.image_embeds, out.text_embeds, model.logit_scale)
-        return value, {"r@1": right}
-
-    def regions(batch):
+    def loss(batch):
         vision = model.vision_model(pixel_values=batch["pixel_values"], output_hidden_states=True)
         whole, text = model.visual_projection(vision.pooler_output), model.get_text_features(**batch["captions"])
         value, right = _contrast(whole, text.pooler_output, model.logit_scale)
-        patches = model.visual_projection(model.vision_model.post_layernorm(vision.hidden_states[-2][:, 1:]))
+        states = model.vision_model.post_layernorm(vision.hidden_states[-2][:, 1:])
         names = model.get_text_features(**batch["names"]).pooler_output
-        logits = (normalize(patches, dim=-1) @ normalize(names, dim=-1).T).float() * model.logit_scale.exp()
+        patches = normalize(model.visual_projection(states), dim=-1)
+        logits = (patches @ normalize(names, dim=-1).T).float() * model.logit_scale.exp()
         dense, named = patch_loss(logits, batch["patches"], 0)
-        return value + dense, {"r@1": right, "patches named": named}
+        box = box_loss(model.box_head, states, batch["boxes"])
+        return value + dense + BOXES_WEIGHT * box, {"r@1": right, "patches named": named, "box": box}
 
     fit = Fit(folder, "clip", model, [(model.parameters(), PEAK)], steps, seed)
-    fit.run(Batches(tokenizer), images, log)
-    fit = Fit(folder, "regions", model, [(model.parameters(), REGION_PEAK)], region_steps, seed)
-    fit.run(RegionBatches(tokenizer), regions, log)
+    fit.run(Batches(tokenizer), loss, log)
+    del model.box_head
     return model.eval()
 
 

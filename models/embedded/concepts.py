@@ -164,7 +164,7 @@ _PARTNERS = (
 
 _PLURALS = {
     "mouse": "mice", "fish": "fish", "leaf": "leaves", "die": "dice", "cactus": "cactuses", "tomato": "tomatoes",
-    "volcano": "volcanoes",
+    "volcano": "volcanoes", "snowman": "snowmen",
 }  # fmt: skip
 _MASS = ("bread", "milk", "cheese", "corn", "broccoli", "fire")
 

@@ -13,12 +13,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from models.embedded import questions as Q
-from models.embedded.patches import BACKGROUND, patch_labels, patch_loss
+from models.embedded.patches import BACKGROUND, box_loss, patch_boxes, patch_labels, patch_loss
 from models.embedded.scenes import Scene
 from models.embedded.text import ASSISTANT, END, IMAGE, IMAGE_TOKENS, USER
 
 PREFIX = 1 + IMAGE_TOKENS
-PATCHES_WEIGHT = 0.5
+PATCHES_WEIGHT, BOXES_WEIGHT = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,15 @@ class Packer:
         arrays = {"input_ids": ids, "position_ids": positions, "branch": branch, "sees": sees, "weight": weight}
         return {k: torch.from_numpy(v) for k, v in arrays.items()}
 
-    def patches(self, scenes: list[Scene]) -> torch.Tensor:
-        """What each patch shows: first token of its name, the image token for background; int64 ``[N, patches]``."""
+    def patches(self, scenes: list[Scene]) -> dict[str, torch.Tensor]:
+        """What each patch shows: ``patches``, the first token of its name or the image token for background,
+        int64 ``[N, patches]``; ``boxes``, where that drawing lies, float32 ``[N, patches, 4]``.
+        """
         names = sorted({item.name for scene in scenes for item in scene.items})
         coded = self.tokenizer([f" {n}" for n in names], add_special_tokens=False)["input_ids"]
         index = {BACKGROUND: self.ids[IMAGE]} | {n: c[0] for n, c in zip(names, coded, strict=True)}
-        return torch.from_numpy(np.stack([patch_labels(scene, index) for scene in scenes]))
+        labels = torch.from_numpy(np.stack([patch_labels(scene, index) for scene in scenes]))
+        return {"patches": labels, "boxes": torch.from_numpy(np.stack([patch_boxes(scene) for scene in scenes]))}
 
     def _weights(self, tokens: list[int]) -> np.ndarray:
         weights, start = np.zeros(len(tokens), dtype=np.float32), None
@@ -98,13 +101,16 @@ def attention_mask(branch: torch.Tensor, sees: torch.Tensor, dtype: torch.dtype)
     return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
 
-def answer_loss(model, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def answer_loss(
+    model, batch: dict[str, torch.Tensor], box_head: torch.nn.Linear | None = None
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Weighted cross-entropy of the answers' tokens in a packed batch with ``pixel_values``.
 
     ``model`` is a ``LlavaForConditionalGeneration``, bare or with LoRA layers. Logits are computed only
     where an answer is. With ``patches`` (int64 ``[N, image tokens]``) the decoder also says, at each image
     token, the first token of the name of what that patch shows: so many labels a picture that a small
-    model starts to look early, where answers alone leave it guessing from the question for long.
+    model starts to look early, where answers alone leave it guessing from the question for long. With
+    ``box_head`` each image token also tells the box of its drawing (``patches.box_loss``).
     """
     dtype = torch.bfloat16 if torch.is_autocast_enabled(batch["input_ids"].device.type) else torch.float32
     hidden = model.model(
@@ -124,4 +130,7 @@ def answer_loss(model, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, di
         background = int(batch["input_ids"][0, 1])  # the image token
         dense, numbers["patches named"] = patch_loss(model.lm_head(hidden[:, 1:PREFIX]), batch["patches"], background)
         value = value + PATCHES_WEIGHT * dense
+        if box_head is not None:
+            numbers["box"] = box_loss(box_head, hidden[:, 1:PREFIX], batch["boxes"])
+            value = value + BOXES_WEIGHT * numbers["box"]
     return value, numbers

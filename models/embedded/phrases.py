@@ -112,6 +112,15 @@ CHOICE_KIND = (
     "Tell me which one is {akind}. {options}", "What is {akind}? {options}",
 )  # fmt: skip
 
+GOES_WITH = (
+    "What often comes with {a}?", "What goes with {a}?", "What is often next to {a}?", "What is often seen with {a}?",
+    "What do you often see beside {a}?", "With what does {a} often come?", "What comes together with {a}?",
+    "What is the usual partner of {a}?", "Name what often goes with {a}.", "What belongs with {a}?",
+    "Which thing often comes with {a}?", "What would you expect next to {a}?",
+    "Where there is {a}, what else is there?",
+    "{a} often comes with what?", "Tell me what goes with {a}.", "What is mostly found with {a}?",
+)  # fmt: skip
+
 READ = (
     "What does the text name?", "What is it, says the text?", "According to the text, what is there?",
     "What does the text talk about?", "Which thing is in the text?", "What is named in the text?",

@@ -85,6 +85,8 @@ def build(folder: Path, out: Path = PARQUET) -> int:
         drawn = group not in (None, _FLAGS, _COMPONENTS) and "gender" not in emoji
         if not drawn or not all(code in pictures for pictures in art.values()):
             continue
+        if label in CONCEPTS and label not in spoken:
+            continue  # another drawing of what an everyday concept is called, such as the whole dog beside its face
         name = spoken.get(label, label)
         tags = [t for t in emoji.get("tags", []) if t not in (name, label)]
         synonyms = ([label] if name != label else []) + tags
@@ -116,12 +118,7 @@ def table() -> list[dict]:
 
 @lru_cache(maxsize=1)
 def _index() -> dict[tuple[str, str], int]:
-    index = {}
-    for i, row in enumerate(table()):
-        if row["name"] in CONCEPTS and CONCEPTS[row["name"]].label != row["label"]:
-            continue  # another emoji whose label is an everyday name
-        index.setdefault((row["name"], row["style"]), i)
-    return index
+    return {(row["name"], row["style"]): i for i, row in enumerate(table())}
 
 
 @lru_cache(maxsize=6000)

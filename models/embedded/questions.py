@@ -254,12 +254,11 @@ def choice_kind(rng, pool, size: int | None = None) -> Turn:
 def goes_with(rng, pool) -> Turn:
     """What often comes with a bee? One word: the partner it is often seen with in training scenes."""
     asked = _pick(rng, [n for n in pool if n in PARTNERS])
-    question = _pick(rng, ("What often comes with {}?", "What goes with {}?", "What is often next to {}?"))
-    return Turn(question.format(CONCEPTS[asked].a), PARTNERS[asked], "word")
+    return Turn(_ask(rng, P.GOES_WITH, asked), PARTNERS[asked], "word")
 
 
 def read(rng, pool) -> Turn:
-    """A text that states what is there, and a question about the text: one word, yes or no, or a number."""
+    """A text that states what is there, and a question about the text: one word, or yes or no."""
     asked, zone = _pick(rng, pool), _pick(rng, ZONES)
     text = "Text: " + _ask(rng, P.STATEMENT, asked, at=at(zone))
     form = rng.random()

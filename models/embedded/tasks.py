@@ -26,7 +26,7 @@ from models.embedded.scenes import Scene, random_scene
 from models.embedded.text import IMAGE_SIZE
 
 BATCH, LENGTH = 32, PREFIX + 96
-STEPS, JOINT_STEPS, PEAK = 90, 220, 2e-3
+STEPS, JOINT_STEPS, PEAK = 180, 420, 2e-3
 RANK = 16
 SKEW = 0.5
 TARGETS = (
@@ -67,7 +67,7 @@ class Batches:
         scenes = [scene_for(rng, task, TRAINED_STYLES, SKEW) for task in tasks]
         rows = [turns_for(rng, task, scene) for task, scene in zip(tasks, scenes, strict=True)]
         pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]), MILD)
-        return {"pixel_values": pixels, "patches": self.pack.patches(scenes), **self.pack(rows)}
+        return {"pixel_values": pixels, **self.pack.patches(scenes), **self.pack(rows)}
 
 
 def adapted(base: LlavaForConditionalGeneration, seed: int):
@@ -121,5 +121,5 @@ def train(folder: Path, base, tokenizer, seed: int, out: Path, log=print, steps=
 
 
 def _ready(model: LlavaForConditionalGeneration) -> LlavaForConditionalGeneration:
-    model.set_attn_implementation({"vision_config": "eager", "text_config": "sdpa"})
+    model.set_attn_implementation("eager")
     return model.to(device())

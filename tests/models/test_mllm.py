@@ -54,7 +54,7 @@ def test_greedy_equals_transformers_generate(mllm, picture, checkpoint):
     steps = list(mllm.generate(encoded, checkpoint, max_new_tokens=12))
     with mllm.checkpoints.use(checkpoint), torch.inference_mode():
         wanted = mllm.model.generate(**encoded.inputs, do_sample=False, max_new_tokens=12)[0, encoded.length :]
-    wanted = [t for t in wanted.tolist() if t not in mllm.ends]
+    wanted = [t for t in wanted.tolist() if t not in mllm.generator.ends]
     assert [s.token_id for s in steps] == wanted
     assert len(steps) > 1
 

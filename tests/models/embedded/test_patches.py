@@ -23,7 +23,7 @@ def test_patches_whose_centre_a_drawing_covers_bear_its_name_and_the_last_is_on_
 
 
 def test_labels_are_first_tokens_of_names(tokenizer):
-    labels = Packer(tokenizer, 160).patches([Scene((BEE,))])
+    labels = Packer(tokenizer, 160).patches([Scene((BEE,))])["patches"]
     bee, image = tokenizer(" bee", add_special_tokens=False)["input_ids"][0], tokenizer.convert_tokens_to_ids(IMAGE)
     assert labels.shape == (1, PREFIX - 1)
     assert (labels == bee).sum() == 8
@@ -35,7 +35,7 @@ def test_the_patch_loss_is_that_of_the_plain_logits(saved, tokenizer):
     pack = Packer(tokenizer, 160)
     generator = torch.Generator().manual_seed(0)
     batch = {**pack([[NAMING]]), "pixel_values": torch.rand(1, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)}
-    labels = pack.patches([Scene((BEE,))])
+    labels = pack.patches([Scene((BEE,))])["patches"]
     with torch.inference_mode():
         without, _ = answer_loss(model, batch)
         value, numbers = answer_loss(model, {**batch, "patches": labels})
