@@ -4,7 +4,7 @@ import torch
 from transformers import LlavaForConditionalGeneration
 
 from models.embedded.packing import PATCHES_WEIGHT, PREFIX, Branch, Packer, answer_loss
-from models.embedded.patches import BACKGROUND, BACKGROUND_WEIGHT, patch_labels
+from models.embedded.patches import BACKGROUND, BACKGROUND_WEIGHT, box_loss, patch_boxes, patch_labels
 from models.embedded.questions import Turn
 from models.embedded.scenes import Item, Scene
 from models.embedded.text import IMAGE, IMAGE_SIZE
@@ -48,3 +48,29 @@ def test_the_patch_loss_is_that_of_the_plain_logits(saved, tokenizer):
     assert float(value - without) == pytest.approx(wanted, abs=1e-3)
     named = (logprobs.argmax(1) == labels[0])[shown].float().mean()
     assert float(numbers["patches named"]) == pytest.approx(float(named))
+
+
+def test_every_patch_knows_the_box_of_the_drawing_on_top():
+    boxes = patch_boxes(Scene((BEE, CAT))).reshape(8, 8, 4)
+    wanted = np.zeros((8, 8, 4), dtype=np.float32)
+    wanted[:2, :4] = BEE.box
+    wanted[:, 2:4] = CAT.box
+    assert np.array_equal(boxes, wanted)
+
+
+def test_two_drawings_of_one_name_have_a_box_each():
+    other = Item("bee", "fluent", (0.5, 0.5, 1.0, 1.0))
+    boxes = patch_boxes(Scene((BEE, other))).reshape(8, 8, 4)
+    assert tuple(boxes[0, 0]) == BEE.box
+    assert tuple(boxes[7, 7]) == other.box
+
+
+def test_the_box_loss_is_the_mean_distance_on_patches_with_a_drawing():
+    head = torch.nn.Linear(2, 4)
+    torch.nn.init.zeros_(head.weight)
+    with torch.no_grad():
+        head.bias.copy_(torch.tensor([0.25, 0.25, 0.75, 0.75]).logit())
+    boxes = torch.zeros(1, 3, 4)
+    boxes[0, 1] = torch.tensor([0.25, 0.25, 0.75, 0.75])
+    boxes[0, 2] = torch.tensor([0.05, 0.25, 0.75, 0.95])
+    assert float(box_loss(head, torch.randn(1, 3, 2), boxes)) == pytest.approx(0.4 / 8, abs=1e-6)
