@@ -20,7 +20,7 @@ from models.embedded.pictures import TRAINED_STYLES
 from models.embedded.scenes import Scene, random_scene
 from models.embedded.text import IMAGE, IMAGE_SIZE, VOCABULARY
 
-BATCH, LENGTH, STEPS = 48, 192, 2400
+BATCH, LENGTH, STEPS = 48, 192, 3000
 PEAK, TOWER_PEAK = 1.5e-3, 6e-4
 COUNTS = (1, 1, 2, 2, 3, 4)  # of drawings in a scene: more of the clear cases
 SKEW = 0.5  # how often a thing comes with its partner in training scenes
