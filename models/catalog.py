@@ -1,39 +1,52 @@
 """What the app offers: the embedded default, presets from the Hub, and the researcher's own model.
 
-``CROSSTALK_MODEL`` names the researcher's model (a folder or a Hub id), ``CROSSTALK_CHECKPOINTS`` the
-folder of its checkpoint set.
+``CROSSTALK_MODEL`` names the researcher's model (a folder or a Hub id), ``CROSSTALK_CHECKPOINTS`` its checkpoint sets
+(folders or Hub ids, several separated as in ``PATH``). ``CROSSTALK_FOLDERS`` names folders whose models may be asked
+for by name on the page. In public mode only what is listed here opens.
 """
 
+import gc
 import os
-import re
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from models.checkpoints import Manifest
+from models import hub
 from models.errors import CheckpointError, ModelError
-from models.mllm import MLLM
+from models.files import inside, parameters, weight_files
+from models.manifest import Manifest, locate
+from models.shelf import Shelf
+
+if TYPE_CHECKING:
+    from models.mllm import MLLM
 
 EMBEDDED = "crosstalk-mini"
 _ASSETS = Path(__file__).resolve().parents[1] / "assets" / "embedded"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _PRESETS = {
     "HuggingFaceTB/SmolVLM-500M-Instruct": 0.5,
     "llava-hf/llava-onevision-qwen2-0.5b-ov-hf": 0.9,
+    "OpenGVLab/InternVL3-1B-hf": 0.9,
+    "Qwen/Qwen3-VL-2B-Instruct": 2.1,
+    "google/paligemma2-3b-mix-224": 3.0,
     "Qwen/Qwen2.5-VL-3B-Instruct": 3.8,
+    "google/gemma-3-4b-it": 4.3,
+    "Qwen/Qwen3-VL-4B-Instruct": 4.4,
     "llava-hf/llava-1.5-7b-hf": 7.1,
+    "llava-hf/llava-v1.6-mistral-7b-hf": 7.6,
 }
 """Hub id: billions of parameters."""
 
-_open: dict[str, MLLM] = {}
-_opening = threading.Lock()
+_SHARE = 0.8  # of the device's memory, the rest is for everything that is not a model
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One model on offer; where it is not available, ``reason`` says why in a sentence."""
+    """One model on offer; where it is not available, ``reason`` says why in a sentence.
+
+    ``parameters`` is how many numbers its weights hold, 0 where that is known only after it is downloaded.
+    """
 
     name: str
     source: str
@@ -41,65 +54,197 @@ class Entry:
     reason: str
     checkpoints: tuple[str, ...]
     checkpoint_folder: Path | None = None
+    parameters: float = 0.0
 
 
 def _memory() -> float:
-    """Bytes that a model may take: of the GPU, else of the machine."""
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[1]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes of the device that models run on."""
+    from models import devices
+
+    return devices.memory(devices.pick()).total
+
+
+def need(billions: float) -> float:
+    """Bytes that a model of so many billions of parameters takes here, in the type it would be opened with."""
+    from models import devices
+
+    device = devices.pick()
+    return devices.bytes_needed(billions * 1e9, devices.dtype_on(device), devices.quantization())
 
 
 def _embedded() -> Entry:
-    folder = _ASSETS / "checkpoints" / "sequential"
+    folder, source = _ASSETS / "checkpoints" / "sequential", _ASSETS / EMBEDDED
     try:
         names = tuple(c.name for c in Manifest.load(folder).checkpoints)
     except CheckpointError as error:
-        return Entry(EMBEDDED, str(_ASSETS / EMBEDDED), False, f"is not whole: {error} Run: make train", ())
-    return Entry(EMBEDDED, str(_ASSETS / EMBEDDED), True, "", names, folder)
+        return Entry(EMBEDDED, str(source), False, f"is not whole: {error} Run: make train", ())
+    return Entry(EMBEDDED, str(source), True, "", names, folder, _counted(source))
+
+
+def _counted(folder: Path) -> float:
+    try:
+        return float(parameters(weight_files(folder, ModelError), ModelError))
+    except (ModelError, OSError):  # what is wrong with it is told when it is opened
+        return 0.0
+
+
+_located: dict[str, Path | CheckpointError] = {}
+"""Where named checkpoint sets are, or why they are nowhere: the Hub is asked once, not at every look at the list."""
+
+
+def _set(source: str) -> Manifest:
+    if source not in _located:
+        try:
+            _located[source] = locate(source)
+        except CheckpointError as error:
+            _located[source] = error
+    if isinstance(found := _located[source], CheckpointError):
+        raise found
+    return Manifest.load(found)
 
 
 def _own() -> list[Entry]:
-    source, folder = os.environ.get("CROSSTALK_MODEL"), os.environ.get("CROSSTALK_CHECKPOINTS")
+    """The researcher's model, once for each of its checkpoint sets; all of them share its weights when opened."""
+    source = os.environ.get("CROSSTALK_MODEL")
     if not source:
         return []
     path = Path(source).expanduser()
-    try:
-        if not path.is_dir() and not _HUB_ID.fullmatch(source):
-            raise ModelError(f"CROSSTALK_MODEL={source!r} is neither a folder nor a Hub id such as owner/name.")
-        names = tuple(c.name for c in Manifest.load(folder).checkpoints) if folder else ()
-    except (ModelError, CheckpointError) as error:
-        return [Entry(path.name, source, False, str(error), ())]
-    return [Entry(path.name, str(path) if path.is_dir() else source, True, "", names, Path(folder) if folder else None)]
+    name, held = path.name, _counted(path) if path.is_dir() else 0.0
+    if not path.is_dir() and not hub.is_id(source):
+        reason = f"CROSSTALK_MODEL={source!r} is neither a folder nor a Hub id such as owner/name."
+        return [Entry(name, source, False, reason, ())]
+    source = str(path) if path.is_dir() else source
+    sets = [s for s in os.environ.get("CROSSTALK_CHECKPOINTS", "").split(os.pathsep) if s.strip()]
+    if not sets:
+        return [Entry(name, source, True, "", (), None, held)]
+    found = []
+    for named in sets:
+        own = name if not found else f"{name} ({Path(named).name})"
+        try:
+            manifest = _set(named)
+        except CheckpointError as error:
+            found.append(Entry(own, source, False, str(error), ()))
+        else:
+            names = tuple(c.name for c in manifest.checkpoints)
+            found.append(Entry(own, source, True, "", names, manifest.folder, held))
+    return found
 
 
-def _preset(name: str, billions: float) -> Entry:
-    need = billions * 1e9 * (2 if torch.cuda.is_available() else 4) * 1.2
-    if need > _memory():
-        reason = f"needs about {need / 1e9:.0f} GB of memory; this machine has {_memory() / 1e9:.0f} GB"
-        return Entry(name, name, False, reason, ())
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
+def _from_hub(name: str, billions: float) -> Entry:
+    there = _memory()
+    if need(billions) > there:
+        reason = f"needs about {need(billions) / 1e9:.0f} GB of memory; this machine has {there / 1e9:.0f} GB"
+        return Entry(name, name, False, reason, (), None, billions * 1e9)
+    if hub.offline() and not hub.cached(name):
         return Entry(name, name, False, "comes from the Hugging Face Hub, and HF_HUB_OFFLINE=1 is set", ())
-    return Entry(name, name, True, "", ())
+    return Entry(name, name, True, "", (), None, billions * 1e9)
 
 
 def entries() -> list[Entry]:
     """Everything on offer, the embedded default first, then the researcher's own, then Hub presets."""
-    return [_embedded(), *_own(), *(_preset(*p) for p in _PRESETS.items())]
+    return [_embedded(), *_own(), *(_from_hub(*p) for p in _PRESETS.items())]
 
 
-def open_model(name: str | None = None) -> MLLM:
-    """The model called ``name`` (default: embedded), loaded once and kept.
+def parse(spec: str) -> Entry:
+    """The model that ``spec`` asks for: the name of one on offer, or else a Hub id, or a folder below one of
+    ``CROSSTALK_FOLDERS``.
 
-    Raises ``ModelError`` for a name that is not on offer or not available, with the reason.
+    Raises ``ModelError`` for what is none of these, leads out of these folders, or is not listed in public mode.
     """
-    name = name or EMBEDDED
-    with _opening:
-        if name not in _open:
-            entry = next((e for e in entries() if e.name == name), None)
-            if entry is None:
-                raise ModelError(f"There is no model {name!r}. There are: {', '.join(e.name for e in entries())}.")
-            if not entry.available:
-                raise ModelError(f"{name} {entry.reason.rstrip('.')}.")
-            _open[name] = MLLM.open(entry.source, entry.name, entry.checkpoint_folder)
-        return _open[name]
+    listed = entries()
+    if found := next((e for e in listed if e.name == spec), None):
+        return found
+    names = ", ".join(e.name for e in listed)
+    if hub.public():
+        raise ModelError(f"This public server opens listed models only, not {spec!r}: {names}.")
+    if folder := _allowed_folder(spec):
+        return Entry(spec, str(folder), True, "", (), None, _counted(folder))
+    if hub.is_id(spec):
+        return _from_hub(spec, hub.parameters_of(spec) / 1e9)
+    raise ModelError(
+        f"There is no model {spec!r}. There are: {names}. A Hub id is owner/name; a folder of yours is opened with "
+        "CROSSTALK_MODEL."
+    )
+
+
+def _allowed_folder(spec: str) -> Path | None:
+    """The folder ``spec`` below one that the host named; None where there is none."""
+    roots = [Path(r).expanduser() for r in os.environ.get("CROSSTALK_FOLDERS", "").split(os.pathsep) if r.strip()]
+    parts = Path(spec).parts
+    if not parts or "\0" in spec:
+        return None
+    if Path(spec).is_absolute() or ".." in parts or spec.startswith("~"):
+        raise ModelError(f"{spec!r} is not opened: name a folder as it is called below one of CROSSTALK_FOLDERS.")
+    for root in roots:
+        folder = root / spec
+        if folder.is_dir():
+            if not all(inside(root, path) for path in (folder, *folder.rglob("*"))):
+                raise ModelError(f"{spec!r} is not opened: it, or a file in it, is a link out of the host's folder.")
+            return folder.resolve()
+    return None
+
+
+def _budget() -> float:
+    asked = os.environ.get("CROSSTALK_MEMORY", "")
+    try:
+        given = float(asked) * 1e9 if asked else _memory() * _SHARE
+    except ValueError:
+        given = 0.0
+    if not 0 < given < float("inf"):
+        raise ModelError(f"CROSSTALK_MEMORY={asked!r} is not a number of GB.")
+    return given
+
+
+def _freed() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+_shelf = Shelf(_budget, _freed)
+
+
+class _Opened:
+    """One model's weights, and an ``MLLM`` for each of its checkpoint sets that somebody asked for."""
+
+    def __init__(self, entry: Entry):
+        from models.mllm import MLLM
+
+        self.first = MLLM.open(entry.source, entry.name, entry.checkpoint_folder)
+        self.by_name = {entry.name: self.first}
+
+    def named(self, entry: Entry) -> "MLLM":
+        from models.checkpoints import CheckpointSet
+        from models.mllm import MLLM
+
+        with self.first.lock:
+            if entry.name not in self.by_name:
+                more = CheckpointSet.open(entry.checkpoint_folder, self.first.model, self.first.checkpoints)
+                self.by_name[entry.name] = MLLM(entry.name, self.first.model, self.first.processor, more)
+            return self.by_name[entry.name]
+
+
+@contextmanager
+def using(name: str | None = None) -> Iterator["MLLM"]:
+    """The model called ``name`` (default: embedded; else as in ``parse``), not given up for another while in here.
+
+    Opened where it is not open; the least recently used is closed where ``CROSSTALK_MEMORY`` (GB, default 80 % of the
+    device's) is short. Raises ``ModelError`` with the reason.
+    """
+    entry = parse(name or EMBEDDED)
+    if not entry.available:
+        raise ModelError(f"{entry.name} {entry.reason.rstrip('.')}.")
+    # without checkpoints a model has a lock of its own, so it cannot share weights with one that switches them
+    key = entry.source if entry.checkpoint_folder else f"{entry.source} alone"
+    with _shelf.using(key, entry.name, need(entry.parameters / 1e9), lambda: _Opened(entry)) as opened:
+        yield opened.named(entry)
+
+
+def open_model(name: str | None = None) -> "MLLM":
+    """The model called ``name`` as ``using`` gives it, without a hold on it: it stays usable for the caller, but may be
+    opened anew for the next.
+    """
+    with using(name) as mllm:
+        return mllm

@@ -1,169 +1,137 @@
-"""A base model and its ordered per-task checkpoints: LoRA adapters kept resident, switched in no time.
+"""A base model and its ordered per-task checkpoints, kept resident and switched in no time.
 
-A set is a folder with ``checkpoints.json``:
-
-    {"base": "...", "method": "...", "order": ["naming", ...],
-     "checkpoints": [{"name": "naming", "task": "naming", "adapter": "naming", "eval": "naming.jsonl"}]}
-
-Checkpoints whose task is not in ``order`` are references (for example one trained on all tasks jointly).
+Weights of a checkpoint are those of the base plus a low-rank change (LoRA, arXiv 2106.09685), or tensors in the place
+of the base's, or both (an adapter that also saved a projector). Switching replaces no modules: all LoRA layers share
+one list of active adapters, and tensors are exchanged by reference, so the base comes back bit for bit.
 """
 
-import json
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft import PeftModel, get_peft_model_state_dict
-from safetensors import SafetensorError, safe_open
-
 from models.errors import CheckpointError
+from models.manifest import BASE, MANIFEST, Checkpoint, Manifest, locate
+from models.switchboard import Change, State, Switchboard
+from models.weights import load_adapter, load_full
 
-BASE = "base"
-MANIFEST = "checkpoints.json"
-_WEIGHTS = "adapter_model.safetensors"
-_PEFT_BASE = "__base__"  # how peft's mixed batches name the model without an adapter
+__all__ = ["BASE", "MANIFEST", "Blend", "Checkpoint", "CheckpointSet", "Manifest"]
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One checkpoint: what it was trained on last, its adapter's folder, its task's evaluation set."""
-
-    name: str
-    task: str
-    adapter: Path
-    eval: Path | None
+_PEFT_BASE = "__base__"  # how peft names a row of a mixed batch without an adapter
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """``checkpoints.json``, read and checked."""
+class Blend:
+    """A point between two checkpoints: effective weights (1 - alpha) * W_a + alpha * W_b. Stands for a checkpoint."""
 
-    folder: Path
-    base: str
-    method: str
-    order: tuple[str, ...]
-    checkpoints: tuple[Checkpoint, ...]
+    a: str
+    b: str
+    alpha: float
 
-    @classmethod
-    def load(cls, folder: str | Path) -> "Manifest":
-        """Read the manifest of ``folder``. Raises ``CheckpointError`` naming the file and the field."""
-        folder = Path(folder).resolve()
-        file = folder / MANIFEST
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CheckpointError(f"{folder} has no {MANIFEST}. The README shows its format.") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise CheckpointError(f"{file} is not readable JSON: {error}.") from error
-        order = tuple(_field(file, data, "order", list))
-        entries = _field(file, data, "checkpoints", list)
-        if not all(isinstance(task, str) for task in order) or not entries:
-            raise CheckpointError(f'{file}: "order" must list task names and "checkpoints" at least one checkpoint.')
-        found = tuple(_checkpoint(file, folder, i, entry) for i, entry in enumerate(entries))
-        names = [c.name for c in found]
-        if len(set(names)) < len(names) or BASE in names:
-            raise CheckpointError(f'{file}: checkpoint names must differ from each other and from "{BASE}".')
-        missing = [task for task in order if task not in {c.task for c in found}]
-        if missing:
-            raise CheckpointError(f'{file}: "order" names {", ".join(missing)}, but no checkpoint has that task.')
-        base, method = _field(file, data, "base", str), _field(file, data, "method", str)
-        found = tuple(sorted(found, key=lambda c: order.index(c.task) if c.task in order else len(order)))
-        return cls(folder, base, method, order, found)
-
-
-def _field(file: Path, data, key: str, kind: type):
-    if not isinstance(data, dict) or not isinstance(data.get(key), kind):
-        name = {str: "a text", list: "a list"}[kind]
-        raise CheckpointError(f'{file}: field "{key}" is missing or is not {name}.')
-    return data[key]
-
-
-def _inside(file: Path, folder: Path, where: str, relative: str) -> Path:
-    path = (folder / relative).resolve()
-    if not path.is_relative_to(folder):
-        raise CheckpointError(f"{file}: {where} leads out of the checkpoint set's folder: {relative!r}.")
-    if not path.exists():
-        raise CheckpointError(f"{file}: {where} names {relative!r}, which is not there.")
-    return path
-
-
-def _checkpoint(file: Path, folder: Path, index: int, entry) -> Checkpoint:
-    where = f"checkpoint {index + 1}"
-    try:
-        name, task, adapter = (_field(file, entry, key, str) for key in ("name", "task", "adapter"))
-    except CheckpointError as error:
-        raise CheckpointError(f"{error} ({where})") from None
-    evaluation = entry.get("eval")
-    if evaluation is not None and not isinstance(evaluation, str):
-        raise CheckpointError(f'{file}: field "eval" is not a text. ({where})')
-    return Checkpoint(
-        name,
-        task,
-        _inside(file, folder, f'{where} field "adapter"', adapter),
-        _inside(file, folder, f'{where} field "eval"', evaluation) if evaluation else None,
-    )
+    def __str__(self) -> str:
+        return f"{self.a} + {self.alpha:g} * ({self.b} - {self.a})"
 
 
 class CheckpointSet:
-    """All adapters of a manifest, loaded into one model."""
+    """The checkpoints of a manifest, resident in one model."""
 
-    def __init__(self, manifest: Manifest, model: PeftModel):
-        self.manifest, self.model, self.lock = manifest, model, threading.RLock()
+    def __init__(self, manifest: Manifest, board: Switchboard, changes: dict[str, Change]):
+        self.manifest, self._board = manifest, board
+        self._changes = {BASE: Change(), **changes}
 
     @classmethod
-    def open(cls, folder: str | Path, model) -> "CheckpointSet":
-        """Load every adapter into ``model`` (which is changed in place). Raises ``CheckpointError``."""
-        manifest, wrapped = Manifest.load(folder), None
-        for checkpoint in manifest.checkpoints:
-            file = checkpoint.adapter / _WEIGHTS
-            if not file.is_file():
-                raise CheckpointError(f"{checkpoint.adapter} has no {_WEIGHTS}; other formats are not opened.")
+    def open(cls, source: str | Path, model, beside: "CheckpointSet | None" = None) -> "CheckpointSet":
+        """Load every checkpoint of a set, a folder or a Hub id, into ``model``, which is changed in place.
+
+        ``beside`` is a set opened for the same model before: both then share its lock. Raises ``CheckpointError``
+        naming the file, what is wrong with it and the remedy; the set ``beside`` stays as it was.
+        """
+        manifest = Manifest.load(locate(source))
+        board = beside._board if beside else Switchboard(model)
+        changes: dict[str, Change] = {}
+        with board.switched(()):
             try:
-                with safe_open(file, "pt") as saved:
-                    held = set(saved.keys())
-                if wrapped is None:
-                    wrapped = PeftModel.from_pretrained(model, checkpoint.adapter, checkpoint.name)
-                else:
-                    wrapped.load_adapter(checkpoint.adapter, checkpoint.name)
-            except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-                raise CheckpointError(f"{file} does not fit this model: {error}") from error
-            embeddings = any("embed" in key for key in held)  # "auto" would ask the Hub about the base
-            state = get_peft_model_state_dict(wrapped, adapter_name=checkpoint.name, save_embedding_layers=embeddings)
-            wanted = set(state)
-            if held != wanted:
-                odd = sorted(held ^ wanted)
-                raise CheckpointError(
-                    f"{file} was made for another model or under older names: {len(odd)} weights do not match, "
-                    f"for example {odd[0]}."
-                )
-        return cls(manifest, wrapped.eval())
+                for checkpoint in manifest.checkpoints:
+                    load = load_adapter if checkpoint.adapter else load_full
+                    changes[checkpoint.name] = load(board, manifest.folder, checkpoint)
+            except Exception:
+                for change in changes.values():
+                    if change.adapter:
+                        board.remove_adapter(change.adapter)
+                raise
+        return cls(manifest, board, changes)
+
+    @property
+    def model(self):
+        """The model that all this is about, with whatever is switched on."""
+        return self._board.model
+
+    @property
+    def lock(self):
+        """Held (by one thread, as often as it likes) while weights are read or switched."""
+        return self._board.lock
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The checkpoints in their order, without the base."""
         return tuple(c.name for c in self.manifest.checkpoints)
 
-    def _check(self, name: str) -> None:
-        if name != BASE and name not in self.names:
-            raise CheckpointError(f"There is no checkpoint {name!r}. There are: {', '.join((BASE, *self.names))}.")
+    @property
+    def batchable(self) -> tuple[str, ...]:
+        """Names, ``"base"`` included, that can share a mixed batch; the others run one by one."""
+        return tuple(name for name, change in self._changes.items() if change.batchable)
+
+    def _change(self, name: str) -> Change:
+        if name not in self._changes:
+            raise CheckpointError(f"There is no checkpoint {name!r}. There are: {', '.join(self._changes)}.")
+        return self._changes[name]
+
+    def _state(self, name: str | Blend) -> State:
+        if not isinstance(name, Blend):
+            return () if name == BASE else ((self._change(name), 1.0),)
+        alpha, ends = name.alpha, (self._state(name.a), self._state(name.b))
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+            raise CheckpointError(f"alpha is {alpha!r}: it must be a number from 0 (all {name.a}) to 1 (all {name.b}).")
+        if alpha in (0, 1) or name.a == name.b:
+            return ends[int(alpha)]
+        return ((self._change(name.a), 1.0 - alpha), (self._change(name.b), float(alpha)))
 
     @contextmanager
-    def use(self, name: str) -> Iterator[None]:
-        """Hold the model's lock with checkpoint ``name`` (or ``"base"``) switched on."""
-        self._check(name)
-        with self.lock:
-            if name == BASE:
-                with self.model.disable_adapter():
-                    yield
-            else:
-                self.model.set_adapter(name)
-                yield
+    def use(self, name: str | Blend) -> Iterator[None]:
+        """Hold the model's lock with checkpoint ``name`` (``"base"``, or a ``Blend``) on; then what was on before."""
+        with self._board.switched(self._state(name)):
+            yield
+
+    def interpolate(self, a: str, b: str, alpha: float):
+        """``use`` of weights on the straight line between two checkpoints (linear mode connectivity, arXiv 1912.05671).
+
+        Effective weights are (1 - alpha) * W_a + alpha * W_b, for adapters of any rank, full weights and the
+        base; at 0 and 1 exactly those of ``a`` and ``b``. Raises ``CheckpointError`` for an alpha outside of 0 to 1.
+        """
+        return self.use(Blend(a, b, alpha))
 
     @contextmanager
-    def mixed(self, names: Sequence[str]) -> Iterator[dict]:
-        """Hold the lock; yields the forward argument that gives row *i* of a batch checkpoint ``names[i]``."""
-        for name in names:
-            self._check(name)
-        with self.lock:
-            yield {"adapter_names": [_PEFT_BASE if name == BASE else name for name in names]}
+    def mixed(self, names: Sequence[str]) -> Iterator[None]:
+        """Hold the lock with row *i* of every batch in here seen by checkpoint ``names[i]``.
+
+        Raises ``CheckpointError`` for names that are not ``batchable``.
+        """
+        changes = [self._change(name) for name in names]
+        if alone := sorted({n for n, c in zip(names, changes, strict=True) if not c.batchable}):
+            raise CheckpointError(f"{', '.join(alone)} cannot share a batch with other checkpoints: run each alone.")
+        rows = [change.adapter or _PEFT_BASE for change in changes]
+
+        def assign(layer, args, kwargs):
+            if len(args[0]) != len(rows):
+                raise CheckpointError(
+                    f"A batch of {len(rows)} checkpoints met a layer that sees {len(args[0])} rows: give every row "
+                    "the same number of pictures, or run each checkpoint alone."
+                )
+            return args, {**kwargs, "adapter_names": rows}
+
+        board = self._board
+        # peft's own hooks stay behind when a forward fails (out of memory), and every later answer would be mixed
+        with board.switched(()), ExitStack() as undo:
+            for layer in dict.fromkeys(x for name in set(rows) - {_PEFT_BASE} for x in board.holding(name)):
+                undo.callback(layer.register_forward_pre_hook(assign, with_kwargs=True).remove)
+            yield

@@ -1,26 +1,35 @@
-"""Generation as an iterator of steps: one batched forward a step with a KV cache."""
+"""Generation as an iterator of steps. A strategy chooses each token from the logits of one or several contexts."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
-from transformers import DynamicCache
 
 from models.encoding import Encoded
+from models.flow import Flow
+from models.instruments import Readings, Recorder
+from models.spelling import Spelling
 
 TOP = 5
 
 
 @dataclass(frozen=True)
 class Step:
-    """One generated token. ``top`` are the likeliest tokens with their probabilities; ``seconds`` since the last."""
+    """One generated token.
+
+    ``logprob`` (nats) and ``top``, the likeliest tokens with their probabilities, are the model's own for the
+    answer's context, whatever the strategy chose; ``seconds`` since the last step; ``details`` are the strategy's.
+    """
 
     token_id: int
     token: str
     logprob: float
     top: tuple[tuple[str, float], ...]
     seconds: float
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 def text_of(steps: Sequence[Step]) -> str:
@@ -28,50 +37,117 @@ def text_of(steps: Sequence[Step]) -> str:
     return "".join(s.token for s in steps).strip()
 
 
-def stacked(batch: Sequence[Encoded], device: torch.device) -> dict[str, torch.Tensor]:
-    """Model inputs of prompts of one length, as one batch on ``device``."""
-    return {k: torch.cat([e.inputs[k] for e in batch]).to(device) for k in batch[0].inputs}
+@dataclass(frozen=True)
+class Choice:
+    """The next token, and what a strategy has to tell about it: numbers by name."""
+
+    token_id: int
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+class Strategy(Protocol):
+    """How an answer is chosen. ``MLLM.generate`` works on a copy: what ``contexts`` sets belongs to one answer."""
+
+    def contexts(self, encoded: Encoded) -> Sequence[Encoded]:
+        """Begin an answer: the prompts to read side by side, all of one length. The first is the answer's own."""
+
+    def choose(self, logits: torch.Tensor, step: int) -> Choice:
+        """The token after step ``step`` (from 0), appended to all contexts. ``logits`` ``[contexts, V]``, float32."""
+
+
+class Greedy:
+    """The likeliest token of the prompt itself: the argmax of the model's own logits.
+
+    Penalties that a checkpoint's ``generation_config`` may carry are not applied.
+    """
+
+    def contexts(self, encoded: Encoded) -> Sequence[Encoded]:
+        return (encoded,)
+
+    def choose(self, logits: torch.Tensor, step: int) -> Choice:
+        return Choice(int(logits[0].argmax()))
+
+
+class Run(Iterator[Step]):
+    """An answer while it is written: iterate for its steps."""
+
+    def __init__(self, steps: Iterator[Step], recorder: Recorder | None):
+        self._steps, self._recorder = steps, recorder
+
+    def __next__(self) -> Step:
+        return next(self._steps)
+
+    def readings(self) -> Readings:
+        """What the instruments have read so far: the prompt and the tokens that were appended to it.
+
+        The newest token is appended, and read, when the next step is asked for.
+        """
+        return self._recorder.readings() if self._recorder else Readings()
+
+
+@dataclass(frozen=True)
+class Writing:
+    """An answer to be written: its strategy and the contexts that it asked for."""
+
+    strategy: Strategy
+    contexts: Sequence[Encoded]
 
 
 class Generator:
-    """Greedy steps of one model (bare, or a ``PeftModel`` around it). ``ends`` are the tokens that end an answer."""
+    """Writes answers with one model. ``ends`` are the tokens that end one."""
 
     def __init__(self, model, tokenizer):
         self.model, self.tokenizer = model, tokenizer
         ends = model.generation_config.eos_token_id
-        ends = [ends] if isinstance(ends, int) else list(ends or [])
-        self.ends = frozenset(ends) | {tokenizer.eos_token_id} - {None}
+        ends = {ends} if isinstance(ends, int) else set(ends or ())
+        self.ends = frozenset(ends | {tokenizer.eos_token_id}) - {None}
 
-    @torch.inference_mode()
-    def steps(self, batch: Sequence[Encoded], limit: int, using) -> Iterator[list[Step | None]]:
-        """Greedy steps of prompts of one length; None for a row that has ended.
+    def steps(
+        self,
+        answers: Sequence[Writing],
+        limit: int,
+        using,
+        recorder: Recorder | None = None,
+        top: int = TOP,
+        alike: bool = True,
+    ) -> Iterator[list[Step | None]]:
+        """Steps of several answers at once, None for one that has ended: all their contexts are one batch.
 
-        ``using()`` holds the lock and gives extra arguments for each forward.
+        ``using()`` is entered for each forward and holds the lock: between two steps it is free. ``recorder``
+        sees every forward; steps tell their ``top`` likeliest tokens; ``alike`` as in ``Flow``. Raises
+        ``InputError`` where contexts differ in length and ``ModelError`` where memory does not suffice.
         """
-        cache, clock = DynamicCache(config=self.model.config.get_text_config()), time.perf_counter()
-        inputs, alive = stacked(batch, self.model.device), [True] * len(batch)
-        mask = inputs["attention_mask"]
-        inputs["logits_to_keep"] = 1
-        for _ in range(limit):
-            with using() as extra:
-                logits = self.model(**inputs, cache=cache, use_cache=True, **extra).logits
-            logprobs = logits[:, -1].float().log_softmax(-1)
-            best = logprobs.argmax(-1)
-            alive = [a and int(t) not in self.ends for a, t in zip(alive, best, strict=True)]
-            if not any(alive):
+        flow = Flow(self.model, [context for a in answers for context in a.contexts], alike=alike)
+        widths = torch.tensor([len(a.contexts) for a in answers])
+        firsts = (widths.cumsum(0) - widths).to(self.model.device)
+        spellings = [Spelling(self.tokenizer) for _ in answers]
+        tokens, clock = [None] * len(answers), time.perf_counter()
+        for number in range(limit):
+            with using(), recorder.active() if recorder else nullcontext():
+                if number == 0:
+                    logits = flow.begin()
+                else:
+                    logits = flow.more(torch.tensor(tokens).repeat_interleave(widths)[:, None])[:, -1]
+            choices = [
+                None if token in self.ends else answer.strategy.choose(seen, number)
+                for answer, token, seen in zip(answers, tokens, logits.split(widths.tolist()), strict=True)
+            ]
+            tokens = [token if c is None else c.token_id for token, c in zip(tokens, choices, strict=True)]
+            if self.ends.issuperset(tokens):
                 return
-            values, ids = logprobs.topk(min(TOP, logprobs.shape[-1]))
+            logprobs = logits[firsts].log_softmax(-1)
+            values, ids = logprobs.topk(min(top, logprobs.shape[-1]))
             now = time.perf_counter()
             yield [
-                self._step(best[i], logprobs[i], ids[i], values[i], now - clock) if alive[i] else None
-                for i in range(len(batch))
+                None
+                if tokens[i] in self.ends
+                else _step(choices[i], spellings[i], logprobs[i], ids[i].tolist(), values[i], now - clock)
+                for i in range(len(answers))
             ]
             clock = now
-            mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
-            inputs = {"input_ids": best[:, None], "attention_mask": mask}
 
-    def _step(self, token, logprobs, ids, values, seconds: float) -> Step:
-        decode = self.tokenizer.convert_ids_to_tokens
-        spelled = [self.tokenizer.convert_tokens_to_string([t]) for t in decode([int(token), *ids.tolist()])]
-        top = tuple(zip(spelled[1:], values.exp().tolist(), strict=True))
-        return Step(int(token), spelled[0], float(logprobs[token]), top, seconds)
+
+def _step(choice: Choice, spelling: Spelling, logprobs, ids: list[int], values, seconds: float) -> Step:
+    top = tuple(zip(spelling.rivals(ids), values.exp().tolist(), strict=True))
+    token = spelling.add(choice.token_id)
+    return Step(choice.token_id, token, float(logprobs[choice.token_id]), top, seconds, choice.details)

@@ -4,9 +4,10 @@ Everything that reads or switches the shared weights holds the model's lock, so 
 different checkpoints never see each other's.
 """
 
+import copy
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCache
 
-from models.checkpoints import BASE, CheckpointSet
+from models.checkpoints import BASE, Blend, CheckpointSet
 from models.encoding import Encoded, Encoder
 from models.errors import InputError, ModelError
-from models.generation import Generator, Step, stacked, text_of
+from models.flow import Flow, common_length
+from models.generation import TOP, Generator, Greedy, Run, Step, Strategy, Writing, text_of
+from models.instruments import AttentionMap, AttentionMass, Instrument, Readings, Recorder, install
+from models.loading import load
 
 
 @dataclass(frozen=True)
@@ -42,41 +45,38 @@ class Scores:
         return shifted / shifted.sum()
 
 
-def best_device() -> torch.device:
-    """CUDA, else MPS, else CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+@dataclass(frozen=True)
+class Forward:
+    """One forward of a batch: ``logits`` ``[B, V]`` of the token after each prompt, float32 or finer."""
+
+    logits: torch.Tensor
+    readings: Readings
 
 
 class MLLM:
     """A model, its processor and, where it has some, its per-task checkpoints."""
 
     def __init__(self, name: str, model, processor, checkpoints: CheckpointSet | None = None):
-        self.name, self.model, self.processor, self.checkpoints = name, model.eval(), processor, checkpoints
+        self.name, self.model, self.processor, self.checkpoints = name, model, processor, checkpoints
+        model.eval().requires_grad_(False)
         self.tokenizer = processor.tokenizer
+        try:
+            install(model)
+            self._unmeasurable = ""
+        except ModelError as error:  # it still answers
+            self._unmeasurable = str(error)
         self.lock = checkpoints.lock if checkpoints else threading.RLock()
-        self.encoder = Encoder(processor, model.config)
-        self.generator = Generator(self._runner, self.tokenizer)
+        self.encoder = Encoder(processor, model)
+        self.generator = Generator(self.model, self.tokenizer)
 
     @classmethod
     def open(cls, source: str | Path, name=None, checkpoints=None, device="auto", dtype="auto") -> "MLLM":
         """Load a Hub id or a local folder; safetensors only, no remote code.
 
         ``checkpoints`` is the folder of a checkpoint set made for this model. ``dtype="auto"`` is float32
-        on a CPU and the saved type elsewhere. Raises ``ModelError`` or ``CheckpointError``.
+        on a CPU and a type of half the size where a GPU computes it. Raises ``ModelError`` or ``CheckpointError``.
         """
-        where = best_device() if device == "auto" else torch.device(device)
-        if dtype == "auto" and where.type == "cpu":
-            dtype = torch.float32
-        try:
-            processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
-            model = AutoModelForImageTextToText.from_pretrained(
-                source, dtype=dtype, use_safetensors=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{source} cannot be opened as an image-text-to-text model: {error}") from error
-        model = model.to(where)
+        model, processor = load(source, device, dtype)
         loaded = CheckpointSet.open(checkpoints, model) if checkpoints else None
         return cls(name or str(source), model, processor, loaded)
 
@@ -105,42 +105,92 @@ class MLLM:
         return self.encoder.encode(image, text, history)
 
     @contextmanager
-    def _using(self, checkpoint: str) -> Iterator[dict]:
-        """Hold the lock with one checkpoint switched on; yields no extra forward arguments."""
-        if self.checkpoints:
+    def _using(self, checkpoint: str | Blend | Sequence[str]) -> Iterator[None]:
+        """Hold the lock with one checkpoint switched on, or one for each row."""
+        each = isinstance(checkpoint, list | tuple)
+        if self.checkpoints and each:
+            with self.checkpoints.mixed(checkpoint):
+                yield
+        elif self.checkpoints:
             with self.checkpoints.use(checkpoint):
-                yield {}
-        elif checkpoint == BASE:
+                yield
+        elif set(checkpoint if each else [checkpoint]) == {BASE}:
             with self.lock:
-                yield {}
+                yield
         else:
             raise ModelError(f"{self.name} has no checkpoint {checkpoint!r}: it has no checkpoint set.")
 
-    def generate(self, encoded: Encoded, checkpoint: str = BASE, max_new_tokens: int = 64) -> Iterator[Step]:
-        """Greedy answer, token by token; stops before the end-of-turn token.
+    def _alike(self, checkpoint: str | Blend | Sequence[str]) -> bool:
+        """Whether all rows see a picture alike: one checkpoint, or several that differ in the text decoder alone."""
+        if not isinstance(checkpoint, list | tuple):
+            return True
+        text = set(self.model.get_decoder().modules())
+        return all(module in text for module in self.model.modules() if hasattr(module, "lora_A"))
 
-        The lock is held for one step at a time, so an iterator that is left behind blocks nobody and
-        visitors take turns.
+    def _recorder(self, batch: Sequence[Encoded], instruments: Sequence[Instrument]) -> Recorder | None:
+        common_length(batch)
+        if not instruments:
+            return None
+        if self._unmeasurable and any(isinstance(i, AttentionMass | AttentionMap) for i in instruments):
+            raise ModelError(self._unmeasurable)
+        return Recorder(self.model, torch.stack([e.segments for e in batch]), instruments)
+
+    def forward(
+        self,
+        batch: Sequence[Encoded],
+        checkpoint: str | Blend | Sequence[str] = BASE,
+        instruments: Sequence[Instrument] = (),
+        grad: bool = False,
+    ) -> Forward:
+        """One forward of prompts of one length; ``checkpoint`` is one for all, or a list of one a row.
+
+        With ``grad`` the logits are differentiable in the prompts' noise (use ``torch.autograd.grad``).
+        Raises ``InputError`` where lengths differ, ``ModelError`` where memory is short or an instrument cannot read.
         """
-        for (step,) in self.generator.steps([encoded], max_new_tokens, lambda: self._using(checkpoint)):
-            yield step
+        if isinstance(checkpoint, list | tuple) and len(checkpoint) != len(batch):
+            raise InputError(f"{len(batch)} prompts and {len(checkpoint)} checkpoints: give one for each, or one name.")
+        recorder = self._recorder(batch, instruments)
+        flow = Flow(self.model, batch, cached=False, alike=self._alike(checkpoint))
+        with self._using(checkpoint), recorder.active() if recorder else nullcontext():
+            logits = flow.begin(grad)
+        return Forward(logits, recorder.readings() if recorder else Readings())
+
+    def generate(
+        self,
+        encoded: Encoded,
+        checkpoint: str | Blend = BASE,
+        max_new_tokens: int = 64,
+        strategy: Strategy | None = None,
+        instruments: Sequence[Instrument] = (),
+    ) -> Run:
+        """The answer, step by step, as ``strategy`` chooses it (default: greedy); ends before the end-of-turn token.
+
+        All contexts of a strategy are one batch, one forward a step; ``instruments`` read every forward, a row
+        a context. The lock is held for one step at a time, so an iterator that is left behind blocks nobody and
+        visitors take turns.
+        Raises ``InputError`` where a strategy's contexts differ in length, ``ModelError`` where memory is short.
+        """
+        strategy = copy.copy(strategy or Greedy())
+        answer = Writing(strategy, strategy.contexts(encoded))
+        recorder = self._recorder(answer.contexts, instruments)
+        steps = self.generator.steps([answer], max_new_tokens, lambda: self._using(checkpoint), recorder)
+        return Run((step for (step,) in steps), recorder)
 
     def generate_each(
         self, encoded: Encoded, checkpoints: Sequence[str], max_new_tokens: int = 64
     ) -> dict[str, list[Step]]:
-        """Greedy answers of several checkpoints to one prompt, in one mixed-adapter batch."""
-        if not self.checkpoints:
-            return {name: list(self.generate(encoded, name, max_new_tokens)) for name in checkpoints}
-        steps: dict[str, list[Step]] = {name: [] for name in checkpoints}
-        batch = [encoded] * len(steps)
-        for row in self.generator.steps(batch, max_new_tokens, lambda: self.checkpoints.mixed(list(steps))):
-            for name, step in zip(steps, row, strict=True):
-                if step is not None:
-                    steps[name].append(step)
-        return steps
+        """Greedy answers of several checkpoints to one prompt: those that can be are one mixed batch."""
+        names = list(dict.fromkeys(checkpoints))
+        alone = [n for n in names if not self.checkpoints or n not in self.checkpoints.batchable]
+        together = [n for n in names if n not in alone]
+        found = {name: list(self.generate(encoded, name, max_new_tokens)) for name in alone}
+        if together:
+            written = self._greedy([encoded] * len(together), max_new_tokens, together)
+            found |= zip(together, written, strict=True)
+        return {name: found[name] for name in names}
 
     def answers(
-        self, prompts: Sequence[Encoded], checkpoint: str = BASE, max_new_tokens: int = 64, batch: int = 32
+        self, prompts: Sequence[Encoded], checkpoint: str | Blend = BASE, max_new_tokens: int = 64, batch: int = 32
     ) -> list[str]:
         """Greedy answers to many prompts, in their order. Prompts of one length share a batch: no padding."""
         texts = [""] * len(prompts)
@@ -149,25 +199,25 @@ class MLLM:
             length = prompts[order[0]].length
             same = [i for i in order[:batch] if prompts[i].length == length]
             order = order[len(same) :]
-            found: list[list[Step]] = [[] for _ in same]
-            chosen = [prompts[i] for i in same]
-            for row in self.generator.steps(chosen, max_new_tokens, lambda: self._using(checkpoint)):
-                for steps, step in zip(found, row, strict=True):
-                    if step is not None:
-                        steps.append(step)
-            for i, steps in zip(same, found, strict=True):
+            written = self._greedy([prompts[i] for i in same], max_new_tokens, checkpoint, top=0)
+            for i, steps in zip(same, written, strict=True):
                 texts[i] = text_of(steps)
         return texts
 
-    @property
-    def _runner(self):
-        return self.checkpoints.model if self.checkpoints else self.model
+    def _greedy(self, prompts: Sequence[Encoded], limit: int, checkpoint, top: int = TOP) -> list[list[Step]]:
+        found: list[list[Step]] = [[] for _ in prompts]
+        answers = [Writing(Greedy(), (prompt,)) for prompt in prompts]
+        using, alike = lambda: self._using(checkpoint), self._alike(checkpoint)
+        for row in self.generator.steps(answers, limit, using, top=top, alike=alike):
+            for steps, step in zip(found, row, strict=True):
+                if step is not None:
+                    steps.append(step)
+        return found
 
-    @torch.inference_mode()
-    def score(self, encoded: Encoded, choices: Sequence[str], checkpoint: str = BASE) -> Scores:
+    def score(self, encoded: Encoded, choices: Sequence[str], checkpoint: str | Blend = BASE) -> Scores:
         """How likely each choice is as the beginning of the answer; the picture is read once.
 
-        Raises ``InputError`` where there are no choices or one is empty.
+        Raises ``InputError`` where there are no choices or one is empty, ``ModelError`` where memory is short.
         """
         choices = tuple(c.strip() for c in choices)
         if not choices or not all(choices):
@@ -178,17 +228,12 @@ class MLLM:
         ids = torch.full((len(tails), width), self.tokenizer.pad_token_id or 0)
         for row, tail in enumerate(tails):
             ids[row, : len(tail)] = torch.tensor(tail)
+        flow = Flow(self.model, [encoded])
         with self._using(checkpoint):
-            cache = DynamicCache(config=self.model.config.get_text_config())
-            inputs = stacked([encoded], self.device)
-            first = self._runner(**inputs, cache=cache, use_cache=True, logits_to_keep=1).logits
-            logits = first[:, -1:].expand(len(tails), -1, -1)
+            logits = flow.begin()[:, None].expand(len(tails), -1, -1)
             if width > 1:
-                cache.batch_repeat_interleave(len(tails))
-                mask = inputs["attention_mask"].new_ones(len(tails), encoded.length + width - 1)
-                rest = ids[:, :-1].to(self.device)
-                more = self._runner(input_ids=rest, attention_mask=mask, cache=cache).logits
-                logits = torch.cat([logits, more], dim=1)
-        picked = logits.float().log_softmax(-1).gather(2, ids[:, :, None].to(logits.device))[:, :, 0].cpu()
+                flow.repeat(len(tails))
+                logits = torch.cat([logits, flow.more(ids[:, :-1])], dim=1)
+        picked = logits.log_softmax(-1).gather(2, ids[:, :, None].to(logits.device))[:, :, 0].cpu()
         picked = picked.masked_fill(torch.arange(width)[None] >= counts[:, None], 0.0)
         return Scores(choices, picked.sum(1).double().numpy(), counts.numpy())

@@ -75,7 +75,8 @@ def endpoint(image: dict | None = None, question: str = "", model: str = "", che
         if not isinstance(value, str | None):
             raise InputError(f"The {name} must be a text.")
     picture = open_picture(_uploaded(image)) if image else None
-    *_, found = ask(catalog.open_model(model or None), picture, question or "", checkpoint or "base")
+    with catalog.using(model or None) as mllm:
+        *_, found = ask(mllm, picture, question or "", checkpoint or "base")
     return {**found.to_json(), "sentence": figure.sentence(found)}
 
 
@@ -101,17 +102,18 @@ def _run(model, checkpoint, path, question, known, options):
     small, large = (data_uri(picture, 96), data_uri(picture)) if picture else (None, None)
     given = [o.strip() for o in (options or "").split(",") if o.strip()]
     shown = 0
-    for found in ask(catalog.open_model(model), picture, question, checkpoint, given, known):
-        first, shown = shown == 0, shown + 1
-        chart = figure.options(found) if found.done or found.options else gr.skip()
-        yield (
-            figure.answer(found, small),
-            f"<p>{escape(figure.sentence(found))}</p>{source(found.provenance)}" if found.done else "",
-            figure.picture(found, large) if first or found.done else gr.skip(),
-            figure.checkpoints(found) if first or found.done else gr.skip(),
-            chart,
-            found if found.done else None,
-        )
+    with catalog.using(model) as mllm:
+        for found in ask(mllm, picture, question, checkpoint, given, known):
+            first, shown = shown == 0, shown + 1
+            chart = figure.options(found) if found.done or found.options else gr.skip()
+            yield (
+                figure.answer(found, small),
+                f"<p>{escape(figure.sentence(found))}</p>{source(found.provenance)}" if found.done else "",
+                figure.picture(found, large) if first or found.done else gr.skip(),
+                figure.checkpoints(found) if first or found.done else gr.skip(),
+                chart,
+                found if found.done else None,
+            )
 
 
 def _tries() -> str:

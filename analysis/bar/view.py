@@ -11,7 +11,7 @@ from analysis.bar.known import Known, examples, questions_about
 from analysis.bar.pictures import open_picture
 from analysis.charts import data_uri
 from analysis.page import QUICK, TELLING, button, pickable, picked
-from models import catalog
+from models import catalog, hub
 from models.embedded.concepts import CONCEPTS
 from models.errors import CrosstalkError, InputError
 
@@ -85,7 +85,10 @@ def build() -> Bar:
             gallery = pickable(_gallery(), elem_id="gallery")
         with gr.Column(scale=3, min_width=300):
             with gr.Row():
-                model = gr.Dropdown(offered, value=catalog.EMBEDDED, label="Model", elem_id="model", min_width=200)
+                model = gr.Dropdown(
+                    offered, value=catalog.EMBEDDED, label="Model", elem_id="model", min_width=200,
+                    allow_custom_value=not hub.public(), info=None if hub.public() else "or type a Hub id: owner/name",
+                )  # fmt: skip
                 checkpoint = gr.Dropdown(
                     choices(catalog.EMBEDDED), value="base", label="Checkpoint (base: before any task)",
                     elem_id="checkpoint", min_width=160,
@@ -120,7 +123,7 @@ def build() -> Bar:
     ]
     for event in no_example:
         event.then(None, js="() => crosstalk('example', null)", api_visibility="private")
-    model.select(_choose, [model, opened], [model, opened, checkpoint], api_visibility="private")
+    model.input(_choose, [model, opened], [model, opened, checkpoint], api_visibility="private")
     return bar
 
 

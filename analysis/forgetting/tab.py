@@ -152,6 +152,11 @@ def _items(name: str, row: int | None, column: int | None, which: str, start: in
     return figure.matrix(found, (row, column)), figure.items(shown, uris, where, start, len(listed)), start
 
 
+def _evaluated(name: str, progress) -> Evaluation:
+    with catalog.using(sets()[name].name) as mllm:
+        return evaluate(mllm, progress)
+
+
 def _measured(name: str):
     """Ask every checkpoint everything again, with progress; stops when the visitor does."""
     left, done = threading.Event(), [0.0, "starting"]
@@ -164,7 +169,7 @@ def _measured(name: str):
     quiet = [gr.skip()] * 5
     pool = ThreadPoolExecutor(1)
     try:
-        running = pool.submit(lambda: evaluate(catalog.open_model(sets()[name].name), progress))
+        running = pool.submit(_evaluated, name, progress)
         while not wait([running], timeout=0.5).done:
             share, what = done
             bar = f'<progress value="{share:.3f}" max="1"></progress> <span>{share:.0%}: {escape(what)}</span>'

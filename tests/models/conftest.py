@@ -12,6 +12,7 @@ from transformers import CLIPVisionConfig, LlavaConfig, LlavaForConditionalGener
 
 from models.embedded.text import IMAGE, IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_processor, build_tokenizer
 from models.mllm import MLLM
+from tests.models.zoo import FAMILIES, save
 
 TARGETS = r".*language_model.*\.(q|v|down)_proj"
 
@@ -89,3 +90,23 @@ def mllm(saved) -> MLLM:
 @pytest.fixture(scope="session")
 def picture() -> Image.Image:
     return Image.fromarray(np.random.default_rng(7).integers(0, 256, (120, 90, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    """``zoo(name)`` is the folder of a tiny checkpoint of that family, written once; do not modify it, copy it."""
+    folders: dict = {}
+
+    def folder(name: str):
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp(name)
+            save(name, folders[name])
+        return folders[name]
+
+    return folder
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request) -> str:
+    """The name of each family in turn; ``zoo(family)`` is its checkpoint."""
+    return request.param

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.checkpoints import Blend, CheckpointSet
 from models.embedded.text import IMAGE_TOKENS
 from models.errors import CheckpointError, InputError, ModelError
 from models.mllm import MLLM, Scores, text_of
@@ -80,6 +81,26 @@ def test_checkpoints_differ_and_the_mixed_batch_equals_each_alone(mllm, picture)
     assert len({tuple(v) for v in alone.values()}) == 3
     mixed = mllm.generate_each(encoded, names, 8)
     assert {n: [s.token_id for s in steps] for n, steps in mixed.items()} == alone
+
+
+def test_checkpoints_that_cannot_share_a_batch_answer_one_by_one(mllm, picture, monkeypatch):
+    encoded, names = mllm.encode(picture, QUESTION), mllm.checkpoint_names
+    wanted = {n: [s.token_id for s in mllm.generate(encoded, n, 5)] for n in names}
+    mixed, batches = mllm.checkpoints.mixed, []
+    monkeypatch.setattr(mllm.checkpoints, "mixed", lambda rows: batches.append(list(rows)) or mixed(rows))
+    monkeypatch.setattr(CheckpointSet, "batchable", ("base", "counting"))
+    found = mllm.generate_each(encoded, names, 5)
+    assert list(found) == list(names)
+    assert {n: [s.token_id for s in steps] for n, steps in found.items()} == wanted
+    assert batches and all(rows == ["base", "counting"] for rows in batches)
+
+
+def test_a_point_between_checkpoints_answers_as_a_checkpoint(mllm, picture):
+    encoded = mllm.encode(picture, QUESTION)
+    ends = [mllm.score(encoded, ["a", "bee"], n).logprob for n in ("naming", "counting")]
+    at = [mllm.score(encoded, ["a", "bee"], Blend("naming", "counting", a)).logprob for a in (0, 0.5, 1)]
+    assert np.array_equal(at[0], ends[0]) and np.array_equal(at[2], ends[1])
+    assert not np.allclose(at[1], ends[0]) and not np.allclose(at[1], ends[1])
 
 
 def test_many_prompts_are_answered_as_one_by_one(mllm, picture):

@@ -1,0 +1,142 @@
+"""Where a model runs and in which type: device, dtype, memory, quantisation, ZeroGPU."""
+
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from models.errors import ModelError
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_CGROUP = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
+OVERHEAD = 1.2
+"""Activations and cache beside the weights, as a share of the weights."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a device: ``free`` now, and ``total``."""
+
+    free: float
+    total: float
+
+
+def pick(device: str | torch.device = "auto") -> torch.device:
+    """The device to run on; ``"auto"``: CUDA, else MPS, else CPU. Raises ``ModelError`` for one that is not there."""
+    if device != "auto":
+        try:
+            chosen = torch.device(device)
+        except RuntimeError as error:
+            raise ModelError(f"{device!r} is not a device: use auto, cpu, cuda, cuda:1 or mps.") from error
+        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not there.get(chosen.type):
+            raise ModelError(f"There is no {chosen.type} device here: use device='auto' or 'cpu'.")
+        return chosen
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def dtype_on(device: torch.device, dtype: str | torch.dtype = "auto") -> torch.dtype:
+    """The type of weights on ``device``; ``"auto"``: bfloat16 where a GPU computes it natively, else float16; on a
+    CPU float32. Raises ``ModelError`` for a name that is no such type.
+    """
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype != "auto":
+        if dtype not in _DTYPES:
+            raise ModelError(f"{dtype!r} is not a type of weights: use auto, {', '.join(_DTYPES)}.")
+        return _DTYPES[dtype]
+    if device.type == "cpu":
+        return torch.float32
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if fast else torch.float16
+
+
+def memory(device: torch.device) -> Memory:
+    """Free and total memory of ``device``; of a CPU, the machine's or, in a container, the container's."""
+    if device.type == "cuda":
+        return Memory(*torch.cuda.mem_get_info(device))
+    if device.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        return Memory(total - torch.mps.driver_allocated_memory(), total)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = total
+    if _MEMINFO.exists():
+        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"
+    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():
+        total = min(total, int(most))
+        free = min(free, max(int(most) - int(used.read_text()), 0))
+    return Memory(free, total)
+
+
+def quantization() -> int | None:
+    """Bits a weight takes as ``CROSSTALK_QUANTIZE`` says, 4 or 8; None where it is not set."""
+    asked = os.environ.get("CROSSTALK_QUANTIZE", "")
+    if asked and asked not in ("4", "8"):
+        raise ModelError(f"CROSSTALK_QUANTIZE={asked!r} is neither 4 nor 8.")
+    return int(asked) if asked else None
+
+
+def quantization_config(bits: int, device: torch.device, dtype: torch.dtype):
+    """bitsandbytes' settings for ``bits`` (4: NF4 computed in ``dtype``). Raises ``ModelError`` where it is missing."""
+    if bits not in (4, 8):
+        raise ModelError(f"Weights of {bits!r} bits are not offered: 4 or 8.")
+    if device.type != "cuda":
+        raise ModelError(f"Weights of {bits} bits need a CUDA device; this is {device.type}. Unset CROSSTALK_QUANTIZE.")
+    if find_spec("bitsandbytes") is None:
+        raise ModelError(f"Weights of {bits} bits need the package bitsandbytes: pip install bitsandbytes.")
+    from transformers import BitsAndBytesConfig
+
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+def bytes_needed(parameters: float, dtype: torch.dtype, bits: int | None = None) -> float:
+    """Bytes that a model of so many parameters takes while it runs; ``bits`` where it is quantised."""
+    return parameters * (bits / 8 if bits else dtype.itemsize) * OVERHEAD
+
+
+def placement(device: torch.device, need: float, spread: bool) -> dict:
+    """What ``from_pretrained`` is told about the place of ``need`` bytes of weights.
+
+    One GPU that holds the model is faster than several that share it; so ``device_map="auto"`` (all GPUs, then
+    the CPU) only where it does not fit and may be ``spread``. Raises ``ModelError`` with the numbers where it
+    fits nowhere.
+    """
+    there = memory(device)
+    if device.type != "cuda":
+        _fits(need, there.total, "this machine")
+        return {}
+    if need <= there.free:
+        return {"device_map": {"": device}}
+    if not spread:
+        _fits(need, there.free, str(device))
+    everywhere = sum(memory(torch.device("cuda", i)).free for i in range(torch.cuda.device_count()))
+    _fits(need, everywhere + memory(torch.device("cpu")).free, "this machine with all its GPUs")
+    return {"device_map": "auto"}
+
+
+def _fits(need: float, there: float, where: str) -> None:
+    if need > there:
+        raise ModelError(
+            f"it needs about {need / 1e9:.1f} GB of memory; {where} has {there / 1e9:.1f} GB. "
+            "Choose a smaller model, or set CROSSTALK_QUANTIZE=4 on a GPU."
+        )
+
+
+def gpu(fn: Callable) -> Callable:
+    """``fn`` on ZeroGPU: ``spaces.GPU(fn)`` where the package ``spaces`` is present, else ``fn`` as it is."""
+    try:
+        spaces = importlib.import_module("spaces")
+    except ImportError:
+        return fn
+    return spaces.GPU(fn)

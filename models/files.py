@@ -1,0 +1,89 @@
+"""Reading what somebody else wrote to disk: JSON, safetensors headers, and paths that must not lead out."""
+
+import json
+from math import prod
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".distcp")
+_MAX_JSON = 100_000_000  # bytes; the tokenizer of a large vocabulary takes 35 MB
+
+
+def told(path: Path) -> str:
+    """How a file is named in a message: with its folder, without the host's disk above it."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def read_json(file: Path, error: type[Exception]) -> dict:
+    """The object in ``file``. Raises ``error`` where it cannot be read or holds anything else."""
+    try:
+        if file.stat().st_size > _MAX_JSON:
+            raise error(f"{told(file)} is larger than {_MAX_JSON // 1_000_000} MB.")
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as cause:
+        raise error(f"{told(file)} is not readable JSON: {_plain(cause)}.") from cause
+    if not isinstance(data, dict):
+        raise error(f"{told(file)} is not a JSON object with fields.")
+    return data
+
+
+def _plain(cause: BaseException) -> str:
+    return (cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)).rstrip(".")
+
+
+def tensor_shapes(file: Path, error: type[Exception]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in a safetensors file, from its header alone.
+
+    Raises ``error`` for a file that is missing, cut off or of another format.
+    """
+    try:
+        with safe_open(file, "np") as saved:
+            return {name: tuple(saved.get_slice(name).get_shape()) for name in saved.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as cause:
+        raise error(
+            f"{told(file)} is not a whole safetensors file ({_plain(cause)}): copy or download it again."
+        ) from cause
+
+
+def parameters(files: list[Path], error: type[Exception]) -> int:
+    """How many numbers the safetensors ``files`` hold together."""
+    return sum(prod(shape) for file in files for shape in tensor_shapes(file, error).values())
+
+
+def weight_files(path: Path, error: type[Exception]) -> list[Path]:
+    """The safetensors files of a model: ``path`` itself, or those of a folder, listed by its index where it has one.
+
+    Raises ``error`` where they are missing, or where there are only pickled ones, which can run code when opened.
+    """
+    if path.is_file():
+        return [path]
+    pickled = sorted(f.name for f in path.iterdir() if f.suffix in PICKLED or f.name == ".metadata")
+    if ".metadata" in pickled:
+        raise error(f"{path.name} is a distributed checkpoint with a pickled .metadata: save it with save_pretrained.")
+    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if not index.is_file():
+        if pickled:
+            raise error(
+                f"{path.name} has pickled weights only ({', '.join(pickled[:3])}), which can run code when opened: "
+                "convert them with save_pretrained(safe_serialization=True)."
+            )
+        raise error(f"{path.name} has no weights: neither model.safetensors nor {index.name}.")
+    listed = read_json(index, error).get("weight_map")
+    if not isinstance(listed, dict) or not listed or not all(isinstance(n, str) for n in listed.values()):
+        raise error(f'{told(index)}: field "weight_map" is missing or does not name a file for each weight.')
+    names = sorted(set(listed.values()))
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise error(f"{told(index)} names {name!r}, which is not a safetensors file beside it.")
+    missing = [name for name in names if not (path / name).is_file()]
+    if missing:
+        raise error(f"{told(index)} names {', '.join(missing)}, not in the folder: {len(missing)} of {len(names)}.")
+    return [path / name for name in names]
+
+
+def inside(folder: Path, path: Path) -> bool:
+    """Whether ``path`` lies in ``folder`` when every link on the way is followed."""
+    return path.resolve().is_relative_to(folder.resolve())

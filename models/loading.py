@@ -1,0 +1,189 @@
+"""Opening a model's weights: safetensors only, no code from elsewhere, nothing left random.
+
+``from_pretrained`` forgives a lot: weights that are missing stay random, an adapter's folder fetches its base, a
+configuration may name code. Here each of these is an error that names the file and the remedy.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+from transformers.processing_utils import ProcessorMixin
+
+from models import devices, hub
+from models.errors import ModelError
+from models.files import PICKLED, parameters, read_json, told, weight_files
+from models.processors import open_processor
+
+_SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
+_DEEPER = ("*/*",)  # other formats, original weights: nothing there is read
+_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json")
+
+
+def load(
+    source: str | Path,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    quantize: int | None = None,
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """The model and processor in a local folder or of a Hub id, in evaluation mode, all parameters frozen.
+
+    ``device`` and ``dtype`` as in ``devices.pick`` and ``devices.dtype_on``; ``quantize`` is 4 or 8 bits (default: what
+    ``CROSSTALK_QUANTIZE`` says). With ``device="auto"`` a model that one GPU cannot hold is spread over all.
+    Raises ``ModelError`` naming what is missing or wrong, and what to do.
+    """
+    try:
+        where = devices.pick(device)
+        kind = devices.dtype_on(where, dtype)
+        bits = quantize or devices.quantization()
+        settings = {"quantization_config": devices.quantization_config(bits, where, kind)} if bits else {}
+        folder = fetch(source)
+        need = devices.bytes_needed(parameters(weight_files(folder, ModelError), ModelError), kind, bits)
+        settings |= devices.placement(where, need, spread=device == "auto")
+        processor = _processor(folder)
+        model = _model(folder, kind, settings, where, need)
+    except ModelError as error:
+        named = Path(source).name if Path(source).is_dir() else source  # visitors need not know the host's disk
+        raise ModelError(f"{named} cannot be opened: {error}") from error
+    return (model if "device_map" in settings else model.to(where)).requires_grad_(False).eval(), processor
+
+
+def fetch(source: str | Path) -> Path:
+    """The local folder of ``source`` with all that is needed to open it, downloaded where it is a Hub id.
+
+    Its configuration and the list of its weights are checked before any weights are downloaded. Raises ``ModelError``.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        check_config(path)
+        weight_files(path, ModelError)
+        return path
+    if path.is_file():
+        raise ModelError("it is a file: give the folder that holds config.json and the weights.")
+    if not hub.is_id(str(source)):
+        raise ModelError("it is neither a folder nor a Hub id such as owner/name.")
+    folder = hub.download(str(source), _SETTINGS, _DEEPER)
+    check_config(folder)
+    index = folder / "model.safetensors.index.json"
+    listed = read_json(index, ModelError).get("weight_map") if index.is_file() else None
+    shards = sorted({str(n) for n in listed.values()}) if isinstance(listed, dict) else ["model.safetensors"]
+    folder = hub.download(str(source), shards, _DEEPER, revision=folder.name)
+    if not any((folder / shard).is_file() for shard in shards):
+        pickled = [name for name in hub.files_of(str(source)) if name.endswith(PICKLED)]
+        if pickled:
+            raise ModelError(
+                f"it has pickled weights only ({', '.join(pickled[:3])}), which can run code when opened. Look for a "
+                "conversion to safetensors, such as its pull request refs/pr/1."
+            )
+    weight_files(folder, ModelError)
+    return folder
+
+
+def check_config(folder: Path) -> None:
+    """Raises ``ModelError`` where ``config.json`` is not that of a model that reads pictures and text and writes text,
+    or would have code fetched from elsewhere.
+    """
+    file = folder / "config.json"
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{folder.name} is an adapter, not a model: open its base, and list the adapter in a checkpoints.json."
+        )
+    if not file.is_file():
+        raise ModelError(f"{folder.name} has no config.json: give the folder that save_pretrained wrote.")
+    config = read_json(file, ModelError)
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise ModelError(f'{told(file)}: field "model_type" is missing or is not a text.')
+    if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        if config.get("auto_map"):
+            raise ModelError(
+                f"{told(file)} wants to run code of its own (auto_map), which is never done here: use a conversion to "
+                "transformers, often called -hf."
+            )
+        if kind not in CONFIG_MAPPING_NAMES:
+            raise ModelError(
+                f'{told(file)}: transformers {transformers.__version__} knows no model_type "{kind}": is it spelled '
+                "right, or newer than this version?"
+            )
+        names = config.get("architectures") or [kind]
+        raise ModelError(f"it is {', '.join(map(str, names))}, not a model that reads pictures and text to write text.")
+    if config.get("transformers_weights"):
+        raise ModelError(f'{told(file)}: field "transformers_weights" is not followed: call them model.safetensors.')
+    if any("/" in str(name) for name in _found(config, ("attn_implementation", "_attn_implementation"))):
+        raise ModelError(f"{told(file)} wants an attention kernel fetched from the Hub: remove attn_implementation.")
+
+
+def _found(value, keys: tuple[str, ...]) -> Iterable:
+    """Values under ``keys`` anywhere in a JSON value."""
+    if isinstance(value, dict):
+        yield from (v for k, v in value.items() if k in keys)
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _found(part, keys)
+
+
+def _processor(folder: Path) -> ProcessorMixin:
+    for what, names in (("picture processor", _PROCESSORS), ("tokenizer", _TOKENIZERS)):
+        if not any((folder / name).is_file() for name in names):
+            raise ModelError(
+                f"{folder.name} has no {what} ({' or '.join(names[:2])}): save it there with "
+                "processor.save_pretrained, or copy these files from the base model."
+            )
+    for name in (*_PROCESSORS, "tokenizer.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            read_json(folder / name, ModelError)
+    try:
+        processor = open_processor(folder, local_files_only=True)
+    except ModelError:
+        raise
+    except Exception as error:  # files of others fail in as many ways as there are processors
+        raise ModelError(f"its processor or tokenizer cannot be read: {_first(error)}") from error
+    if not getattr(processor, "tokenizer", None) or not getattr(processor, "image_processor", None):
+        raise ModelError(f"{type(processor).__name__} does not read both pictures and text.")
+    return processor
+
+
+def _model(folder: Path, dtype: torch.dtype, settings: dict, device: torch.device, need: float) -> PreTrainedModel:
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
+            output_loading_info=True, ignore_mismatched_sizes=True, **settings,
+        )  # fmt: skip
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        free = devices.memory(device).free
+        raise ModelError(
+            f"it needs about {need / 1e9:.1f} GB; {device} has {free / 1e9:.1f} GB free. Close other models."
+        ) from error
+    except Exception as error:  # a configuration can be wrong in as many ways as there are models
+        raise ModelError(f"its configuration and weights cannot be read: {_first(error)}") from error
+    refuse_misfit(info, ModelError)
+    return model
+
+
+def _first(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+def refuse_misfit(info: dict, error: type[Exception]) -> None:
+    """Raises ``error`` where transformers' loading information tells of weights missing, unknown or of other shape."""
+    problems = []
+    if wrong := sorted(info["mismatched_keys"]):
+        name, held, wanted = wrong[0]
+        problems.append(
+            f"{len(wrong)} weights have another shape than config.json says, for example {name}: "
+            f"{tuple(held)} instead of {tuple(wanted)}"
+        )
+    for key, what in (("missing_keys", "missing"), ("unexpected_keys", "unknown to this model")):
+        if names := sorted(info[key]):
+            problems.append(f"{len(names)} weights are {what}, for example {names[0]}")
+    problems += [str(message) for message in info["error_msgs"]]
+    if problems:
+        raise error(f"{'; '.join(problems)}. Weights and config.json must come from the same model.")

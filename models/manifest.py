@@ -1,0 +1,120 @@
+"""What a checkpoint set says of itself: ``checkpoints.json``, read and checked without opening any weights.
+
+    {"base": "...", "method": "...", "order": ["naming", ...],
+     "checkpoints": [{"name": "naming", "task": "naming", "adapter": "naming", "eval": "naming.jsonl"}]}
+
+A checkpoint is a LoRA adapter (``"adapter"``: a folder) or all weights of the model (``"weights"``: a safetensors
+file, or a folder with ``model.safetensors`` or its shards). Checkpoints whose task is not in ``order`` are references
+(for example one trained on all tasks jointly).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models import hub
+from models.errors import CheckpointError, ModelError
+from models.files import inside, read_json, told
+
+BASE = "base"
+MANIFEST = "checkpoints.json"
+_SET_FILES = ("*.json", "*.jsonl", "*.safetensors", "*.png", "*.jpg", "*.jpeg", "*.webp")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint: the task it was trained on last, that task's evaluation set, and either an adapter or weights."""
+
+    name: str
+    task: str
+    adapter: Path | None
+    eval: Path | None
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``checkpoints.json``, read and checked."""
+
+    folder: Path
+    base: str
+    method: str
+    order: tuple[str, ...]
+    checkpoints: tuple[Checkpoint, ...]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Manifest":
+        """Read the manifest of ``folder``. Raises ``CheckpointError`` naming the file and the field."""
+        folder = Path(folder).resolve()
+        file = folder / MANIFEST
+        if not file.exists():
+            raise CheckpointError(f"{folder.name} has no {MANIFEST}. The README shows its format.")
+        data = read_json(file, CheckpointError)
+        order = tuple(_field(file, data, "order", list))
+        entries = _field(file, data, "checkpoints", list)
+        if not all(isinstance(task, str) for task in order) or not entries:
+            raise CheckpointError(
+                f'{told(file)}: "order" must list task names and "checkpoints" at least one checkpoint.'
+            )
+        found = tuple(_checkpoint(file, i, entry) for i, entry in enumerate(entries, 1))
+        names = [c.name for c in found]
+        if len(set(names)) < len(names) or BASE in names:
+            raise CheckpointError(f'{told(file)}: checkpoint names must differ from each other and from "{BASE}".')
+        missing = [task for task in order if task not in {c.task for c in found}]
+        if missing:
+            raise CheckpointError(f'{told(file)}: "order" names {", ".join(missing)}, but no checkpoint has that task.')
+        base, method = _field(file, data, "base", str), _field(file, data, "method", str)
+        found = tuple(sorted(found, key=lambda c: order.index(c.task) if c.task in order else len(order)))
+        return cls(folder, base, method, order, found)
+
+
+def _field(file: Path, data, key: str, kind: type):
+    if not isinstance(data, dict) or not isinstance(data.get(key), kind):
+        name = {str: "a text", list: "a list"}[kind]
+        raise CheckpointError(f'{told(file)}: field "{key}" is missing or is not {name}.')
+    return data[key]
+
+
+def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
+    def path(key: str) -> Path | None:
+        value = entry.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or "\0" in value:
+            raise CheckpointError(f'{told(file)}: field "{key}" is not a text. (checkpoint {number})')
+        where = f'{told(file)}: checkpoint {number} field "{key}"'
+        if not inside(file.parent, file.parent / value):
+            raise CheckpointError(f"{where} leads out of the checkpoint set's folder: {value!r}.")
+        if not (file.parent / value).exists():
+            raise CheckpointError(f"{where} names {value!r}, which is not there.")
+        return (file.parent / value).resolve()
+
+    try:
+        name, task = _field(file, entry, "name", str), _field(file, entry, "task", str)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} (checkpoint {number})") from None
+    adapter, weights = path("adapter"), path("weights")
+    if (adapter is None) == (weights is None):
+        raise CheckpointError(
+            f'{told(file)}: one of the fields "adapter" and "weights" is needed, not '
+            f"{'both' if adapter else 'none'}. (checkpoint {number})"
+        )
+    return Checkpoint(name, task, adapter, path("eval"), weights)
+
+
+def locate(source: str | Path) -> Path:
+    """The folder of a checkpoint set: ``source`` itself, or the copy of a Hub repository, downloaded where it is new.
+
+    Raises ``CheckpointError`` for what is neither, and for what cannot be downloaded.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if not hub.is_id(str(source)):
+        raise CheckpointError(f"{str(source)!r} is neither a folder with a checkpoint set nor a Hub id (owner/name).")
+    folder = hub.sets_folder(str(source))
+    if hub.offline() and (folder / MANIFEST).is_file():
+        return folder
+    try:
+        return hub.download(str(source), _SET_FILES, folder=folder)
+    except ModelError as error:
+        raise CheckpointError(f"The checkpoint set {source} cannot be had: {error}") from error
