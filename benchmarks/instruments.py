@@ -22,7 +22,8 @@ from models.embedded.evalsets import PIXELS, examples
 from models.generation import Choice
 from models.instruments import AttentionMass, Recorder, install
 
-LENGTHS, IMAGE, RUNS, TOKENS = (512, 2048, 4096), 0.6, 5, 12
+RUNS = {512: 5, 2048: 3, 4096: 2}  # tokens: repetitions
+IMAGE, TOKENS, ANSWERS = 0.6, 12, 15
 SHAPES = {
     "Qwen2-0.5B": (Qwen2ForCausalLM, Qwen2Config(
         hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2,
@@ -119,10 +120,10 @@ def table(shape: str) -> None:
     )
     print("| tokens | mode | seconds | time / plain | peak / plain | MB above the model |\n|---|---|---|---|---|---|")
     rows = []
-    for length in LENGTHS:
+    for length, times in RUNS.items():
         fits = [m for m in MODES if m != "output_attentions" or 2.5 * attentions(shape, length) < free_memory()]
         forward(model, length, "plain")
-        runs = [{m: seconds(partial(forward, model, length, m)) for m in fits} for _ in range(RUNS)]
+        runs = [{m: seconds(partial(forward, model, length, m)) for m in fits} for _ in range(times)]
         rows += [(length, m, statistics.median(r[m] for r in runs) if m in fits else None) for m in MODES]
     model, plain = None, {}
     for length, mode, took in rows:
@@ -157,7 +158,7 @@ def decoding() -> None:
 
     count = run(None)
     assert run(FourContexts()) == count
-    pairs = [(seconds(lambda: run(None)), seconds(lambda: run(FourContexts()))) for _ in range(3 * RUNS)]
+    pairs = [(seconds(lambda: run(None)), seconds(lambda: run(FourContexts()))) for _ in range(ANSWERS)]
     greedy, four = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(f"\nfour contexts / greedy, tokens a second, {mllm.name} on {mllm.device}: {greedy / four:.2f}", end=" ")
     print("(goal: 0.3 or more on a CPU, 0.5 on a GPU)")

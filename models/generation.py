@@ -10,7 +10,8 @@ import torch
 
 from models.encoding import Encoded
 from models.flow import Flow
-from models.instruments import Readings, Recorder
+from models.instruments import Recorder
+from models.readings import Readings
 from models.spelling import Spelling
 
 TOP = 5

@@ -21,8 +21,9 @@ from models.encoding import Encoded, Encoder
 from models.errors import InputError, ModelError
 from models.flow import Flow, common_length
 from models.generation import TOP, Generator, Greedy, Run, Step, Strategy, Writing, text_of
-from models.instruments import AttentionMap, AttentionMass, Instrument, Readings, Recorder, install
+from models.instruments import AttentionMap, AttentionMass, Instrument, Recorder, install
 from models.loading import load
+from models.readings import Readings
 
 
 @dataclass(frozen=True)

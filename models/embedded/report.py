@@ -162,19 +162,20 @@ def card() -> str:
     }
     accuracy, missed = _accuracy(mllm, found)
     made = {k: found.provenance[k] for k in ("device", "dtype", "versions")}
+    names = len({row["name"] for row in table()})
     parts = [
         "# crosstalk-clip and crosstalk-mini: what they are and what they can do",
         "Written by `python -m models.embedded.report` from measurements. Brackets are 95 % intervals: Wilson for "
         "shares, bootstrap for the F1 of captions. One training seed: intervals cover the items, not the training.",
         "## What they are",
         f"- **crosstalk-clip**: `CLIPModel`, {parameters['crosstalk-clip']:,} parameters, trained contrastively, whole "
-        f"images and then also patches, on drawings of {len({r['name'] for r in table()})} names in the art styles "
-        f"{' and '.join(TRAINED_STYLES)} and on captioned scenes of them; {UNSEEN_STYLE} is never trained on.\n"
+        f"images and patches, each patch also on the box of what it shows, on drawings of {names} names in the art "
+        f"styles {' and '.join(TRAINED_STYLES)} and on scenes of them; {UNSEEN_STYLE} is never trained on.\n"
         f"- **crosstalk-mini**: `LlavaForConditionalGeneration`, {parameters['crosstalk-mini']:,} parameters: that "
         "tower without its last layer, a projector, a Qwen2 decoder. Tuned on questions about "
         f"{len(learnt_in('base'))} concepts, co-occurrence skewed (a thing comes with its partner with probability "
-        f"{base.SKEW}), and, as a help in all its training, on naming at each image token what that patch shows: a "
-        "logit lens on image tokens sees this.\n"
+        f"{base.SKEW}), and, as a help in all its training, on naming at each image token what that patch shows (a "
+        "logit lens on image tokens sees this) and, in the base's, on telling its box.\n"
         f"- **Checkpoints**: LoRA of rank {tasks.RANK} ({parameters['one adapter']:,} parameters), {len(TASKS)} tasks "
         f"in order ({', '.join(TASKS)}), each with {len(learnt_in('naming'))} concepts of its own, "
         f"{found.method}; and one adapter trained on all of them jointly.\n"

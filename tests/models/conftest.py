@@ -38,10 +38,10 @@ def small_llava(tokenizer, hidden: int = 32) -> LlavaForConditionalGeneration:
     return model
 
 
-def save_adapter(model, out, seed: int) -> None:
+def save_adapter(model, out, seed: int, targets: str = TARGETS) -> None:
     """A LoRA adapter that changes the answers: both factors random."""
     torch.manual_seed(seed)
-    config = LoraConfig(r=4, lora_alpha=16, target_modules=TARGETS, init_lora_weights=False)
+    config = LoraConfig(r=4, lora_alpha=16, target_modules=targets, init_lora_weights=False)
     get_peft_model(model, config).save_pretrained(out)
 
 

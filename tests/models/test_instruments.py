@@ -20,9 +20,9 @@ from transformers import (
     StaticCache,
 )
 
+from models.attention import NAME
 from models.errors import ModelError
 from models.instruments import (
-    NAME,
     PADDING,
     AttentionMap,
     AttentionMass,
