@@ -12,11 +12,13 @@ import gradio as gr  # noqa: E402
 from analysis import bar as shared_bar  # noqa: E402
 from analysis import page  # noqa: E402
 from analysis.ask import tab as ask  # noqa: E402
+from analysis.attribution.endpoint import attribute  # noqa: E402
 from analysis.forgetting import tab as forgetting  # noqa: E402
+from analysis.interference import tab as interference  # noqa: E402
 from models import catalog  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 
-ROOMS = (ask, forgetting)
+ROOMS = (ask, interference, forgetting)
 _CSS = Path(__file__).parent / "assets" / "theme.css"
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _THEME = gr.themes.Base(
@@ -77,6 +79,7 @@ def build() -> gr.Blocks:
                 tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
         for room in ROOMS:
             gr.api(page.for_people(room.endpoint), api_name=room.NAME, **page.MODEL_QUEUE)
+        gr.api(page.for_people(attribute), api_name="attribute", **page.MODEL_QUEUE)
         gr.api(models, api_name="models", queue=False)
         for key, part in (("model", bar.model), ("checkpoint", bar.checkpoint)):
             part.change(None, part, js=f"value => crosstalk('{key}', value)", api_visibility="private")

@@ -5,8 +5,11 @@ import html
 import inspect
 import json
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -58,6 +61,46 @@ def for_people(handler: Callable) -> Callable:
             raise gr.Error(str(error), print_exception=False) from error
 
     return plain
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long work is: ``share`` 0 to 1, ``what`` it is at."""
+
+    share: float = 0.0
+    what: str = "starting"
+
+    @property
+    def html(self) -> str:
+        """A bar with the share and what is being done."""
+        return (
+            f'<progress value="{self.share:.3f}" max="1"></progress> '
+            f"<span>{self.share:.0%}: {html.escape(self.what)}</span>"
+        )
+
+
+def watched(work: Callable) -> Iterator:
+    """Run ``work(progress)`` beside the page: yields ``Progress`` twice a second, then what it returns.
+
+    ``progress(share, what)`` is for the work to call; when the visitor has left or stopped, it raises
+    ``InterruptedError`` there.
+    """
+    left, told = threading.Event(), [Progress()]
+
+    def progress(share: float, what: str) -> None:
+        if left.is_set():
+            raise InterruptedError
+        told[0] = Progress(share, what)
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        running = pool.submit(work, progress)
+        while not wait([running], timeout=0.5).done:
+            yield told[0]
+        yield running.result()
+    finally:
+        left.set()
+        pool.shutdown(wait=False)
 
 
 def pickable(value: str = "", **kwargs) -> gr.HTML:

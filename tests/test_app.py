@@ -33,7 +33,7 @@ def refused(client, message: str, **arguments):
 
 def test_only_the_named_endpoints_are_public(client):
     described = client.view_api(return_format="dict", print_info=False)
-    assert set(described["named_endpoints"]) == {"/models", "/ask", "/forgetting"}
+    assert set(described["named_endpoints"]) == {"/models", "/ask", "/interference", "/attribute", "/forgetting"}
     assert not described["unnamed_endpoints"]
 
 
@@ -102,7 +102,8 @@ def test_a_forged_upload_is_refused_by_gradio(client):
     ("message", "arguments"),
     [
         ("no question", {"question": "   "}),
-        ("no model", {"question": "Who?", "model": "../../etc/passwd"}),
+        ("not opened", {"question": "Who?", "model": "../../etc/passwd"}),
+        ("no model", {"question": "Who?", "model": "nonsense"}),
         ("no checkpoint", {"question": "Who?", "checkpoint": "nonsense"}),
         ("characters", {"question": "x" * 100_000}),
         ("must be", {"question": 7}),
@@ -132,3 +133,41 @@ def test_forgetting(client):
 def test_forgetting_of_an_unknown_method(client):
     with pytest.raises(Exception, match="no checkpoint set"):
         client.predict(method="../../etc", api_name="/forgetting")
+
+
+def test_interference(client, picture):
+    found = client.predict(
+        image=picture, question="What is this?", choices=["cat", "dog", "bee"], perturbations=["misleading", "black"],
+        api_name="/interference",
+    )  # fmt: skip
+    assert [o["text"] for o in found["origin"]["options"]] == ["cat", "dog", "bee"]
+    assert [p["name"] for p in found["perturbations"]] == ["misleading", "black"]
+    for told in found["perturbations"]:
+        assert {"name", "options", "flipped", "js", "delta_logprob"} <= set(told)
+        assert sum(o["probability"] for o in told["options"]) == pytest.approx(1)
+    assert found["sentence"] and found["provenance"]["model"] == "crosstalk-mini"
+    json.dumps(found, allow_nan=False)
+
+
+def test_attribute(client, picture):
+    found = client.predict(image=picture, question="What is this?", model="", method="ablation", api_name="/attribute")
+    assert {"patches", "words", "image_share", "convergence_delta", "sentence", "provenance"} <= set(found)
+    assert [w["text"].strip("?") for w in found["words"]][:2] == ["What", "is"]
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message", "arguments"),
+    [
+        ("/interference", "no question", {"question": " "}),
+        ("/interference", "list of texts", {"question": "Who?", "choices": "cat"}),
+        ("/interference", "perturbation", {"question": "Who?", "choices": ["a", "b"], "perturbations": ["nonsense"]}),
+        ("/interference", "number", {"question": "Who?", "epsilon": "much"}),
+        ("/attribute", "no question", {"question": ""}),
+        ("/attribute", "method", {"question": "Who?", "method": "guessing"}),
+        ("/attribute", "uploaded file", {"question": "Who?", "image": "/etc/passwd"}),
+    ],
+)
+def test_other_endpoints_refuse_clearly(client, endpoint, message, arguments):
+    with pytest.raises(Exception, match=message):
+        client.predict(api_name=endpoint, **arguments)

@@ -7,7 +7,7 @@ import gradio as gr
 from analysis import page
 from analysis.ask import figure
 from analysis.ask.measure import ask
-from analysis.bar import Bar, open_picture, show
+from analysis.bar import Bar, open_picture, open_upload, show
 from analysis.charts import data_uri, empty, source
 from models import catalog
 from models.errors import InputError
@@ -74,19 +74,10 @@ def endpoint(image: dict | None = None, question: str = "", model: str = "", che
     for name, value in {"question": question, "model": model, "checkpoint": checkpoint}.items():
         if not isinstance(value, str | None):
             raise InputError(f"The {name} must be a text.")
-    picture = open_picture(_uploaded(image)) if image else None
+    picture = open_upload(image)
     with catalog.using(model or None) as mllm:
         *_, found = ask(mllm, picture, question or "", checkpoint or "base")
     return {**found.to_json(), "sentence": figure.sentence(found)}
-
-
-def _uploaded(image) -> str:
-    """The path of an uploaded file. Gradio has checked that it is one where it carries this mark."""
-    meta = image.get("meta") if isinstance(image, dict) else None
-    marked = isinstance(meta, dict) and meta.get("_type") == "gradio.FileData"
-    if not marked or not isinstance(image.get("path"), str):
-        raise InputError("The image must be an uploaded file; with gradio_client: handle_file(path).")
-    return image["path"]
 
 
 def _quiet(text: str) -> str:

@@ -1,8 +1,6 @@
 """The Forgetting room on the page, and its endpoint."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import lru_cache
+from functools import lru_cache, partial
 from html import escape
 
 import gradio as gr
@@ -159,25 +157,11 @@ def _evaluated(name: str, progress) -> Evaluation:
 
 def _measured(name: str):
     """Ask every checkpoint everything again, with progress; stops when the visitor does."""
-    left, done = threading.Event(), [0.0, "starting"]
-
-    def progress(share: float, what: str) -> None:
-        if left.is_set():
-            raise InterruptedError
-        done[:] = share, what
-
     quiet = [gr.skip()] * 5
-    pool = ThreadPoolExecutor(1)
-    try:
-        running = pool.submit(_evaluated, name, progress)
-        while not wait([running], timeout=0.5).done:
-            share, what = done
-            bar = f'<progress value="{share:.3f}" max="1"></progress> <span>{share:.0%}: {escape(what)}</span>'
-            yield bar, gr.Button(interactive=False), gr.Button(visible=True), *quiet
-        _fresh[name] = running.result()
-        found = measure(_fresh[name])
-        took = f"<span>Measured again in {found.provenance.seconds:.0f} s.</span>"
-        yield took, gr.Button(interactive=True), gr.Button(visible=False), *_drawn(found)
-    finally:
-        left.set()
-        pool.shutdown(wait=False)
+    for found in page.watched(partial(_evaluated, name)):
+        if isinstance(found, page.Progress):
+            yield found.html, gr.Button(interactive=False), gr.Button(visible=True), *quiet
+    _fresh[name] = found
+    measured = measure(found)
+    took = f"<span>Measured again in {measured.provenance.seconds:.0f} s.</span>"
+    yield took, gr.Button(interactive=True), gr.Button(visible=False), *_drawn(measured)

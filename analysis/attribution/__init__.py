@@ -1,0 +1,1 @@
+"""Attribution: which parts of a picture and which words of a question stand behind an answer."""

@@ -1,0 +1,358 @@
+"""Image patches and question words behind an answer: three methods of captum over one and the same parts.
+
+What is explained is the log-probability (nats) of an answer, summed over its tokens. The parts are the words of the
+question and blocks of the picture; the template and the answer's own earlier tokens are kept as they are.
+
+- *Integrated gradients* (Sundararajan et al. 2017, arXiv 1703.01365, eq. 1) on what the decoder reads: the straight
+  path from zero embeddings of all parts to the prompt's own. The parts add up to the difference between the two
+  ends, but for the error of the integral, captum's convergence delta.
+- *Ablation*: what is lost when one part is hidden from all other tokens, whose positions stay. It does not add up
+  where parts stand in for one another.
+- *Shapley value sampling* (Castro et al. 2009) over hidden and shown parts: the mean gain of showing a part after
+  others, in random orders. It adds up exactly to all parts shown minus all hidden.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import pad
+
+from analysis.attribution.parts import SIDE, Parts, split
+from analysis.result import Provenance, Result
+from models.errors import InputError, ModelError
+from models.generation import text_of
+from models.spelling import Spelling
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from models.encoding import Encoded
+    from models.mllm import MLLM
+    from models.segments import Box
+
+METHODS = ("integrated_gradients", "ablation", "shapley")
+STEPS, MOST_STEPS = 64, 512
+ORDERS, MOST_ORDERS = 16, 256
+_EDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Stretches of the path. Decoders normalise what they read, so most happens just off the zero baseline, at a scale that
+depends on the model: equal points on each decade find it, equal points on the whole path miss it."""
+MOST_TOKENS = 8  # of an answer: each costs the forwards of all the others once more
+_COARSE = 4  # blocks a side for Shapley values, whose cost is parts times orders
+_ROWS, _TOKENS = 32, 4096  # at most so many rows, and so many tokens, in one forward
+
+Value = Callable[[torch.Tensor], torch.Tensor]
+"""Inputs of rows ``[rows, ...]`` to one number a row ``[rows]``."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Scores (nats) of the cells of one grid, float64 ``[rows, columns]``, and what it covers of the picture:
+    ``box`` is (left, top, right, bottom) in fractions of it. Cells that were hidden together share one score evenly.
+    """
+
+    box: "Box"
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the question and its score in nats."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution(Result):
+    """What stands behind ``answer``, in nats: above zero is for it, below zero against it.
+
+    ``answer`` is what was explained; ``cut`` tells that the whole answer is longer. ``value`` is its log-probability,
+    ``baseline`` that with zero embeddings (integrated gradients) or all parts hidden (the others). ``rest`` is the
+    score of image tokens that see no cell of a grid in ``patches``.
+
+    ``image_share``, 0 to 1: the sum over the picture's parts of |score|, divided by that over all parts (V-SHAP of
+    MM-SHAP, arXiv 2212.08158, eq. 3, there for Shapley values); not-a-number where all are 0. ``convergence_delta``:
+    sum of the scores minus (``value`` - ``baseline``), as captum gives it; not-a-number for the other methods.
+    ``effort``: steps of the integral, or random orders, 1 for ablation. ``size``: the picture's (width, height).
+    """
+
+    question: str
+    answer: str
+    cut: bool
+    method: str
+    effort: int
+    patches: tuple[Patches, ...]
+    rest: float
+    words: tuple[Word, ...]
+    image_share: float
+    convergence_delta: float
+    value: float
+    baseline: float
+    size: tuple[int, int] | None
+
+    @property
+    def image(self) -> float:
+        """The picture's scores added up, nats."""
+        return float(sum(p.values.sum() for p in self.patches) + self.rest)
+
+    @property
+    def text(self) -> float:
+        """The words' scores added up, nats."""
+        return float(sum(w.score for w in self.words))
+
+    def table(self) -> tuple[list[str], list[list]]:
+        rows = [["word", None, None, None, w.text, w.score] for w in self.words]
+        for grid, found in enumerate(self.patches):
+            rows += [["patch", grid, *place, "", score] for place, score in np.ndenumerate(found.values)]
+        if self.rest:
+            rows.append(["image tokens without a place", None, None, None, "", self.rest])
+        return ["part", "grid", "row", "column", "text", "score"], rows
+
+
+def attribute(
+    model: "MLLM",
+    picture: "Image.Image | None",
+    question: str,
+    checkpoint: str = "base",
+    answer: str = "",
+    method: str = METHODS[0],
+    steps: int = STEPS,
+    orders: int = ORDERS,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Attribution:
+    """Which patches of ``picture`` and words of ``question`` stand behind ``answer`` (empty: the model's own).
+
+    ``steps`` (1 to 512) of the integral, ``orders`` (1 to 256) of the Shapley values, drawn by ``seed``. At most the
+    first 8 tokens of an answer are explained. ``progress`` is told the share done; what it raises stops the work.
+    Raises ``InputError`` for an unknown method, too many steps, an empty question, or where the model answers
+    nothing; ``ModelError`` where memory is short; ``CheckpointError`` for an unknown checkpoint.
+    """
+    began = time.perf_counter()
+    _check(method, steps, orders)
+    prompt = model.encode(picture, question)
+    ids, said, cut = _answer(model, prompt, checkpoint, answer)
+    parts = split(prompt, model.tokenizer, _COARSE if method == "shapley" else SIDE)
+    forwards = {
+        "integrated_gradients": (_each(steps) + 2) * (len(_EDGES) - 1) + 2,
+        "ablation": parts.count + 3,
+        "shapley": orders * parts.count + 3,
+    }
+    chance = _Chance(model, prompt, ids, checkpoint, parts, progress, forwards[method])
+    delta = float("nan")
+    if method == "integrated_gradients":
+        own = _read_embeddings(model, prompt, checkpoint)
+        base = own * torch.as_tensor(parts.part < 0, device=own.device)[:, None]
+        value, baseline = (float(chance.of_embeddings(e[None], own)) for e in (own, base))
+        try:
+            scores, delta = integrated_gradients(
+                lambda e: chance.of_embeddings(e, own), own, base, steps, chance.rows, lambda: _using(model, checkpoint)
+            )
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"Out of memory on {model.device} for gradients through {chance.rows} prompts at once. Use ablation, "
+                "which needs none, or a smaller picture."
+            ) from error
+        tokens = scores.sum(1)
+    else:
+        ends = chance.of_presence(torch.stack([torch.ones(parts.count), torch.zeros(parts.count)]))
+        value, baseline = ends.tolist()
+        if method == "ablation":
+            found = ablation(chance.of_presence, parts.count, chance.rows)
+        else:
+            found = shapley(chance.of_presence, parts.count, orders, chance.rows, seed)
+        tokens = parts.spread(found)
+    progress(1.0)
+    scores, words = parts.sums(tokens), len(parts.words)
+    total, seen = np.abs(scores).sum(), np.abs(scores[words:]).sum()
+    inside = np.concatenate([c.ravel() for c in parts.cells]) if parts.cells else []
+    outside = np.setdiff1d(np.flatnonzero(parts.part >= words), inside)
+    return Attribution(
+        provenance=Provenance(
+            **model.provenance(checkpoint, seed if method == "shapley" else None, time.perf_counter() - began)
+        ),
+        question=question,
+        answer=said,
+        cut=cut,
+        method=method,
+        effort={"integrated_gradients": _each(steps) * (len(_EDGES) - 1), "ablation": 1, "shapley": orders}[method],
+        patches=tuple(Patches(box, tokens[cells]) for box, cells in zip(parts.boxes, parts.cells, strict=True)),
+        rest=float(tokens[outside].sum()),
+        words=tuple(Word(text, float(score)) for text, score in zip(parts.words, scores[:words], strict=True)),
+        image_share=float(seen / total) if total else float("nan"),
+        convergence_delta=delta,
+        value=value,
+        baseline=baseline,
+        size=prompt.size,
+    )
+
+
+def _check(method: str, steps: int, orders: int) -> None:
+    if method not in METHODS:
+        raise InputError(f"There is no method {method!r}. There are: {', '.join(METHODS)}.")
+    for name, number, most in (("steps", steps, MOST_STEPS), ("orders", orders, MOST_ORDERS)):
+        if not isinstance(number, int) or not 1 <= number <= most:
+            raise InputError(f"The number of {name} is {number!r}: it must be a whole number from 1 to {most}.")
+
+
+def _answer(model: "MLLM", prompt: "Encoded", checkpoint: str, answer: str) -> tuple[list[int], str, bool]:
+    """Tokens of the answer to be explained, what they spell, and whether the answer goes on after them."""
+    if answer.strip():
+        ids = model.encoder.continuation(prompt, answer.strip())
+        spelling = Spelling(model.tokenizer)
+        said = "".join(map(spelling.add, ids[:MOST_TOKENS])).strip()
+    else:
+        steps = list(model.generate(prompt, checkpoint, MOST_TOKENS + 1))
+        ids, said = [s.token_id for s in steps], text_of(steps[:MOST_TOKENS])
+        if not ids:
+            raise InputError("The model answers nothing to this question, so there is no answer to explain: give one.")
+    return ids[:MOST_TOKENS], said, len(ids) > MOST_TOKENS
+
+
+def _followed(prompt: "Encoded", ids: list[int]) -> "Encoded":
+    """The prompt with the answer's first tokens ``ids`` appended."""
+    if not ids:
+        return prompt
+    new = torch.tensor([ids])
+    causal = int(prompt.encoder.family.prefix_types)  # type 1: read in one direction
+    values = {"input_ids": new, "attention_mask": torch.ones_like(new), "token_type_ids": torch.full_like(new, causal)}
+    inputs = {
+        key: torch.cat([v, values.get(key, torch.zeros_like(new)).to(v)], dim=1) if v.shape == (1, prompt.length) else v
+        for key, v in prompt.inputs.items()
+    }
+    places = prompt.next_position + torch.arange(len(ids))
+    positions = torch.cat([prompt.positions, places.expand(*prompt.positions.shape[:-1], -1)], dim=-1)
+    return replace(prompt, inputs=inputs, positions=positions, next_position=prompt.next_position + len(ids))
+
+
+def _using(model: "MLLM", checkpoint: str) -> AbstractContextManager:
+    """Hold the model's lock with the checkpoint on: gradients are taken of the weights that the forward read."""
+    return model.checkpoints.use(checkpoint) if model.checkpoints else model.lock
+
+
+def _read_embeddings(model: "MLLM", prompt: "Encoded", checkpoint: str) -> torch.Tensor:
+    """What the decoder reads of a prompt, image features included, float32 ``[T, d]``."""
+    seen: list[torch.Tensor] = []
+
+    def keep(decoder, args, kwargs):
+        if kwargs.get("inputs_embeds") is not None:
+            seen.append(kwargs["inputs_embeds"].detach())
+
+    with model.lock:  # hooks hear every thread's forwards
+        handle = model.model.get_decoder().register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            model.forward([prompt], checkpoint)
+        finally:
+            handle.remove()
+    if not seen:
+        raise ModelError(f"{model.name} hands no embeddings to its decoder: use ablation or Shapley values.")
+    return seen[0][0].float()
+
+
+class _Chance:
+    """Log-probability (nats) of an answer after variants of a prompt, one forward for each of its tokens."""
+
+    def __init__(self, model, prompt, ids, checkpoint, parts: Parts, progress, expected: int):
+        self.model, self.ids, self.checkpoint = model, ids, checkpoint
+        self.prompts = [_followed(prompt, ids[:n]) for n in range(len(ids))]
+        self.part = torch.as_tensor(parts.part)
+        self.rows = max(min(_ROWS, _TOKENS // sum(p.length for p in self.prompts)), 1)
+        self._progress, self._expected, self._done = progress, expected, 0
+
+    def of_embeddings(self, embeddings: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """... where the decoder reads ``embeddings`` ``[rows, T, d]`` instead of ``own`` ``[T, d]``."""
+        noise = embeddings - own
+
+        def change(prompt, row):
+            return prompt.with_embedding_noise(pad(noise[row], (0, 0, 0, prompt.length - len(own))))
+
+        return self._of(change, len(noise), torch.is_grad_enabled() and noise.requires_grad)
+
+    def of_presence(self, present: torch.Tensor) -> torch.Tensor:
+        """... where parts are shown (1) or hidden (0) as ``present`` ``[rows, parts]`` says."""
+        always = torch.ones(len(present), 1)
+        shown = torch.cat([present.cpu(), always], dim=1)[:, self.part].long()
+
+        def change(prompt, row):
+            mask = prompt.inputs["attention_mask"].clone()
+            mask[0, : len(self.part)] *= shown[row]
+            return replace(prompt, inputs={**prompt.inputs, "attention_mask": mask})
+
+        return self._of(change, len(present), False).cpu()  # where captum keeps what it hides
+
+    def _of(self, change, rows: int, grad: bool) -> torch.Tensor:
+        total = 0.0
+        for prompt, token in zip(self.prompts, self.ids, strict=True):
+            batch = [change(prompt, row) for row in range(rows)]
+            logits = self.model.forward(batch, self.checkpoint, grad=grad).logits
+            total = total + logits.log_softmax(-1)[:, token]
+        self._done += rows
+        self._progress(min(self._done / self._expected, 1.0))
+        return total
+
+
+def integrated_gradients(
+    value: Value,
+    inputs: torch.Tensor,
+    baseline: torch.Tensor,
+    steps: int = STEPS,
+    rows: int = _ROWS,
+    held: Callable[[], AbstractContextManager] = nullcontext,
+) -> tuple[np.ndarray, float]:
+    """Integrated gradients of ``value`` from ``baseline`` to ``inputs``, float64 of their shape, and captum's
+    convergence delta: their sum minus value(inputs) - value(baseline).
+
+    Gauss-Legendre quadrature with about ``steps`` points, as many on each decade of the straight path, at most ``rows``
+    at once; ``held()`` is entered around each forward with its backward pass.
+    """
+    from captum.attr import IntegratedGradients  # here, for it brings pyplot along
+
+    method = IntegratedGradients(value)
+    gradients = method.gradient_func
+
+    def within(*args, **kwargs):
+        with held():
+            return gradients(*args, **kwargs)
+
+    method.gradient_func = within
+    total, missed = np.zeros(inputs.shape), 0.0
+    for first, last in pairwise(_EDGES):  # integrals along one straight line add up, and so do their deltas
+        ends = (torch.lerp(baseline, inputs, share)[None] for share in (last, first))
+        found, delta = method.attribute(
+            *ends, n_steps=_each(steps), internal_batch_size=rows, return_convergence_delta=True
+        )
+        total += found[0].detach().double().cpu().numpy()
+        missed += float(delta)
+    return total, missed
+
+
+def _each(steps: int) -> int:
+    """Points on each stretch of the path."""
+    return max(round(steps / (len(_EDGES) - 1)), 1)
+
+
+def ablation(value: Value, parts: int, rows: int = _ROWS) -> np.ndarray:
+    """What ``value`` of ``[rows, parts]`` loses when one part goes from 1 to 0 and the others stay 1, ``[parts]``."""
+    from captum.attr import FeatureAblation
+
+    found = FeatureAblation(value).attribute(torch.ones(1, parts), 0.0, perturbations_per_eval=rows)
+    return found[0].double().numpy()
+
+
+def shapley(value: Value, parts: int, orders: int = ORDERS, rows: int = _ROWS, seed: int = 0) -> np.ndarray:
+    """Sampled Shapley values of ``value`` of ``[rows, parts]``: the mean gain when a part goes from 0 to 1 after those
+    before it in ``orders`` random orders, ``[parts]``. They add up to value(ones) - value(zeros).
+    """
+    from captum.attr import ShapleyValueSampling
+
+    rng, method = np.random.default_rng(seed), ShapleyValueSampling(value)
+    # captum's own orders come from torch's global generator, which visitors share
+    method.permutation_generator = lambda count, times: (rng.permutation(count).tolist() for _ in range(times))
+    found = method.attribute(torch.ones(1, parts), 0.0, n_samples=orders, perturbations_per_eval=rows)
+    return found[0].double().numpy()

@@ -1,0 +1,75 @@
+"""The block of a room that shows what stands behind an answer."""
+
+from functools import partial
+from html import escape
+
+import gradio as gr
+
+from analysis import page
+from analysis.attribution import figure
+from analysis.attribution.measure import METHODS, Attribution, attribute
+from analysis.bar import Bar, open_picture
+from analysis.charts import data_uri, empty, source
+from models import catalog
+from models.errors import InputError
+
+_METHODS = {
+    "integrated_gradients": "integrated gradients: fine, follows the slope",
+    "ablation": "ablation: hide one part at a time",
+    "shapley": "Shapley values: hide many parts at a time (slow)",
+}
+
+
+def build(bar: Bar) -> None:
+    """Which patches and which words stand behind the answer of the chosen checkpoint; wired to the bar."""
+    gr.HTML("<h3>What stands behind the answer</h3>")
+    with gr.Row(elem_classes="measure"):
+        method = gr.Dropdown(
+            [(_METHODS[m], m) for m in METHODS], value=METHODS[0], label="Method", elem_id="attribute-method",
+            min_width=260,
+        )  # fmt: skip
+        answer = gr.Textbox(
+            label="Answer to explain", info="Empty: the model's own.", placeholder="cat", max_length=200,
+            elem_id="attribute-answer", min_width=160,
+        )  # fmt: skip
+        start = gr.Button("Explain", elem_id="attribute", min_width=100)
+        stop = gr.Button("Stop", elem_id="attribute-stop", min_width=80)
+        progress = gr.HTML(elem_id="attribute-progress")
+    with gr.Row():
+        overlay = gr.Plot(
+            empty("The picture, shaded by what each part does for the answer"), show_label=False, container=False,
+            elem_id="attribute-overlay",
+        )  # fmt: skip
+        with gr.Column():
+            words = gr.HTML(elem_id="attribute-words")
+            bars = gr.Plot(empty("Picture against words"), show_label=False, container=False)
+    sentence = gr.HTML(elem_id="attribute-sentence", elem_classes="sentence")
+    result = gr.State(None, time_to_live=3600)
+    page.exports("attribute", result, figure.sentence, lambda r: [figure.overlay(r, None), figure.bars(r)])
+    run = start.click(
+        page.for_people(_explained), [*bar.inputs[:4], answer, method],
+        [progress, overlay, words, bars, sentence, result], **page.MODEL_QUEUE, show_progress="hidden",
+        api_visibility="private",
+    )  # fmt: skip
+    for button in (stop, bar.stop):
+        button.click(lambda: "", None, progress, cancels=run, **page.QUICK)
+
+
+def _explained(model, checkpoint, path, question, answer, method):
+    if not (question or "").strip():
+        raise InputError("There is no question to explain an answer to. Type one at the top.")
+    picture = open_picture(path) if path else None
+    for found in page.watched(partial(_attribution, model, picture, question, checkpoint, answer or "", method)):
+        if isinstance(found, page.Progress):
+            yield found.html, *[gr.skip()] * 5
+    said = f"<p>{escape(figure.sentence(found))}</p>{source(found.provenance)}"
+    uri = data_uri(picture) if picture else None
+    yield "", figure.overlay(found, uri), figure.words(found), figure.bars(found), said, found
+
+
+def _attribution(model, picture, question, checkpoint, answer, method, progress) -> Attribution:
+    def told(share: float) -> None:
+        progress(share, "hiding and comparing" if method != METHODS[0] else "following the gradient")
+
+    with catalog.using(model) as mllm:
+        return attribute(mllm, picture, question, checkpoint, answer, method, progress=told)

@@ -1,0 +1,137 @@
+"""The law of relative uncertainty: a logistic curve, its balance point, and what lies near and far from it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import bootstrap, norm
+
+from models.evaluation import interval
+
+_FEWEST = 8  # items below which no curve is fitted
+_BINS = 6
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Maximum likelihood of P(1) = 1 / (1 + exp(-(``intercept`` + ``slope`` x))) from ``n`` items.
+
+    ``balance`` is the x where P is 1/2, ``low`` to ``high`` its 95 % interval: all x whose fitted log-odds are not
+    significantly away from 0 (Fieller 1954, which is the delta method without its linear approximation of a ratio);
+    not-a-number where the slope could be 0, for then every x could be it. Where there is no fit, ``reason`` says why
+    and the numbers are not-a-number.
+    """
+
+    n: int
+    intercept: float = float("nan")
+    slope: float = float("nan")
+    balance: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    reason: str = ""
+
+    def probability(self, x: np.ndarray) -> np.ndarray:
+        """The fitted curve at ``x``."""
+        return expit(self.intercept + self.slope * np.asarray(x, dtype=float))
+
+
+def fit(x: np.ndarray, outcome: np.ndarray) -> Fit:
+    """Logistic regression of ``outcome`` (0 or 1) on ``x``, both ``[n]``."""
+    x, y = np.asarray(x, dtype=float), np.asarray(outcome, dtype=float)
+    if len(x) < _FEWEST:
+        return Fit(len(x), reason=f"only {len(x)} items, at least {_FEWEST} are needed")
+    if np.ptp(x) == 0:
+        return Fit(len(x), reason="all items have the same relative uncertainty")
+    zero, one = x[y == 0], x[y == 1]
+    if not len(zero) or not len(one):
+        return Fit(len(x), reason="all answers follow the same side")
+    if zero.max() <= one.min() or one.max() <= zero.min():  # Albert and Anderson 1984: no finite maximum
+        return Fit(
+            len(x), reason="the two kinds of answers do not overlap, so the curve is a step of unknown steepness"
+        )
+    design = np.stack([np.ones_like(x), x], axis=1)
+
+    def information(weights):
+        p = expit(design @ weights)
+        return design.T @ (design * (p * (1 - p))[:, None])
+
+    found = minimize(
+        lambda w: np.logaddexp(0, design @ w).sum() - y @ design @ w,
+        np.zeros(2),
+        jac=lambda w: design.T @ (expit(design @ w) - y),
+        hess=information,
+        method="trust-exact",
+        options={"gtol": 1e-9 * len(x)},
+    )
+    (a, b), cov = found.x, np.linalg.inv(information(found.x))
+    low, high = _fieller(a, b, cov)
+    return Fit(len(x), float(a), float(b), float(-a / b), low, high)
+
+
+def _fieller(a: float, b: float, cov: np.ndarray) -> tuple[float, float]:
+    """All x with (a + b x)^2 <= z^2 Var(a + b x), at 95 %; not-a-number where they have no end."""
+    z2 = float(norm.ppf(0.975)) ** 2
+    square, linear, constant = b * b - z2 * cov[1, 1], a * b - z2 * cov[0, 1], a * a - z2 * cov[0, 0]
+    if square <= 0:
+        return float("nan"), float("nan")
+    root = float(np.sqrt(linear**2 - square * constant))
+    return float((-linear - root) / square), float((-linear + root) / square)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Items with relative uncertainty ``start`` to ``end``: ``share`` of ``n`` follow the text, with the 95 % interval
+    ``low`` to ``high``."""
+
+    start: float
+    end: float
+    share: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class NearAndFar:
+    """Mean number of switches in the third of the items ``near`` the balance point and in the third ``far`` from it.
+
+    ``low`` to ``high``: 95 % bootstrap interval of near minus far; ``n`` items in each third.
+    """
+
+    near: float
+    far: float
+    low: float
+    high: float
+    n: int
+
+
+def binned(relative: np.ndarray, followed: np.ndarray, bins: int = _BINS) -> tuple[Bin, ...]:
+    """Items in order of ``relative``, in ``bins`` groups of nearly equal number, with Wilson intervals."""
+    order = np.argsort(relative, kind="stable")
+    found = []
+    for index in np.array_split(order, min(bins, len(order)) or 1):
+        if len(index):
+            x, y = relative[index], followed[index].astype(float)
+            found.append(Bin(float(x.min()), float(x.max()), float(y.mean()), *map(float, interval(y)), len(index)))
+    return tuple(found)
+
+
+def near_and_far(relative: np.ndarray, changes: np.ndarray, balance: float) -> NearAndFar | None:
+    """Switches near the balance point and far from it; None where there is no balance point or fewer than 2 items a
+    third have known switches."""
+    known = ~np.isnan(changes)
+    third = int(known.sum()) // 3
+    if np.isnan(balance) or third < 2:
+        return None
+    ranked = changes[known][np.argsort(np.abs(relative[known] - balance), kind="stable")]
+    near, far = ranked[:third], ranked[-third:]
+    if near.std() or far.std():
+        draws = bootstrap(
+            (near, far), lambda a, b, axis=-1: a.mean(axis) - b.mean(axis), n_resamples=2000, method="percentile",
+            rng=np.random.default_rng(0),
+        )  # fmt: skip
+        low, high = draws.confidence_interval
+    else:
+        low = high = near.mean() - far.mean()
+    return NearAndFar(float(near.mean()), float(far.mean()), float(low), float(high), third)

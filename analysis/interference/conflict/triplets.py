@@ -1,0 +1,69 @@
+"""Conflict triplets of the embedded default: a picture says one thing, a text another; both can be made harder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw
+
+from models.embedded.concepts import CONCEPTS, learnt_in
+from models.embedded.evalsets import PIXELS
+from models.embedded.fit import generator
+from models.embedded.pictures import TRAINED_STYLES
+from models.embedded.scenes import Scene, random_scene
+
+OCCLUSIONS = (0.0, 0.3, 0.6)  # share of the thing's box that is covered
+TEXTS = {
+    "direct": "Text: There is {a}.",
+    "hedged": "Text: Perhaps this is {a}.",
+    "two-step": "Text: There is what you can see. You can see {a}.",
+}
+QUESTION = "What is there?"
+_GREY = (127, 127, 127)
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """A picture of ``seen``, a ``text`` that says ``told``, and one question. ``occlusion`` and ``tier`` are the
+    difficulty of either side: share of the thing that ``side`` covers, and a key of ``TEXTS``."""
+
+    scene: Scene
+    seen: str
+    told: str
+    tier: str
+    occlusion: float = 0.0
+    side: str = "left"
+    question: str = QUESTION
+
+    @property
+    def text(self) -> str:
+        return TEXTS[self.tier].format(a=CONCEPTS[self.told].a)
+
+    def picture(self, size: int = PIXELS) -> Image.Image:
+        """The scene with a share of its thing's box covered in grey from one side; RGB, ``size`` x ``size``."""
+        image = self.scene.render(size)
+        left, top, right, bottom = (size * v for v in self.scene.items[0].box)
+        across, down = self.occlusion * (right - left), self.occlusion * (bottom - top)
+        box = {
+            "left": (left, top, left + across, bottom), "right": (right - across, top, right, bottom),
+            "top": (left, top, right, top + down), "bottom": (left, bottom - down, right, bottom),
+        }[self.side]  # fmt: skip
+        x0, y0, x1, y1 = (round(v) for v in box)
+        if x1 > x0 and y1 > y0:
+            ImageDraw.Draw(image).rectangle((x0, y0, x1 - 1, y1 - 1), fill=_GREY)
+        return image
+
+
+def triplets(count: int, seed: int = 0, stage: str = "base", styles: Sequence[str] = TRAINED_STYLES) -> list[Triplet]:
+    """``count`` conflicts about the concepts of ``stage``, all nine pairs of difficulty equally often; the same for the
+    same seed. The scene shows one thing in one of ``styles``; the text names another.
+    """
+    pool, tiers, found = learnt_in(stage), tuple(TEXTS), []
+    for i in range(count):
+        rng = generator(seed, "conflict", i)
+        scene = random_scene(rng, pool, styles, 0.0, (1,))
+        (seen,) = scene.counts
+        told = str(rng.choice([name for name in pool if name != seen]))
+        side = str(rng.choice(("left", "right", "top", "bottom")))
+        hard, tier = OCCLUSIONS[i % len(OCCLUSIONS)], tiers[i // len(OCCLUSIONS) % len(tiers)]
+        found.append(Triplet(scene, seen, told, tier, hard, side))
+    return found

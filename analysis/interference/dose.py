@@ -1,0 +1,228 @@
+"""Dose and response: one perturbation from nothing to full strength, and what a second modality adds meanwhile."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from analysis.interference.measure import Asked, Settings, ask, probability, with_picture, with_sentence
+from analysis.interference.perturbations import Unfit, facts, noisy, occluded, statement, statements
+from analysis.interference.pgd import attack
+from analysis.interference.scoring import logprobs
+from analysis.result import Provenance, Result, plain
+from models.checkpoints import BASE
+from models.errors import InputError
+from models.segments import Modality
+
+if TYPE_CHECKING:
+    from analysis.bar import Known
+    from models.encoding import Encoded
+    from models.mllm import MLLM
+
+STEPS = 8
+"""Strengths above zero; also how many sentences full strength is."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One dose. ``most`` is the amount at strength 1, in ``unit``; of an attack's epsilon the visitor's setting.
+
+    One of the others is set: ``weaken(picture, strength, seed)``, ``say(case, count)``, or the attacked ``modality``.
+    """
+
+    name: str
+    title: str
+    unit: str
+    most: float | None = 1.0
+    weaken: Callable[[Image.Image, float, int], Image.Image] | None = None
+    say: Callable[..., list[str]] | None = None
+    modality: Modality | None = None
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("noise", "Noise in the picture", "share of noise", weaken=noisy),
+        Kind("occlusion", "Covered part of the picture", "share covered", weaken=occluded),
+        Kind("facts", "Unrelated facts", "sentences", float(STEPS), say=facts),
+        Kind("statements", "Misleading statements", "sentences", float(STEPS), say=statements),
+        Kind("pgd-image", "Attack on image tokens", "epsilon", None, modality=Modality.IMAGE),
+        Kind("pgd-text", "Attack on question tokens", "epsilon", None, modality=Modality.QUESTION),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dose(Result):
+    """Option log-probabilities by strength; it grows while it is measured, ``done`` says when it is whole.
+
+    ``strength`` ``[s]`` from 0 (the origin) to 1, ``amount`` the same in ``unit``; ``logprob`` float64
+    ``[s, options]``, nats. ``target`` is the right option where ``truth_known``, else the origin's likeliest.
+    ``helped`` ``[s, options]`` is the same with ``hint``, a sentence that names the target, in front of the question;
+    only for doses that weaken the picture, empty for others.
+    """
+
+    kind: str
+    title: str
+    unit: str
+    question: str
+    checkpoint: str
+    options: tuple[str, ...]
+    labels: tuple[str, ...]
+    target: int
+    truth_known: bool
+    strength: np.ndarray
+    amount: np.ndarray
+    logprob: np.ndarray
+    helped: np.ndarray
+    hint: str = ""
+    done: bool = False
+
+    @property
+    def probability(self) -> np.ndarray:
+        """Softmax over the options ``[s, options]``."""
+        return probability(self.logprob)
+
+    @property
+    def best(self) -> int:
+        """Index of the option that is likeliest at strength 0."""
+        return int(self.logprob[0].argmax())
+
+    @property
+    def flip(self) -> float:
+        """The strength at which another option first becomes the likeliest, between two measured ones by a straight
+        line through the lead in probability; not-a-number where none does.
+        """
+        leads = self.probability
+        others = np.delete(leads, self.best, axis=1)
+        if not others.size:
+            return float("nan")
+        lead = leads[:, self.best] - others.max(axis=1)
+        for i in range(1, len(lead)):
+            if int(self.logprob[i].argmax()) != self.best:
+                share = lead[i - 1] / (lead[i - 1] - lead[i]) if lead[i - 1] > lead[i] else 1.0
+                return float(self.strength[i - 1] + share * (self.strength[i] - self.strength[i - 1]))
+        return float("nan")
+
+    @property
+    def cue(self) -> np.ndarray:
+        """Probability of the target from the weakened picture alone ``[s]``."""
+        return self.probability[:, self.target]
+
+    @property
+    def gain(self) -> np.ndarray:
+        """What the hint adds to ``cue`` ``[s]``, probability; empty without a hint."""
+        return probability(self.helped)[:, self.target] - self.cue if self.helped.size else np.zeros(0)
+
+    @property
+    def odds_gain(self) -> np.ndarray:
+        """What the hint adds in log-odds of the target against the other options ``[s]``, nats: there is no ceiling
+        there. Empty without a hint, or with one option.
+        """
+        if not self.helped.size or len(self.options) < 2:
+            return np.zeros(0)
+        return _log_odds(self.helped, self.target) - _log_odds(self.logprob, self.target)
+
+    def table(self) -> tuple[list[str], list[list]]:
+        header = ["strength", "amount", "unit", "option", "probability", "logprob", "probability_with_hint"]
+        helped = probability(self.helped) if self.helped.size else np.full(self.logprob.shape, np.nan)
+        rows = [
+            [s, amount, self.unit, option, p, q, h]
+            for s, amount, *row in zip(self.strength, self.amount, self.probability, self.logprob, helped, strict=True)
+            for option, p, q, h in zip(self.options, *row, strict=True)
+        ]
+        return header, rows
+
+    def to_json(self) -> dict:
+        told = {
+            "kind": self.kind, "unit": self.unit, "question": self.question, "options": self.options,
+            "target": self.options[self.target], "truth_known": self.truth_known, "strength": self.strength,
+            "amount": self.amount, "probability": self.probability, "flip": self.flip, "hint": self.hint,
+            "cue": self.cue, "gain": self.gain, "odds_gain": self.odds_gain, "provenance": self.provenance,
+        }  # fmt: skip
+        return plain(told)
+
+
+def respond(
+    model: "MLLM",
+    picture: Image.Image | None,
+    question: str,
+    kind: str = "noise",
+    checkpoint: str = BASE,
+    given: Sequence[str] = (),
+    settings: Settings | None = None,
+    known: "Known | None" = None,
+) -> Iterator[Dose]:
+    """The response to ``STEPS + 1`` strengths of one dose of ``KINDS``; of an attack after each strength.
+
+    Strength 0 is the origin itself: its numbers are the same to the last bit. Raises ``InputError`` where the dose
+    is unknown or cannot be given to this question (noise in a picture where there is none).
+    """
+    began = time.perf_counter()
+    settings = settings or Settings()
+    if kind not in KINDS:
+        raise InputError(f"There is no dose {kind!r}. There are: {', '.join(KINDS)}.")
+    dose = KINDS[kind]
+    if picture is None and (dose.weaken or dose.modality is Modality.IMAGE):
+        raise InputError(f"{dose.title}: there is no picture. Choose one, or another dose.")
+    asked = ask(model, picture, question, checkpoint, given, settings, known)
+    strength = np.linspace(0, 1, STEPS + 1)
+    most = settings.attack.epsilon if dose.most is None else dose.most
+    hint, helped = "", np.zeros((0, len(asked.options.texts)))
+    found = Dose(
+        provenance=Provenance(**model.provenance(checkpoint, settings.seed)),
+        kind=kind, title=dose.title, unit=dose.unit, question=question, checkpoint=checkpoint,
+        options=asked.options.texts, labels=asked.options.labels, target=asked.case.target,
+        truth_known=asked.options.truth is not None, strength=strength[:1], amount=most * strength[:1],
+        logprob=asked.logprob[None], helped=helped,
+    )  # fmt: skip
+
+    def with_numbers(logprob: np.ndarray, helped: np.ndarray, hint: str, done: bool) -> Dose:
+        measured = strength[: len(logprob)]
+        took = model.provenance(checkpoint, settings.seed, time.perf_counter() - began)
+        return replace(
+            found, strength=measured, amount=most * measured, logprob=logprob, helped=helped, hint=hint, done=done,
+            provenance=Provenance(**took),
+        )  # fmt: skip
+
+    if dose.modality is not None:
+        logprob = [asked.logprob]
+        for share in strength[1:].tolist():
+            where = dose.modality, asked.options.texts, asked.case.target, checkpoint, settings.attack.scaled(share)
+            attacked = attack(model, asked.origin, *where).encoded
+            if attacked is asked.origin:
+                logprob.append(asked.logprob)
+            else:
+                logprob.append(logprobs(model, [attacked], asked.options.texts, checkpoint)[0])
+            yield with_numbers(np.stack(logprob), helped, hint, len(logprob) == len(strength))
+        return
+    prompts = [_dosed(model, asked, dose, s, settings.seed) for s in strength[1:].tolist()]
+    if dose.weaken:
+        hint = statement(asked.options.meanings[asked.case.target], asked.case)
+        clear = with_sentence(model, asked, hint)
+        prompts += [clear, *(clear.with_image(dose.weaken(picture, s, settings.seed)) for s in strength[1:].tolist())]
+    fresh = [p for p in prompts if p is not asked.origin]
+    scored = iter(logprobs(model, fresh, asked.options.texts, checkpoint) if fresh else ())
+    values = np.stack([asked.logprob if p is asked.origin else next(scored) for p in prompts])
+    alone = np.concatenate([asked.logprob[None], values[:STEPS]])
+    yield with_numbers(alone, values[STEPS:] if dose.weaken else helped, hint, True)
+
+
+def _dosed(model: "MLLM", asked: Asked, dose: Kind, strength: float, seed: int) -> "Encoded":
+    """The prompt at one strength above zero."""
+    if dose.weaken:
+        return with_picture(model, asked, dose.weaken(asked.case.picture, strength, seed))
+    try:
+        sentences = dose.say(asked.case, round(strength * STEPS))
+    except Unfit as error:
+        raise InputError(f"{dose.title}: {error}.") from error
+    return with_sentence(model, asked, " ".join(sentences))
+
+
+def _log_odds(logprob: np.ndarray, target: int) -> np.ndarray:
+    """Log-odds of the target against all other options together ``[s]``, nats."""
+    others = np.delete(logprob, target, axis=1)
+    return logprob[:, target] - np.logaddexp.reduce(others, axis=1)

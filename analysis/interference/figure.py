@@ -1,0 +1,297 @@
+"""How interference looks: option probabilities side by side, what was done, dose and response, one sentence each."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, data_uri, empty, figure
+
+if TYPE_CHECKING:
+    from analysis.interference.dose import Dose
+    from analysis.interference.measure import Effect, Interference
+
+_SIDES = {"text": TEXT, "image": IMAGE, "adversarial": NEUTRAL}
+_RIVALS = (WRONG, *(c for c in SERIES if c not in (ANSWER, IMAGE, TEXT, WRONG, NEUTRAL)))
+_SHOWN = len(_RIVALS) + 1  # options with a colour of their own
+_LABELLED = 0.14  # a narrower part of a bar has no room for its name
+_CLEARLY = 0.02  # of probability: less is no change
+_ORIGIN = "As asked"
+
+
+def _percent(p: float) -> str:
+    if 0 < p < 0.01:
+        return "< 1 %"
+    return "> 99 %" if 0.99 < p < 1 else f"{100 * p:.0f} %"
+
+
+def _signed(value: float, digits: int = 2) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def options(found: "Interference") -> go.Figure:
+    """Probability of each option, %: the question as asked on top, a row for each perturbation below; flips marked.
+
+    The option that changes are told of stands first in each row, and a dashed line carries its undisturbed
+    probability down. Options beyond the likeliest few share one part.
+    """
+    rows = [found.probability, *(e.probability for e in found.effects)]
+    values = np.stack(rows)
+    rest = [i for i in np.argsort(-values.max(axis=0), kind="stable").tolist() if i != found.target]
+    own, others = [found.target, *rest[: _SHOWN - 1]], rest[_SHOWN - 1 :]
+    parts = [
+        (found.labels[i], values[:, i], ANSWER if i == found.target else _RIVALS[n - 1]) for n, i in enumerate(own)
+    ]
+    if others:
+        parts.append((f"{len(others)} other options", values[:, others].sum(axis=1), NEUTRAL))
+    places = list(range(len(rows)))
+    bars = [
+        go.Bar(
+            x=100 * part, y=places, orientation="h", name=escape(label[:32]), marker_color=colour,
+            text=[f"{escape(label[:18])} {_percent(p)}" if p >= _LABELLED else "" for p in part],
+            textposition="inside", insidetextanchor="middle", textfont={"color": "#fff"},
+            hovertemplate=f"{escape(label)}: %{{x:.1f}} %<extra></extra>",
+        )
+        for label, part, colour in parts
+    ]  # fmt: skip
+    flips = [
+        {
+            "x": 101, "y": i + 1, "xanchor": "left", "showarrow": False, "font": {"color": WRONG, "size": 14},
+            "text": f"<b>⇄ {escape(found.labels[e.best][:14])}</b>",
+        }
+        for i, e in enumerate(found.effects)
+        if e.flipped
+    ]  # fmt: skip
+    before = 100 * values[0, found.target]
+    line = {
+        "type": "line", "x0": before, "x1": before, "y0": 0.5, "y1": len(rows) - 0.5,
+        "line": {"dash": "dash", "width": 2, "color": NEUTRAL},
+    }  # fmt: skip
+    names = [f"<b>{_ORIGIN}</b>", *(escape(e.title) for e in found.effects)]
+    return figure(
+        150 + 44 * len(rows), *bars, barmode="stack", bargap=0.3, annotations=flips,
+        shapes=[line] if found.effects else [], margin={"l": 8, "r": 130, "t": 64, "b": 8},
+        xaxis={"title": "Probability among the options, % (n = 1 question)", "range": [0, 100]},
+        yaxis={"tickvals": places, "ticktext": names, "autorange": "reversed"}, legend={"traceorder": "normal"},
+    )  # fmt: skip
+
+
+def changes(found: "Interference") -> go.Figure:
+    """Change of the target's log-probability under each perturbation, nats; beside it the divergence, bits."""
+    if not found.effects:
+        return empty("Nothing was disturbed")
+    values = [e.delta_logprob for e in found.effects]
+    places = list(range(len(values)))
+    reach = 1.35 * max(1e-6, *(abs(v) for v in values))
+    bars = go.Bar(
+        x=values, y=places, orientation="h", marker_color=[_SIDES[e.side] for e in found.effects],
+        text=[f"{_signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects], textposition="outside",
+        cliponaxis=False, hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+    title = f"Change of the log-probability of “{escape(found.labels[found.target][:24])}”, nats"
+    return figure(
+        110 + 40 * len(values), bars, bargap=0.35, margin={"l": 8, "r": 60, "t": 8, "b": 8},
+        xaxis={"title": title, "range": [-reach if min(values) < 0 else 0, reach if max(values) > 0 else 0]},
+        yaxis={"tickvals": places, "ticktext": [escape(e.title) for e in found.effects], "autorange": "reversed"},
+    )  # fmt: skip
+
+
+def attacks(found: "Interference") -> go.Figure:
+    """Loss of each attack step by step, nats; a message where nothing was attacked."""
+    attacked = [e for e in found.effects if e.loss is not None]
+    if not attacked:
+        return empty("No attack was chosen", 120)
+    lines = [
+        go.Scatter(
+            x=list(range(len(e.loss))), y=e.loss, name=e.title, mode="lines+markers",
+            line={"color": _SIDES["image" if "image" in e.name else "text"], "width": 2.5, "dash": DASHES[i]},
+            hovertemplate="step %{x}: %{y:.2f} nats<extra></extra>",
+        )
+        for i, e in enumerate(attacked)
+    ]  # fmt: skip
+    title = f"Loss of “{escape(found.labels[found.target][:24])}”, nats"
+    return figure(
+        300, *lines, showlegend=True, xaxis={"title": "Step of the attack", "dtick": 1}, yaxis={"title": title}
+    )
+
+
+def table(found: "Interference") -> str:
+    """What was done, and the answer, divergence and change that came of it."""
+    rows = [
+        f"<tr><th>{_ORIGIN}</th><td></td><td>{escape(found.labels[found.best])}, {_percent(found.probability.max())}"
+        "</td><td></td><td></td></tr>"
+    ]
+    rows += [_row(found, e) for e in found.effects]
+    head = (
+        "<th>Perturbation</th><th>What was done</th><th>Answer</th>"
+        '<th title="Jensen-Shannon divergence between the option probabilities: 0 is no change, 1 bit is all">'
+        'Divergence, bits</th><th title="Change of the log-probability of the right option, or of the first answer '
+        'where the right one is not known">Change, nats</th>'
+    )
+    left = "".join(f"<li>{escape(title)}: {escape(reason)}.</li>" for title, reason in found.left_out)
+    left = f'<p class="key">Left out:</p><ul class="key">{left}</ul>' if left else ""
+    return (
+        f'<div class="card"><div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{left}</div>"
+    )
+
+
+def _row(found: "Interference", effect: "Effect") -> str:
+    done = escape(effect.text)
+    if effect.picture is not None:
+        uri = data_uri(effect.picture, 96)
+        done = f'<img src="{uri}" alt="{escape(effect.title)}" width="56" height="56" style="object-fit: contain">'
+    elif effect.loss is not None:
+        done = f"loss {effect.loss[0]:.2f} → {effect.loss.max():.2f} nats"
+    answer = f"{escape(found.labels[effect.best])}, {_percent(effect.probability.max())}"
+    if effect.flipped:
+        answer = f'<span class="wrong">⇄ {answer}</span>'
+    return (
+        f'<tr><th scope="row">{escape(effect.title)}</th><td>{done}</td><td>{answer}</td><td>{effect.js:.2f}</td>'
+        f"<td>{_signed(effect.delta_logprob)}</td></tr>"
+    )
+
+
+def sentence(found: "Interference") -> str:
+    """What happened, in plain words."""
+    before, target = found.labels[found.best], found.labels[found.target]
+    said = f"As asked, the answer is “{before}” ({_percent(found.probability[found.best])})"
+    if found.truth_known:
+        said += ", which is right." if found.best == found.target else f"; the right one is “{target}”."
+    else:
+        said += "."
+    if found.proposed:
+        said += " No options were given: these are the model's own likeliest answers."
+    if not found.effects:
+        return f"{said} Nothing could be disturbed here."
+    strongest = max(found.effects, key=lambda e: (e.flipped, e.js))
+    under = f"Under “{strongest.title}”"
+    if len(found.labels) == 1:
+        most = max(found.effects, key=lambda e: abs(e.delta_logprob))
+        return (
+            f"{said} With one option nothing can flip; what changes is its log-probability, most under “{most.title}”: "
+            f"{_signed(most.delta_logprob)} nats."
+        )
+    flips = [e for e in found.effects if e.flipped]
+    total = len(found.effects)
+    if not flips:
+        how = "The perturbation does not change it" if total == 1 else f"None of the {total} perturbations changes it"
+        return (
+            f"{said} {how}. {under} the probabilities move most ({strongest.js:.2f} bits): “{before}” goes "
+            f"to {_percent(strongest.probability[found.best])}."
+        )
+    said += (
+        f" {under} it flips to “{found.labels[strongest.best]}” ({_percent(strongest.probability.max())}). "
+        f"{len(flips)} of {total} perturbations {'flips' if len(flips) == 1 else 'flip'} the answer"
+    )
+    parts = []
+    for side, what in (("text", "in the text"), ("image", "in the picture"), ("adversarial", "by attack")):
+        of_side = [e for e in found.effects if e.side == side]
+        if of_side:
+            parts.append(f"{sum(e.flipped for e in of_side)} of {len(of_side)} {what}")
+    return f"{said}: {_listed(parts)}." if len(parts) > 1 else f"{said}."
+
+
+def response(found: "Dose") -> go.Figure:
+    """Probability of the target, and of the strongest other option, against strength, %; the flip point is marked."""
+    target = found.labels[found.target]
+    lines = [_line(found, 100 * found.cue, target, ANSWER, "solid")]
+    others = [i for i in range(len(found.labels)) if i != found.target]
+    if others:
+        rival = max(others, key=lambda i: found.probability[:, i].max())
+        lines.append(_line(found, 100 * found.probability[:, rival], found.labels[rival], WRONG, "dash"))
+    marks = {}
+    if not math.isnan(found.flip):
+        marks = {
+            "shapes": [{
+                "type": "line", "x0": found.flip, "x1": found.flip, "y0": 0, "y1": 1, "yref": "paper",
+                "line": {"dash": "dot", "width": 2, "color": NEUTRAL},
+            }],
+            "annotations": [{
+                "x": found.flip, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+                "text": f"flips at {found.flip:.2f}",
+            }],
+        }  # fmt: skip
+    return figure(
+        380, *lines, margin={"l": 8, "r": 16, "t": 84, "b": 8}, legend={"y": 1.1}, showlegend=True, **marks,
+        xaxis={"title": _axis(found), "range": [-0.02, 1.02]},
+        yaxis={"title": "Probability among the options, %", "range": [-3, 103]},
+    )  # fmt: skip
+
+
+def _line(found: "Dose", values: np.ndarray, name: str, colour: str, dash: str) -> go.Scatter:
+    return go.Scatter(
+        x=found.strength, y=values, name=escape(name[:32]), mode="lines+markers", customdata=found.amount,
+        line={"color": colour, "width": 2.5, "dash": dash}, marker={"size": 8},
+        hovertemplate=f"strength %{{x:.2f}} (%{{customdata:.3g}} {escape(found.unit)}): %{{y:.1f}} %",
+    )  # fmt: skip
+
+
+def _axis(found: "Dose") -> str:
+    most = found.amount[-1] / found.strength[-1] if found.strength[-1] else 0.0
+    return f"Strength: {found.title.lower()} (1 = {most:.3g} {found.unit}; n = {len(found.strength)} strengths)"
+
+
+def effectiveness(found: "Dose") -> go.Figure:
+    """What the hint adds, in points, against the probability from the picture alone, %; a marker is a strength."""
+    if not found.gain.size:
+        return empty("Only for noise in the picture and covered parts: they weaken what a sentence can help", 160)
+    dots = go.Scatter(
+        x=100 * found.cue, y=100 * found.gain, mode="markers", customdata=found.strength,
+        marker={
+            "size": 12, "color": found.strength, "colorscale": [[0, "rgba(0,114,178,0.25)"], [1, IMAGE]], "cmin": 0,
+            "cmax": 1, "colorbar": {"title": "Strength"}, "line": {"width": 1, "color": IMAGE},
+        },
+        hovertemplate="strength %{customdata:.2f}: %{x:.0f} % alone, %{y:+.0f} points with the hint<extra></extra>",
+    )  # fmt: skip
+    return figure(
+        360, dots,
+        xaxis={"title": "From the weakened picture alone, %", "range": [-3, 103]},
+        yaxis={"title": "Added by the hint, points", "zeroline": True},
+    )  # fmt: skip
+
+
+def response_sentence(found: "Dose") -> str:
+    """Where the answer flips, and whether the second modality helps a weak cue more than a strong one."""
+    target, before = found.labels[found.target], found.labels[found.best]
+    title = found.title[0].lower() + found.title[1:]
+    first, last = found.cue[0], found.cue[-1]
+    said = f"From none to full strength of {title}, “{target}” goes from {_percent(first)} to {_percent(last)}"
+    if math.isnan(found.flip):
+        said += f"; the answer “{before}” never flips." if len(found.labels) > 1 else "; one option cannot flip."
+    else:
+        answers = found.logprob.argmax(axis=1)
+        after = found.labels[int(answers[answers != found.best][0])]
+        most = found.amount[-1] / found.strength[-1]
+        said += (
+            f"; the answer “{before}” flips to “{after}” at strength {found.flip:.2f} "
+            f"({found.flip * most:.3g} {found.unit})."
+        )
+    return f"{said} {_helped(found)}".strip()
+
+
+def _helped(found: "Dose") -> str:
+    if not found.gain.size:
+        return ""
+    if not found.odds_gain.size:
+        return "With one option a hint has nothing to add."
+    weak = int(np.argmin(found.cue))
+    if found.cue[0] - found.cue[weak] < _CLEARLY:
+        return "The picture's cue does not weaken, so nothing can be said about help for a weak cue."
+    adds = (
+        f"The hint “{found.hint}” adds {_signed(100 * found.gain[0], 0)} points where the picture is clear "
+        f"and {_signed(100 * found.gain[weak], 0)} where it is weakest"
+    )
+    if found.gain[weak] - found.gain[0] < _CLEARLY:
+        return f"{adds}: no inverse effectiveness here."
+    odds = f"{_signed(found.odds_gain[0], 1)} and {_signed(found.odds_gain[weak], 1)} nats of log-odds"
+    if found.odds_gain[weak] > found.odds_gain[0]:
+        return f"{adds} ({odds}): the weaker cue gains more, inverse effectiveness."
+    return f"{adds}, but in log-odds it does not gain more ({odds}): the ceiling at 100 % explains it."

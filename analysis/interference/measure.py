@@ -1,0 +1,308 @@
+"""One question, disturbed in several ways: what happens to the probability of each option."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from analysis.interference.options import Options, options_for, proposed
+from analysis.interference.perturbations import ALL, DEFAULT, Case, Perturbation, Side, Unfit
+from analysis.interference.pgd import Attack, attack
+from analysis.interference.scoring import logprobs
+from analysis.result import Provenance, Result, plain
+from models.checkpoints import BASE
+from models.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.bar import Known
+    from models.encoding import Encoded
+    from models.mllm import MLLM
+
+_THUMBNAIL = 96  # pixels kept of a perturbed picture
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a visitor may set: a ``sentence`` and a ``picture`` of her own, the share of the picture that is covered,
+    the strength of attacks, and the seed of noise, covered cells, facts and scenes.
+
+    Raises ``InputError`` where ``occluded`` is no share.
+    """
+
+    sentence: str = ""
+    picture: Image.Image | None = None
+    occluded: float = 0.5
+    attack: Attack = field(default_factory=Attack)
+    seed: int = 0
+
+    def __post_init__(self):
+        if not 0 <= self.occluded <= 1:
+            raise InputError(f"The covered share is {self.occluded!r}: it must be from 0 to 1.")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one perturbation did. ``text`` is the sentence that was put in front, ``picture`` a thumbnail of what
+    was shown instead (None where the picture stayed).
+
+    ``logprob`` float64 ``[options]``, nats; ``flipped`` where another option than the origin's is likeliest;
+    ``js`` is the Jensen-Shannon divergence between the option distributions, bits (0 to 1); ``delta_logprob`` the
+    change of the target's log-probability, nats. ``loss`` ``[steps + 1]``, nats, is that of an attack.
+    """
+
+    name: str
+    title: str
+    side: Side
+    logprob: np.ndarray
+    flipped: bool
+    js: float
+    delta_logprob: float
+    text: str = ""
+    picture: Image.Image | None = None
+    loss: np.ndarray | None = None
+
+    @property
+    def probability(self) -> np.ndarray:
+        """Softmax over the options."""
+        return probability(self.logprob)
+
+    @property
+    def best(self) -> int:
+        """Index of the likeliest option."""
+        return int(self.logprob.argmax())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interference(Result):
+    """The option probabilities of a question as it was asked, and under each perturbation.
+
+    ``logprob`` float64 ``[options]``, nats, is the origin's. ``target`` is the option that changes are told of: the
+    right one where ``truth_known``, else the origin's likeliest. ``proposed`` where the options are the model's own
+    answers. ``left_out``: (title, reason) of what could not be done. ``waiting``: titles of attacks still to come.
+    """
+
+    question: str
+    checkpoint: str
+    options: tuple[str, ...]
+    labels: tuple[str, ...]
+    proposed: bool
+    target: int
+    truth_known: bool
+    logprob: np.ndarray
+    effects: tuple[Effect, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    waiting: tuple[str, ...] = ()
+
+    @property
+    def probability(self) -> np.ndarray:
+        """Softmax over the options, of the origin."""
+        return probability(self.logprob)
+
+    @property
+    def best(self) -> int:
+        """Index of the origin's likeliest option."""
+        return int(self.logprob.argmax())
+
+    def table(self) -> tuple[list[str], list[list]]:
+        header = ["condition", "side", "option", "probability", "logprob", "flipped", "js_bits", "delta_logprob_nats"]
+        rows = [["origin", "", *cells, "", "", ""] for cells in self._cells(self.logprob)]
+        for effect in self.effects:
+            told = [effect.flipped, effect.js, effect.delta_logprob]
+            rows += [[effect.name, effect.side, *cells, *told] for cells in self._cells(effect.logprob)]
+        return header, rows
+
+    def _cells(self, logprob: np.ndarray):
+        return zip(self.options, probability(logprob), logprob, strict=True)
+
+    def _told(self, logprob: np.ndarray) -> list[dict]:
+        return [{"text": t, "probability": p, "logprob": q} for t, p, q in self._cells(logprob)]
+
+    def to_json(self) -> dict:
+        return plain(
+            {
+                "question": self.question,
+                "target": self.options[self.target],
+                "truth_known": self.truth_known,
+                "proposed": self.proposed,
+                "origin": {"options": self._told(self.logprob)},
+                "perturbations": [
+                    {
+                        "name": e.name, "side": e.side, "text": e.text, "options": self._told(e.logprob),
+                        "flipped": e.flipped, "js": e.js, "delta_logprob": e.delta_logprob, "loss": e.loss,
+                    }
+                    for e in self.effects
+                ],
+                "left_out": [{"title": title, "reason": reason} for title, reason in self.left_out],
+                "provenance": self.provenance,
+            }
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as it was asked: its prompt, its options with their log-probability (nats), what may be done to it."""
+
+    origin: "Encoded"
+    options: Options
+    logprob: np.ndarray
+    case: Case
+
+
+def interfere(
+    model: "MLLM",
+    picture: Image.Image | None,
+    question: str,
+    checkpoint: str = BASE,
+    given: Sequence[str] = (),
+    names: Sequence[str] = DEFAULT,
+    settings: Settings | None = None,
+    known: "Known | None" = None,
+) -> Iterator[Interference]:
+    """The effect of the perturbations ``names`` (of ``perturbations.ALL``): first all but the attacks, in as few
+    forwards as their lengths allow, then again after each attack.
+
+    Options as in ``options_for``. Sentences go in front of the question. A picture goes in the place of the one
+    that was there, at its size; where there was none it is added. Raises ``InputError`` for an empty question or
+    an unknown name, ``CheckpointError`` or ``ModelError`` for an unknown checkpoint.
+    """
+    began = time.perf_counter()
+    settings = settings or Settings()
+    chosen = perturbations(names)
+    asked = ask(model, picture, question, checkpoint, given, settings, known)
+    found = Interference(
+        provenance=Provenance(**model.provenance(checkpoint, settings.seed)),
+        question=question,
+        checkpoint=checkpoint,
+        options=asked.options.texts,
+        labels=asked.options.labels,
+        proposed=asked.options.source == "proposed",
+        target=asked.case.target,
+        truth_known=asked.options.truth is not None,
+        logprob=asked.logprob,
+        waiting=tuple(p.title for p in chosen if p.modality is not None),
+    )
+    made, left_out = [], []
+    for perturbation in chosen:
+        if perturbation.modality is None:
+            try:
+                made.append((perturbation, *_disturbed(model, asked, perturbation)))
+            except Unfit as error:
+                left_out.append((perturbation.title, str(error)))
+    scored = logprobs(model, [p for _, p, _ in made], asked.options.texts, checkpoint) if made else ()
+    effects = [
+        _effect(perturbation, asked, values, **shown)
+        for (perturbation, _, shown), values in zip(made, scored, strict=True)
+    ]
+
+    def so_far() -> Interference:
+        took = model.provenance(checkpoint, settings.seed, time.perf_counter() - began)
+        return replace(
+            found, effects=tuple(effects), left_out=tuple(left_out), waiting=found.waiting[attacks:],
+            provenance=Provenance(**took),
+        )  # fmt: skip
+
+    attacks = 0
+    yield so_far()
+    for perturbation in chosen:
+        if perturbation.modality is None:
+            continue
+        attacks += 1
+        if not bool((asked.origin.segments == perturbation.modality).any()):
+            left_out.append((perturbation.title, "there is no picture to attack"))
+        else:
+            where = perturbation.modality, asked.options.texts, asked.case.target, checkpoint, settings.attack
+            attacked = attack(model, asked.origin, *where)
+            values = asked.logprob
+            if attacked.encoded is not asked.origin:
+                (values,) = logprobs(model, [attacked.encoded], asked.options.texts, checkpoint)
+            effects.append(_effect(perturbation, asked, values, loss=attacked.loss))
+        yield so_far()
+
+
+def perturbations(names: Sequence[str]) -> list[Perturbation]:
+    """The perturbations called ``names``, each once. Raises ``InputError`` for an unknown one, or none."""
+    if unknown := [n for n in names if n not in ALL]:
+        raise InputError(f"There is no perturbation {unknown[0]!r}. There are: {', '.join(ALL)}.")
+    if not names:
+        raise InputError(f"No perturbation was chosen. There are: {', '.join(ALL)}.")
+    return [ALL[name] for name in dict.fromkeys(names)]
+
+
+def ask(
+    model: "MLLM",
+    picture: Image.Image | None,
+    question: str,
+    checkpoint: str,
+    given: Sequence[str],
+    settings: Settings,
+    known: "Known | None",
+) -> Asked:
+    """The undisturbed question. Its wrong option is the likeliest that is neither right nor, if there is a choice,
+    what the model says anyway.
+    """
+    origin = model.encode(picture, question)
+    turn = known.turn(question) if known else None
+    options = options_for(question, given, turn, lambda: proposed(model, origin, checkpoint))
+    (logprob,) = logprobs(model, [origin], options.texts, checkpoint)
+    best = int(logprob.argmax())
+    target = best if options.truth is None else options.truth
+    ranked = [int(i) for i in np.argsort(-logprob, kind="stable") if i != target]
+    wrong = next((i for i in ranked if i != best), ranked[0] if ranked else None)
+    case = Case(
+        picture, question, options, best, target, wrong, settings.sentence, settings.picture, settings.occluded,
+        settings.seed, frozenset(known.contents or ()) if known else frozenset(),
+    )  # fmt: skip
+    return Asked(origin, options, logprob, case)
+
+
+def with_sentence(model: "MLLM", asked: Asked, sentence: str) -> "Encoded":
+    """The question with a sentence in front of it."""
+    return model.encode(asked.case.picture, f"{sentence} {asked.case.question.strip()}")
+
+
+def with_picture(model: "MLLM", asked: Asked, picture: Image.Image) -> "Encoded":
+    """The question about another picture; the very same prompt where it is the same picture."""
+    if picture is asked.case.picture:
+        return asked.origin
+    return asked.origin.with_image(picture) if asked.case.picture else model.encode(picture, asked.case.question)
+
+
+def probability(logprob: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis."""
+    shifted = np.exp(logprob - logprob.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
+    """Jensen-Shannon divergence of two distributions, bits: 0 where they are the same, 1 where they share nothing."""
+    middle = (p + q) / 2
+    return max((_kl(p, middle) + _kl(q, middle)) / 2, 0.0)
+
+
+def _kl(p: np.ndarray, q: np.ndarray) -> float:
+    some = p > 0
+    return float((p[some] * np.log2(p[some] / q[some])).sum())
+
+
+def _disturbed(model: "MLLM", asked: Asked, perturbation: Perturbation) -> tuple["Encoded", dict]:
+    """The disturbed prompt, and what of it is shown."""
+    made = perturbation.make(asked.case)
+    if isinstance(made, str):
+        return with_sentence(model, asked, made), {"text": made}
+    thumbnail = made.convert("RGB").copy()
+    thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return with_picture(model, asked, made), {"picture": thumbnail}
+
+
+def _effect(perturbation: Perturbation, asked: Asked, logprob: np.ndarray, **shown) -> Effect:
+    target, origin = asked.case.target, asked.logprob
+    return Effect(
+        perturbation.name, perturbation.title, perturbation.side, logprob,
+        flipped=int(logprob.argmax()) != asked.case.best,
+        js=jensen_shannon(probability(origin), probability(logprob)),
+        delta_logprob=float(logprob[target] - origin[target]),
+        **shown,
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""Projected gradient descent in the space of embeddings: the smallest noise on one modality that hurts most.
+
+Madry et al. 2018 (arXiv 1706.06083), as arXiv 2505.19616 uses it against the irrelevant modality:
+delta <- Proj_{|delta| <= epsilon}(delta + step * sign(grad loss)), from delta = 0.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import pad
+
+from models.checkpoints import BASE
+from models.errors import InputError, ModelError
+from models.segments import Modality, common_prefix
+
+if TYPE_CHECKING:
+    from models.encoding import Encoded
+    from models.mllm import MLLM
+
+MOST_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Attack:
+    """How strong an attack is: ``steps`` of ``step_size`` within a ball of ``epsilon``.
+
+    Both sizes are in units of the attacked embeddings' root mean square, so that they mean the same in every
+    model. Raises ``InputError`` for numbers that are none of these.
+    """
+
+    epsilon: float = 0.1
+    steps: int = 8
+    step_size: float = 0.03
+
+    def __post_init__(self):
+        numbers = (self.epsilon, self.step_size)
+        if any(isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in numbers):
+            raise InputError(f"Epsilon and step size must be numbers, not {self.epsilon!r} and {self.step_size!r}.")
+        if self.epsilon < 0 or self.step_size <= 0:
+            raise InputError(
+                f"Epsilon is {self.epsilon:g} and the step size {self.step_size:g}: epsilon cannot be negative, and a "
+                "step must be larger than 0."
+            )
+        if isinstance(self.steps, bool) or self.steps != int(self.steps) or not 1 <= self.steps <= MOST_STEPS:
+            raise InputError(f"An attack takes 1 to {MOST_STEPS} whole steps, not {self.steps!r}.")
+        object.__setattr__(self, "steps", int(self.steps))
+
+    def scaled(self, share: float) -> "Attack":
+        """The same attack in a ball of ``share`` of its size, with steps as much smaller."""
+        return replace(self, epsilon=self.epsilon * share, step_size=self.step_size * (share or 1.0))
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """``encoded`` with the strongest noise met, ``delta`` ``[T, d]``, no number of it beyond ``radius``.
+
+    ``loss`` ``[steps + 1]``, nats: before the first step and after each.
+    """
+
+    encoded: "Encoded"
+    delta: torch.Tensor
+    radius: float
+    loss: np.ndarray
+
+
+def attack(
+    model: "MLLM",
+    encoded: "Encoded",
+    modality: Modality,
+    options: Sequence[str],
+    target: int,
+    checkpoint: str = BASE,
+    settings: Attack | None = None,
+) -> Attacked:
+    """Noise on the tokens of one modality that makes the option ``target`` as unlikely as possible.
+
+    The loss is the option's negative log-probability up to the first token that tells it from all others
+    (mostly its first). Of all noises on the way the one of highest loss is kept, so it is never below the start;
+    ``epsilon = 0`` gives back ``encoded`` itself. Raises ``InputError`` where the prompt has no such tokens.
+    """
+    settings = settings or Attack()
+    where = (encoded.segments == modality)[:, None]
+    if not bool(where.any()):
+        raise InputError(f"This prompt has no {modality.name.lower()} tokens to attack.")
+    tails = [model.encoder.continuation(encoded, option) for option in options]
+    tokens = _telling(tails, target)
+    clean = _embeddings(model, encoded, checkpoint)
+    scale = float(clean[where[:, 0]].square().mean().sqrt())
+    radius, step = settings.epsilon * scale, settings.step_size * scale
+    delta = torch.zeros_like(clean)
+    strongest, losses = delta, []
+    steps = settings.steps if radius else 0
+    for number in range(steps + 1):
+        delta.requires_grad_(True)
+        with model.lock:  # the gradient needs the weights that the loss was computed with
+            loss = _loss(model, encoded, delta, tokens, checkpoint)
+            gradient = torch.autograd.grad(loss, delta)[0] if number < steps else None
+        losses.append(loss.item())
+        delta = delta.detach()
+        if losses[-1] >= max(losses):
+            strongest = delta
+        if gradient is not None:
+            delta = (delta + step * gradient.sign() * where).clamp(-radius, radius)
+    noisy = encoded.with_embedding_noise(strongest) if radius else encoded
+    return Attacked(noisy, strongest, radius, np.array(losses))
+
+
+def continued(encoded: "Encoded", tokens: Sequence[int]) -> "Encoded":
+    """The same prompt with ``tokens`` of the answer after it."""
+    more = len(tokens)
+    if more == 0:
+        return encoded
+    fill = {"attention_mask": 1}
+    inputs = {
+        key: pad(value, (0, more), value=fill.get(key, 0)) if value.shape == (1, encoded.length) else value
+        for key, value in encoded.inputs.items()
+    }
+    inputs["input_ids"][0, -more:] = torch.tensor(tokens)
+    places = (encoded.next_position + torch.arange(more)).expand(*encoded.positions.shape[:-1], more)
+    return replace(
+        encoded,
+        inputs=inputs,
+        segments=pad(encoded.segments, (0, more), value=int(Modality.ANSWER)),
+        positions=torch.cat([encoded.positions, places.to(encoded.positions)], dim=-1),
+        next_position=encoded.next_position + more,
+        noise=None if encoded.noise is None else pad(encoded.noise, (0, 0, 0, more)),
+    )
+
+
+def _telling(tails: Sequence[Sequence[int]], target: int) -> list[int]:
+    """The beginning of one option's tokens, up to the first that tells it from all others."""
+    own = list(tails[target])
+    shared = max((common_prefix(own, tail) for i, tail in enumerate(tails) if i != target), default=0)
+    return own[: shared + 1]
+
+
+def _loss(model: "MLLM", encoded: "Encoded", delta: torch.Tensor, tokens: list[int], checkpoint: str) -> torch.Tensor:
+    """Negative log-probability of ``tokens`` after the prompt with ``delta`` added, nats."""
+    total = delta.new_zeros(())
+    for i, token in enumerate(tokens):
+        prompt = continued(encoded, tokens[:i]).with_embedding_noise(pad(delta, (0, 0, 0, i)))
+        logits = model.forward([prompt], checkpoint, grad=True).logits[0]
+        total = total + (logits.logsumexp(-1) - logits[token]).to(total)
+    return total
+
+
+def _embeddings(model: "MLLM", encoded: "Encoded", checkpoint: str) -> torch.Tensor:
+    """What the decoder reads, image features included: float32 ``[T, d]`` on the CPU."""
+    read: list[torch.Tensor] = []
+
+    def keep(module, args, kwargs):
+        if kwargs.get("inputs_embeds") is not None:
+            read.append(kwargs["inputs_embeds"].detach().float().cpu()[0])
+
+    with model.lock:  # no other visitor's forward passes the hook
+        handle = model.model.get_decoder().register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            model.forward([encoded], checkpoint)
+        finally:
+            handle.remove()
+    if not read:
+        raise ModelError(f"{model.name} does not hand its embeddings to its decoder, so no noise can be added to them.")
+    return read[0]

@@ -1,0 +1,253 @@
+"""The Interference room on the page, and its endpoint."""
+
+import math
+from html import escape
+
+import gradio as gr
+
+from analysis import page
+from analysis.attribution import view as attribution
+from analysis.bar import Bar, open_picture, open_upload, show
+from analysis.bar.view import PictureInput
+from analysis.charts import empty, source
+from analysis.interference import figure
+from analysis.interference.dose import KINDS, Dose, respond
+from analysis.interference.measure import Interference, Settings, interfere
+from analysis.interference.perturbations import ALL, DEFAULT
+from analysis.interference.pgd import Attack
+from models import catalog
+from models.errors import InputError
+
+TITLE, NAME = "Interference", "interference"
+_LASTS = 3600  # seconds that a visitor's state is kept
+_SIDES = {"text": "Change the text", "image": "Change the picture", "adversarial": "Attack the embeddings"}
+_HINT = "Type a question at the top, or pick one of the suggestions, then press Disturb."
+_TRY = (
+    ("tiger-unseen-style", "What is this?", "A sentence names another animal. Does the model believe its eyes?"),
+    ("three-penguins", "How many penguins are there?", "One sentence with a wrong number in front of the question."),
+    ("bee-without-flower", "Is there a flower?", "Habit says yes. What does a sentence that agrees with habit do?"),
+    ("no-picture", "What kind of thing is a bee?", "A text question. Should a junk picture matter here?"),
+)
+
+
+def build(bar: Bar) -> None:
+    """The room, wired to the bar."""
+    with gr.Row():
+        chosen = [
+            gr.CheckboxGroup(
+                [(p.title, p.name) for p in ALL.values() if p.side == side], label=title,
+                value=[n for n in DEFAULT if ALL[n].side == side], elem_id=f"interference-{side}",
+            )
+            for side, title in _SIDES.items()
+        ]  # fmt: skip
+    with gr.Row():
+        options = gr.Textbox(
+            label="Options", info="Separated by commas. Empty: the question's, or the model's own likeliest answers.",
+            placeholder="cat, dog, bee", max_length=2000, elem_id="interference-options",
+        )  # fmt: skip
+        own = gr.Textbox(
+            label="Your own sentence", info="Goes in front of the question.", max_length=2000,
+            placeholder="My aunt says that this is a dog.", elem_id="own-sentence",
+        )  # fmt: skip
+    with gr.Accordion("Your own picture, how much is covered, and how strong attacks are", open=False), gr.Row():
+        own_picture = PictureInput(
+            type="filepath", sources=["upload", "clipboard"], image_mode=None, height=180,
+            label="Your own picture in its place", elem_id="own-picture",
+        )  # fmt: skip
+        with gr.Column():
+            covered = gr.Slider(0, 1, value=Settings().occluded, step=0.05, label="Covered share of the picture")
+            seed = gr.Slider(0, 20, value=0, step=1, label="Seed of noise, covered cells, facts and scenes")
+        with gr.Column():
+            attack = Attack()
+            epsilon = gr.Slider(0, 1, value=attack.epsilon, step=0.01, label="Attack: epsilon")
+            steps = gr.Slider(1, 30, value=attack.steps, step=1, label="Attack: steps")
+            size = gr.Slider(0.005, 0.5, value=attack.step_size, step=0.005, label="Attack: step size")
+    with gr.Row(elem_classes="measure"):
+        start = gr.Button("Disturb", variant="primary", elem_id="disturb", min_width=120)
+        stop = gr.Button("Stop", elem_id="disturb-stop", min_width=80)
+        progress = gr.HTML(elem_id="disturb-progress")
+    chart = gr.Plot(empty(_HINT), show_label=False, container=False, elem_id="interference-chart")
+    sentence = gr.HTML(elem_id="interference-sentence", elem_classes="sentence")
+    table = gr.HTML(elem_id="interference-table")
+    with gr.Accordion("How far the bars moved, and how attacks went", open=False):
+        changes = gr.Plot(empty("Nothing was disturbed yet"), show_label=False, container=False)
+        attacks = gr.Plot(empty("No attack was chosen", 120), show_label=False, container=False)
+    result = gr.State(None, time_to_live=_LASTS)
+    page.exports(NAME, result, figure.sentence, lambda r: [figure.options(r), figure.changes(r), figure.attacks(r)])
+
+    gr.HTML("<h3>Dose and response</h3>")
+    with gr.Row(elem_classes="measure"):
+        kind = gr.Dropdown(
+            [(k.title, k.name) for k in KINDS.values()], value=next(iter(KINDS)), label="Dose", elem_id="dose-kind",
+            min_width=220,
+        )  # fmt: skip
+        dose_start = gr.Button("Raise the dose", elem_id="dose-start", min_width=140)
+        dose_progress = gr.HTML(elem_id="dose-progress")
+    with gr.Row():
+        dose_chart = gr.Plot(
+            empty("The probability of the right option, from no disturbance to full strength"), show_label=False,
+            container=False, elem_id="dose-chart",
+        )  # fmt: skip
+        gain_chart = gr.Plot(
+            empty("What a true sentence adds while the picture fades"), show_label=False, container=False,
+            elem_id="gain-chart",
+        )  # fmt: skip
+    dose_sentence = gr.HTML(elem_id="dose-sentence", elem_classes="sentence")
+    dose = gr.State(None, time_to_live=_LASTS)
+    page.exports(
+        f"{NAME}-dose", dose, figure.response_sentence, lambda r: [figure.response(r), figure.effectiveness(r)]
+    )
+    attribution.build(bar)
+    tries = page.pickable(_tries(), elem_id="interference-tries")
+    page.lesson(NAME)
+
+    settings = [own, own_picture, covered, epsilon, steps, size, seed]
+    views = [progress, chart, sentence, table, changes, attacks, result]
+    dose_views = [dose_progress, dose_chart, gain_chart, dose_sentence, dose]
+    inputs = [*bar.inputs, options, *chosen, *settings]
+    shown = gr.State(None, time_to_live=_LASTS)
+    running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
+    measure = page.for_people(_measured)
+    began = gr.on([start.click, own.submit, options.submit], measure, inputs, [*views, shown], **running)
+    dosed = dose_start.click(page.for_people(_dosed), [*bar.inputs, options, kind, *settings], dose_views, **running)
+    tried = tries.click(_try, bar.asked, [*bar.shown, *chosen, options], **page.QUICK)
+    again = tried.then(measure, inputs, [*views, shown], **running)
+    runs = [began, dosed, again]
+    if room := _room(progress):
+        runs.append(room.select(page.for_people(_opened), [shown, *inputs], [*views, shown], **running))
+    for button in (stop, bar.stop):
+        button.click(lambda: ("", ""), None, [progress, dose_progress], cancels=runs, **page.QUICK)
+
+
+def endpoint(
+    image: dict | None = None,
+    question: str = "",
+    choices: list | None = None,
+    perturbations: list | None = None,
+    model: str = "",
+    checkpoint: str = "",
+    own_sentence: str = "",
+    own_image: dict | None = None,
+    occluded: float = Settings.occluded,
+    epsilon: float = Attack.epsilon,
+    steps: int = Attack.steps,
+    step_size: float = Attack.step_size,
+    seed: int = 0,
+    dose: str = "",
+) -> dict:
+    """Ask a question as it is and disturbed: option probabilities, flips, divergence (bits), change (nats).
+
+    ``choices`` default to the question's or the model's own likeliest answers; ``perturbations`` are names such as
+    "misleading" or "pgd-image" (default: six of them). Images are uploaded files. ``dose`` (for example "noise") adds
+    the response to a rising dose. ``model`` and ``checkpoint`` default to the embedded model's base.
+    """
+    texts = {"question": question, "model": model, "checkpoint": checkpoint, "own_sentence": own_sentence, "dose": dose}
+    for name, value in texts.items():
+        if not isinstance(value, str | None):
+            raise InputError(f"The {name} must be a text.")
+    for name, value in {"choices": choices, "perturbations": perturbations}.items():
+        if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+            raise InputError(f"The {name} must be a list of texts.")
+    numbers = {"occluded": occluded, "epsilon": epsilon, "steps": steps, "step_size": step_size, "seed": seed}
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"The {name} must be a number.")
+    picture, replacement = open_upload(image), open_upload(own_image)
+    settings = _settings(own_sentence, replacement, occluded, epsilon, steps, step_size, seed)
+    asked = picture, question or ""
+    with catalog.using(model or None) as mllm:
+        *_, found = interfere(mllm, *asked, checkpoint or "base", choices or (), perturbations or DEFAULT, settings)
+        told = {**found.to_json(), "sentence": figure.sentence(found)}
+        if dose:
+            *_, response = respond(mllm, *asked, dose, checkpoint or "base", choices or (), settings)
+            told["dose"] = {**response.to_json(), "sentence": figure.response_sentence(response)}
+    return told
+
+
+def _settings(sentence, picture, covered, epsilon, steps, size, seed) -> Settings:
+    if seed != int(seed) or seed < 0:
+        raise InputError(f"The seed is {seed!r}: it must be a whole number from 0.")
+    return Settings(sentence or "", picture, covered, Attack(epsilon, steps, size), int(seed))
+
+
+def _room(component) -> gr.Tab | None:
+    """The tab that a component stands in."""
+    while component is not None and not isinstance(component, gr.Tab):
+        component = component.parent
+    return component
+
+
+def _opened(shown, *inputs):
+    """Measure when the room is opened, unless what it shows is what is asked."""
+    if shown == _asked(*inputs) or not (inputs[3] or "").strip():
+        yield [gr.skip()] * 8
+        return
+    yield from _measured(*inputs)
+
+
+def _asked(model, checkpoint, path, question, *_) -> tuple:
+    return model, checkpoint, path, question
+
+
+def _inputs(path, options, own, own_path, *numbers) -> tuple:
+    """Picture, options and settings, as measurements take them."""
+    picture, replacement = (open_picture(p) if p else None for p in (path, own_path))
+    given = [o.strip() for o in (options or "").split(",") if o.strip()]
+    return picture, given, _settings(own, replacement, *numbers)
+
+
+def _measured(model, checkpoint, path, question, known, options, text, image, adversarial, own, own_path, *numbers):
+    """Disturb the question; shown at once without the attacks, then again after each."""
+    if not (question or "").strip():
+        raise InputError(_HINT)
+    picture, given, settings = _inputs(path, options, own, own_path, *numbers)
+    names = [*text, *image, *adversarial]
+    yield page.Progress(what="asking").html, *[gr.skip()] * 7
+    with catalog.using(model) as mllm:
+        for found in interfere(mllm, picture, question, checkpoint, given, names, settings, known):
+            done = not found.waiting
+            share = 1 - len(found.waiting) / (len(found.waiting) + len(found.effects) + 1)
+            yield (
+                "" if done else page.Progress(share, found.waiting[0].lower()).html,
+                *_views(found),
+                found if done else None,
+                _asked(model, checkpoint, path, question) if done else None,
+            )
+
+
+def _views(found: Interference) -> tuple:
+    said = f"<p>{escape(figure.sentence(found))}</p>{source(found.provenance)}"
+    return figure.options(found), said, figure.table(found), figure.changes(found), figure.attacks(found)
+
+
+def _dosed(model, checkpoint, path, question, known, options, kind, own, own_path, *numbers):
+    """Raise one dose; attacks show every strength when it is done."""
+    if not (question or "").strip():
+        raise InputError(_HINT)
+    picture, given, settings = _inputs(path, options, own, own_path, *numbers)
+    yield page.Progress(what="asking").html, *[gr.skip()] * 4
+    with catalog.using(model) as mllm:
+        for found in respond(mllm, picture, question, kind, checkpoint, given, settings, known):
+            share = float(found.strength[-1])
+            yield ("" if found.done else page.Progress(share, f"strength {share:.2f}").html, *_dose_views(found))
+
+
+def _dose_views(found: Dose) -> tuple:
+    said = f"<p>{escape(figure.response_sentence(found))}</p>{source(found.provenance)}" if found.done else gr.skip()
+    return figure.response(found), figure.effectiveness(found), said, found if found.done else None
+
+
+def _tries() -> str:
+    cards = [
+        page.button(i, f"<b>{escape(question)}</b><span>{escape(why)}</span>")
+        for i, (_, question, why) in enumerate(_TRY)
+    ]
+    return f'<h3>Try this</h3><div class="tries">{"".join(cards)}</div>'
+
+
+def _try(asked: int, event: gr.EventData):
+    """An example with its question, the usual perturbations and no options of the visitor's."""
+    index = page.picked(event)
+    name, question, _ = _TRY[int(index) if index.isdigit() and int(index) < len(_TRY) else 0]
+    usual = [[n for n in DEFAULT if ALL[n].side == side] for side in _SIDES]
+    return [*show(name, question, asked), *usual, ""]

@@ -1,0 +1,576 @@
+"""Interference: known answers of a model made of a rule, and tiny real models of two families."""
+
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import LlamaConfig
+
+from analysis import bar as shared_bar
+from analysis.bar import Known
+from analysis.interference import figure, tab
+from analysis.interference.dose import KINDS, STEPS, Dose, respond
+from analysis.interference.measure import Settings, interfere, jensen_shannon, probability
+from analysis.interference.options import MOST, Options, listed, options_for, proposed
+from analysis.interference.perturbations import (
+    ALL,
+    DEFAULT,
+    SHOWS,
+    Case,
+    Unfit,
+    contradiction,
+    facts,
+    misleading,
+    noisy,
+    occluded,
+    other_picture,
+    statement,
+    statements,
+    wrong_picture,
+)
+from analysis.interference.pgd import Attack, attack, continued
+from analysis.interference.scoring import logprobs, padded
+from analysis.result import Provenance
+from models.embedded import phrases
+from models.embedded.questions import Turn
+from models.encoding import Encoded
+from models.errors import InputError, ModelError
+from models.mllm import MLLM
+from models.segments import Modality
+from tests.models.zoo import save
+
+WORDS = {"cat": [3], "dog": [4], "dog house": [4, 5], **{f"w{i}": [10 + i] for i in range(50)}}
+VOCABULARY = 64
+WHAT = "What is this?"
+
+
+class HandMade(torch.nn.Module):
+    """Next-token probabilities by ``rule(text, brightness)`` after a prompt, and by ``after[token]`` after a token."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, rule, after):
+        super().__init__()
+        self.rule, self.after, self.texts, self.forwards = rule, after, [], 0
+        self.config = LlamaConfig(num_hidden_layers=1, hidden_size=8, num_attention_heads=1)
+
+    def get_decoder(self):
+        return self
+
+    def forward(self, input_ids, pixel_values=None, logits_to_keep=None, **_):
+        self.forwards += 1
+        if logits_to_keep is None:
+            return SimpleNamespace(logits=torch.stack([self._row(self.after.get(int(i), {})) for i in input_ids[:, 0]]))
+        light = [None] * len(input_ids) if pixel_values is None else pixel_values.mean((1, 2, 3)).tolist()
+        texts = [self.texts[int(i) - 1000] for i in input_ids[:, -1]]
+        return SimpleNamespace(logits=torch.stack([self._row(self.rule(*x)) for x in zip(texts, light, strict=True)]))
+
+    def _row(self, chances):
+        rest = (1 - sum(chances.values())) / (VOCABULARY - len(chances))
+        return torch.tensor([chances.get(i, rest) for i in range(VOCABULARY)]).clamp_min(1e-9).log()[None]
+
+
+class Ruled:
+    """What the room asks of an ``MLLM``, around a ``HandMade`` model."""
+
+    name, checkpoints, checkpoint_names, lock = "ruled", None, ("base",), threading.RLock()
+    tokenizer = SimpleNamespace(pad_token_id=0)
+
+    def __init__(self, rule, after=None):
+        self.model = HandMade(rule, after or {})
+        self.encoder = SimpleNamespace(
+            width=8, inputs=self._inputs, continuation=lambda encoded, choice: list(WORDS[choice])
+        )
+
+    def _inputs(self, text, picture):
+        if text not in self.model.texts:
+            self.model.texts.append(text)
+        ids = [0] * len(text.split()) + [1000 + self.model.texts.index(text)]
+        inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+        if picture is not None:
+            inputs["pixel_values"] = torch.full((1, 3, 2, 2), float(np.asarray(picture).mean() / 255))
+        return inputs
+
+    def encode(self, picture, text):
+        inputs = self._inputs(text, picture)
+        length = inputs["input_ids"].shape[1]
+        kinds = torch.full((length,), int(Modality.QUESTION))
+        size = picture.size if picture else None
+        places = torch.arange(length)[None]
+        return Encoded(inputs, kinds, (), (), text, places, length, size, encoder=self.encoder)
+
+    def provenance(self, checkpoint, seed=None, seconds=0.0):
+        return {"model": "ruled", "checkpoint": checkpoint, "dtype": "float32", "device": "cpu", "seed": seed}
+
+
+def by_words(text, light):
+    """A cat, unless the text names a dog; in the dark it is half as sure of either."""
+    if "dog" in text:
+        return {3: 0.3, 4: 0.7}
+    return {3: 0.4, 4: 0.1} if light is not None and light < 0.05 else {3: 0.8, 4: 0.2}
+
+
+@pytest.fixture
+def grey():
+    return Image.new("RGB", (40, 30), (128, 128, 128))
+
+
+def last(results):
+    *_, found = results
+    return found
+
+
+def entropy(p):
+    return float(-(np.asarray(p) * np.log2(p)).sum())
+
+
+# --- known answers
+
+
+def test_flips_divergence_and_change_by_hand(grey):
+    names = ("unrelated", "misleading", "black")
+    found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=names))
+    assert found.probability == pytest.approx([0.8, 0.2])
+    assert [e.flipped for e in found.effects] == [False, True, False]
+    fact, misled, dark = found.effects
+    assert misled.text == "The picture shows a dog."
+    assert misled.probability == pytest.approx([0.3, 0.7])
+    middle = entropy([0.55, 0.45]) - (entropy([0.8, 0.2]) + entropy([0.3, 0.7])) / 2
+    assert misled.js == pytest.approx(middle, abs=1e-6)
+    assert misled.delta_logprob == pytest.approx(np.log(0.3 / 0.8), abs=1e-6)
+    assert fact.js == pytest.approx(0, abs=1e-9)
+    assert dark.js == pytest.approx(0, abs=1e-9)  # the same split of half the mass
+    assert dark.delta_logprob == pytest.approx(np.log(0.5), abs=1e-6)
+    assert figure.sentence(found) == (
+        "As asked, the answer is “cat” (80 %). Under “Misleading description” it flips to “dog” (70 %). 1 of 3 "
+        "perturbations flips the answer: 1 of 2 in the text and 0 of 1 in the picture."
+    )
+
+
+def test_changes_are_told_of_the_right_option_where_it_is_known(grey):
+    known = Known(None, (Turn(WHAT, "dog", "word", ("cat", "dog")),))
+    found = last(interfere(Ruled(by_words), grey, WHAT, names=["misleading"], known=known))
+    assert found.options == ("cat", "dog")
+    assert found.options[found.target] == "dog"
+    assert found.effects[0].text == "The picture shows a cat."
+    assert "the right one is “dog”" in figure.sentence(found)
+
+
+def test_nothing_changes_and_the_sentence_says_so(grey):
+    found = last(interfere(Ruled(lambda *_: {3: 0.8, 4: 0.2}), grey, WHAT, given=["cat", "dog"]))
+    assert len(found.effects) == len(DEFAULT)
+    assert all(e.delta_logprob == pytest.approx(0, abs=1e-6) and not e.flipped for e in found.effects)
+    assert "None of the 6 perturbations changes it." in figure.sentence(found)
+
+
+def test_jensen_shannon_is_a_divergence_in_bits():
+    p, q = np.array([0.7, 0.3, 0.0]), np.array([0.1, 0.2, 0.7])
+    assert jensen_shannon(p, p) == 0
+    assert jensen_shannon(p, q) == pytest.approx(jensen_shannon(q, p))
+    assert jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1
+    assert 0 < jensen_shannon(p, q) < 1
+
+
+def test_options_that_share_a_beginning_are_told_apart_by_the_rest(grey):
+    model = Ruled(lambda *_: {3: 0.5, 4: 0.4}, after={4: {5: 0.25}})
+    (found,) = logprobs(model, [model.encode(grey, WHAT)], ["cat", "dog", "dog house"])
+    assert found == pytest.approx(np.log([0.5, 0.4, 0.4 * 0.25]), abs=1e-6)
+
+
+def test_all_six_are_read_together(grey):
+    model = Ruled(by_words)
+    found = last(interfere(model, grey, WHAT + " Look well and say what it is in a word.", given=["cat", "dog"]))
+    assert len(found.effects) == 6
+    assert model.model.forwards <= 3
+
+
+# --- options
+
+
+def test_one_option_cannot_flip(grey):
+    names = ("misleading", "contradiction", "black")
+    found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat"], names=names))
+    assert [e.name for e in found.effects] == ["contradiction", "black"]
+    assert found.effects[0].text == "There is no cat."
+    assert found.left_out[0][0] == "Misleading description" and "at least two" in found.left_out[0][1]
+    assert not any(e.flipped for e in found.effects)
+    assert "With one option nothing can flip" in figure.sentence(found)
+    assert figure.options(found).data
+
+
+def test_fifty_options(grey):
+    many = [f"w{i}" for i in range(50)]
+    found = last(interfere(Ruled(lambda *_: {10: 0.5, 11: 0.2}), grey, WHAT, given=many))
+    assert found.probability.sum() == pytest.approx(1)
+    assert found.probability[:2] == pytest.approx(np.array([0.5, 0.2]) / (0.7 + 48 * 0.3 / 62), abs=1e-6)
+    chart = figure.options(found)
+    assert "other options" in chart.data[-1].name
+    assert sum(bar.x[0] for bar in chart.data) == pytest.approx(100)
+
+
+def test_too_many_options_and_none(grey):
+    with pytest.raises(InputError, match="too many"):
+        options_for(WHAT, [f"o{i}" for i in range(MOST + 1)], None, tuple)
+    with pytest.raises(InputError, match="name the options"):
+        options_for(WHAT, [" "], None, tuple)
+
+
+def test_where_options_come_from():
+    turn = Turn("Which? A. cat B. dog", "B", "letter", ("A", "B"))
+    given = options_for(turn.question, [" x ", "y", "", "x"], turn, tuple)
+    assert (given.texts, given.source, given.truth) == (("x", "y"), "given", None)
+    suggested = options_for(turn.question, (), turn, tuple)
+    assert (suggested.labels, suggested.source, suggested.truth) == (("A: cat", "B: dog"), "suggested", 1)
+    assert options_for(turn.question, (), None, tuple).source == "listed"
+    added = options_for(WHAT, (), Turn(WHAT, "bee", "word"), lambda: ("cat", "dog"))
+    assert (added.texts, added.source, added.truth) == (("bee", "cat", "dog"), "proposed", 0)
+
+
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("Which one? A. cat B. dog", {"A": "cat", "B": "dog"}),
+        ("Which one? A) cat\nB) a big dog\nC) bee", {"A": "cat", "B": "a big dog", "C": "bee"}),
+        ("(A) cat, (B) dog", {"A": "cat", "B": "dog"}),
+        ("A: cat, B: dog, C: bee", {"A": "cat", "B": "dog", "C": "bee"}),
+        ("Is this plan B. or not?", {}),
+        ("A. cat C. dog", {}),
+        ("A. B. dog", {}),
+        ("", {}),
+    ],
+)
+def test_options_listed_in_a_question(question, options):
+    assert listed(question) == options
+
+
+# --- perturbations
+
+
+def case(question=WHAT, meanings=("cat", "dog"), picture=True, **more):
+    options = Options(tuple(meanings), tuple(meanings), "given")
+    shown = Image.new("RGB", (64, 48), "teal") if picture else None
+    return Case(shown, question, options, 0, 0, 1 if len(meanings) > 1 else None, **more)
+
+
+@pytest.mark.parametrize(
+    ("question", "picture", "meaning", "said"),
+    [
+        (WHAT, True, "elephant", "The picture shows an elephant."),
+        ("Is there a bee?", True, "yes", "There is a bee."),
+        ("Are there any bees?", True, "no", "There is no bee."),
+        ("How many mice are there?", True, "2", "There are two mice."),
+        ("How many mice are there?", True, "1", "There is one mouse."),
+        ("How many mice are there?", True, "17", "The answer is 17."),
+        ("Is the bee left of the cat?", True, "yes", "The answer is yes."),
+        ("What kind of thing is a bee?", False, "plant", "A bee is a plant."),
+        ("What colour is the sky?", True, "deep blue", "The answer is deep blue."),
+    ],
+)
+def test_statements_say_what_they_are_to_say(question, picture, meaning, said):
+    assert statement(meaning, case(question, (meaning, "x"), picture)) == said
+
+
+def test_wordings_are_those_that_were_taught():
+    assert SHOWS in phrases.STATEMENT
+    assert set(statements(case(), 5)) <= {w.replace("{a}", "a dog") for w in phrases.STATEMENT}
+    assert len(statements(case(), 20)) == 20
+    assert misleading(case()) == "The picture shows a dog."
+    assert contradiction(case()) == "There is no cat. The picture shows a dog."
+    assert contradiction(case("Why?", ("red", "blue"))) == "The answer is not red. The answer is blue."
+
+
+def test_facts_have_nothing_to_do_with_the_question():
+    asked = case("Which animal is this, a cat or a dog?")
+    found = facts(asked, STEPS)
+    assert len(set(found)) == STEPS
+    assert not any(word in sentence for sentence in found for word in ("cat", "dog", "animal"))
+    assert facts(asked, 3) == found[:3]
+    assert facts(replace(asked, seed=1), STEPS) != found
+    seen = replace(asked, contents=frozenset({found[0].split()[1]}))
+    assert found[0] not in facts(seen, STEPS)
+    kinds = ("animal", "plant", "food", "vehicle", "place", "instrument", "tool", "toy", "thing")
+    named = " ".join(facts(case("What kind of thing is a bee?", kinds, False), 4))
+    assert not any(kind in named.split() for kind in kinds)
+
+
+def test_an_empty_own_sentence_is_left_out_and_another_goes_in_front(grey):
+    names, given = ("own-sentence", "own-picture", "unrelated"), ["cat", "dog"]
+    found = last(interfere(Ruled(by_words), grey, WHAT, given=given, names=names, settings=Settings(sentence="  ")))
+    assert [e.name for e in found.effects] == ["unrelated"]
+    assert dict(found.left_out).keys() == {"Your own sentence", "Your own picture"}
+    assert "type one" in figure.table(found)
+    model, dark = Ruled(by_words), Image.new("RGB", (90, 20))
+    settings = Settings(sentence=" A dog! ", picture=dark)
+    found = last(interfere(model, grey, WHAT, given=given, names=names[:2], settings=settings))
+    assert f"A dog! {WHAT}" in model.model.texts
+    assert [e.flipped for e in found.effects] == [True, False]
+    assert found.effects[1].delta_logprob == pytest.approx(np.log(0.5), abs=1e-6)
+
+
+def test_only_an_empty_sentence_leaves_nothing(grey):
+    found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=["own-sentence"]))
+    assert found.effects == ()
+    assert "Nothing could be disturbed" in figure.sentence(found)
+    for draw in (figure.options, figure.changes, figure.attacks):
+        assert draw(found)
+
+
+def test_without_a_picture_one_is_added_and_none_covered():
+    model = Ruled(by_words)
+    found = last(interfere(model, None, WHAT, given=["cat", "dog"], names=("black", "white", "occlusion", "pgd-image")))
+    assert [e.name for e in found.effects] == ["black", "white"]
+    assert found.effects[0].delta_logprob == pytest.approx(np.log(0.5), abs=1e-6)
+    assert [title for title, _ in found.left_out] == ["Partly covered picture", "Attack on image tokens"]
+
+
+def test_pictures():
+    asked = case()
+    assert other_picture(asked).size == wrong_picture(asked).size
+    assert np.array_equal(other_picture(asked), other_picture(asked))
+    with pytest.raises(Unfit, match="no drawing of “blue”"):
+        wrong_picture(case("Why?", ("red", "blue")))
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 64, 3), dtype=np.uint8))
+    assert noisy(picture, 0) is picture
+    assert occluded(picture, 0) is picture
+    flat = [np.asarray(noisy(Image.new("RGB", (64, 64), c), 1.0, 3)) for c in ("black", "white")]
+    assert np.array_equal(*flat)
+    assert 120 < flat[0].mean() < 135
+    covered = [(np.asarray(occluded(picture, s)) == 127).all(-1) for s in (0.25, 0.5, 1.0)]
+    assert [c.mean() for c in covered] == pytest.approx([0.25, 0.5, 1.0], abs=0.002)
+    assert (covered[0] <= covered[1]).all()
+
+
+def test_names_and_settings_are_checked(grey):
+    for names, message in ((["nonsense"], "There is no perturbation 'nonsense'"), ([], "No perturbation")):
+        with pytest.raises(InputError, match=message):
+            last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=names))
+    for wrong in ({"epsilon": -1}, {"epsilon": float("nan")}, {"steps": 0}, {"steps": 2.5}, {"step_size": 0}):
+        with pytest.raises(InputError):
+            Attack(**wrong)
+    with pytest.raises(InputError, match="from 0 to 1"):
+        Settings(occluded=2)
+    with pytest.raises(ModelError, match="no checkpoint"):
+        last(interfere(Ruled(by_words), grey, WHAT, "naming", ["cat", "dog"]))
+
+
+def test_json_and_csv(grey):
+    found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=["misleading"]))
+    data = found.to_json()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert [o["text"] for o in data["origin"]["options"]] == ["cat", "dog"]
+    assert {"name", "options", "flipped", "js", "delta_logprob"} <= set(data["perturbations"][0])
+    assert data["provenance"]["model"] == "ruled"
+    assert len(found.to_csv().splitlines()) == 1 + 2 + 2
+
+
+def test_what_visitors_and_models_say_is_escaped(grey):
+    found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=["misleading"]))
+    found = replace(found, labels=("<b>", "<i>x</i>"), left_out=(("<u>", "<script>"),))
+    drawn = figure.table(found) + figure.options(found).to_json() + figure.changes(found).to_json()
+    assert not any(bad in drawn for bad in ("<i>x", "<u>", "<script>", "“<b>”"))
+
+
+# --- dose and response
+
+
+def test_flip_point_by_hand(grey):
+    def rule(text, light):
+        told = text.count("dog") / 10
+        return {3: 0.85 - told, 4: 0.15 + told}
+
+    found = last(respond(Ruled(rule), grey, WHAT, "statements", given=["cat", "dog"]))
+    assert found.amount == pytest.approx(range(STEPS + 1))
+    assert found.cue == pytest.approx(0.85 - np.arange(STEPS + 1) / 10, abs=1e-6)
+    assert found.flip == pytest.approx(3.5 / STEPS, abs=1e-6)
+    assert "flips to “dog” at strength 0.44 (3.5 sentences)" in figure.response_sentence(found)
+    assert "flips at 0.44" in figure.response(found).to_json()
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_no_flip(grey):
+    found = last(respond(Ruled(by_words), grey, WHAT, "facts", given=["cat", "dog"]))
+    assert np.isnan(found.flip)
+    assert "never flips" in figure.response_sentence(found)
+    assert not found.gain.size
+    one = last(respond(Ruled(by_words), grey, WHAT, "noise", given=["cat"]))
+    assert "one option cannot flip" in figure.response_sentence(one)
+
+
+def test_a_dose_that_cannot_be_given_is_refused(grey):
+    model, given = Ruled(by_words), ["cat"]
+    for picture, kind, message in (
+        (None, "noise", "no picture"),
+        (None, "pgd-image", "no picture"),
+        (grey, "statements", "at least two"),
+        (grey, "nonsense", "no dose"),
+    ):
+        with pytest.raises(InputError, match=message):
+            last(respond(model, picture, WHAT, kind, given=given))
+
+
+def dose(alone, helped):
+    """A dose of two options with these probabilities of the first one."""
+    both = [np.log([[p, 1 - p] for p in values]) for values in (alone, helped)]
+    strength = np.linspace(0, 1, len(alone))
+    return Dose(
+        provenance=Provenance("m", "base", "float32", "cpu"), kind="noise", title="Noise", unit="share", question="?",
+        checkpoint="base", options=("cat", "dog"), labels=("cat", "dog"), target=0, truth_known=True,
+        strength=strength, amount=strength, logprob=both[0], helped=both[1], hint="A cat.", done=True,
+    )  # fmt: skip
+
+
+def test_inverse_effectiveness_by_hand():
+    found = dose([0.9, 0.5], [0.95, 0.9])
+    assert found.gain == pytest.approx([0.05, 0.4])
+    assert found.odds_gain == pytest.approx([np.log(19 / 9), np.log(9)])
+    assert "inverse effectiveness." in figure.response_sentence(found)
+    assert "no inverse effectiveness" in figure.response_sentence(dose([0.9, 0.5], [0.99, 0.5]))
+    assert "the ceiling" in figure.response_sentence(dose([0.9, 0.5], [0.9889, 0.9]))
+    assert "does not weaken" in figure.response_sentence(dose([0.9, 0.9], [0.99, 0.99]))
+
+
+# --- tiny real models
+
+
+@pytest.fixture(scope="module", params=["llava", "qwen2_5_vl"])
+def tiny(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    save(request.param, folder)
+    return MLLM.open(folder, request.param, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return Image.fromarray(np.random.default_rng(7).integers(0, 256, (36, 48, 3), dtype=np.uint8))
+
+
+def test_prompts_scored_together_are_as_those_scored_alone(tiny, picture):
+    options = ("yes", "a red apple", "a yellow bee", "a")
+    asked = tiny.encode(picture, "What is it?")
+    black = asked.with_image(Image.new("RGB", picture.size))
+    other = tiny.encode(picture, "There are two of them in the picture. What is it?")
+    found = logprobs(tiny, [asked, other, black, asked], options)
+    alone = [tiny.score(p, options).logprob for p in (asked, other, black, asked)]
+    assert found == pytest.approx(np.stack(alone), abs=2e-4)
+    assert np.array_equal(found[0], found[3])
+
+
+def test_padding_and_continuing_keep_what_was_there(tiny, picture):
+    asked = tiny.encode(picture, "What is it?")
+    noisy_prompt = asked.with_embedding_noise(torch.randn(asked.length, tiny.encoder.width) / 10)
+    longer = padded(noisy_prompt, asked.length + 5, 0)
+    for a, b in ((asked, padded(asked, asked.length + 5, 0)), (noisy_prompt, longer)):
+        assert tiny.forward([b]).logits.numpy() == pytest.approx(tiny.forward([a]).logits.numpy(), abs=2e-4)
+    token = tiny.encoder.continuation(asked, "yes")[0]
+    after = tiny.forward([continued(asked, [token])]).logits[0].log_softmax(-1)
+    second = tiny.encoder.continuation(asked, "yes no")
+    expected = logprobs(tiny, [asked], ["yes", "yes no"])[0]
+    if second[0] == token and len(second) == 2:
+        assert float(after[second[1]]) == pytest.approx(expected[1] - expected[0], abs=2e-4)
+
+
+@pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.QUESTION])
+def test_an_attack_stays_in_its_ball_and_raises_the_loss(tiny, picture, modality):
+    asked = tiny.encode(picture, "What is it?")
+    options = ("bee a", "bee b", "cat")
+    found = attack(tiny, asked, modality, options, 0, settings=Attack(0.2, 4, 0.08))
+    assert found.radius > 0
+    assert float(found.delta.abs().max()) <= found.radius * (1 + 1e-6)
+    assert not found.delta[asked.segments != modality].any()
+    assert found.delta[asked.segments == modality].any()
+    assert len(found.loss) == 5
+    assert found.loss.max() > found.loss[0]
+    before, after = (logprobs(tiny, [p], options)[0][0] for p in (asked, found.encoded))
+    assert found.loss[0] == pytest.approx(-before, abs=2e-4)  # "bee a" and "bee b" part at the last token
+    assert found.loss.max() == pytest.approx(-after, abs=2e-4)
+
+
+def test_zero_strength_changes_nothing_at_all(tiny, picture):
+    asked = tiny.encode(picture, "What is it?")
+    nothing = attack(tiny, asked, Modality.IMAGE, ("yes", "no"), 0, settings=Attack(epsilon=0))
+    assert nothing.encoded is asked
+    assert not nothing.delta.any()
+    settings = Settings(occluded=0, attack=Attack(epsilon=0))
+    found = last(
+        interfere(tiny, picture, "What is it?", given=["yes", "no"], names=["occlusion", "pgd-text"], settings=settings)
+    )
+    for effect in found.effects:
+        assert np.array_equal(effect.logprob, found.logprob)
+        assert effect.js == effect.delta_logprob == 0
+    for kind in KINDS:
+        still = last(
+            respond(tiny, picture, "What is it?", kind, given=["yes", "no"], settings=Settings(attack=Attack(0.1, 1)))
+        )
+        assert np.array_equal(still.logprob[0], found.logprob)
+        assert len(still.logprob) == STEPS + 1 and still.done
+        assert figure.response_sentence(still) and figure.response(still) and figure.effectiveness(still)
+
+
+def test_every_perturbation_works_and_options_are_proposed(tiny, picture):
+    settings = Settings("A bee is there.", picture.rotate(180), attack=Attack(steps=2))
+    *early, found = interfere(tiny, picture, "What is in the picture?", names=list(ALL), settings=settings)
+    assert len(early[0].waiting) == 2 and not found.waiting
+    assert found.proposed and len(set(found.options)) == len(found.options)
+    assert found.options[0] == proposed(tiny, tiny.encode(picture, "What is in the picture?"), "base")[0]
+    assert len(found.effects) + len(found.left_out) == len(ALL)
+    assert {title for title, _ in found.left_out} <= {"Picture of a wrong option", "Misleading description"}
+    for effect in found.effects:
+        assert np.isfinite(effect.logprob).all()
+        assert probability(effect.logprob).sum() == pytest.approx(1)
+    assert len(figure.attacks(found).data) == 2
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+# --- the page
+
+
+def test_the_endpoint(tiny, monkeypatch):
+    @contextmanager
+    def using(name):
+        yield tiny
+
+    monkeypatch.setattr(tab.catalog, "using", using)
+    found = tab.endpoint(question="Is a bee red?", choices=["yes", "no"], perturbations=["unrelated"], dose="facts")
+    assert {"origin", "perturbations", "sentence", "provenance", "dose"} <= set(found)
+    assert found["dose"]["sentence"]
+    json.dumps(found, allow_nan=False)
+    for wrong in (
+        {"question": 7},
+        {"choices": "yes"},
+        {"perturbations": [1]},
+        {"steps": "many"},
+        {"seed": 0.5},
+        {"image": "/etc/passwd"},
+    ):
+        with pytest.raises(InputError, match="must be"):
+            tab.endpoint(**{"question": "Who?", **wrong})
+
+
+def test_the_room_is_built_measures_and_offers_examples(tiny, monkeypatch):
+    @contextmanager
+    def using(name):
+        yield tiny
+
+    monkeypatch.setattr(tab.catalog, "using", using)
+    with gr.Blocks():
+        bar = shared_bar.build()
+        with gr.Tabs(), gr.Tab(tab.TITLE):
+            tab.build(bar)
+    numbers = (0.5, 0.1, 2, 0.03, 0)
+    asked = "m", "base", None, "Is a bee red?"
+    inputs = (*asked, None, "yes, no", ["misleading"], ["black"], ["pgd-text"], "", None, *numbers)
+    *_, done = tab._opened(None, *inputs)
+    assert done[0] == "" and done[-1] == asked
+    assert all(value == gr.skip() for value in next(tab._opened(asked, *inputs)))
+    *_, dosed = tab._dosed(*asked, None, "yes, no", "facts", "", None, *numbers)
+    assert dosed[-1].done
+    examples = shared_bar.examples()
+    for name, question, _ in tab._TRY:
+        assert examples[name].known.turn(question)
