@@ -1,11 +1,15 @@
 """Crosstalk's front door: settings, the page made of its rooms, the endpoints, launch. It computes nothing."""
 
+import contextlib
 import os
 import sys
 import threading
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+with contextlib.suppress(ImportError):
+    import spaces  # noqa: F401 (ZeroGPU's package wants to be there before torch)
 
 import gradio as gr  # noqa: E402
 
@@ -78,16 +82,16 @@ def build() -> gr.Blocks:
                     room.build(bar)
                 tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
         for room in ROOMS:
-            gr.api(page.for_people(room.endpoint), api_name=room.NAME, **page.MODEL_QUEUE)
-        gr.api(page.for_people(attribute), api_name="attribute", **page.MODEL_QUEUE)
+            gr.api(page.for_model(room.endpoint), api_name=room.NAME, **page.MODEL_QUEUE)
+        gr.api(page.for_model(attribute), api_name="attribute", **page.MODEL_QUEUE)
         gr.api(models, api_name="models", queue=False)
         for key, part in (("model", bar.model), ("checkpoint", bar.checkpoint)):
             part.change(None, part, js=f"value => crosstalk('{key}', value)", api_visibility="private")
-        to_ask = [bar.question.submit, *bar.pressed]
+        to_ask = [bar.question.submit, bar.ask.click]
         gr.on(to_ask, lambda: gr.Tabs(selected=ask.NAME), None, tabs, **page.QUICK)
         loaded = demo.load(_linked, bar.asked, [tabs, bar.model, bar.checkpoint, *bar.shown], **page.QUICK)
         loaded.then(None, js="() => { crosstalk.ready = true; }", api_visibility="private")
-    return demo.queue(max_size=64)
+    return demo.queue(max_size=64, api_open=False)
 
 
 def _warm() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import gradio as gr
 import plotly.graph_objects as go
 
+from models.devices import gpu
 from models.errors import CrosstalkError
 
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
@@ -61,6 +62,11 @@ def for_people(handler: Callable) -> Callable:
             raise gr.Error(str(error), print_exception=False) from error
 
     return plain
+
+
+def for_model(handler: Callable) -> Callable:
+    """``for_people`` of a handler that runs a model: on ZeroGPU with a GPU lent for the call, elsewhere as it is."""
+    return for_people(gpu(handler))
 
 
 @dataclass(frozen=True)

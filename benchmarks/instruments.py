@@ -18,6 +18,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from models.catalog import open_model
+from models.devices import memory
 from models.embedded.evalsets import PIXELS, examples
 from models.generation import Choice
 from models.instruments import AttentionMass, Recorder, install
@@ -87,13 +88,6 @@ def attentions(shape: str, length: int) -> float:
     return config.num_hidden_layers * config.num_attention_heads * length**2 * item
 
 
-def free_memory() -> float:
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0]
-    with open("/proc/meminfo") as file:
-        return 1024 * next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
-
-
 def peak(shape: str, length: int, mode: str) -> tuple[float, float]:
     """Bytes of memory with the model alone, and at the peak of one forward (this process)."""
     model = build(shape)
@@ -121,7 +115,8 @@ def table(shape: str) -> None:
     print("| tokens | mode | seconds | time / plain | peak / plain | MB above the model |\n|---|---|---|---|---|---|")
     rows = []
     for length, times in RUNS.items():
-        fits = [m for m in MODES if m != "output_attentions" or 2.5 * attentions(shape, length) < free_memory()]
+        room = memory(model.device).free / 2.5  # layers hold copies while they compute
+        fits = [m for m in MODES if m != "output_attentions" or attentions(shape, length) < room]
         forward(model, length, "plain")
         runs = [{m: seconds(partial(forward, model, length, m)) for m in fits} for _ in range(times)]
         rows += [(length, m, statistics.median(r[m] for r in runs) if m in fits else None) for m in MODES]

@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 STYLES = ("word", "numeral", "yes/no", "box", "letter", "sentence", "other")
 _BOX = re.compile(r"[\[(]\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*[\])]")
+_MARK = re.compile(r"(?<![^\W_])\(?([A-Z])[.):]\s*")
+_REQUEST = re.compile(r"\s+[A-Z][^.?!]*\bletters?\b.*")
+"""What may follow the last option on its line: a request for the form of the answer."""
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NUMBERS = {"no": 0, "a": 1, "an": 1, "some": 1, "one": 1, "two": 2, "three": 3, "four": 4}
 
 
@@ -28,6 +32,26 @@ def style_of(text: str) -> str:
     if len(words) >= 3:
         return "sentence"
     return "word" if 0 < len(words) <= 2 and re.fullmatch(r"[^\W\d_]+(?:[ -][^\W\d_]+)?", bare) else "other"
+
+
+def options_in(question: str) -> dict[str, str]:
+    """Options that a question lists, letter to text: ``"(A) cat, (B) dog."`` is ``{"A": "cat", "B": "dog"}``.
+
+    An option ends with its line, without end marks; a request to answer with the letter belongs to none. Empty where
+    there are not at least two, lettered from A without a gap, each with a text.
+    """
+    marks = list(_MARK.finditer(question))
+    start = max((i for i, mark in enumerate(marks) if mark[1] == "A"), default=len(marks))
+    marks = marks[start:]
+    if len(marks) < 2:
+        return {}
+    letters = "".join(mark[1] for mark in marks)
+    ends = [*(mark.start() for mark in marks[1:]), len(question)]
+    texts = [question[mark.end() : end].partition("\n")[0] for mark, end in zip(marks, ends, strict=True)]
+    texts[-1] = _REQUEST.sub("", texts[-1])
+    texts = [text.strip(" \t\r,;.?!") for text in texts]
+    whole = letters == _ALPHABET[: len(letters)] and all(texts)
+    return dict(zip(letters, texts, strict=True)) if whole else {}
 
 
 def box_of(text: str) -> tuple[float, float, float, float] | None:

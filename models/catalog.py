@@ -9,14 +9,14 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models import hub
 from models.errors import CheckpointError, ModelError
-from models.files import inside, parameters, weight_files
-from models.manifest import Manifest, locate
+from models.files import folder_at, inside, parameters, weight_files
+from models.manifest import Manifest
 from models.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ _SHARE = 0.8  # of the device's memory, the rest is for everything that is not a
 class Entry:
     """One model on offer; where it is not available, ``reason`` says why in a sentence.
 
-    ``parameters`` is how many numbers its weights hold, 0 where that is known only after it is downloaded.
+    ``parameters`` is how many numbers its weights hold, 0 where that is known only after it is downloaded. ``hub_set``
+    is the Hub id that its checkpoints come from; they are downloaded when it is opened, and named from then on.
     """
 
     name: str
@@ -55,21 +56,45 @@ class Entry:
     checkpoints: tuple[str, ...]
     checkpoint_folder: Path | None = None
     parameters: float = 0.0
+    hub_set: str = ""
 
 
 def _memory() -> float:
-    """Bytes of the device that models run on."""
+    """Bytes of the devices that models run on."""
     from models import devices
 
-    return devices.memory(devices.pick()).total
+    return devices.capacity()
 
 
-def need(billions: float) -> float:
-    """Bytes that a model of so many billions of parameters takes here, in the type it would be opened with."""
+def need(billions: float, bits: int = 0) -> float:
+    """Bytes that a model of so many billions of parameters takes here, quantised to ``bits`` or in its usual type."""
     from models import devices
 
-    device = devices.pick()
-    return devices.bytes_needed(billions * 1e9, devices.dtype_on(device), devices.quantization())
+    return devices.bytes_needed(billions * 1e9, devices.dtype_on(devices.pick()), bits or None)
+
+
+def _bits(name: str) -> int:
+    """Bits that the weights of a model are quantised to, 0 for none: the embedded one, which is tiny, never is.
+
+    Raises ``ModelError`` where ``CROSSTALK_QUANTIZE`` cannot be followed here.
+    """
+    from models import devices
+
+    bits = 0 if name == EMBEDDED else devices.quantization() or 0
+    if bits:
+        device = devices.pick()
+        devices.quantization_config(bits, device, devices.dtype_on(device))
+    return bits
+
+
+def _unsettled(name: str) -> str:
+    """Why no such model can be opened with the host's settings; empty where it can."""
+    try:
+        _bits(name)
+        _budget()
+    except ModelError as error:
+        return f"cannot be opened: {error}"
+    return ""
 
 
 def _embedded() -> Entry:
@@ -88,52 +113,51 @@ def _counted(folder: Path) -> float:
         return 0.0
 
 
-_located: dict[str, Path | CheckpointError] = {}
-"""Where named checkpoint sets are, or why they are nowhere: the Hub is asked once, not at every look at the list."""
-
-
-def _set(source: str) -> Manifest:
-    if source not in _located:
-        try:
-            _located[source] = locate(source)
-        except CheckpointError as error:
-            _located[source] = error
-    if isinstance(found := _located[source], CheckpointError):
-        raise found
-    return Manifest.load(found)
-
-
 def _own() -> list[Entry]:
     """The researcher's model, once for each of its checkpoint sets; all of them share its weights when opened."""
     source = os.environ.get("CROSSTALK_MODEL")
     if not source:
         return []
-    path = Path(source).expanduser()
-    name, held = path.name, _counted(path) if path.is_dir() else 0.0
-    if not path.is_dir() and not hub.is_id(source):
-        reason = f"CROSSTALK_MODEL={source!r} is neither a folder nor a Hub id such as owner/name."
-        return [Entry(name, source, False, reason, ())]
-    source = str(path) if path.is_dir() else source
+    folder = folder_at(source)
+    name = Path(source).name or (folder.resolve().name if folder else source)
+    held = _counted(folder) if folder else 0.0
+    if not folder and not hub.is_id(source):
+        reason = "is neither a folder nor a Hub id such as owner/name: set CROSSTALK_MODEL to one"
+        return [Entry(name, name, False, reason, ())]
+    source = str(folder.resolve()) if folder else source
     sets = [s for s in os.environ.get("CROSSTALK_CHECKPOINTS", "").split(os.pathsep) if s.strip()]
+    wrong = _unsettled(name)
     if not sets:
-        return [Entry(name, source, True, "", (), None, held)]
-    found = []
+        return [Entry(name, source, not wrong, wrong, (), None, held)]
+    found: list[Entry] = []
     for named in sets:
         own = name if not found else f"{name} ({Path(named).name})"
-        try:
-            manifest = _set(named)
-        except CheckpointError as error:
-            found.append(Entry(own, source, False, str(error), ()))
-        else:
-            names = tuple(c.name for c in manifest.checkpoints)
-            found.append(Entry(own, source, True, "", names, manifest.folder, held))
+        found.append(_with_set(Entry(own, source, not wrong, wrong, (), None, held), named))
     return found
 
 
+def _with_set(entry: Entry, named: str) -> Entry:
+    """``entry`` with the checkpoint set ``named``. The Hub is not asked here: that waits until it is opened."""
+    folder = folder_at(named)
+    from_hub = not folder and hub.is_id(named)
+    try:
+        if not folder and not from_hub:
+            raise CheckpointError(f"{Path(named).name!r} is neither a folder nor a Hub id (owner/name).")
+        manifest = Manifest.load(folder or hub.sets_folder(named))
+    except CheckpointError as error:
+        if from_hub:  # not downloaded yet, or not all of it
+            return replace(entry, checkpoint_folder=hub.sets_folder(named), hub_set=named)
+        return replace(entry, available=False, reason=f"cannot have its checkpoints: {error}")
+    names = tuple(c.name for c in manifest.checkpoints)
+    return replace(entry, checkpoints=names, checkpoint_folder=manifest.folder, hub_set=named if from_hub else "")
+
+
 def _from_hub(name: str, billions: float) -> Entry:
-    there = _memory()
-    if need(billions) > there:
-        reason = f"needs about {need(billions) / 1e9:.0f} GB of memory; this machine has {there / 1e9:.0f} GB"
+    if wrong := _unsettled(name):
+        return Entry(name, name, False, wrong, (), None, billions * 1e9)
+    takes, there = need(billions, _bits(name)), _budget()
+    if takes > there:
+        reason = f"needs about {takes / 1e9:.0f} GB of memory; models may take {there / 1e9:.0f} GB here"
         return Entry(name, name, False, reason, (), None, billions * 1e9)
     if hub.offline() and not hub.cached(name):
         return Entry(name, name, False, "comes from the Hugging Face Hub, and HF_HUB_OFFLINE=1 is set", ())
@@ -158,7 +182,8 @@ def parse(spec: str) -> Entry:
     if hub.public():
         raise ModelError(f"This public server opens listed models only, not {spec!r}: {names}.")
     if folder := _allowed_folder(spec):
-        return Entry(spec, str(folder), True, "", (), None, _counted(folder))
+        wrong = _unsettled(spec)
+        return Entry(spec, str(folder), not wrong, wrong, (), None, _counted(folder))
     if hub.is_id(spec):
         return _from_hub(spec, hub.parameters_of(spec) / 1e9)
     raise ModelError(
@@ -169,17 +194,19 @@ def parse(spec: str) -> Entry:
 
 def _allowed_folder(spec: str) -> Path | None:
     """The folder ``spec`` below one that the host named; None where there is none."""
-    roots = [Path(r).expanduser() for r in os.environ.get("CROSSTALK_FOLDERS", "").split(os.pathsep) if r.strip()]
+    named = [r for r in os.environ.get("CROSSTALK_FOLDERS", "").split(os.pathsep) if r.strip()]
+    roots = [root for root in map(folder_at, named) if root]
     parts = Path(spec).parts
     if not parts or "\0" in spec:
         return None
     if Path(spec).is_absolute() or ".." in parts or spec.startswith("~"):
         raise ModelError(f"{spec!r} is not opened: name a folder as it is called below one of CROSSTALK_FOLDERS.")
     for root in roots:
-        folder = root / spec
-        if folder.is_dir():
+        if folder := folder_at(root / spec):
             if not all(inside(root, path) for path in (folder, *folder.rglob("*"))):
-                raise ModelError(f"{spec!r} is not opened: it, or a file in it, is a link out of the host's folder.")
+                raise ModelError(
+                    f"{spec!r} is not opened: it, or a file in it, is a link out of the host's folder, or to itself."
+                )
             return folder.resolve()
     return None
 
@@ -210,10 +237,16 @@ class _Opened:
     """One model's weights, and an ``MLLM`` for each of its checkpoint sets that somebody asked for."""
 
     def __init__(self, entry: Entry):
+        from models.checkpoints import CheckpointSet
+        from models.loading import load
         from models.mllm import MLLM
 
-        self.first = MLLM.open(entry.source, entry.name, entry.checkpoint_folder)
+        folder = Path(entry.source)  # a Hub id is a text, and not looked for on the disk
+        model, processor = load(folder if folder.is_absolute() else entry.source, quantize=_bits(entry.name))
+        checkpoints = CheckpointSet.open(_set_of(entry), model) if entry.checkpoint_folder else None
+        self.first = MLLM(entry.name, model, processor, checkpoints)
         self.by_name = {entry.name: self.first}
+        self.bytes = self._weighed()
 
     def named(self, entry: Entry) -> "MLLM":
         from models.checkpoints import CheckpointSet
@@ -221,9 +254,28 @@ class _Opened:
 
         with self.first.lock:
             if entry.name not in self.by_name:
-                more = CheckpointSet.open(entry.checkpoint_folder, self.first.model, self.first.checkpoints)
-                self.by_name[entry.name] = MLLM(entry.name, self.first.model, self.first.processor, more)
+                first, more = self.first, None
+                if entry.checkpoint_folder:
+                    more = CheckpointSet.open(_set_of(entry), first.model, first.checkpoints)
+                other = MLLM(entry.name, first.model, first.processor, more)
+                other.lock = first.lock  # without a set it would have a lock of its own, for the same weights
+                self.by_name[entry.name] = other
+                self.bytes = self._weighed()
             return self.by_name[entry.name]
+
+    def _weighed(self) -> float:
+        """Bytes of all that is held, checkpoints included, with the room that running it takes."""
+        from models.devices import OVERHEAD
+
+        sets = [m.checkpoints for m in self.by_name.values() if m.checkpoints]
+        model = self.first.model
+        held = [*model.parameters(), *model.buffers(), *(tensor for s in sets for tensor in s.replacing)]
+        return sum({id(tensor): tensor.nbytes for tensor in held}.values()) * OVERHEAD
+
+
+def _set_of(entry: Entry) -> str | Path:
+    """Where ``CheckpointSet.open`` finds the checkpoints of an entry."""
+    return entry.hub_set or entry.checkpoint_folder
 
 
 @contextmanager
@@ -238,8 +290,11 @@ def using(name: str | None = None) -> Iterator["MLLM"]:
         raise ModelError(f"{entry.name} {entry.reason.rstrip('.')}.")
     # without checkpoints a model has a lock of its own, so it cannot share weights with one that switches them
     key = entry.source if entry.checkpoint_folder else f"{entry.source} alone"
-    with _shelf.using(key, entry.name, need(entry.parameters / 1e9), lambda: _Opened(entry)) as opened:
-        yield opened.named(entry)
+    takes = need(entry.parameters / 1e9, _bits(entry.name))
+    with _shelf.using(key, entry.name, takes, lambda: _Opened(entry)) as opened:
+        mllm = opened.named(entry)
+        _shelf.weigh(key, opened.bytes)
+        yield mllm
 
 
 def open_model(name: str | None = None) -> "MLLM":

@@ -10,10 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from models import devices
 from models.errors import CheckpointError
-from models.manifest import BASE, MANIFEST, Checkpoint, Manifest, locate
+from models.files import told
+from models.manifest import BASE, MANIFEST, Checkpoint, Manifest, locate, same_base
 from models.switchboard import Change, State, Switchboard
-from models.weights import load_adapter, load_full
+from models.weights import load_adapter, load_full, size
 
 __all__ = ["BASE", "MANIFEST", "Blend", "Checkpoint", "CheckpointSet", "Manifest"]
 
@@ -47,24 +49,35 @@ class CheckpointSet:
         naming the file, what is wrong with it and the remedy; the set ``beside`` stays as it was.
         """
         manifest = Manifest.load(locate(source))
+        same_base(f'{told(manifest.folder / MANIFEST)}: field "base"', manifest.base, model.name_or_path)
         board = beside._board if beside else Switchboard(model)
         changes: dict[str, Change] = {}
         with board.switched(()):
             try:
                 for checkpoint in manifest.checkpoints:
                     load = load_adapter if checkpoint.adapter else load_full
-                    changes[checkpoint.name] = load(board, manifest.folder, checkpoint)
-            except Exception:
+                    changes[checkpoint.name] = load(board, manifest, checkpoint)
+                return cls(manifest, board, changes)
+            except Exception as error:
                 for change in changes.values():
                     if change.adapter:
                         board.remove_adapter(change.adapter)
-                raise
-        return cls(manifest, board, changes)
+                if not devices.exhausted(error):
+                    raise
+                short, need = told(checkpoint.adapter or checkpoint.weights), size(checkpoint)
+        # out of the handler, whose error holds what was read so far
+        changes.clear()
+        raise CheckpointError(f"{short}: out of memory, {devices.shortage(model.device, need)}")
 
     @property
     def model(self):
         """The model that all this is about, with whatever is switched on."""
         return self._board.model
+
+    @property
+    def replacing(self) -> list:
+        """The tensors kept beside the model's own parameters, to take their place."""
+        return [tensor for change in self._changes.values() for tensor in change.tensors.values()]
 
     @property
     def lock(self):

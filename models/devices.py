@@ -77,6 +77,29 @@ def memory(device: torch.device) -> Memory:
     return Memory(free, total)
 
 
+def capacity() -> float:
+    """Bytes that models may be spread over: all GPUs together, else the memory of the device that is picked."""
+    device = pick()
+    if device.type != "cuda":
+        return memory(device).total
+    return sum(memory(torch.device("cuda", i)).total for i in range(torch.cuda.device_count()))
+
+
+def exhausted(error: BaseException) -> bool:
+    """Whether an error is of memory that ran out, as CUDA, MPS, a CPU or Python itself tells it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "out of memory" in str(error))
+    )
+
+
+def shortage(device: torch.device, need: float) -> str:
+    """What to tell where ``need`` bytes did not fit on ``device``, whose unused memory is given back first."""
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).empty_cache()
+    free = memory(device).free
+    return f"it needs about {need / 1e9:.1f} GB; {device} has {free / 1e9:.1f} GB free. Close other models."
+
+
 def quantization() -> int | None:
     """Bits a weight takes as ``CROSSTALK_QUANTIZE`` says, 4 or 8; None where it is not set."""
     asked = os.environ.get("CROSSTALK_QUANTIZE", "")
@@ -90,7 +113,10 @@ def quantization_config(bits: int, device: torch.device, dtype: torch.dtype):
     if bits not in (4, 8):
         raise ModelError(f"Weights of {bits!r} bits are not offered: 4 or 8.")
     if device.type != "cuda":
-        raise ModelError(f"Weights of {bits} bits need a CUDA device; this is {device.type}. Unset CROSSTALK_QUANTIZE.")
+        raise ModelError(
+            f"CROSSTALK_QUANTIZE cannot be followed: weights of {bits} bits need a CUDA device, and this is "
+            f"{device.type}. Unset it."
+        )
     if find_spec("bitsandbytes") is None:
         raise ModelError(f"Weights of {bits} bits need the package bitsandbytes: pip install bitsandbytes.")
     from transformers import BitsAndBytesConfig

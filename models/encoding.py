@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from jinja2 import TemplateError
 from PIL import Image
+from torch.nn.functional import pad
 
 from models.errors import InputError, ModelError
 from models.families import Sight, family_of
@@ -81,6 +82,28 @@ class Encoded:
         if not delta.is_floating_point() or not bool(delta.isfinite().all()):
             raise InputError("Embedding noise must be finite floating-point numbers.")
         return replace(self, noise=delta if self.noise is None else self.noise + delta)
+
+    def followed(self, ids: Sequence[int]) -> "Encoded":
+        """The same prompt with the answer's first tokens ``ids`` after it, read in one direction."""
+        if not ids:
+            return self
+        more = len(ids)
+        # PaliGemma reads type 0, its prompt, in both directions: there the prompt would see its own answer
+        fill = {"attention_mask": 1, "token_type_ids": int(self.encoder.family.prefix_types)}
+        inputs = {
+            key: pad(value, (0, more), value=fill.get(key, 0)) if value.shape == (1, self.length) else value
+            for key, value in self.inputs.items()
+        }
+        inputs["input_ids"][0, -more:] = torch.tensor(ids)
+        places = (self.next_position + torch.arange(more)).expand(*self.positions.shape[:-1], more)
+        return replace(
+            self,
+            inputs=inputs,
+            segments=pad(self.segments, (0, more), value=int(Modality.ANSWER)),
+            positions=torch.cat([self.positions, places.to(self.positions)], dim=-1),
+            next_position=self.next_position + more,
+            noise=None if self.noise is None else pad(self.noise, (0, 0, 0, more)),
+        )
 
     def _hiding(self, kind: Modality) -> "Encoded":
         mask = self.inputs["attention_mask"].masked_fill(self.segments[None] == kind, 0)

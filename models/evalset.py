@@ -8,6 +8,7 @@ from PIL import Image
 
 from models.answers import STYLES, style_of
 from models.errors import EvalSetError
+from models.files import inside, is_file, nameless, plain, told
 
 _TEXT = {"image", "question", "answer", "style", "segment"}
 _MAX_BYTES = 50_000_000
@@ -34,19 +35,19 @@ def load(path: str | Path) -> list[EvalItem]:
     path = Path(path).resolve()
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise EvalSetError(f"{path} is larger than {_MAX_BYTES // 1_000_000} MB.")
+            raise EvalSetError(f"{told(path)} is larger than {_MAX_BYTES // 1_000_000} MB.")
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise EvalSetError(f"{path} cannot be read as text: {error}") from error
+        raise EvalSetError(f"{told(path)} cannot be read as text: {plain(error)}.") from error
     items = [_item(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not items:
-        raise EvalSetError(f"{path} has no items.")
+        raise EvalSetError(f"{told(path)} has no items.")
     return items
 
 
 def _item(path: Path, number: int, line: str) -> EvalItem:
     def fail(what: str):
-        return EvalSetError(f"{path}, line {number}: {what}")
+        return EvalSetError(f"{told(path)}, line {number}: {what}")
 
     try:
         data = json.loads(line)
@@ -68,9 +69,9 @@ def _item(path: Path, number: int, line: str) -> EvalItem:
         raise fail(f'field "style" is {style!r}, not one of {", ".join(STYLES)}.')
     image = data.get("image")
     if image is not None:
-        image = (path.parent / image).resolve()
-        if not image.is_relative_to(path.parent):
+        if not inside(path.parent, path.parent / image):
             raise fail('field "image" leads out of the set\'s folder.')
-        if not image.is_file():
-            raise fail(f'field "image": {data["image"]!r} is not there.')
+        image = (path.parent / image).resolve()
+        if not is_file(image):
+            raise fail(f'field "image": {nameless(data["image"])[:200]!r} is not there.')
     return EvalItem(image, data["question"], data["answer"], tuple(choices), style, data.get("segment"))

@@ -11,12 +11,14 @@ import numpy as np
 from scipy.stats import binomtest, bootstrap
 
 from models.answers import score
-from models.checkpoints import BASE, Manifest
+from models.checkpoints import BASE, MANIFEST, Manifest
 from models.errors import CheckpointError
 from models.evalset import EvalItem, load
+from models.files import told
 from models.mllm import MLLM
 
 ANSWERS = "answers.json"
+_AT_ONCE = 64  # items whose pictures are in memory
 
 
 def interval(scores: np.ndarray) -> tuple[float, float]:
@@ -70,12 +72,17 @@ class Evaluation:
             data = json.loads((manifest.folder / ANSWERS).read_text(encoding="utf-8"))
             given, provenance = data["given"], data["provenance"]
         except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{manifest.folder} has no readable {ANSWERS}: measure this set first.") from error
+            raise CheckpointError(
+                f"The set {manifest.folder.name} has not been measured (there is no readable {ANSWERS}): press Measure "
+                "again."
+            ) from error
         found = _empty(manifest, given, provenance)
         counts = {(task, name): len(rows[name]) for task, rows in given.items() for name in rows}
         wanted = {(task, name): len(found.items[task]) for task in found.tasks for name in found.checkpoints}
         if counts != wanted:
-            raise CheckpointError(f"{manifest.folder / ANSWERS} is not of these checkpoints and items: measure again.")
+            raise CheckpointError(
+                f"{told(manifest.folder / ANSWERS)} is not of these checkpoints and items: press Measure again."
+            )
         return found
 
 
@@ -83,7 +90,10 @@ def _empty(manifest: Manifest, given: dict, provenance: dict) -> Evaluation:
     own = {c.task: c for c in manifest.checkpoints if c.task in manifest.order}
     without = [c.name for c in own.values() if c.eval is None]
     if without:
-        raise CheckpointError(f'{manifest.folder}: no evaluation set ("eval") for {", ".join(without)}.')
+        raise CheckpointError(
+            f'The set {manifest.folder.name} has no evaluation set for {", ".join(without)}: give each an "eval" in '
+            f"{MANIFEST}."
+        )
     return Evaluation(
         manifest.method,
         manifest.order,
@@ -104,14 +114,17 @@ def evaluate(mllm: MLLM, progress: Callable[[float, str], None] = lambda share, 
         raise CheckpointError(f"{mllm.name} has no checkpoint set to measure.")
     began = time.perf_counter()
     found = _empty(mllm.checkpoints.manifest, {}, {})
-    total, done = len(found.tasks) * len(found.checkpoints), 0
+    total, done = sum(map(len, found.items.values())) * len(found.checkpoints), 0
     given: dict[str, dict[str, list[str]]] = {}
-    for task in found.tasks:
-        prompts = [mllm.encode(item.picture(), item.question) for item in found.items[task]]
-        given[task] = {}
-        for name in found.checkpoints:
-            progress(done / total, f"{name} on {task}")
-            given[task][name] = mllm.answers(prompts, name)
-            done += 1
+    for task, items in found.items.items():
+        given[task] = {name: [""] * len(items) for name in found.checkpoints}
+        order = sorted(range(len(items)), key=lambda i: items[i].question)  # the same question has mostly one length
+        for block in (order[i : i + _AT_ONCE] for i in range(0, len(order), _AT_ONCE)):
+            prompts = [mllm.encode(items[i].picture(), items[i].question) for i in block]
+            for name in found.checkpoints:
+                progress(done / total, f"{name} on {task}")
+                for i, answer in zip(block, mllm.answers(prompts, name), strict=True):
+                    given[task][name][i] = answer
+                done += len(block)
     provenance = mllm.provenance("all", seconds=time.perf_counter() - began)
     return Evaluation(found.method, found.tasks, found.checkpoints, found.trained, found.items, given, provenance)

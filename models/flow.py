@@ -15,6 +15,16 @@ from models.pictures import looked_at_once, of_prompt
 
 _NEEDED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 _FREE = re.compile(r"of which ([\d.]+ \w+) is free")
+_SHORT = re.compile(r"out of memory|allocate memory", re.IGNORECASE)  # of CUDA and MPS, and of a CPU
+
+
+class OutOfMemory(ModelError):
+    """A forward did not fit into memory; nothing of it stays there."""
+
+
+def short_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of torch says that memory does not suffice, on whatever device."""
+    return isinstance(error, torch.OutOfMemoryError) or _SHORT.search(str(error)) is not None
 
 
 def common_length(batch: Sequence[Encoded]) -> int:
@@ -150,26 +160,26 @@ class Flow:
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _within_memory(self, work: Callable, *args):
-        """Do ``work``; what does not fit becomes a ``ModelError``, and nothing of it stays in memory."""
+        """Do ``work``; what does not fit becomes ``OutOfMemory``, and nothing of it stays in memory."""
         try:
             return work(*args)
         except RuntimeError as error:
-            told = str(error)
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in told:
+            if not short_of_memory(error):
                 raise
+            told = str(error)
         # out of the handler, whose error holds what the forward had allocated
         self._cache = self._batch = None
         raise _out_of_memory(told, self.model.device, self.rows, self.length)
 
 
-def _out_of_memory(told: str, device: torch.device, rows: int, length: int) -> ModelError:
+def _out_of_memory(told: str, device: torch.device, rows: int, length: int) -> OutOfMemory:
     """Give cached memory back and say in numbers what did not fit."""
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).empty_cache()
     needed, free = _NEEDED.search(told), _FREE.search(told)
     numbers = f"; {needed[1]} more were needed" if needed else ""
     numbers += f", {free[1]} were free" if free else ""
-    return ModelError(
+    return OutOfMemory(
         f"Out of memory on {device} with {rows} prompt{'s' * (rows > 1)} of {length} tokens at once{numbers}. "
         "Take a smaller picture, a shorter question or fewer prompts at once, or open a smaller or quantised model."
     )

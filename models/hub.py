@@ -3,13 +3,13 @@
 import os
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from models.errors import ModelError
+from models.files import parameters, plain, weight_files
 
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _ID = re.compile(rf"(?!.*(?:--|\.\.)){_NAME}/{_NAME}")
@@ -21,8 +21,12 @@ def is_id(text: str) -> bool:
 
 
 def public() -> bool:
-    """Whether strangers use this server: ``CROSSTALK_PUBLIC=1``, or a Space unless ``CROSSTALK_PUBLIC=0``."""
-    return os.environ.get("CROSSTALK_PUBLIC", "1" if os.environ.get("SPACE_ID") else "0") == "1"
+    """Whether strangers use this server: as ``CROSSTALK_PUBLIC`` says, else on a Space.
+
+    Only ``0``, ``false`` and ``no`` open the server: whoever sets it to anything else meant to close it.
+    """
+    said = os.environ.get("CROSSTALK_PUBLIC", "").strip().lower()
+    return said not in ("0", "false", "no") if said else bool(os.environ.get("SPACE_ID"))
 
 
 def offline() -> bool:
@@ -32,7 +36,21 @@ def offline() -> bool:
 
 def cached(repo: str) -> bool:
     """Whether the configuration of ``repo`` was downloaded before."""
-    return isinstance(try_to_load_from_cache(repo, "config.json"), str)
+    return _snapshot(repo) is not None
+
+
+def _snapshot(repo: str) -> Path | None:
+    found = try_to_load_from_cache(repo, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def id_of(folder: str | Path) -> str | None:
+    """The id of the repository that ``folder`` of the Hub's cache is a copy of, or of an id; None for others."""
+    if is_id(str(folder)):
+        return str(folder)
+    kept = [part for part in Path(folder).parts if part.startswith("models--")]
+    found = kept[-1].removeprefix("models--").replace("--", "/") if kept else ""
+    return found if is_id(found) else None
 
 
 def sets_folder(repo: str) -> Path:
@@ -48,16 +66,27 @@ def files_of(repo: str) -> list[str]:
         return []
 
 
-@lru_cache
+_counted: dict[str, float] = {}
+
+
 def parameters_of(repo: str) -> float:
-    """How many numbers the safetensors of ``repo`` hold; 0 where the Hub does not say."""
-    if offline():
-        return 0.0
+    """How many numbers the safetensors of ``repo`` hold, here or on the Hub; 0 where neither says: ask again then."""
+    if found := _counted.get(repo):
+        return found
+    total = 0.0
     try:
-        found = HfApi().model_info(repo).safetensors
+        if folder := _snapshot(repo):
+            total = float(parameters(weight_files(folder, ModelError), ModelError))
+    except (ModelError, OSError):  # only its settings are here, or a part of its weights
+        total = 0.0
+    try:
+        if not total and not offline() and (told := HfApi().model_info(repo, timeout=5).safetensors):
+            total = float(told.total)
     except Exception:  # whatever is wrong is told when it is opened
         return 0.0
-    return float(found.total) if found else 0.0
+    if total:
+        _counted[repo] = total
+    return total
 
 
 def download(
@@ -89,5 +118,5 @@ def download(
         why = "HF_HUB_OFFLINE=1 is set" if offline() else "the Hub cannot be reached"
         raise ModelError(f"{repo} was not downloaded before, and {why}.") from error
     except Exception as error:  # a network has many ways to fail, and none may take the page down
-        raise ModelError(f"{repo} could not be downloaded: {error}") from error
+        raise ModelError(f"{repo} could not be downloaded: {plain(error)}.") from error
     return Path(found)

@@ -4,6 +4,7 @@
 configuration may name code. Here each of these is an error that names the file and the remedy.
 """
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,13 +17,27 @@ from transformers.processing_utils import ProcessorMixin
 
 from models import devices, hub
 from models.errors import ModelError
-from models.files import PICKLED, parameters, read_json, told, weight_files
+from models.files import (
+    PICKLED,
+    folder_at,
+    is_file,
+    nameless,
+    parameters,
+    plain,
+    read_json,
+    shard_names,
+    told,
+    weight_files,
+)
 from models.processors import open_processor
 
 _SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 _DEEPER = ("*/*",)  # other formats, original weights: nothing there is read
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json")
+
+OPENING = threading.RLock()
+"""Held around ``from_pretrained`` of a model, which patches ``tie_weights`` and the default dtype of the process."""
 
 
 def load(
@@ -33,14 +48,15 @@ def load(
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
     """The model and processor in a local folder or of a Hub id, in evaluation mode, all parameters frozen.
 
-    ``device`` and ``dtype`` as in ``devices.pick`` and ``devices.dtype_on``; ``quantize`` is 4 or 8 bits (default: what
-    ``CROSSTALK_QUANTIZE`` says). With ``device="auto"`` a model that one GPU cannot hold is spread over all.
+    ``source`` as in ``fetch``; ``device`` and ``dtype`` as in ``devices.pick`` and ``devices.dtype_on``; ``quantize``
+    is 4 or 8 bits, or 0 for whole weights (default: what ``CROSSTALK_QUANTIZE`` says). With ``device="auto"`` a model
+    that one GPU cannot hold is spread over all.
     Raises ``ModelError`` naming what is missing or wrong, and what to do.
     """
     try:
         where = devices.pick(device)
         kind = devices.dtype_on(where, dtype)
-        bits = quantize or devices.quantization()
+        bits = devices.quantization() if quantize is None else quantize
         settings = {"quantization_config": devices.quantization_config(bits, where, kind)} if bits else {}
         folder = fetch(source)
         need = devices.bytes_needed(parameters(weight_files(folder, ModelError), ModelError), kind, bits)
@@ -48,30 +64,35 @@ def load(
         processor = _processor(folder)
         model = _model(folder, kind, settings, where, need)
     except ModelError as error:
-        named = Path(source).name if Path(source).is_dir() else source  # visitors need not know the host's disk
+        named = source if _is_id(source) else Path(source).name or source  # visitors need not know the host's disk
         raise ModelError(f"{named} cannot be opened: {error}") from error
-    return (model if "device_map" in settings else model.to(where)).requires_grad_(False).eval(), processor
+    return model.requires_grad_(False).eval(), processor
+
+
+def _is_id(source: str | Path) -> bool:
+    return isinstance(source, str) and hub.is_id(source)
 
 
 def fetch(source: str | Path) -> Path:
     """The local folder of ``source`` with all that is needed to open it, downloaded where it is a Hub id.
 
-    Its configuration and the list of its weights are checked before any weights are downloaded. Raises ``ModelError``.
+    A text written as owner/name is a Hub id whatever lies in the working directory, for visitors may type one; give a
+    folder called so as a ``Path``. The configuration and the list of weights are checked before any weights are
+    downloaded. Raises ``ModelError``.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        check_config(path)
-        weight_files(path, ModelError)
-        return path
-    if path.is_file():
-        raise ModelError("it is a file: give the folder that holds config.json and the weights.")
-    if not hub.is_id(str(source)):
+    if not _is_id(source):
+        if path := folder_at(source):
+            check_config(path)
+            weight_files(path, ModelError)
+            return path
+        if is_file(source):
+            raise ModelError("it is a file: give the folder that holds config.json and the weights.")
         raise ModelError("it is neither a folder nor a Hub id such as owner/name.")
     folder = hub.download(str(source), _SETTINGS, _DEEPER)
     check_config(folder)
     index = folder / "model.safetensors.index.json"
-    listed = read_json(index, ModelError).get("weight_map") if index.is_file() else None
-    shards = sorted({str(n) for n in listed.values()}) if isinstance(listed, dict) else ["model.safetensors"]
+    # checked first, because the Hub's client takes what is listed for patterns
+    shards = shard_names(index, ModelError) if index.is_file() else ["model.safetensors"]
     folder = hub.download(str(source), shards, _DEEPER, revision=folder.name)
     if not any((folder / shard).is_file() for shard in shards):
         pickled = [name for name in hub.files_of(str(source)) if name.endswith(PICKLED)]
@@ -143,7 +164,7 @@ def _processor(folder: Path) -> ProcessorMixin:
     except ModelError:
         raise
     except Exception as error:  # files of others fail in as many ways as there are processors
-        raise ModelError(f"its processor or tokenizer cannot be read: {_first(error)}") from error
+        raise ModelError(f"its processor or tokenizer cannot be read: {_first(error, folder)}") from error
     if not getattr(processor, "tokenizer", None) or not getattr(processor, "image_processor", None):
         raise ModelError(f"{type(processor).__name__} does not read both pictures and text.")
     return processor
@@ -151,24 +172,25 @@ def _processor(folder: Path) -> ProcessorMixin:
 
 def _model(folder: Path, dtype: torch.dtype, settings: dict, device: torch.device, need: float) -> PreTrainedModel:
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
-            output_loading_info=True, ignore_mismatched_sizes=True, **settings,
-        )  # fmt: skip
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        free = devices.memory(device).free
-        raise ModelError(
-            f"it needs about {need / 1e9:.1f} GB; {device} has {free / 1e9:.1f} GB free. Close other models."
-        ) from error
+        with OPENING:
+            model, info = AutoModelForImageTextToText.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
+                output_loading_info=True, ignore_mismatched_sizes=True, **settings,
+            )  # fmt: skip
+        refuse_misfit(info, ModelError)
+        return model if "device_map" in settings else model.to(device)
+    except ModelError:
+        raise
     except Exception as error:  # a configuration can be wrong in as many ways as there are models
-        raise ModelError(f"its configuration and weights cannot be read: {_first(error)}") from error
-    refuse_misfit(info, ModelError)
-    return model
+        if not devices.exhausted(error):
+            raise ModelError(f"its configuration and weights cannot be read: {_first(error, folder)}") from error
+    # out of the handler, whose error holds what was read so far
+    model = None
+    raise ModelError(devices.shortage(device, need))
 
 
-def _first(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+def _first(error: BaseException, folder: Path) -> str:
+    lines = plain(error, folder).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
@@ -184,6 +206,6 @@ def refuse_misfit(info: dict, error: type[Exception]) -> None:
     for key, what in (("missing_keys", "missing"), ("unexpected_keys", "unknown to this model")):
         if names := sorted(info[key]):
             problems.append(f"{len(names)} weights are {what}, for example {names[0]}")
-    problems += [str(message) for message in info["error_msgs"]]
+    problems += [nameless(str(message)) for message in info["error_msgs"]]
     if problems:
         raise error(f"{'; '.join(problems)}. Weights and config.json must come from the same model.")

@@ -6,6 +6,8 @@
 A checkpoint is a LoRA adapter (``"adapter"``: a folder) or all weights of the model (``"weights"``: a safetensors
 file, or a folder with ``model.safetensors`` or its shards). Checkpoints whose task is not in ``order`` are references
 (for example one trained on all tasks jointly).
+
+``base`` is compared by ``same_base`` where it is a Hub id; a folder's name proves nothing, since copies are renamed.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from models import hub
 from models.errors import CheckpointError, ModelError
-from models.files import inside, read_json, told
+from models.files import folder_at, inside, nameless, plain, read_json, told
 
 BASE = "base"
 MANIFEST = "checkpoints.json"
@@ -51,9 +53,9 @@ class Manifest:
         data = read_json(file, CheckpointError)
         order = tuple(_field(file, data, "order", list))
         entries = _field(file, data, "checkpoints", list)
-        if not all(isinstance(task, str) for task in order) or not entries:
+        if not order or not all(isinstance(task, str) for task in order) or not entries:
             raise CheckpointError(
-                f'{told(file)}: "order" must list task names and "checkpoints" at least one checkpoint.'
+                f'{told(file)}: "order" must list task names, at least one, and "checkpoints" at least one checkpoint.'
             )
         found = tuple(_checkpoint(file, i, entry) for i, entry in enumerate(entries, 1))
         names = [c.name for c in found]
@@ -81,11 +83,15 @@ def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
             return None
         if not isinstance(value, str) or "\0" in value:
             raise CheckpointError(f'{told(file)}: field "{key}" is not a text. (checkpoint {number})')
-        where = f'{told(file)}: checkpoint {number} field "{key}"'
+        where, shown = f'{told(file)}: checkpoint {number} field "{key}"', nameless(value)[:200]
         if not inside(file.parent, file.parent / value):
-            raise CheckpointError(f"{where} leads out of the checkpoint set's folder: {value!r}.")
-        if not (file.parent / value).exists():
-            raise CheckpointError(f"{where} names {value!r}, which is not there.")
+            raise CheckpointError(f"{where} leads out of the checkpoint set's folder, or in a circle: {shown!r}.")
+        try:
+            there = (file.parent / value).exists()
+        except OSError as error:  # a name longer than a file's may be
+            raise CheckpointError(f"{where} names {shown!r}, which cannot be read: {plain(error)}.") from error
+        if not there:
+            raise CheckpointError(f"{where} names {shown!r}, which is not there.")
         return (file.parent / value).resolve()
 
     try:
@@ -106,11 +112,11 @@ def locate(source: str | Path) -> Path:
 
     Raises ``CheckpointError`` for what is neither, and for what cannot be downloaded.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
+    if path := folder_at(source):
         return path
     if not hub.is_id(str(source)):
-        raise CheckpointError(f"{str(source)!r} is neither a folder with a checkpoint set nor a Hub id (owner/name).")
+        name = Path(source).name[:200]
+        raise CheckpointError(f"{name!r} is neither a folder with a checkpoint set nor a Hub id (owner/name).")
     folder = hub.sets_folder(str(source))
     if hub.offline() and (folder / MANIFEST).is_file():
         return folder
@@ -118,3 +124,17 @@ def locate(source: str | Path) -> Path:
         return hub.download(str(source), _SET_FILES, folder=folder)
     except ModelError as error:
         raise CheckpointError(f"The checkpoint set {source} cannot be had: {error}") from error
+
+
+def same_base(where: str, base: str, model: str | Path) -> None:
+    """Raises ``CheckpointError`` where what ``where`` says it was made for and ``model`` are two models of the Hub.
+
+    Both must be Hub ids (or copies in the Hub's cache): then their names must agree, owners apart, for a mirror is the
+    same model. Another base of the same shape under a local folder's name is not caught: nothing there tells.
+    """
+    ids = hub.id_of(base), hub.id_of(model)
+    if all(ids) and len({name.split("/")[1].lower() for name in ids}) > 1:
+        raise CheckpointError(
+            f"{where} was made for {ids[0]}, and this is {ids[1]}: its changes would be added to other weights. Where "
+            "both are the same model, write the same name there."
+        )

@@ -19,11 +19,13 @@ from PIL import Image
 from models.checkpoints import BASE, Blend, CheckpointSet
 from models.encoding import Encoded, Encoder
 from models.errors import InputError, ModelError
-from models.flow import Flow, common_length
+from models.flow import Flow, OutOfMemory, common_length
 from models.generation import TOP, Generator, Greedy, Run, Step, Strategy, Writing, text_of
 from models.instruments import AttentionMap, AttentionMass, Instrument, Recorder, install
 from models.loading import load
 from models.readings import Readings
+
+_TOKENS = 16_384  # of a batch, prompts and answers: what fits beside a model of several billion weights
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class MLLM:
             self._unmeasurable = str(error)
         self.lock = checkpoints.lock if checkpoints else threading.RLock()
         self.encoder = Encoder(processor, model)
+        with self.lock:  # another set's adapters may go into the model just now; later ones are in no row of this set
+            text = set(model.get_decoder().modules()) if checkpoints else set()
+            adapted = [m for m in model.modules() if hasattr(m, "lora_A")] if checkpoints else []
+            self._text_alone = text.issuperset(adapted)
         self.generator = Generator(self.model, self.tokenizer)
 
     @classmethod
@@ -90,11 +96,11 @@ class MLLM:
         """``"base"`` first, then the checkpoints in the order of their set."""
         return (BASE, *(self.checkpoints.names if self.checkpoints else ()))
 
-    def provenance(self, checkpoint: str, seed: int | None = None, seconds: float = 0.0) -> dict:
+    def provenance(self, checkpoint: str | Blend, seed: int | None = None, seconds: float = 0.0) -> dict:
         """What computed a result: the fields of ``Provenance``."""
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
         return {
-            "model": self.name, "checkpoint": checkpoint, "dtype": str(self.model.dtype).removeprefix("torch."),
+            "model": self.name, "checkpoint": str(checkpoint), "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": str(self.device), "seed": seed, "versions": versions, "seconds": round(seconds, 4),
         }  # fmt: skip
 
@@ -106,8 +112,11 @@ class MLLM:
         return self.encoder.encode(image, text, history)
 
     @contextmanager
-    def _using(self, checkpoint: str | Blend | Sequence[str]) -> Iterator[None]:
-        """Hold the lock with one checkpoint switched on, or one for each row."""
+    def using(self, checkpoint: str | Blend | Sequence[str]) -> Iterator[None]:
+        """Hold the lock with one checkpoint switched on, or one for each row.
+
+        Raises ``CheckpointError`` or ``ModelError`` where it is not there.
+        """
         each = isinstance(checkpoint, list | tuple)
         if self.checkpoints and each:
             with self.checkpoints.mixed(checkpoint):
@@ -125,8 +134,7 @@ class MLLM:
         """Whether all rows see a picture alike: one checkpoint, or several that differ in the text decoder alone."""
         if not isinstance(checkpoint, list | tuple):
             return True
-        text = set(self.model.get_decoder().modules())
-        return all(module in text for module in self.model.modules() if hasattr(module, "lora_A"))
+        return self._text_alone
 
     def _recorder(self, batch: Sequence[Encoded], instruments: Sequence[Instrument]) -> Recorder | None:
         common_length(batch)
@@ -145,16 +153,41 @@ class MLLM:
     ) -> Forward:
         """One forward of prompts of one length; ``checkpoint`` is one for all, or a list of one a row.
 
-        With ``grad`` the logits are differentiable in the prompts' noise (use ``torch.autograd.grad``).
+        With ``grad`` the logits are differentiable in the prompts' noise (use ``torch.autograd.grad``). The backward
+        pass reads weights, and the checkpoint is off again when this returns: hold ``using(checkpoint)`` around both.
         Raises ``InputError`` where lengths differ, ``ModelError`` where memory is short or an instrument cannot read.
         """
         if isinstance(checkpoint, list | tuple) and len(checkpoint) != len(batch):
             raise InputError(f"{len(batch)} prompts and {len(checkpoint)} checkpoints: give one for each, or one name.")
         recorder = self._recorder(batch, instruments)
         flow = Flow(self.model, batch, cached=False, alike=self._alike(checkpoint))
-        with self._using(checkpoint), recorder.active() if recorder else nullcontext():
+        with self.using(checkpoint), recorder.active() if recorder else nullcontext():
             logits = flow.begin(grad)
         return Forward(logits, recorder.readings() if recorder else Readings())
+
+    def embeddings(self, encoded: Encoded, checkpoint: str | Blend = BASE) -> torch.Tensor:
+        """What the decoder reads of a prompt, image features included, before any noise: float32 ``[T, d]``.
+
+        Raises ``ModelError`` where the model does not hand it over.
+        """
+        read: list[torch.Tensor] = []
+
+        def keep(decoder, args, kwargs):
+            if kwargs.get("inputs_embeds") is not None:
+                read.append(kwargs["inputs_embeds"].detach())
+
+        with self.lock:  # hooks hear every thread's forwards
+            handle = self.model.get_decoder().register_forward_pre_hook(keep, with_kwargs=True)
+            try:
+                self.forward([encoded], checkpoint)
+            finally:
+                handle.remove()
+        if not read:
+            raise ModelError(
+                f"{self.name} does not hand its embeddings to its decoder, so they can be neither read nor changed: "
+                "use what needs none (ablation, Shapley values, perturbations other than attacks)."
+            )
+        return read[0][0].float()
 
     def generate(
         self,
@@ -174,7 +207,7 @@ class MLLM:
         strategy = copy.copy(strategy or Greedy())
         answer = Writing(strategy, strategy.contexts(encoded))
         recorder = self._recorder(answer.contexts, instruments)
-        steps = self.generator.steps([answer], max_new_tokens, lambda: self._using(checkpoint), recorder)
+        steps = self.generator.steps([answer], max_new_tokens, lambda: self.using(checkpoint), recorder)
         return Run((step for (step,) in steps), recorder)
 
     def generate_each(
@@ -193,14 +226,25 @@ class MLLM:
     def answers(
         self, prompts: Sequence[Encoded], checkpoint: str | Blend = BASE, max_new_tokens: int = 64, batch: int = 32
     ) -> list[str]:
-        """Greedy answers to many prompts, in their order. Prompts of one length share a batch: no padding."""
-        texts = [""] * len(prompts)
+        """Greedy answers to many prompts, in their order. Prompts of one length share a batch: no padding.
+
+        A batch has at most ``batch`` prompts, fewer where they are long, and half of them where memory is short.
+        Raises ``ModelError`` where it does not suffice for a single prompt.
+        """
+        texts, most = [""] * len(prompts), _TOKENS
         order = sorted(range(len(prompts)), key=lambda i: prompts[i].length)
         while order:
             length = prompts[order[0]].length
-            same = [i for i in order[:batch] if prompts[i].length == length]
+            rows = max(min(batch, most // (length + max_new_tokens)), 1)
+            same = [i for i in order[:rows] if prompts[i].length == length]
+            try:
+                written = self._greedy([prompts[i] for i in same], max_new_tokens, checkpoint, top=0)
+            except OutOfMemory:
+                if len(same) == 1:
+                    raise
+                most = len(same) // 2 * (length + max_new_tokens)
+                continue
             order = order[len(same) :]
-            written = self._greedy([prompts[i] for i in same], max_new_tokens, checkpoint, top=0)
             for i, steps in zip(same, written, strict=True):
                 texts[i] = text_of(steps)
         return texts
@@ -208,7 +252,7 @@ class MLLM:
     def _greedy(self, prompts: Sequence[Encoded], limit: int, checkpoint, top: int = TOP) -> list[list[Step]]:
         found: list[list[Step]] = [[] for _ in prompts]
         answers = [Writing(Greedy(), (prompt,)) for prompt in prompts]
-        using, alike = lambda: self._using(checkpoint), self._alike(checkpoint)
+        using, alike = lambda: self.using(checkpoint), self._alike(checkpoint)
         for row in self.generator.steps(answers, limit, using, top=top, alike=alike):
             for steps, step in zip(found, row, strict=True):
                 if step is not None:
@@ -230,7 +274,7 @@ class MLLM:
         for row, tail in enumerate(tails):
             ids[row, : len(tail)] = torch.tensor(tail)
         flow = Flow(self.model, [encoded])
-        with self._using(checkpoint):
+        with self.using(checkpoint):
             logits = flow.begin()[:, None].expand(len(tails), -1, -1)
             if width > 1:
                 flow.repeat(len(tails))

@@ -14,6 +14,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processo
 from transformers.processing_utils import ProcessorMixin
 
 from models.errors import ModelError
+from models.files import plain
 
 
 def open_processor(source: str | Path, **hub):
@@ -26,7 +27,9 @@ def open_processor(source: str | Path, **hub):
     try:
         return _open(source, _processor_class(source, hub), hub)
     except ImportError as error:
-        raise ModelError(f"The processor of {source} needs a package that is not installed: {error}") from error
+        raise ModelError(
+            f"The processor of {Path(source).name} needs a package that is not installed: {plain(error)}."
+        ) from error
 
 
 def _open(source: str | Path, kind: type[ProcessorMixin], hub: dict) -> ProcessorMixin:
@@ -55,7 +58,9 @@ def _processor_class(source: str | Path, hub: dict) -> type[ProcessorMixin]:
             return kind
     config = AutoConfig.from_pretrained(source, **hub)
     if type(config) not in PROCESSOR_MAPPING:
-        raise ModelError(f"{source} is a {config.model_type} model: transformers has no processor for pictures for it.")
+        raise ModelError(
+            f"{Path(source).name} is a {config.model_type} model: transformers has no processor for pictures for it."
+        )
     return PROCESSOR_MAPPING[type(config)]
 
 

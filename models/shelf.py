@@ -55,6 +55,13 @@ class Shelf:
             with self._changed:
                 slot.users -= 1
 
+    def weigh(self, key: str, need: float) -> None:
+        """What the thing called ``key`` takes in truth, told by who uses it; others go where that is too much."""
+        with self._changed:
+            if self._slots[key].need != need:
+                self._slots[key].need = need
+                self._give_up(self._budget())
+
     def _take(self, key: str, label: str, need: float) -> tuple[_Slot, bool]:
         """The slot of ``key``, and whether it is the caller's task to fill it."""
         with self._changed:
@@ -78,9 +85,13 @@ class Shelf:
                 f"{label} needs about {need / 1e9:.1f} GB; models may take {budget / 1e9:.1f} GB{held}. "
                 f"{remedy} set CROSSTALK_MEMORY (in GB) higher."
             )
+        self._give_up(budget - need)
+
+    def _give_up(self, most: float) -> None:
+        """Drop what is not in use, least recently used first, until the rest takes no more than ``most`` bytes."""
         given_up = False
         for old in [k for k, s in self._slots.items() if not s.users]:
-            if need + sum(s.need for s in self._slots.values()) <= budget:
+            if sum(s.need for s in self._slots.values()) <= most:
                 break
             del self._slots[old]
             given_up = True

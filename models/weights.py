@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import math
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import peft
 import torch
@@ -11,10 +11,11 @@ from peft import LoraConfig
 from peft.tuners.lora.layer import MultiheadAttention
 from safetensors.torch import load_file
 
+from models import devices, hub
 from models.errors import CheckpointError
-from models.files import inside, read_json, tensor_shapes, told, weight_files
-from models.loading import refuse_misfit
-from models.manifest import Checkpoint
+from models.files import inside, plain, read_json, tensor_shapes, told, weight_files
+from models.loading import OPENING, refuse_misfit
+from models.manifest import Checkpoint, Manifest, same_base
 from models.switchboard import Change, Switchboard
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -29,8 +30,11 @@ _PICTURE_A_ROW = ("llava", "gemma3", "paligemma")
 _MERGE = "Merge it into its base (merge_and_unload, save_pretrained) and list that as full weights."
 
 
-def load_adapter(board: Switchboard, folder: Path, checkpoint: Checkpoint) -> Change:
-    """Load a LoRA adapter, and what else was saved with it, into the model."""
+def load_adapter(board: Switchboard, manifest: Manifest, checkpoint: Checkpoint) -> Change:
+    """Load a LoRA adapter, and what else was saved with it, into the model.
+
+    An adapter to another base of the same shape is refused where both are Hub ids, as in ``same_base``.
+    """
     file, config_file = checkpoint.adapter / _WEIGHTS, checkpoint.adapter / _CONFIG
     if not checkpoint.adapter.is_dir():
         raise CheckpointError(f'{told(checkpoint.adapter)} is a file: "adapter" names the folder that peft saved.')
@@ -41,9 +45,13 @@ def load_adapter(board: Switchboard, folder: Path, checkpoint: Checkpoint) -> Ch
         )
     if not config_file.is_file():
         raise CheckpointError(f"{told(checkpoint.adapter)} has no {_CONFIG}: copy it from where peft saved it.")
-    _stay_inside(folder, file, config_file)
+    _stay_inside(manifest.folder, file, config_file)
     settings = read_json(config_file, CheckpointError)
     config = _lora_config(config_file, settings)
+    made_for = str(settings.get("base_model_name_or_path") or "another model")
+    for model in (manifest.base, board.model.name_or_path):
+        same_base(f'{told(config_file)}: field "base_model_name_or_path"', made_for, model)
+    made_for = made_for if hub.is_id(made_for) else PureWindowsPath(made_for).name  # splits at / and \ both
     shapes = tensor_shapes(file, CheckpointError)
     ranks = sorted({shape[0] for key, shape in shapes.items() if key.endswith("lora_A.weight") and shape})
     if not config.rank_pattern and ranks and ranks != [config.r]:
@@ -59,11 +67,13 @@ def load_adapter(board: Switchboard, folder: Path, checkpoint: Checkpoint) -> Ch
             f"{told(file)} changes nothing: every lora_B is zero or missing, as before training. Save the trained one."
         )
     tensors = _replacements(board, file, {k: v for k, v in weights.items() if k not in lora}, settings)
-    made_for = settings.get("base_model_name_or_path") or "another model"
     try:
-        name, odd = board.add_adapter(config, lora)
+        with OPENING:  # an adapter is made of new tensors, in what is the process's default dtype
+            name, odd = board.add_adapter(config, lora)
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        if devices.exhausted(error):
+            raise
+        lines = plain(error).strip().splitlines() or [type(error).__name__]
         why = next((line.strip() for line in lines if "size mismatch" in line), lines[0])
         raise CheckpointError(f"{told(file)} does not fit this model (it was made for {made_for}): {why}") from error
     merged = any(isinstance(layer, MultiheadAttention) for layer in board.holding(name))
@@ -118,7 +128,7 @@ def _lora_config(file: Path, settings: dict) -> LoraConfig:
     try:
         return LoraConfig(**{key: value for key, value in settings.items() if key in known} | plain)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{told(file)} is not a LoRA configuration: {error}") from error
+        raise CheckpointError(f"{told(file)} is not a LoRA configuration: {plain(error)}.") from error
 
 
 def _check_numbers(file: Path, weights: dict[str, torch.Tensor]) -> None:
@@ -161,14 +171,14 @@ def _in_rows(board: Switchboard, name: str) -> bool:
     return all(layer in decoder for layer in board.holding(name))
 
 
-def load_full(board: Switchboard, folder: Path, checkpoint: Checkpoint) -> Change:
+def load_full(board: Switchboard, manifest: Manifest, checkpoint: Checkpoint) -> Change:
     """All weights of a checkpoint, of which those are kept that differ from the base."""
     if getattr(board.model, "is_quantized", False):
         raise CheckpointError(f"{told(checkpoint.weights)}: full weights need a base that is not quantised.")
     if any(tensor.is_meta for tensor in board.base.values()):
         raise CheckpointError(f"{told(checkpoint.weights)}: full weights need a base that fits its GPUs whole.")
     files = weight_files(checkpoint.weights, CheckpointError)
-    _stay_inside(folder, *files)
+    _stay_inside(manifest.folder, *files)
     saved: dict[str, torch.Tensor] = {}
     for file in files:
         tensor_shapes(file, CheckpointError)
@@ -176,13 +186,16 @@ def load_full(board: Switchboard, folder: Path, checkpoint: Checkpoint) -> Chang
         _check_numbers(file, {key: value for key, value in weights.items() if "position_ids" not in key})
         saved |= weights
     try:
-        other, info = type(board.model).from_pretrained(
-            None, config=copy.deepcopy(board.model.config), state_dict=saved, dtype=board.model.dtype,
-            output_loading_info=True, ignore_mismatched_sizes=True,
-        )  # fmt: skip
+        with OPENING:
+            other, info = type(board.model).from_pretrained(
+                None, config=copy.deepcopy(board.model.config), state_dict=saved, dtype=board.model.dtype,
+                output_loading_info=True, ignore_mismatched_sizes=True,
+            )  # fmt: skip
         refuse_misfit(info, CheckpointError)
     except (CheckpointError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{told(checkpoint.weights)} does not fit this model: {error}") from error
+        if devices.exhausted(error):
+            raise
+        raise CheckpointError(f"{told(checkpoint.weights)} does not fit this model: {plain(error)}.") from error
     tensors, seen = {}, set()
     for key, value in other.state_dict(keep_vars=True).items():
         mine = board.base[key]
@@ -196,3 +209,10 @@ def load_full(board: Switchboard, folder: Path, checkpoint: Checkpoint) -> Chang
     if not tensors:
         raise CheckpointError(f"{told(checkpoint.weights)} is the base itself: not a single weight differs.")
     return Change(None, tensors, batchable=False)
+
+
+def size(checkpoint: Checkpoint) -> int:
+    """Bytes of a checkpoint's safetensors, which is about what it takes beside its base."""
+    place = checkpoint.adapter or checkpoint.weights
+    files = [place] if place.is_file() else place.glob("*.safetensors")
+    return sum(file.stat().st_size for file in files)

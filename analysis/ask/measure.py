@@ -1,6 +1,5 @@
 """One question, answered token by token, by every checkpoint, with the probability of each option."""
 
-import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.result import Provenance, Result, plain
-from models.answers import box_of, objects_in, score, style_of
+from models.answers import box_of, objects_in, options_in, score, style_of
 from models.embedded.concepts import CONCEPTS
 from models.mllm import text_of
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 NAMES = {form: c.name for c in CONCEPTS.values() for form in (c.name, c.plural)}
-_LETTERED = re.compile(r"(?<![^\W_])\(?([A-H])[.):]\s*(.+?)\s*,?\s*(?=\(?[B-H][.):]|$)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +92,6 @@ class Answer(Result):
                 "provenance": self.provenance,
             }
         )
-
-
-def options_in(question: str) -> dict[str, str]:
-    """Options that a question lists, letter to text: ``"A. cat B. dog"`` is ``{"A": "cat", "B": "dog"}``.
-
-    Empty where there are not at least two letters in their order.
-    """
-    found = dict(_LETTERED.findall(question))
-    return found if len(found) > 1 and "".join(found) == "ABCDEFGH"[: len(found)] else {}
 
 
 def compare(sentence: str, contents: Counter) -> tuple[tuple[str, ...], tuple[str, ...]]:

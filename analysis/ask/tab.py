@@ -59,7 +59,7 @@ def build(bar: Bar) -> None:
 
     outputs = [answer, sentence, picture, checkpoints, chart, result]
     run = bar.asked.change(
-        page.for_people(_run), [*bar.inputs, options], outputs, **page.MODEL_QUEUE,
+        page.for_model(_run), [*bar.inputs, options], outputs, **page.MODEL_QUEUE,
         show_progress="hidden", api_visibility="private", trigger_mode="always_last",
     )  # fmt: skip
     bar.stop.click(lambda: "Stopped here.", None, sentence, cancels=run, js=_NO_CARET, **page.QUICK)

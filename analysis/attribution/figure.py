@@ -106,7 +106,10 @@ def sentence(found: "Attribution") -> str:
     if found.size is None:
         parts = [f"There was no picture: words alone stand behind {said.rstrip(',')}."]
     else:
-        parts = [f"Behind {said} the picture carries {share} of the attribution, the words the rest."]
+        parts = [
+            f"Behind {said} the picture carries {share} of the attribution, counting for and against alike, and the "
+            "words the rest."
+        ]
     parts.append(_strongest(found))
     return " ".join([*parts, _adding(found)])
 
@@ -144,7 +147,7 @@ def _adding(found: "Attribution") -> str:
         return f"Together they make {_nats(whole)}, shared out by {found.effort} random orders of showing the parts."
     missed = abs(found.convergence_delta)
     if missed <= _CLOSE * abs(whole):
-        return f"Together they make {_nats(total)}; the integral misses {missed:.2g} of it."
+        return f"Together they make {_nats(total)}; the integral misses the whole by {missed:.2g} nats."
     return (
         f"Beware: the scores add up to {_nats(total)} where they should make {_nats(whole)} (convergence delta "
         f"{found.convergence_delta:+.2f}). Take more steps, or check them with ablation."

@@ -26,6 +26,7 @@ from torch.nn.functional import pad
 from analysis.attribution.parts import SIDE, Parts, split
 from analysis.result import Provenance, Result
 from models.errors import InputError, ModelError
+from models.flow import short_of_memory
 from models.generation import text_of
 from models.spelling import Spelling
 
@@ -147,18 +148,23 @@ def attribute(
     chance = _Chance(model, prompt, ids, checkpoint, parts, progress, forwards[method])
     delta = float("nan")
     if method == "integrated_gradients":
-        own = _read_embeddings(model, prompt, checkpoint)
+        own = model.embeddings(prompt, checkpoint)
         base = own * torch.as_tensor(parts.part < 0, device=own.device)[:, None]
         value, baseline = (float(chance.of_embeddings(e[None], own)) for e in (own, base))
+        # gradients are taken of the weights that the forward read
+        hold = lambda: model.using(checkpoint)  # noqa: E731
+        found = None
         try:
-            scores, delta = integrated_gradients(
-                lambda e: chance.of_embeddings(e, own), own, base, steps, chance.rows, lambda: _using(model, checkpoint)
-            )
-        except torch.OutOfMemoryError as error:
+            found = integrated_gradients(lambda e: chance.of_embeddings(e, own), own, base, steps, chance.rows, hold)
+        except RuntimeError as error:
+            if not short_of_memory(error):
+                raise
+        if found is None:  # out of the handler, whose error holds what was allocated
             raise ModelError(
                 f"Out of memory on {model.device} for gradients through {chance.rows} prompts at once. Use ablation, "
                 "which needs none, or a smaller picture."
-            ) from error
+            )
+        scores, delta = found
         tokens = scores.sum(1)
     else:
         ends = chance.of_presence(torch.stack([torch.ones(parts.count), torch.zeros(parts.count)]))
@@ -215,52 +221,12 @@ def _answer(model: "MLLM", prompt: "Encoded", checkpoint: str, answer: str) -> t
     return ids[:MOST_TOKENS], said, len(ids) > MOST_TOKENS
 
 
-def _followed(prompt: "Encoded", ids: list[int]) -> "Encoded":
-    """The prompt with the answer's first tokens ``ids`` appended."""
-    if not ids:
-        return prompt
-    new = torch.tensor([ids])
-    causal = int(prompt.encoder.family.prefix_types)  # type 1: read in one direction
-    values = {"input_ids": new, "attention_mask": torch.ones_like(new), "token_type_ids": torch.full_like(new, causal)}
-    inputs = {
-        key: torch.cat([v, values.get(key, torch.zeros_like(new)).to(v)], dim=1) if v.shape == (1, prompt.length) else v
-        for key, v in prompt.inputs.items()
-    }
-    places = prompt.next_position + torch.arange(len(ids))
-    positions = torch.cat([prompt.positions, places.expand(*prompt.positions.shape[:-1], -1)], dim=-1)
-    return replace(prompt, inputs=inputs, positions=positions, next_position=prompt.next_position + len(ids))
-
-
-def _using(model: "MLLM", checkpoint: str) -> AbstractContextManager:
-    """Hold the model's lock with the checkpoint on: gradients are taken of the weights that the forward read."""
-    return model.checkpoints.use(checkpoint) if model.checkpoints else model.lock
-
-
-def _read_embeddings(model: "MLLM", prompt: "Encoded", checkpoint: str) -> torch.Tensor:
-    """What the decoder reads of a prompt, image features included, float32 ``[T, d]``."""
-    seen: list[torch.Tensor] = []
-
-    def keep(decoder, args, kwargs):
-        if kwargs.get("inputs_embeds") is not None:
-            seen.append(kwargs["inputs_embeds"].detach())
-
-    with model.lock:  # hooks hear every thread's forwards
-        handle = model.model.get_decoder().register_forward_pre_hook(keep, with_kwargs=True)
-        try:
-            model.forward([prompt], checkpoint)
-        finally:
-            handle.remove()
-    if not seen:
-        raise ModelError(f"{model.name} hands no embeddings to its decoder: use ablation or Shapley values.")
-    return seen[0][0].float()
-
-
 class _Chance:
     """Log-probability (nats) of an answer after variants of a prompt, one forward for each of its tokens."""
 
     def __init__(self, model, prompt, ids, checkpoint, parts: Parts, progress, expected: int):
         self.model, self.ids, self.checkpoint = model, ids, checkpoint
-        self.prompts = [_followed(prompt, ids[:n]) for n in range(len(ids))]
+        self.prompts = [prompt.followed(ids[:n]) for n in range(len(ids))]
         self.part = torch.as_tensor(parts.part)
         self.rows = max(min(_ROWS, _TOKENS // sum(p.length for p in self.prompts)), 1)
         self._progress, self._expected, self._done = progress, expected, 0

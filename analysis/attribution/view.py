@@ -1,5 +1,6 @@
 """The block of a room that shows what stands behind an answer."""
 
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 
@@ -18,6 +19,36 @@ _METHODS = {
     "ablation": "ablation: hide one part at a time",
     "shapley": "Shapley values: hide many parts at a time (slow)",
 }
+_EXPLAINED = (
+    ("Integrated gradients", "All parts are faded in together from nothing, and at each step the slope tells how much "
+     "each part adds. The scores add up to what all parts together do for the answer, but for a small error."),
+    ("Ablation", "One part at a time is hidden from the model, and its score is what the answer loses. Where two parts "
+     "say the same, neither is missed, so the scores need not add up."),
+    ("Shapley values", "Parts are shown one after another in many random orders, and a score is what a part adds on "
+     "average. The scores add up exactly, and parts that say the same share the credit."),
+    ("Nats", "A score is a change of the logarithm of the answer's probability, in nats. +0.7 nats makes the answer "
+     "twice as likely, −0.7 half as likely."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A result with the picture it is drawn on, a ``data:`` address or None: a saved page has to show it, too."""
+
+    found: Attribution
+    picture: str | None
+
+    def to_csv(self) -> str:
+        return self.found.to_csv()
+
+    def to_json(self) -> dict:
+        return self.found.to_json()
+
+    def sentence(self) -> str:
+        return figure.sentence(self.found)
+
+    def figures(self) -> list:
+        return [figure.overlay(self.found, self.picture), figure.bars(self.found)]
 
 
 def build(bar: Bar) -> None:
@@ -45,12 +76,15 @@ def build(bar: Bar) -> None:
             bars = gr.Plot(empty("Picture against words"), show_label=False, container=False)
     sentence = gr.HTML(elem_id="attribute-sentence", elem_classes="sentence")
     result = gr.State(None, time_to_live=3600)
-    page.exports("attribute", result, figure.sentence, lambda r: [figure.overlay(r, None), figure.bars(r)])
+    page.exports("attribute", result, _Shown.sentence, _Shown.figures)
+    said = "".join(f"<p><b>{name}.</b> {text}</p>" for name, text in _EXPLAINED)
+    gr.HTML(f'<div class="key">{said}</div>', elem_id="attribute-explained")
     run = start.click(
-        page.for_people(_explained), [*bar.inputs[:4], answer, method],
+        page.for_model(_explained), [*bar.inputs[:4], answer, method],
         [progress, overlay, words, bars, sentence, result], **page.MODEL_QUEUE, show_progress="hidden",
         api_visibility="private",
     )  # fmt: skip
+    run.failure(lambda: "", None, progress, **page.QUICK)
     for button in (stop, bar.stop):
         button.click(lambda: "", None, progress, cancels=run, **page.QUICK)
 
@@ -64,7 +98,9 @@ def _explained(model, checkpoint, path, question, answer, method):
             yield found.html, *[gr.skip()] * 5
     said = f"<p>{escape(figure.sentence(found))}</p>{source(found.provenance)}"
     uri = data_uri(picture) if picture else None
-    yield "", figure.overlay(found, uri), figure.words(found), figure.bars(found), said, found
+    shown = _Shown(found, uri)
+    overlay, bars = shown.figures()
+    yield "", overlay, figure.words(found), bars, said, shown
 
 
 def _attribution(model, picture, question, checkpoint, answer, method, progress) -> Attribution:

@@ -36,20 +36,17 @@ class PictureInput(gr.Image):
 
 @dataclass(frozen=True)
 class Bar:
-    """The bar's components. ``known`` holds a ``Known`` or None, ``asked`` changes each time a question is put.
-
-    ``pressed`` are the events by which a visitor asks with a click.
-    """
+    """The bar's components. ``known`` holds a ``Known`` or None, ``asked`` changes each time a question is put."""
 
     model: gr.Dropdown
     checkpoint: gr.Dropdown
     picture: gr.Image
     question: gr.Textbox
+    ask: gr.Button
     stop: gr.Button
     known: gr.State
     suggestions: gr.HTML
     asked: gr.Number
-    pressed: tuple
 
     @property
     def inputs(self) -> list:
@@ -107,8 +104,8 @@ def build() -> Bar:
         lucky = gr.Button("Surprise me", elem_id="surprise")
 
     bar = Bar(
-        model, checkpoint, picture, question, stop, gr.State(None, time_to_live=_LASTS), suggestions,
-        gr.Number(0, visible="hidden", elem_id="asked"), (ask.click, gallery.click, suggestions.click, lucky.click),
+        model, checkpoint, picture, question, ask, stop, gr.State(None, time_to_live=_LASTS), suggestions,
+        gr.Number(0, visible="hidden", elem_id="asked"),
     )  # fmt: skip
     opened = gr.State(catalog.EMBEDDED, time_to_live=_LASTS)
     gr.on([question.submit, ask.click], lambda n: n + 1, bar.asked, bar.asked, **QUICK)
@@ -123,7 +120,9 @@ def build() -> Bar:
     ]
     for event in no_example:
         event.then(None, js="() => crosstalk('example', null)", api_visibility="private")
-    model.input(_choose, [model, opened], [model, opened, checkpoint], api_visibility="private")
+    model.input(
+        _choose, [model, opened], [model, opened, checkpoint], concurrency_limit=8, api_visibility="private"
+    )  # others go on while one visitor's model is downloaded
     return bar
 
 

@@ -1,5 +1,6 @@
 """The Forgetting room on the page, and its endpoint."""
 
+import contextlib
 from functools import lru_cache, partial
 from html import escape
 
@@ -10,7 +11,7 @@ from analysis.bar import Bar
 from analysis.charts import data_uri, empty, source
 from analysis.forgetting import figure
 from analysis.forgetting.measure import Forgetting, cell, measure
-from models import catalog
+from models import catalog, hub
 from models.errors import CheckpointError, CrosstalkError
 from models.evaluation import Evaluation, evaluate
 
@@ -87,7 +88,7 @@ def build(bar: Bar) -> None:
     more.click(page.for_people(lambda *w: _items(*w[:-1], w[-1] + _PAGE)), [*where, start], shown, **page.QUICK)
     chosen_set.input(_changed, chosen_set, [*views, checkpoint, task], **page.QUICK)
     run = again.click(
-        page.for_people(_measured), chosen_set, [progress, again, stop, *views], concurrency_id="measure",
+        page.for_model(_measured), chosen_set, [progress, again, stop, *views], concurrency_id="measure",
         concurrency_limit=1, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     idle = lambda: ("", gr.Button(interactive=True), gr.Button(visible=False))  # noqa: E731
@@ -156,12 +157,18 @@ def _evaluated(name: str, progress) -> Evaluation:
 
 
 def _measured(name: str):
-    """Ask every checkpoint everything again, with progress; stops when the visitor does."""
+    """Ask every checkpoint everything again, with progress; stops when the visitor does.
+
+    What took a researcher's GPU hours is kept in her set's folder.
+    """
     quiet = [gr.skip()] * 5
     for found in page.watched(partial(_evaluated, name)):
         if isinstance(found, page.Progress):
             yield found.html, gr.Button(interactive=False), gr.Button(visible=True), *quiet
     _fresh[name] = found
+    if name in sets() and sets()[name].name != catalog.EMBEDDED and not hub.public():
+        with contextlib.suppress(OSError):  # a folder that may not be written to: it is measured again next time
+            found.save(sets()[name].checkpoint_folder)
     measured = measure(found)
     took = f"<span>Measured again in {measured.provenance.seconds:.0f} s.</span>"
     yield took, gr.Button(interactive=True), gr.Button(visible=False), *_drawn(measured)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from analysis.interference.measure import Asked, Settings, ask, probability, with_picture, with_sentence
+from analysis.interference.measure import Asked, Settings, ask, probability, scored, with_picture, with_sentence
 from analysis.interference.perturbations import Unfit, facts, noisy, occluded, statement, statements
 from analysis.interference.pgd import attack
-from analysis.interference.scoring import logprobs
 from analysis.result import Provenance, Result, plain
 from models.checkpoints import BASE
 from models.errors import InputError
@@ -61,8 +60,8 @@ class Dose(Result):
 
     ``strength`` ``[s]`` from 0 (the origin) to 1, ``amount`` the same in ``unit``; ``logprob`` float64
     ``[s, options]``, nats. ``target`` is the right option where ``truth_known``, else the origin's likeliest.
-    ``helped`` ``[s, options]`` is the same with ``hint``, a sentence that names the target, in front of the question;
-    only for doses that weaken the picture, empty for others.
+    ``helped`` ``[s, options]`` is the same with ``hint`` in front of the question, a sentence that names the target: a
+    true one where ``truth_known``. Only for doses that weaken the picture, empty for others.
     """
 
     kind: str
@@ -92,20 +91,27 @@ class Dose(Result):
         return int(self.logprob[0].argmax())
 
     @property
+    def counted(self) -> bool:
+        """Whether amounts are whole numbers of sentences: there is nothing between two of them."""
+        return KINDS[self.kind].say is not None
+
+    @property
+    def flipped(self) -> int | None:
+        """Index of the first measured strength at which another option is the likeliest; None where none is."""
+        return next((i for i, row in enumerate(self.logprob) if int(row.argmax()) != self.best), None)
+
+    @property
     def flip(self) -> float:
         """The strength at which another option first becomes the likeliest, between two measured ones by a straight
         line through the lead in probability; not-a-number where none does.
         """
-        leads = self.probability
-        others = np.delete(leads, self.best, axis=1)
-        if not others.size:
+        i = self.flipped
+        if i is None:
             return float("nan")
-        lead = leads[:, self.best] - others.max(axis=1)
-        for i in range(1, len(lead)):
-            if int(self.logprob[i].argmax()) != self.best:
-                share = lead[i - 1] / (lead[i - 1] - lead[i]) if lead[i - 1] > lead[i] else 1.0
-                return float(self.strength[i - 1] + share * (self.strength[i] - self.strength[i - 1]))
-        return float("nan")
+        leads = self.probability[i - 1 : i + 1]
+        before, after = leads[:, self.best] - np.delete(leads, self.best, axis=1).max(axis=1)
+        share = before / (before - after) if before > after else 1.0
+        return float(self.strength[i - 1] + share * (self.strength[i] - self.strength[i - 1]))
 
     @property
     def cue(self) -> np.ndarray:
@@ -155,11 +161,13 @@ def respond(
     given: Sequence[str] = (),
     settings: Settings | None = None,
     known: "Known | None" = None,
+    progress: Callable[[float, str], None] = lambda share, what: None,
 ) -> Iterator[Dose]:
     """The response to ``STEPS + 1`` strengths of one dose of ``KINDS``; of an attack after each strength.
 
-    Strength 0 is the origin itself: its numbers are the same to the last bit. Raises ``InputError`` where the dose
-    is unknown or cannot be given to this question (noise in a picture where there is none).
+    Strength 0 is the origin itself: its numbers are the same to the last bit. ``progress`` is told the share done and
+    what comes next; what it raises stops the work. Raises ``InputError`` where the dose is unknown or cannot be given
+    to this question (noise in a picture where there is none).
     """
     began = time.perf_counter()
     settings = settings or Settings()
@@ -168,6 +176,7 @@ def respond(
     dose = KINDS[kind]
     if picture is None and (dose.weaken or dose.modality is Modality.IMAGE):
         raise InputError(f"{dose.title}: there is no picture. Choose one, or another dose.")
+    progress(0.0, "asking")
     asked = ask(model, picture, question, checkpoint, given, settings, known)
     strength = np.linspace(0, 1, STEPS + 1)
     most = settings.attack.epsilon if dose.most is None else dose.most
@@ -190,13 +199,11 @@ def respond(
 
     if dose.modality is not None:
         logprob = [asked.logprob]
-        for share in strength[1:].tolist():
+        for i, share in enumerate(strength[1:].tolist()):
+            progress((1 + i) / len(strength), f"strength {share:.2f}")
             where = dose.modality, asked.options.texts, asked.case.target, checkpoint, settings.attack.scaled(share)
             attacked = attack(model, asked.origin, *where).encoded
-            if attacked is asked.origin:
-                logprob.append(asked.logprob)
-            else:
-                logprob.append(logprobs(model, [attacked], asked.options.texts, checkpoint)[0])
+            logprob += [*scored(model, asked, [attacked], checkpoint)]
             yield with_numbers(np.stack(logprob), helped, hint, len(logprob) == len(strength))
         return
     prompts = [_dosed(model, asked, dose, s, settings.seed) for s in strength[1:].tolist()]
@@ -204,9 +211,9 @@ def respond(
         hint = statement(asked.options.meanings[asked.case.target], asked.case)
         clear = with_sentence(model, asked, hint)
         prompts += [clear, *(clear.with_image(dose.weaken(picture, s, settings.seed)) for s in strength[1:].tolist())]
-    fresh = [p for p in prompts if p is not asked.origin]
-    scored = iter(logprobs(model, fresh, asked.options.texts, checkpoint) if fresh else ())
-    values = np.stack([asked.logprob if p is asked.origin else next(scored) for p in prompts])
+    values = scored(
+        model, asked, prompts, checkpoint, lambda share: progress((1 + share * STEPS) / len(strength), "all strengths")
+    )
     alone = np.concatenate([asked.logprob[None], values[:STEPS]])
     yield with_numbers(alone, values[STEPS:] if dose.weaken else helped, hint, True)
 

@@ -19,6 +19,7 @@ _RIVALS = (WRONG, *(c for c in SERIES if c not in (ANSWER, IMAGE, TEXT, WRONG, N
 _SHOWN = len(_RIVALS) + 1  # options with a colour of their own
 _LABELLED = 0.14  # a narrower part of a bar has no room for its name
 _CLEARLY = 0.02  # of probability: less is no change
+_CLEAR_ODDS = 0.1  # nats of log-odds: less is no change
 _ORIGIN = "As asked"
 
 
@@ -57,14 +58,15 @@ def options(found: "Interference") -> go.Figure:
             x=100 * part, y=places, orientation="h", name=escape(label[:32]), marker_color=colour,
             text=[f"{escape(label[:18])} {_percent(p)}" if p >= _LABELLED else "" for p in part],
             textposition="inside", insidetextanchor="middle", textfont={"color": "#fff"},
-            hovertemplate=f"{escape(label)}: %{{x:.1f}} %<extra></extra>",
+            customdata=[escape(label)] * len(rows), hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
         )
         for label, part, colour in parts
     ]  # fmt: skip
+    # a mark has its place beside the plot: one that is placed beyond the end of the axis is not drawn
     flips = [
         {
-            "x": 101, "y": i + 1, "xanchor": "left", "showarrow": False, "font": {"color": WRONG, "size": 14},
-            "text": f"<b>⇄ {escape(found.labels[e.best][:14])}</b>",
+            "x": 1.0, "xref": "paper", "y": i + 1, "xanchor": "left", "xshift": 6, "showarrow": False,
+            "font": {"color": WRONG, "size": 14}, "text": f"<b>⇄ {escape(found.labels[e.best][:14])}</b>",
         }
         for i, e in enumerate(found.effects)
         if e.flipped
@@ -160,7 +162,7 @@ def _row(found: "Interference", effect: "Effect") -> str:
 
 
 def sentence(found: "Interference") -> str:
-    """What happened, in plain words."""
+    """What happened, in plain words; as long as attacks are waiting, what is known so far."""
     before, target = found.labels[found.best], found.labels[found.target]
     said = f"As asked, the answer is “{before}” ({_percent(found.probability[found.best])})"
     if found.truth_known:
@@ -169,27 +171,38 @@ def sentence(found: "Interference") -> str:
         said += "."
     if found.proposed:
         said += " No options were given: these are the model's own likeliest answers."
+    missing = f" Not measured yet: {_listed([_low(w) for w in found.waiting])}." if found.waiting else ""
     if not found.effects:
-        return f"{said} Nothing could be disturbed here."
+        return f"{said}{missing}" if missing else f"{said} Nothing could be disturbed here."
+    return f"{said} {_disturbed(found)}{missing}"
+
+
+def _low(title: str) -> str:
+    return title[0].lower() + title[1:]
+
+
+def _disturbed(found: "Interference") -> str:
+    """What the perturbations did; there is at least one."""
+    before, so_far = found.labels[found.best], " so far" if found.waiting else ""
     strongest = max(found.effects, key=lambda e: (e.flipped, e.js))
     under = f"Under “{strongest.title}”"
     if len(found.labels) == 1:
         most = max(found.effects, key=lambda e: abs(e.delta_logprob))
         return (
-            f"{said} With one option nothing can flip; what changes is its log-probability, most under “{most.title}”: "
-            f"{_signed(most.delta_logprob)} nats."
+            "With one option nothing can flip; what changes is its log-probability, most under "
+            f"“{most.title}”{so_far}: {_signed(most.delta_logprob)} nats."
         )
     flips = [e for e in found.effects if e.flipped]
     total = len(found.effects)
     if not flips:
         how = "The perturbation does not change it" if total == 1 else f"None of the {total} perturbations changes it"
         return (
-            f"{said} {how}. {under} the probabilities move most ({strongest.js:.2f} bits): “{before}” goes "
+            f"{how}{so_far}. {under} the probabilities move most ({strongest.js:.2f} bits): “{before}” goes "
             f"to {_percent(strongest.probability[found.best])}."
         )
-    said += (
-        f" {under} it flips to “{found.labels[strongest.best]}” ({_percent(strongest.probability.max())}). "
-        f"{len(flips)} of {total} perturbations {'flips' if len(flips) == 1 else 'flip'} the answer"
+    said = (
+        f"{under} it flips to “{found.labels[strongest.best]}” ({_percent(strongest.probability.max())}). "
+        f"{len(flips)} of {total} perturbations {'flips' if len(flips) == 1 else 'flip'} the answer{so_far}"
     )
     parts = []
     for side, what in (("text", "in the text"), ("image", "in the picture"), ("adversarial", "by attack")):
@@ -200,13 +213,17 @@ def sentence(found: "Interference") -> str:
 
 
 def response(found: "Dose") -> go.Figure:
-    """Probability of the target, and of the strongest other option, against strength, %; the flip point is marked."""
-    target = found.labels[found.target]
-    lines = [_line(found, 100 * found.cue, target, ANSWER, "solid")]
+    """Probability of the target, and of each option that leads at first, after the flip or at the end (where the target
+    alone does: of the strongest other), against strength, %; the flip point is marked.
+    """
+    answers = found.logprob.argmax(axis=1).tolist()
+    leading = [found.best, answers[found.flipped or 0], answers[-1]]
+    rivals = [i for i in dict.fromkeys(leading) if i != found.target]
     others = [i for i in range(len(found.labels)) if i != found.target]
-    if others:
-        rival = max(others, key=lambda i: found.probability[:, i].max())
-        lines.append(_line(found, 100 * found.probability[:, rival], found.labels[rival], WRONG, "dash"))
+    if others and not rivals:
+        rivals = [max(others, key=lambda i: found.probability[:, i].max())]
+    lines = [_line(found, found.target, ANSWER, "solid")]
+    lines += [_line(found, rival, _RIVALS[n], DASHES[n + 1]) for n, rival in enumerate(rivals)]
     marks = {}
     if not math.isnan(found.flip):
         marks = {
@@ -216,7 +233,7 @@ def response(found: "Dose") -> go.Figure:
             }],
             "annotations": [{
                 "x": found.flip, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
-                "text": f"flips at {found.flip:.2f}",
+                "text": f"flips {_where(found)}" if found.counted else f"flips at {found.flip:.2f}",
             }],
         }  # fmt: skip
     return figure(
@@ -226,9 +243,19 @@ def response(found: "Dose") -> go.Figure:
     )  # fmt: skip
 
 
-def _line(found: "Dose", values: np.ndarray, name: str, colour: str, dash: str) -> go.Scatter:
+def _where(found: "Dose") -> str:
+    """Where the answer flips."""
+    if found.counted:
+        few, more = found.amount[found.flipped - 1 : found.flipped + 1]
+        return f"between {few:.0f} and {more:.0f} {found.unit}"
+    most = found.amount[-1] / found.strength[-1]
+    return f"at strength {found.flip:.2f} ({found.flip * most:.3g} {found.unit})"
+
+
+def _line(found: "Dose", option: int, colour: str, dash: str) -> go.Scatter:
     return go.Scatter(
-        x=found.strength, y=values, name=escape(name[:32]), mode="lines+markers", customdata=found.amount,
+        x=found.strength, y=100 * found.probability[:, option], name=escape(found.labels[option][:32]),
+        mode="lines+markers", customdata=found.amount,
         line={"color": colour, "width": 2.5, "dash": dash}, marker={"size": 8},
         hovertemplate=f"strength %{{x:.2f}} (%{{customdata:.3g}} {escape(found.unit)}): %{{y:.1f}} %",
     )  # fmt: skip
@@ -261,19 +288,17 @@ def effectiveness(found: "Dose") -> go.Figure:
 def response_sentence(found: "Dose") -> str:
     """Where the answer flips, and whether the second modality helps a weak cue more than a strong one."""
     target, before = found.labels[found.target], found.labels[found.best]
-    title = found.title[0].lower() + found.title[1:]
+    whose = f"the right “{target}”" if found.truth_known else f"“{target}”, the model's own answer,"
+    end = "full strength" if found.done else f"strength {found.strength[-1]:.2f} (not yet more)"
     first, last = found.cue[0], found.cue[-1]
-    said = f"From none to full strength of {title}, “{target}” goes from {_percent(first)} to {_percent(last)}"
-    if math.isnan(found.flip):
-        said += f"; the answer “{before}” never flips." if len(found.labels) > 1 else "; one option cannot flip."
+    said = f"From none to {end} of {_low(found.title)}, {whose} goes from {_percent(first)} to {_percent(last)}"
+    if len(found.labels) == 1:
+        said += "; one option cannot flip."
+    elif found.flipped is None:
+        said += f"; the answer “{before}” {'never flips' if found.done else 'has not flipped so far'}."
     else:
-        answers = found.logprob.argmax(axis=1)
-        after = found.labels[int(answers[answers != found.best][0])]
-        most = found.amount[-1] / found.strength[-1]
-        said += (
-            f"; the answer “{before}” flips to “{after}” at strength {found.flip:.2f} "
-            f"({found.flip * most:.3g} {found.unit})."
-        )
+        after = found.labels[int(found.logprob[found.flipped].argmax())]
+        said += f"; the answer “{before}” flips to “{after}” {_where(found)}."
     return f"{said} {_helped(found)}".strip()
 
 
@@ -292,6 +317,6 @@ def _helped(found: "Dose") -> str:
     if found.gain[weak] - found.gain[0] < _CLEARLY:
         return f"{adds}: no inverse effectiveness here."
     odds = f"{_signed(found.odds_gain[0], 1)} and {_signed(found.odds_gain[weak], 1)} nats of log-odds"
-    if found.odds_gain[weak] > found.odds_gain[0]:
-        return f"{adds} ({odds}): the weaker cue gains more, inverse effectiveness."
-    return f"{adds}, but in log-odds it does not gain more ({odds}): the ceiling at 100 % explains it."
+    if found.odds_gain[weak] - found.odds_gain[0] >= _CLEAR_ODDS:
+        return f"{adds} ({odds}): in this one question the weaker cue gains more, as inverse effectiveness has it."
+    return f"{adds}, but in log-odds it does not clearly gain more ({odds}): the ceiling at 100 % explains it."

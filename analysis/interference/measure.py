@@ -1,7 +1,7 @@
 """One question, disturbed in several ways: what happens to the probability of each option."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from analysis.interference.options import Options, options_for, proposed
-from analysis.interference.perturbations import ALL, DEFAULT, Case, Perturbation, Side, Unfit
+from analysis.interference.perturbations import ALL, DEFAULT, Case, Perturbation, Side
 from analysis.interference.pgd import Attack, attack
 from analysis.interference.scoring import logprobs
 from analysis.result import Provenance, Result, plain
 from models.checkpoints import BASE
-from models.errors import InputError
+from models.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from analysis.bar import Known
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from models.mllm import MLLM
 
 _THUMBNAIL = 96  # pixels kept of a perturbed picture
+_AT_ONCE = 8  # prompts scored before progress is told again
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Settings:
 @dataclass(frozen=True)
 class Effect:
     """What one perturbation did. ``text`` is the sentence that was put in front, ``picture`` a thumbnail of what
-    was shown instead (None where the picture stayed).
+    the model saw instead, stretched to the origin's shape (None where the picture stayed).
 
     ``logprob`` float64 ``[options]``, nats; ``flipped`` where another option than the origin's is likeliest;
     ``js`` is the Jensen-Shannon divergence between the option distributions, bits (0 to 1); ``delta_logprob`` the
@@ -136,6 +137,7 @@ class Interference(Result):
                     for e in self.effects
                 ],
                 "left_out": [{"title": title, "reason": reason} for title, reason in self.left_out],
+                "waiting": self.waiting,
                 "provenance": self.provenance,
             }
         )  # fmt: skip
@@ -160,17 +162,25 @@ def interfere(
     names: Sequence[str] = DEFAULT,
     settings: Settings | None = None,
     known: "Known | None" = None,
+    progress: Callable[[float, str], None] = lambda share, what: None,
 ) -> Iterator[Interference]:
     """The effect of the perturbations ``names`` (of ``perturbations.ALL``): first all but the attacks, in as few
     forwards as their lengths allow, then again after each attack.
 
     Options as in ``options_for``. Sentences go in front of the question. A picture goes in the place of the one
-    that was there, at its size; where there was none it is added. Raises ``InputError`` for an empty question or
-    an unknown name, ``CheckpointError`` or ``ModelError`` for an unknown checkpoint.
+    that was there, at its size; where there was none it is added. What cannot be done, or read by the model, is left
+    out with its reason. ``progress`` is told the share done and what comes next; what it raises stops the work.
+    Raises ``InputError`` for an empty question or an unknown name, ``CheckpointError`` or ``ModelError`` for an
+    unknown checkpoint.
     """
     began = time.perf_counter()
     settings = settings or Settings()
     chosen = perturbations(names)
+
+    def told(done: float, what: str) -> None:
+        progress(done / (1 + len(chosen)), what.lower())
+
+    told(0, "asking")
     asked = ask(model, picture, question, checkpoint, given, settings, known)
     found = Interference(
         provenance=Provenance(**model.provenance(checkpoint, settings.seed)),
@@ -187,14 +197,16 @@ def interfere(
     made, left_out = [], []
     for perturbation in chosen:
         if perturbation.modality is None:
+            told(1, perturbation.title)
             try:
                 made.append((perturbation, *_disturbed(model, asked, perturbation)))
-            except Unfit as error:
-                left_out.append((perturbation.title, str(error)))
-    scored = logprobs(model, [p for _, p, _ in made], asked.options.texts, checkpoint) if made else ()
+            except (InputError, ModelError) as error:  # the others can still be done
+                left_out.append((perturbation.title, str(error).rstrip(".")))
+    prompts = [prompt for _, prompt, _ in made]
+    read = scored(model, asked, prompts, checkpoint, lambda share: told(1 + share * len(made), "comparing options"))
     effects = [
         _effect(perturbation, asked, values, **shown)
-        for (perturbation, _, shown), values in zip(made, scored, strict=True)
+        for (perturbation, _, shown), values in zip(made, read, strict=True)
     ]
 
     def so_far() -> Interference:
@@ -209,16 +221,18 @@ def interfere(
     for perturbation in chosen:
         if perturbation.modality is None:
             continue
+        told(1 + len(chosen) - len(found.waiting) + attacks, perturbation.title)
         attacks += 1
         if not bool((asked.origin.segments == perturbation.modality).any()):
             left_out.append((perturbation.title, "there is no picture to attack"))
         else:
             where = perturbation.modality, asked.options.texts, asked.case.target, checkpoint, settings.attack
-            attacked = attack(model, asked.origin, *where)
-            values = asked.logprob
-            if attacked.encoded is not asked.origin:
-                (values,) = logprobs(model, [attacked.encoded], asked.options.texts, checkpoint)
-            effects.append(_effect(perturbation, asked, values, loss=attacked.loss))
+            try:
+                attacked = attack(model, asked.origin, *where)
+                (values,) = scored(model, asked, [attacked.encoded], checkpoint)
+                effects.append(_effect(perturbation, asked, values, loss=attacked.loss))
+            except (InputError, ModelError) as error:  # the others can still be done
+                left_out.append((perturbation.title, str(error).rstrip(".")))
         yield so_far()
 
 
@@ -270,6 +284,27 @@ def with_picture(model: "MLLM", asked: Asked, picture: Image.Image) -> "Encoded"
     return asked.origin.with_image(picture) if asked.case.picture else model.encode(picture, asked.case.question)
 
 
+def scored(
+    model: "MLLM",
+    asked: Asked,
+    prompts: Sequence["Encoded"],
+    checkpoint: str,
+    told: Callable[[float], None] = lambda share: None,
+) -> np.ndarray:
+    """Log-probability of each option after each prompt ``[prompts, options]``, nats; the origin itself keeps its own
+    numbers to the last bit.
+
+    Read a few prompts of similar length at a time. ``told`` the share done before each few; what it raises stops it.
+    """
+    fresh = sorted((i for i, p in enumerate(prompts) if p is not asked.origin), key=lambda i: prompts[i].length)
+    values = np.tile(asked.logprob, (len(prompts), 1))
+    for start in range(0, len(fresh), _AT_ONCE):
+        told(start / len(fresh))
+        some = fresh[start : start + _AT_ONCE]
+        values[some] = logprobs(model, [prompts[i] for i in some], asked.options.texts, checkpoint)
+    return values
+
+
 def probability(logprob: np.ndarray) -> np.ndarray:
     """Softmax over the last axis."""
     shifted = np.exp(logprob - logprob.max(axis=-1, keepdims=True))
@@ -292,7 +327,7 @@ def _disturbed(model: "MLLM", asked: Asked, perturbation: Perturbation) -> tuple
     made = perturbation.make(asked.case)
     if isinstance(made, str):
         return with_sentence(model, asked, made), {"text": made}
-    thumbnail = made.convert("RGB").copy()
+    thumbnail = made.convert("RGB").resize(asked.origin.size or made.size)  # as the model sees it
     thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
     return with_picture(model, asked, made), {"picture": thumbnail}
 

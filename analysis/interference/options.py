@@ -1,12 +1,13 @@
 """The options that an answer is chosen from: given, of the suggested question, listed in it, or the model's own."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from models.answers import options_in
+from models.embedded.concepts import CONCEPTS
 from models.errors import InputError
 from models.generation import Choice, Greedy, text_of
 
@@ -16,18 +17,20 @@ if TYPE_CHECKING:
     from models.mllm import MLLM
 
 MOST = 100  # options that are scored
+LONGEST = 200  # characters of one
 PROPOSED = 4
 _TRIED = 8  # likeliest first tokens that an answer of the model's own may begin with
 _ANSWER = 12  # tokens of such an answer
-_LETTER = re.compile(r"(?<!\w)\(?([A-Z])[.):]\s*")
-_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_END = " .?!"
+_NAMES = {form: c.name for c in CONCEPTS.values() for form in (c.name, c.plural)}
 
 Source = Literal["given", "suggested", "listed", "proposed"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """``texts`` are scored as answers, ``meanings`` are what they stand for (``"A"``: ``"cat"``), else the same.
+    """``texts`` are scored as answers, ``meanings`` are what they stand for (``"A"``: ``"cat"``), else the same
+    without end marks; a thing that the embedded default knows by its name (``"Cats."``: ``"cat"``).
 
     ``truth`` is the index of the right one, None where it is not known or not among them. ``source`` says who
     named them.
@@ -41,24 +44,8 @@ class Options:
     @property
     def labels(self) -> tuple[str, ...]:
         """How each is shown: ``"A: cat"``, or its text alone."""
-        return tuple(t if t == m else f"{t}: {m}" for t, m in zip(self.texts, self.meanings, strict=True))
-
-
-def listed(question: str) -> dict[str, str]:
-    """Options that a question lists, letter to text: ``"(A) cat, (B) dog"`` is ``{"A": "cat", "B": "dog"}``.
-
-    Empty where there are not at least two, lettered from A without a gap, each with a text.
-    """
-    marks = list(_LETTER.finditer(question))
-    start = max((i for i, mark in enumerate(marks) if mark[1] == "A"), default=len(marks))
-    marks = marks[start:]
-    if len(marks) < 2:
-        return {}
-    letters = "".join(mark[1] for mark in marks)
-    ends = [*(mark.start() for mark in marks[1:]), len(question)]
-    texts = [question[mark.end() : end].strip(" ,;\n\t") for mark, end in zip(marks, ends, strict=True)]
-    whole = letters == _ALPHABET[: len(letters)] and all(texts)
-    return dict(zip(letters, texts, strict=True)) if whole else {}
+        pairs = zip(self.texts, self.meanings, strict=True)
+        return tuple(f"{t}: {m}" if len(t) == 1 and t.isupper() and t != m else t for t, m in pairs)
 
 
 def options_for(
@@ -67,9 +54,9 @@ def options_for(
     """The ``given`` options, or those of the suggested question (``turn``), or those it lists, or ``propose()``.
 
     A true answer that the model did not propose is added in front. Raises ``InputError`` for more than ``MOST``,
-    or where there are none at all.
+    for one of more than ``LONGEST`` characters, or where there are none at all.
     """
-    letters = listed(question)
+    letters = options_in(question)
     truth = turn.answer if turn else None
     if texts := _distinct(given):
         source = "given"
@@ -79,14 +66,17 @@ def options_for(
         source, texts = "listed", tuple(letters)
     else:
         source, texts = "proposed", _distinct(propose())
-        if truth is not None and _place(truth, texts) is None:
+        if truth is not None and _place(truth, truth, texts, tuple(map(_meaning, texts))) is None:
             texts = (truth, *texts)
     if not texts:
         raise InputError("The model's likeliest answers to this are all empty: name the options to choose from.")
     if len(texts) > MOST:
         raise InputError(f"{len(texts)} options are too many: at most {MOST} are compared.")
-    meanings = tuple(letters.get(text, text) for text in texts)
-    return Options(tuple(texts), meanings, source, None if truth is None else _place(truth, texts))
+    if (longest := max(map(len, texts))) > LONGEST:
+        raise InputError(f"An option has {longest} characters; at most {LONGEST} are read: shorten it.")
+    meanings = tuple(_meaning(letters.get(text, text)) for text in texts)
+    right = None if truth is None else _place(truth, letters.get(truth.strip(), truth), texts, meanings)
+    return Options(tuple(texts), meanings, source, right)
 
 
 def proposed(model: "MLLM", encoded: "Encoded", checkpoint: str, count: int = PROPOSED) -> tuple[str, ...]:
@@ -123,6 +113,18 @@ def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(t.strip() for t in texts if t.strip()))
 
 
-def _place(truth: str, texts: Sequence[str]) -> int | None:
-    wanted = truth.strip().casefold()
-    return next((i for i, text in enumerate(texts) if text.strip().casefold() == wanted), None)
+def _bare(text: str) -> str:
+    """A text as options are compared: without case and end marks."""
+    return text.strip().strip(_END).casefold()
+
+
+def _meaning(text: str) -> str:
+    return _NAMES.get(_bare(text)) or text.strip().strip(_END) or text
+
+
+def _place(truth: str, meaning: str, texts: Sequence[str], meanings: Sequence[str]) -> int | None:
+    """Index of the true one: the text itself, else what means the same (``"dog"``, where B is right and is a dog)."""
+    for wanted, among in ((truth, texts), (_meaning(meaning), meanings)):
+        if _bare(wanted) in (found := [_bare(text) for text in among]):
+            return found.index(_bare(wanted))
+    return None

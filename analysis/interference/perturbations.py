@@ -84,10 +84,10 @@ def misleading(case: Case) -> str:
 
 
 def contradiction(case: Case) -> str:
-    """A denial of the right option, and the claim of a wrong one where there is one."""
-    right = case.options.meanings[case.target]
-    shown = case.picture is not None and right in CONCEPTS
-    denial = f"There is no {right}." if shown else f"The answer is not {right}."
+    """A denial of the target, and the claim of another option where there is one."""
+    target = case.options.meanings[case.target]
+    shown = case.picture is not None and target in CONCEPTS
+    denial = f"There is no {target}." if shown else f"The answer is not {target}."
     return denial if case.wrong is None else f"{denial} {statement(_wrong(case), case)}"
 
 

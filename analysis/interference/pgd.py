@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 from models.checkpoints import BASE
 from models.errors import InputError, ModelError
+from models.flow import short_of_memory
 from models.segments import Modality, common_prefix
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def attack(
 
     The loss is the option's negative log-probability up to the first token that tells it from all others
     (mostly its first). Of all noises on the way the one of highest loss is kept, so it is never below the start;
-    ``epsilon = 0`` gives back ``encoded`` itself. Raises ``InputError`` where the prompt has no such tokens.
+    ``epsilon = 0`` gives back ``encoded`` itself. Raises ``InputError`` where the prompt has no such tokens,
+    ``ModelError`` where memory is short or the model hands over no embeddings.
     """
     settings = settings or Attack()
     where = (encoded.segments == modality)[:, None]
@@ -88,7 +90,7 @@ def attack(
         raise InputError(f"This prompt has no {modality.name.lower()} tokens to attack.")
     tails = [model.encoder.continuation(encoded, option) for option in options]
     tokens = _telling(tails, target)
-    clean = _embeddings(model, encoded, checkpoint)
+    clean = model.embeddings(encoded, checkpoint).cpu()
     scale = float(clean[where[:, 0]].square().mean().sqrt())
     radius, step = settings.epsilon * scale, settings.step_size * scale
     delta = torch.zeros_like(clean)
@@ -96,9 +98,9 @@ def attack(
     steps = settings.steps if radius else 0
     for number in range(steps + 1):
         delta.requires_grad_(True)
-        with model.lock:  # the gradient needs the weights that the loss was computed with
+        with model.using(checkpoint):  # the gradient needs the weights that the loss was computed with
             loss = _loss(model, encoded, delta, tokens, checkpoint)
-            gradient = torch.autograd.grad(loss, delta)[0] if number < steps else None
+            gradient = _gradient(model, loss, delta) if number < steps else None
         losses.append(loss.item())
         delta = delta.detach()
         if losses[-1] >= max(losses):
@@ -107,28 +109,6 @@ def attack(
             delta = (delta + step * gradient.sign() * where).clamp(-radius, radius)
     noisy = encoded.with_embedding_noise(strongest) if radius else encoded
     return Attacked(noisy, strongest, radius, np.array(losses))
-
-
-def continued(encoded: "Encoded", tokens: Sequence[int]) -> "Encoded":
-    """The same prompt with ``tokens`` of the answer after it."""
-    more = len(tokens)
-    if more == 0:
-        return encoded
-    fill = {"attention_mask": 1}
-    inputs = {
-        key: pad(value, (0, more), value=fill.get(key, 0)) if value.shape == (1, encoded.length) else value
-        for key, value in encoded.inputs.items()
-    }
-    inputs["input_ids"][0, -more:] = torch.tensor(tokens)
-    places = (encoded.next_position + torch.arange(more)).expand(*encoded.positions.shape[:-1], more)
-    return replace(
-        encoded,
-        inputs=inputs,
-        segments=pad(encoded.segments, (0, more), value=int(Modality.ANSWER)),
-        positions=torch.cat([encoded.positions, places.to(encoded.positions)], dim=-1),
-        next_position=encoded.next_position + more,
-        noise=None if encoded.noise is None else pad(encoded.noise, (0, 0, 0, more)),
-    )
 
 
 def _telling(tails: Sequence[Sequence[int]], target: int) -> list[int]:
@@ -142,26 +122,20 @@ def _loss(model: "MLLM", encoded: "Encoded", delta: torch.Tensor, tokens: list[i
     """Negative log-probability of ``tokens`` after the prompt with ``delta`` added, nats."""
     total = delta.new_zeros(())
     for i, token in enumerate(tokens):
-        prompt = continued(encoded, tokens[:i]).with_embedding_noise(pad(delta, (0, 0, 0, i)))
+        prompt = encoded.followed(tokens[:i]).with_embedding_noise(pad(delta, (0, 0, 0, i)))
         logits = model.forward([prompt], checkpoint, grad=True).logits[0]
         total = total + (logits.logsumexp(-1) - logits[token]).to(total)
     return total
 
 
-def _embeddings(model: "MLLM", encoded: "Encoded", checkpoint: str) -> torch.Tensor:
-    """What the decoder reads, image features included: float32 ``[T, d]`` on the CPU."""
-    read: list[torch.Tensor] = []
-
-    def keep(module, args, kwargs):
-        if kwargs.get("inputs_embeds") is not None:
-            read.append(kwargs["inputs_embeds"].detach().float().cpu()[0])
-
-    with model.lock:  # no other visitor's forward passes the hook
-        handle = model.model.get_decoder().register_forward_pre_hook(keep, with_kwargs=True)
-        try:
-            model.forward([encoded], checkpoint)
-        finally:
-            handle.remove()
-    if not read:
-        raise ModelError(f"{model.name} does not hand its embeddings to its decoder, so no noise can be added to them.")
-    return read[0]
+def _gradient(model: "MLLM", loss: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
+    try:
+        return torch.autograd.grad(loss, delta)[0]
+    except RuntimeError as error:
+        if not short_of_memory(error):
+            raise
+    # out of the handler, whose error holds what was allocated
+    raise ModelError(
+        f"Out of memory on {model.device} for the gradient of an attack on {len(delta)} tokens. Leave the attacks out, "
+        "or take a smaller picture or shorter options."
+    )

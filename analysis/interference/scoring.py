@@ -1,7 +1,6 @@
 """How likely each option is after each of several prompts: prompts of different length share a batch."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ import torch
 from torch.nn.functional import pad
 
 from models.checkpoints import BASE
-from models.errors import ModelError
 from models.flow import Flow
 from models.instruments import PADDING
 
@@ -33,7 +31,9 @@ def logprobs(model: "MLLM", prompts: Sequence["Encoded"], options: Sequence[str]
     distinct = list({id(p): p for p in prompts}.values())
     found: dict[int, np.ndarray] = {}
     for batch in _batches(distinct, len(options)):
-        values = _scored(model, batch, options, checkpoint)
+        at_once = max(min(_ROWS, _TOKENS // batch[-1].length) // len(batch), 1)  # else the prompt is read again
+        parts = [options[i : i + at_once] for i in range(0, len(options), at_once)]
+        values = np.concatenate([_scored(model, batch, part, checkpoint) for part in parts], axis=1)
         found |= zip(map(id, batch), values, strict=True)
     return np.stack([found[id(p)] for p in prompts])
 
@@ -81,7 +81,7 @@ def _scored(model: "MLLM", batch: list["Encoded"], options: Sequence[str], check
         ids[row, : len(tail)] = torch.tensor(tail)
     longest = max(prompt.length for prompt in batch)
     flow = Flow(model.model, [padded(prompt, longest, filler) for prompt in batch])
-    with _switched(model, checkpoint):
+    with model.using(checkpoint):
         first = flow.begin().repeat_interleave(len(options), dim=0)
         picked = [_picked(first[:, None], ids[:, :1])]
         if width > 1:
@@ -96,12 +96,3 @@ def _picked(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """Log-probability of tokens ``ids`` ``[rows, n]`` under ``logits`` ``[rows, n, V]``."""
     chosen = logits.gather(2, ids[:, :, None].to(logits.device))[:, :, 0]
     return chosen - logits.logsumexp(-1)
-
-
-def _switched(model: "MLLM", checkpoint: str) -> AbstractContextManager:
-    """The model's lock, held with ``checkpoint`` switched on."""
-    if model.checkpoints:
-        return model.checkpoints.use(checkpoint)
-    if checkpoint != BASE:
-        raise ModelError(f"{model.name} has no checkpoint {checkpoint!r}: it has no checkpoint set.")
-    return model.lock

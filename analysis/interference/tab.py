@@ -1,6 +1,7 @@
 """The Interference room on the page, and its endpoint."""
 
 import math
+from collections.abc import Callable, Iterator
 from html import escape
 
 import gradio as gr
@@ -59,9 +60,12 @@ def build(bar: Bar) -> None:
             seed = gr.Slider(0, 20, value=0, step=1, label="Seed of noise, covered cells, facts and scenes")
         with gr.Column():
             attack = Attack()
-            epsilon = gr.Slider(0, 1, value=attack.epsilon, step=0.01, label="Attack: epsilon")
+            unit = "× the root mean square (RMS) of the embeddings"
+            epsilon = gr.Slider(
+                0, 1, value=attack.epsilon, step=0.01, label="Attack: epsilon, the largest noise", info=unit
+            )
             steps = gr.Slider(1, 30, value=attack.steps, step=1, label="Attack: steps")
-            size = gr.Slider(0.005, 0.5, value=attack.step_size, step=0.005, label="Attack: step size")
+            size = gr.Slider(0.005, 0.5, value=attack.step_size, step=0.005, label="Attack: step size", info=unit)
     with gr.Row(elem_classes="measure"):
         start = gr.Button("Disturb", variant="primary", elem_id="disturb", min_width=120)
         stop = gr.Button("Stop", elem_id="disturb-stop", min_width=80)
@@ -85,12 +89,12 @@ def build(bar: Bar) -> None:
         dose_progress = gr.HTML(elem_id="dose-progress")
     with gr.Row():
         dose_chart = gr.Plot(
-            empty("The probability of the right option, from no disturbance to full strength"), show_label=False,
-            container=False, elem_id="dose-chart",
+            empty("The probability of the right option (of the model's own, where no truth is known) by strength"),
+            show_label=False, container=False, elem_id="dose-chart",
         )  # fmt: skip
         gain_chart = gr.Plot(
-            empty("What a true sentence adds while the picture fades"), show_label=False, container=False,
-            elem_id="gain-chart",
+            empty("What a sentence that names this option adds while the picture fades"), show_label=False,
+            container=False, elem_id="gain-chart",
         )  # fmt: skip
     dose_sentence = gr.HTML(elem_id="dose-sentence", elem_classes="sentence")
     dose = gr.State(None, time_to_live=_LASTS)
@@ -107,14 +111,18 @@ def build(bar: Bar) -> None:
     inputs = [*bar.inputs, options, *chosen, *settings]
     shown = gr.State(None, time_to_live=_LASTS)
     running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
-    measure = page.for_people(_measured)
+    measure = page.for_model(_measured)
     began = gr.on([start.click, own.submit, options.submit], measure, inputs, [*views, shown], **running)
-    dosed = dose_start.click(page.for_people(_dosed), [*bar.inputs, options, kind, *settings], dose_views, **running)
-    tried = tries.click(_try, bar.asked, [*bar.shown, *chosen, options], **page.QUICK)
+    dosed = dose_start.click(page.for_model(_dosed), [*bar.inputs, options, kind, *settings], dose_views, **running)
+    # without bar.asked, whose change runs the Ask room first
+    tried = tries.click(_try, None, [*bar.shown[:4], *chosen, options], **page.QUICK)
+    tried.then(None, bar.question, js="question => crosstalk('question', question)", api_visibility="private")
     again = tried.then(measure, inputs, [*views, shown], **running)
     runs = [began, dosed, again]
     if room := _room(progress):
-        runs.append(room.select(page.for_people(_opened), [shown, *inputs], [*views, shown], **running))
+        runs.append(room.select(page.for_model(_opened), [shown, *inputs], [*views, shown], **running))
+    for run in runs:
+        run.failure(lambda: ("", ""), None, [progress, dose_progress], **page.QUICK)
     for button in (stop, bar.stop):
         button.click(lambda: ("", ""), None, [progress, dose_progress], cancels=runs, **page.QUICK)
 
@@ -202,17 +210,35 @@ def _measured(model, checkpoint, path, question, known, options, text, image, ad
         raise InputError(_HINT)
     picture, given, settings = _inputs(path, options, own, own_path, *numbers)
     names = [*text, *image, *adversarial]
+
+    def measuring(progress) -> Iterator[Interference]:
+        with catalog.using(model) as mllm:
+            yield from interfere(mllm, picture, question, checkpoint, given, names, settings, known, progress)
+
     yield page.Progress(what="asking").html, *[gr.skip()] * 7
-    with catalog.using(model) as mllm:
-        for found in interfere(mllm, picture, question, checkpoint, given, names, settings, known):
-            done = not found.waiting
-            share = 1 - len(found.waiting) / (len(found.waiting) + len(found.effects) + 1)
-            yield (
-                "" if done else page.Progress(share, found.waiting[0].lower()).html,
-                *_views(found),
-                found if done else None,
-                _asked(model, checkpoint, path, question) if done else None,
-            )
+    for html, found in _beside(measuring):
+        if found is None:
+            yield html, *[gr.skip()] * 7
+        else:
+            yield html, *_views(found), found, None if found.waiting else _asked(model, checkpoint, path, question)
+
+
+def _beside(measuring: Callable[..., Iterator]) -> Iterator[tuple]:
+    """Run ``measuring(progress)`` beside the page, so that it can be stopped between two of its results.
+
+    Yields the progress as HTML, empty at the end, and with it the latest result, or None where there is none newer.
+    """
+    latest = shown = None
+
+    def work(progress) -> None:
+        nonlocal latest
+        for result in measuring(progress):
+            latest = result
+
+    for step in page.watched(work):
+        found = latest  # the work may replace it meanwhile
+        yield step.html if step else "", None if found is shown else found
+        shown = found
 
 
 def _views(found: Interference) -> tuple:
@@ -225,29 +251,32 @@ def _dosed(model, checkpoint, path, question, known, options, kind, own, own_pat
     if not (question or "").strip():
         raise InputError(_HINT)
     picture, given, settings = _inputs(path, options, own, own_path, *numbers)
+
+    def measuring(progress) -> Iterator[Dose]:
+        with catalog.using(model) as mllm:
+            yield from respond(mllm, picture, question, kind, checkpoint, given, settings, known, progress)
+
     yield page.Progress(what="asking").html, *[gr.skip()] * 4
-    with catalog.using(model) as mllm:
-        for found in respond(mllm, picture, question, kind, checkpoint, given, settings, known):
-            share = float(found.strength[-1])
-            yield ("" if found.done else page.Progress(share, f"strength {share:.2f}").html, *_dose_views(found))
+    for html, found in _beside(measuring):
+        yield html, *(_dose_views(found) if found else [gr.skip()] * 4)
 
 
 def _dose_views(found: Dose) -> tuple:
-    said = f"<p>{escape(figure.response_sentence(found))}</p>{source(found.provenance)}" if found.done else gr.skip()
-    return figure.response(found), figure.effectiveness(found), said, found if found.done else None
+    said = f"<p>{escape(figure.response_sentence(found))}</p>{source(found.provenance)}"
+    return figure.response(found), figure.effectiveness(found), said, found
 
 
 def _tries() -> str:
     cards = [
-        page.button(i, f"<b>{escape(question)}</b><span>{escape(why)}</span>")
-        for i, (_, question, why) in enumerate(_TRY)
+        page.button(name, f"<b>{escape(question)}</b><span>{escape(why)}</span>", link="example")
+        for name, question, why in _TRY
     ]
     return f'<h3>Try this</h3><div class="tries">{"".join(cards)}</div>'
 
 
-def _try(asked: int, event: gr.EventData):
+def _try(event: gr.EventData):
     """An example with its question, the usual perturbations and no options of the visitor's."""
-    index = page.picked(event)
-    name, question, _ = _TRY[int(index) if index.isdigit() and int(index) < len(_TRY) else 0]
+    questions = {name: question for name, question, _ in _TRY}
+    name = page.picked(event) if page.picked(event) in questions else _TRY[0][0]
     usual = [[n for n in DEFAULT if ALL[n].side == side] for side in _SIDES]
-    return [*show(name, question, asked), *usual, ""]
+    return [*show(name, questions[name], 0)[:4], *usual, ""]

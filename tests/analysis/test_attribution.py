@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.attribution import endpoint, figure, measure
+from analysis.attribution import endpoint, figure, measure, view
 from analysis.attribution.measure import METHODS, Attribution, Patches, Word, attribute
 from analysis.attribution.parts import split, words_of
 from analysis.result import Provenance
@@ -207,7 +207,7 @@ def test_more_steps_close_the_gap(mllm, picture):
 
 def test_the_baseline_is_zero_embeddings_of_all_parts(mllm, picture):
     encoded = mllm.encode(picture, QUESTION)
-    own = measure._read_embeddings(mllm, encoded, "base")
+    own = mllm.embeddings(encoded)
     text = encoded.segments != Modality.IMAGE
     table = mllm.model.get_input_embeddings().weight
     assert torch.equal(own[text], table[encoded.inputs["input_ids"][0, text]])
@@ -331,9 +331,9 @@ def test_words_are_shaded_and_escaped(found):
 
 def test_sentence(found):
     assert figure.sentence(found) == (
-        "Behind the answer “yes” the picture carries 75 % of the attribution, the words the rest. Most for it is the "
-        "picture's top right (+2.00 nats), most against it the picture's bottom left (-1.00 nats). Together they make "
-        "+2.00 nats; the integral misses 0.01 of it."
+        "Behind the answer “yes” the picture carries 75 % of the attribution, counting for and against alike, and the "
+        "words the rest. Most for it is the picture's top right (+2.00 nats), most against it the picture's bottom "
+        "left (-1.00 nats). Together they make +2.00 nats; the integral misses the whole by 0.01 nats."
     )
     assert "Beware: the scores add up to +2.00 nats" in figure.sentence(replace(found, convergence_delta=0.5))
     assert "need not add up" in figure.sentence(replace(found, method="ablation"))
@@ -343,6 +343,22 @@ def test_sentence(found):
     assert figure.sentence(nothing) == "Neither the picture nor any word changes the probability of the answer “yes”."
     one_sided = replace(found, patches=(), words=(Word("it", 1.0),))
     assert "nothing is against it" in figure.sentence(one_sided)
+
+
+def test_what_is_saved_shows_the_picture(mllm, picture, tmp_path, monkeypatch):
+    @contextmanager
+    def using(name):
+        yield mllm
+
+    monkeypatch.setattr(catalog, "using", using)
+    picture.save(tmp_path / "p.png")
+    for path in (str(tmp_path / "p.png"), None):
+        *_, (*_, shown) = view._explained("m", "base", path, QUESTION, "bee", "ablation")
+        overlay, bars = shown.figures()
+        assert [image.source[:16] for image in overlay.layout.images] == (["data:image/webp;"] if path else [])
+        assert bars.data
+        assert shown.sentence() == figure.sentence(shown.found)
+        assert shown.to_json() == shown.found.to_json() and shown.to_csv() == shown.found.to_csv()
 
 
 def test_endpoint(mllm, picture, tmp_path, monkeypatch):

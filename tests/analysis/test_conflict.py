@@ -37,6 +37,15 @@ def test_a_planted_balance_point_is_found():
     assert found.low < BALANCE < found.high
     assert found.high - found.low < 0.15
     assert found.probability(found.balance) == pytest.approx(0.5)
+    assert not found.beyond and (found.start, found.end) == pytest.approx((-2, 2), abs=0.01)
+
+
+def test_a_balance_point_may_lie_beyond_what_was_measured():
+    x, y = planted(4000, 0)
+    few = x > 0
+    found = fit(x[few], y[few])
+    assert found.balance < found.start
+    assert found.beyond
 
 
 def test_the_fit_is_of_maximum_likelihood():
@@ -126,6 +135,7 @@ def test_switches_near_and_far():
     assert near_and_far(x, changes, float("nan")) is None
     assert near_and_far(x[:5], changes[:5], 0.0) is None
     assert near_and_far(x, np.full(9, np.nan), 0.0) is None
+    assert near_and_far(x, changes, 2.1) is None  # nothing was measured there
     same = near_and_far(x, np.ones(9), 0.0)
     assert (same.low, same.high) == (0, 0)
 
@@ -268,6 +278,12 @@ def test_sentences_tell_what_did_not_appear():
     law = Fit(50, 1.0, 2.0, -0.5, -0.7, -0.3)
     assert "Against the paper's law" in sentence(replace(found, fitted=law))
     assert "leans towards the picture" in sentence(replace(found, fitted=replace(law, slope=-2.0)))
+    measured = replace(law, slope=-2.0, start=-2.0, end=1.0)
+    assert "balance point is at -0.50" in sentence(replace(found, fitted=measured))
+    outside = sentence(replace(found, fitted=replace(measured, start=-0.25)))
+    assert "would be at -0.50 (95 % -0.70 to -0.30), beyond what was measured (-0.25 to +1.00): at equal" in outside
+    surer = sentence(replace(found, fitted=replace(measured, end=-0.1)))
+    assert "Every item is surer in the text" in surer and "leans" not in surer
     assert "could be zero" in sentence(replace(found, fitted=Fit(50, 0.0, 0.1, 0.0)))
     for low, high, told in ((0.2, 0.8, "more often"), (-0.8, -0.2, "less often"), (-0.1, 0.5, "do not differ")):
         assert told in sentence(replace(found, oscillation=NearAndFar(1.5, 1.0, low, high, 10)))

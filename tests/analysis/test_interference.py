@@ -1,6 +1,7 @@
 """Interference: known answers of a model made of a rule, and tiny real models of two families."""
 
 import json
+import shutil
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import LlamaConfig
+from transformers import AutoModelForImageTextToText, LlamaConfig
 
 from analysis import bar as shared_bar
+from analysis import page
 from analysis.bar import Known
-from analysis.interference import figure, tab
+from analysis.interference import figure, scoring, tab
 from analysis.interference.dose import KINDS, STEPS, Dose, respond
-from analysis.interference.measure import Settings, interfere, jensen_shannon, probability
-from analysis.interference.options import MOST, Options, listed, options_for, proposed
+from analysis.interference.measure import Settings, ask, interfere, jensen_shannon, probability, scored
+from analysis.interference.options import LONGEST, MOST, Options, options_for, proposed
 from analysis.interference.perturbations import (
     ALL,
     DEFAULT,
@@ -35,7 +37,7 @@ from analysis.interference.perturbations import (
     statements,
     wrong_picture,
 )
-from analysis.interference.pgd import Attack, attack, continued
+from analysis.interference.pgd import Attack, attack
 from analysis.interference.scoring import logprobs, padded
 from analysis.result import Provenance
 from models.embedded import phrases
@@ -44,7 +46,10 @@ from models.encoding import Encoded
 from models.errors import InputError, ModelError
 from models.mllm import MLLM
 from models.segments import Modality
+from tests.models import conftest as small
 from tests.models.zoo import save
+
+tokenizer, saved = small.tokenizer, small.saved
 
 WORDS = {"cat": [3], "dog": [4], "dog house": [4, 5], **{f"w{i}": [10 + i] for i in range(50)}}
 VOCABULARY = 64
@@ -105,6 +110,12 @@ class Ruled:
         size = picture.size if picture else None
         places = torch.arange(length)[None]
         return Encoded(inputs, kinds, (), (), text, places, length, size, encoder=self.encoder)
+
+    @contextmanager
+    def using(self, checkpoint):
+        if checkpoint != "base":
+            raise ModelError(f"no checkpoint {checkpoint!r}")
+        yield
 
     def provenance(self, checkpoint, seed=None, seconds=0.0):
         return {"model": "ruled", "checkpoint": checkpoint, "dtype": "float32", "device": "cpu", "seed": seed}
@@ -170,6 +181,89 @@ def test_nothing_changes_and_the_sentence_says_so(grey):
     assert "None of the 6 perturbations changes it." in figure.sentence(found)
 
 
+def test_as_long_as_attacks_wait_nothing_is_said_for_good(grey):
+    found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=["unrelated", "misleading"]))
+    waiting = replace(found, waiting=("Attack on image tokens", "Attack on question tokens"))
+    missing = " Not measured yet: attack on image tokens and attack on question tokens."
+    assert figure.sentence(replace(waiting, effects=())) == f"As asked, the answer is “cat” (80 %).{missing}"
+    assert "None of the 1 perturbations" not in figure.sentence(replace(waiting, effects=found.effects[:1]))
+    assert "does not change it so far." in figure.sentence(replace(waiting, effects=found.effects[:1]))
+    assert figure.sentence(waiting).endswith(f"1 of 2 perturbations flips the answer so far.{missing}")
+    assert waiting.to_json()["waiting"] == list(waiting.waiting)
+    assert "so far" not in figure.sentence(found)
+
+
+def test_flips_are_marked_beside_the_plot(grey):
+    names = ("unrelated", "misleading", "black")
+    chart = figure.options(last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=names)))
+    (mark,) = chart.layout.annotations
+    assert (mark.xref, mark.x, mark.xanchor, mark.y) == ("paper", 1, "left", 2)
+    assert "⇄ dog" in mark.text
+    assert chart.layout.margin.r > 100
+
+
+def test_what_the_model_cannot_read_is_left_out_and_the_rest_is_done(grey):
+    class Narrow(Ruled):
+        def encode(self, picture, text):
+            if len(text) > 100:
+                raise InputError("The question is too long.")
+            if picture is not None and picture.size[0] > 4 * picture.size[1]:
+                raise ModelError("Crop it.")
+            return super().encode(picture, text)
+
+    settings = Settings("so " * 50, Image.new("RGB", (90, 20)))
+    names = ("own-sentence", "own-picture", "unrelated")
+    found = last(interfere(Narrow(by_words), None, WHAT, given=["cat", "dog"], names=names, settings=settings))
+    assert [e.name for e in found.effects] == ["unrelated"]
+    wanted = (("Your own sentence", "The question is too long"), ("Your own picture", "Crop it"))
+    assert found.left_out == wanted
+
+
+def test_a_picture_is_shown_as_the_model_saw_it(grey):
+    settings = Settings(picture=Image.new("RGB", (20, 90)))
+    names = ("own-picture", "other-picture")
+    found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=names, settings=settings))
+    assert [e.picture.size for e in found.effects] == [grey.size] * 2
+    added = last(interfere(Ruled(by_words), None, WHAT, given=["cat", "dog"], names=names[:1], settings=settings))
+    assert added.effects[0].picture.size == (20, 90)
+
+
+def test_the_origin_is_not_read_again_and_others_keep_their_order(grey):
+    model = Ruled(by_words)
+    asked = ask(model, grey, WHAT, "base", ["cat", "dog"], Settings(), None)
+    texts = [f"{'no ' * n}{'dog' if n % 3 == 0 else 'cow'}" for n in range(20, 0, -1)]
+    prompts = [model.encode(grey, text) for text in texts]
+    prompts.insert(5, asked.origin)
+    told = []
+    values = scored(model, asked, prompts, "base", told.append)
+    assert np.array_equal(values[5], asked.logprob)
+    alone = np.stack([logprobs(model, [p], ("cat", "dog"))[0] for p in prompts])
+    assert values == pytest.approx(alone, abs=1e-6)
+    assert told == [0, 0.4, 0.8]
+    assert scored(model, asked, [], "base").shape == (0, 2)
+
+
+def test_work_stops_where_its_progress_raises(grey):
+    def until(most):
+        heard = []
+
+        def progress(share, what):
+            heard.append(share)
+            if len(heard) > most:
+                raise InterruptedError
+
+        return progress, heard
+
+    for work in (interfere, respond):
+        progress, heard = until(100)
+        list(work(Ruled(by_words), grey, WHAT, given=["cat", "dog"], progress=progress))
+        assert heard == sorted(heard) and heard[0] == 0 and heard[-1] < 1
+        model, (stop, _) = Ruled(by_words), until(1)
+        with pytest.raises(InterruptedError):
+            list(work(model, grey, WHAT, given=["cat", "dog"], progress=stop))
+        assert model.model.forwards == 1  # the question as it was asked, and no more
+
+
 def test_jensen_shannon_is_a_divergence_in_bits():
     p, q = np.array([0.7, 0.3, 0.0]), np.array([0.1, 0.2, 0.7])
     assert jensen_shannon(p, p) == 0
@@ -220,6 +314,9 @@ def test_too_many_options_and_none(grey):
         options_for(WHAT, [f"o{i}" for i in range(MOST + 1)], None, tuple)
     with pytest.raises(InputError, match="name the options"):
         options_for(WHAT, [" "], None, tuple)
+    assert options_for(WHAT, ["x" * LONGEST], None, tuple).texts
+    with pytest.raises(InputError, match="201 characters; at most 200"):
+        options_for(WHAT, ["a", "x" * (LONGEST + 1)], None, tuple)
 
 
 def test_where_options_come_from():
@@ -231,23 +328,26 @@ def test_where_options_come_from():
     assert options_for(turn.question, (), None, tuple).source == "listed"
     added = options_for(WHAT, (), Turn(WHAT, "bee", "word"), lambda: ("cat", "dog"))
     assert (added.texts, added.source, added.truth) == (("bee", "cat", "dog"), "proposed", 0)
+    there = options_for(WHAT, (), Turn(WHAT, "bee", "word"), lambda: ("cat", "A dog.", "Bee."))
+    assert (there.texts, there.truth) == (("cat", "A dog.", "Bee."), 2)
 
 
-@pytest.mark.parametrize(
-    ("question", "options"),
-    [
-        ("Which one? A. cat B. dog", {"A": "cat", "B": "dog"}),
-        ("Which one? A) cat\nB) a big dog\nC) bee", {"A": "cat", "B": "a big dog", "C": "bee"}),
-        ("(A) cat, (B) dog", {"A": "cat", "B": "dog"}),
-        ("A: cat, B: dog, C: bee", {"A": "cat", "B": "dog", "C": "bee"}),
-        ("Is this plan B. or not?", {}),
-        ("A. cat C. dog", {}),
-        ("A. B. dog", {}),
-        ("", {}),
-    ],
-)
-def test_options_listed_in_a_question(question, options):
-    assert listed(question) == options
+def test_options_mean_what_is_known_by_that_name():
+    found = options_for(WHAT, ["Cat", " dogs! ", "There is a bee.", "."], None, tuple)
+    assert found.texts == ("Cat", "dogs!", "There is a bee.", ".")
+    assert found.meanings == ("cat", "dog", "There is a bee", ".")
+    assert found.labels == found.texts
+    assert misleading(replace(case(), options=found, wrong=2)) == "The answer is There is a bee."
+    assert misleading(replace(case(), options=found, wrong=0)) == "The picture shows a cat."
+
+
+def test_the_right_option_is_found_by_what_its_letter_means():
+    turn = Turn("Which? A. cat B. dog", "B", "letter", ("A", "B"))
+    assert options_for(turn.question, ["cat", "dog"], turn, tuple).truth == 1
+    assert options_for(turn.question, ["Dogs.", "cat"], turn, tuple).truth == 0
+    assert options_for(turn.question, ["owl", "bee"], turn, tuple).truth is None
+    word = Turn("Which? A. cat B. dog", "dog", "word")
+    assert options_for(word.question, (), word, tuple).truth == 1
 
 
 # --- perturbations
@@ -373,6 +473,8 @@ def test_json_and_csv(grey):
 def test_what_visitors_and_models_say_is_escaped(grey):
     found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=["misleading"]))
     found = replace(found, labels=("<b>", "<i>x</i>"), left_out=(("<u>", "<script>"),))
+    odd = figure.options(replace(found, labels=("50%{y}", "x"))).data[0]
+    assert "%{y}" not in odd.hovertemplate and odd.customdata[0] == "50%{y}"
     drawn = figure.table(found) + figure.options(found).to_json() + figure.changes(found).to_json()
     assert not any(bad in drawn for bad in ("<i>x", "<u>", "<script>", "“<b>”"))
 
@@ -389,8 +491,9 @@ def test_flip_point_by_hand(grey):
     assert found.amount == pytest.approx(range(STEPS + 1))
     assert found.cue == pytest.approx(0.85 - np.arange(STEPS + 1) / 10, abs=1e-6)
     assert found.flip == pytest.approx(3.5 / STEPS, abs=1e-6)
-    assert "flips to “dog” at strength 0.44 (3.5 sentences)" in figure.response_sentence(found)
-    assert "flips at 0.44" in figure.response(found).to_json()
+    assert found.flipped == 4
+    assert "flips to “dog” between 3 and 4 sentences." in figure.response_sentence(found)
+    assert "flips between 3 and 4 sentences" in figure.response(found).layout.annotations[0].text
     json.dumps(found.to_json(), allow_nan=False)
 
 
@@ -430,16 +533,49 @@ def test_inverse_effectiveness_by_hand():
     found = dose([0.9, 0.5], [0.95, 0.9])
     assert found.gain == pytest.approx([0.05, 0.4])
     assert found.odds_gain == pytest.approx([np.log(19 / 9), np.log(9)])
-    assert "inverse effectiveness." in figure.response_sentence(found)
+    assert "in this one question the weaker cue gains more" in figure.response_sentence(found)
     assert "no inverse effectiveness" in figure.response_sentence(dose([0.9, 0.5], [0.99, 0.5]))
     assert "the ceiling" in figure.response_sentence(dose([0.9, 0.5], [0.9889, 0.9]))
+    hardly = dose([0.9, 0.5], [0.987, 0.9])  # 2.13 nats against 2.20
+    assert 0 < hardly.odds_gain[1] - hardly.odds_gain[0] < 0.1
+    assert "the ceiling" in figure.response_sentence(hardly)
     assert "does not weaken" in figure.response_sentence(dose([0.9, 0.9], [0.99, 0.99]))
+
+
+def test_a_flip_between_two_strengths():
+    found = dose([0.9, 0.7, 0.4, 0.6], [0.9] * 4)
+    assert found.flipped == 2
+    assert found.flip == pytest.approx((1 + 0.4 / 0.6) / 3)
+    assert "flips to “dog” at strength 0.56 (0.556 share)." in figure.response_sentence(found)
+    assert figure.response(found).layout.annotations[0].text == "flips at 0.56"
+
+
+def test_the_chart_of_a_dose_draws_every_option_that_its_sentence_names():
+    p = np.array([[0.6, 0.2, 0.1, 0.1], [0.3, 0.5, 0.1, 0.1], [0.1, 0.1, 0.1, 0.7], [0.1, 0.1, 0.1, 0.7]])
+    names = ("cat", "dog", "owl", "bee")
+    found = replace(dose([0.5] * 4, [0.5] * 4), options=names, labels=names, logprob=np.log(p), helped=np.zeros((0, 4)))
+    drawn = lambda found: [line.name for line in figure.response(found).data]  # noqa: E731
+    assert "flips to “dog”" in figure.response_sentence(found)
+    assert drawn(found) == ["cat", "dog", "bee"]
+    assert drawn(replace(found, target=2)) == ["owl", "cat", "dog", "bee"]
+    never = replace(found, logprob=np.log(p[[0, 0, 0, 0]]))
+    assert drawn(never) == ["cat", "dog"]
+
+
+def test_a_dose_tells_whose_option_it_is_about_and_how_far_it_got():
+    found = dose([0.9, 0.8], [0.9, 0.8])
+    assert "the right “cat” goes from 90 % to 80 %; the answer “cat” never flips." in figure.response_sentence(found)
+    own = figure.response_sentence(replace(found, truth_known=False))
+    assert "“cat”, the model's own answer, goes" in own and "right" not in own
+    half = replace(found, strength=np.array([0, 0.5]), done=False)
+    assert "From none to strength 0.50 (not yet more)" in figure.response_sentence(half)
+    assert "has not flipped so far." in figure.response_sentence(half)
 
 
 # --- tiny real models
 
 
-@pytest.fixture(scope="module", params=["llava", "qwen2_5_vl"])
+@pytest.fixture(scope="module", params=["llava", "qwen2_5_vl", "paligemma2"])
 def tiny(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     save(request.param, folder)
@@ -462,18 +598,32 @@ def test_prompts_scored_together_are_as_those_scored_alone(tiny, picture):
     assert np.array_equal(found[0], found[3])
 
 
+def test_many_options_are_scored_a_few_at_a_time(tiny, picture, monkeypatch):
+    options = ("yes", "a red apple", "a", "a yellow bee", "no")
+    asked, other = tiny.encode(picture, "What is it?"), tiny.encode(None, "What is it, in a word?")
+    wanted = logprobs(tiny, [asked, other], options)
+    rows, scored = [], scoring._scored
+    monkeypatch.setattr(scoring, "_scored", lambda m, b, o, c: rows.append(len(b) * len(o)) or scored(m, b, o, c))
+    monkeypatch.setattr(scoring, "_ROWS", 2)
+    assert logprobs(tiny, [asked, other], options) == pytest.approx(wanted, abs=2e-4)
+    assert rows == [2, 2, 1] * 2
+    monkeypatch.setattr(scoring, "_TOKENS", 1)
+    assert logprobs(tiny, [asked], options) == pytest.approx(wanted[:1], abs=2e-4)
+    assert rows[6:] == [1] * 5
+
+
 def test_padding_and_continuing_keep_what_was_there(tiny, picture):
     asked = tiny.encode(picture, "What is it?")
     noisy_prompt = asked.with_embedding_noise(torch.randn(asked.length, tiny.encoder.width) / 10)
     longer = padded(noisy_prompt, asked.length + 5, 0)
     for a, b in ((asked, padded(asked, asked.length + 5, 0)), (noisy_prompt, longer)):
         assert tiny.forward([b]).logits.numpy() == pytest.approx(tiny.forward([a]).logits.numpy(), abs=2e-4)
-    token = tiny.encoder.continuation(asked, "yes")[0]
-    after = tiny.forward([continued(asked, [token])]).logits[0].log_softmax(-1)
-    second = tiny.encoder.continuation(asked, "yes no")
-    expected = logprobs(tiny, [asked], ["yes", "yes no"])[0]
-    if second[0] == token and len(second) == 2:
-        assert float(after[second[1]]) == pytest.approx(expected[1] - expected[0], abs=2e-4)
+    first, second, *_ = tiny.encoder.continuation(asked, "a yellow bee")
+    chances = [tiny.forward([p]).logits[0].log_softmax(-1) for p in (asked, asked.followed([first]))]
+    text = tiny.tokenizer.decode([first, second])
+    if tiny.encoder.continuation(asked, text) == [first, second]:
+        (expected,) = logprobs(tiny, [asked], [text])[0]
+        assert float(chances[0][first] + chances[1][second]) == pytest.approx(expected, abs=2e-4)
 
 
 @pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.QUESTION])
@@ -490,6 +640,50 @@ def test_an_attack_stays_in_its_ball_and_raises_the_loss(tiny, picture, modality
     before, after = (logprobs(tiny, [p], options)[0][0] for p in (asked, found.encoded))
     assert found.loss[0] == pytest.approx(-before, abs=2e-4)  # "bee a" and "bee b" part at the last token
     assert found.loss.max() == pytest.approx(-after, abs=2e-4)
+
+
+@pytest.fixture(scope="module")
+def whole(saved, tmp_path_factory):
+    """A model with a checkpoint that is all weights, and the model that these weights are."""
+    folder = tmp_path_factory.mktemp("whole")
+    weights = shutil.copytree(saved / "model", folder / "weights")
+    other = AutoModelForImageTextToText.from_pretrained(weights)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in other.get_decoder().parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    other.save_pretrained(weights)
+    entries = [{"name": "whole", "task": "t", "weights": "weights"}]
+    data = {"base": "small", "method": "m", "order": ["t"], "checkpoints": entries}
+    (folder / "checkpoints.json").write_text(json.dumps(data))
+    return MLLM.open(saved / "model", checkpoints=folder, device="cpu"), MLLM.open(weights, device="cpu")
+
+
+@pytest.mark.parametrize("modality", [Modality.IMAGE, Modality.QUESTION])
+def test_an_attack_takes_the_gradient_of_the_checkpoint_it_attacks(whole, picture, modality):
+    several, alone = whole
+    settings, options = Attack(0.2, 3, 0.08), ("bee a", "bee b", "cat")
+    here = attack(several, several.encode(picture, WHAT), modality, options, 0, "whole", settings)
+    wanted = attack(alone, alone.encode(picture, WHAT), modality, options, 0, settings=settings)
+    assert here.loss == pytest.approx(wanted.loss, abs=1e-4)
+    assert float((here.delta - wanted.delta).abs().max()) < 1e-4 * wanted.radius
+    base = attack(several, several.encode(picture, WHAT), modality, options, 0, settings=settings)
+    assert float((base.delta - wanted.delta).abs().max()) > 0.1 * wanted.radius
+    assert not several.lock._is_owned()
+
+
+def test_a_gradient_that_does_not_fit_is_told(tiny, picture, monkeypatch):
+    asked = tiny.encode(picture, "What is it?")
+
+    def full(*args):
+        raise RuntimeError("MPS backend out of memory")
+
+    monkeypatch.setattr(torch.autograd, "grad", full)
+    with pytest.raises(ModelError, match=f"gradient of an attack on {asked.length} tokens. Leave the attacks out"):
+        attack(tiny, asked, Modality.QUESTION, ("yes", "no"), 0)
+    monkeypatch.setattr(torch.autograd, "grad", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        attack(tiny, asked, Modality.QUESTION, ("yes", "no"), 0)
 
 
 def test_zero_strength_changes_nothing_at_all(tiny, picture):
@@ -574,3 +768,64 @@ def test_the_room_is_built_measures_and_offers_examples(tiny, monkeypatch):
     examples = shared_bar.examples()
     for name, question, _ in tab._TRY:
         assert examples[name].known.turn(question)
+
+
+@pytest.fixture
+def room(monkeypatch):
+    lent = []
+    lend = page.for_model
+    monkeypatch.setattr(page, "for_model", lambda handler: lent.append(handler.__name__) or lend(handler))
+    with gr.Blocks() as demo:
+        bar = shared_bar.build()
+        with gr.Tabs(), gr.Tab(tab.TITLE):
+            tab.build(bar)
+    return demo, bar, lent
+
+
+def test_handlers_that_run_the_model_ask_for_the_gpu(room):
+    assert set(room[2]) == {"_measured", "_dosed", "_opened", "_explained"}
+
+
+def test_progress_goes_where_a_run_fails(room):
+    demo, *_ = room
+    runs = {i for i, f in demo.fns.items() if f.name in ("_measured", "_dosed", "_opened", "_explained")}
+    cleared = {f.trigger_after for f in demo.fns.values() if f.trigger_only_on_failure}
+    assert len(runs) == 5 and runs == cleared
+    named = {f.outputs[0].elem_id for f in demo.fns.values() if f.trigger_only_on_failure}
+    assert named == {"disturb-progress", "attribute-progress"}
+
+
+def test_an_example_is_shown_without_a_run_of_another_room(room):
+    demo, bar, _ = room
+    (tried,) = (f for f in demo.fns.values() if f.name == "_try")
+    assert bar.asked not in tried.outputs
+    for name, question, _ in tab._TRY:
+        found = tab._try(gr.EventData(None, {"pick": name}))
+        assert len(found) == len(tried.outputs)
+        assert found[3] == question
+    assert tab._try(gr.EventData(None, {"pick": "../x"}))[3] == tab._TRY[0][1]
+
+
+def test_what_is_measured_is_shown_while_the_next_is_measured(monkeypatch):
+    shown, stopped = threading.Event(), threading.Event()
+
+    def measuring(progress):
+        yield "first"
+        assert shown.wait(10)
+        yield "second"
+        try:
+            while True:
+                progress(0.5, "more")
+                stopped.wait(0.01)
+        except InterruptedError:
+            stopped.set()
+            raise
+
+    run = tab._beside(measuring)
+    html, found = next(run)
+    assert "starting" in html and found == "first"
+    shown.set()
+    assert [f for _, f in (next(run), next(run), next(run)) if f] == ["second"]
+    run.close()  # the visitor stops
+    assert stopped.wait(10)
+    assert list(tab._beside(lambda progress: iter(["only"]))) == [("", "only")]

@@ -123,6 +123,48 @@ def test_a_model_that_is_not_there_says_why_and_the_old_one_stays(page):
     expect(page.locator("#model input")).to_have_value("crosstalk-mini")
 
 
+def test_a_typed_model_that_is_none_says_why_and_the_old_one_stays(page):
+    opened(page)
+    page.locator("#model input").fill("../../etc")
+    page.locator("#model input").press("Enter")
+    expect(page.locator(".toast-body").first).to_contain_text("is not opened")
+    expect(page.locator("#model input")).to_have_value("crosstalk-mini")
+    ask(page, "Is a bee an animal?")
+
+
+def test_disturbing_a_question(page):
+    opened(page, "/?tab=interference&example=bee-without-flower")
+    expect(page.locator("#interference-sentence p").first).not_to_be_empty()
+    expect(page.locator("#interference-chart .js-plotly-plot")).to_be_visible()
+    rows = page.locator("#interference-table tbody tr")
+    before = rows.count()
+    page.locator("#own-sentence textarea").fill("My aunt says that there is a flower.")
+    page.get_by_label("Your own sentence").first.check()
+    page.locator("#disturb").click()
+    expect(page.locator("#interference-table")).to_contain_text("My aunt says")
+    assert rows.count() == before + 1
+    with page.expect_download() as waited:
+        page.locator("#interference-csv").click()
+    assert waited.value.path().read_text(encoding="utf-8").startswith("condition,side,option")
+
+
+def test_raising_a_dose(page):
+    opened(page, "/?tab=interference&example=bee-without-flower")
+    expect(page.locator("#interference-sentence p").first).not_to_be_empty()
+    page.locator("#dose-start").click()
+    expect(page.locator("#dose-sentence p").first).not_to_be_empty()
+    expect(page.locator("#dose-chart .js-plotly-plot")).to_be_visible()
+
+
+def test_what_stands_behind_an_answer(page):
+    opened(page, "/?tab=interference&example=bee-without-flower")
+    expect(page.locator("#interference-sentence p").first).not_to_be_empty()
+    page.locator("#attribute").click()
+    expect(page.locator("#attribute-sentence p").first).to_contain_text("picture")
+    expect(page.locator("#attribute-overlay .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#attribute-words span").first).to_be_visible()
+
+
 def test_saving_the_answer(page):
     opened(page)
     expect(page.locator("#ask-sentence")).to_contain_text("The checkpoint")
@@ -174,7 +216,7 @@ def test_a_link_with_nonsense_opens_the_page(page):
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "light"), (390, "dark")])
-@pytest.mark.parametrize("tab", ["ask", "forgetting"])
+@pytest.mark.parametrize("tab", ["ask", "interference", "forgetting"])
 def test_nothing_sticks_out(page, width, theme, tab):
     page.set_viewport_size({"width": width, "height": 844})
     opened(page, f"/?tab={tab}&__theme={theme}")

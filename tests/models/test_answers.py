@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from models.answers import box_of, f1, iou, objects_in, score, style_of
+from models.answers import box_of, f1, iou, objects_in, options_in, score, style_of
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,25 @@ def test_f1_by_hand():
 )  # fmt: skip
 def test_score(answer, truth, style, wanted):
     assert score(answer, truth, style) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("Which one? A. cat B. dog", {"A": "cat", "B": "dog"}),
+        ("Which one? A) cat\nB) a big dog\nC) bee", {"A": "cat", "B": "a big dog", "C": "bee"}),
+        ("(A) cat, (B) dog", {"A": "cat", "B": "dog"}),
+        ("A: cat, B: dog, C: bee", {"A": "cat", "B": "dog", "C": "bee"}),
+        ("Is this plan B. or not?", {}),
+        ("A. cat C. dog", {}),
+        ("A. B. dog", {}),
+        ("Which? A. cat B. dog.", {"A": "cat", "B": "dog"}),
+        ("Which?\nA. cat\nB. dog\nAnswer with the option's letter from the given choices.", {"A": "cat", "B": "dog"}),
+        ("A. cat B. dog Answer with the letter.", {"A": "cat", "B": "dog"}),
+        ("A. cat, B. dog. Only the letter.", {"A": "cat", "B": "dog"}),
+        ("A. a love letter B. a bill", {"A": "a love letter", "B": "a bill"}),
+        ("", {}),
+    ],
+)
+def test_options_listed_in_a_question(question, options):
+    assert options_in(question) == options

@@ -6,18 +6,20 @@ import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
+import torch
 
-from models import catalog, hub
-from models.errors import ModelError
+from models import catalog, devices, hub, manifest
+from models.errors import CheckpointError, ModelError
 from models.shelf import Shelf
 
 
 @pytest.fixture(autouse=True)
 def _nothing_open(monkeypatch):
     monkeypatch.setattr(catalog, "_shelf", Shelf(catalog._budget, catalog._freed))
-    monkeypatch.setattr(catalog, "_located", {})
+    monkeypatch.setattr(hub, "_counted", {})
     for name in ("MODEL", "CHECKPOINTS", "FOLDERS", "MEMORY", "PUBLIC", "QUANTIZE"):
         monkeypatch.delenv(f"CROSSTALK_{name}", raising=False)
     monkeypatch.delenv("SPACE_ID", raising=False)
@@ -41,11 +43,32 @@ def test_presets_that_cannot_run_here_say_why():
 
 
 def test_what_does_not_fit_tells_the_numbers(monkeypatch):
-    monkeypatch.setattr(catalog, "_memory", lambda: 8e9)
+    monkeypatch.setattr(catalog, "_memory", lambda: 10e9)
     big = next(e for e in catalog.entries() if "7b" in e.name)
-    assert big.reason == "needs about 34 GB of memory; this machine has 8 GB"
-    monkeypatch.setenv("CROSSTALK_QUANTIZE", "4")
-    assert catalog.need(7.1) == pytest.approx(34.08e9 / 8)
+    assert big.reason == "needs about 34 GB of memory; models may take 8 GB here"
+    monkeypatch.setenv("CROSSTALK_MEMORY", "5")  # what the shelf keeps to counts
+    assert "models may take 5 GB here" in next(e for e in catalog.entries() if "7b" in e.name).reason
+    assert catalog.need(7.1, 4) == pytest.approx(34.08e9 / 8)
+
+
+def test_several_gpus_hold_what_may_be_spread(monkeypatch):
+    monkeypatch.setattr(devices, "pick", lambda device="auto": torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(devices, "memory", lambda device: devices.Memory(20e9, 24e9))
+    assert catalog._budget() == pytest.approx(0.8 * 72e9)
+
+
+@pytest.mark.parametrize(("bits", "told"), [("4", "need a CUDA device"), ("3", "neither 4 nor 8")])
+def test_quantisation_that_cannot_be_is_told_where_it_would_be_done(monkeypatch, saved, bits, told):
+    monkeypatch.setattr(devices, "pick", lambda device="auto": torch.device("cpu"))
+    monkeypatch.setenv("CROSSTALK_QUANTIZE", bits)
+    monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
+    embedded, *others = catalog.entries()
+    assert embedded.available and len(others) == 11
+    assert all(told in e.reason and not e.available for e in others)
+    assert catalog.open_model().name == catalog.EMBEDDED  # never quantised
+    with pytest.raises(ModelError, match=f"model cannot be opened: .*{told}"):
+        catalog.open_model("model")
 
 
 def test_what_was_downloaded_before_opens_offline(monkeypatch):
@@ -74,10 +97,10 @@ def test_a_set_for_each_method_shares_the_weights(monkeypatch, saved, copied):
     replay = shutil.move(copied, copied.parent / "replay")
     (replay / "checkpoints.json").write_text((replay / "checkpoints.json").read_text().replace("sequential", "replay"))
     monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
-    monkeypatch.setenv("CROSSTALK_CHECKPOINTS", os.pathsep.join([str(saved / "set"), str(replay), "/nowhere"]))
+    monkeypatch.setenv("CROSSTALK_CHECKPOINTS", os.pathsep.join([str(saved / "set"), str(replay), "/nowhere/at/x"]))
     first, second, third = catalog.entries()[1:4]
     assert [first.name, second.name] == ["model", "model (replay)"] and second.available
-    assert not third.available and "neither a folder" in third.reason
+    assert not third.available and "'x' is neither a folder" in third.reason and "nowhere" not in third.reason
     with catalog.using("model") as one, catalog.using("model (replay)") as two:
         assert one is not two and one.model is two.model and one.lock is two.lock
         assert two.checkpoints.manifest.method == "replay"
@@ -86,11 +109,57 @@ def test_a_set_for_each_method_shares_the_weights(monkeypatch, saved, copied):
         )
 
 
-@pytest.mark.parametrize("source", ["/nowhere", "http://example.org/model", "a/b/c", "owner/../x"])
+def test_two_names_of_one_model_share_its_weights_and_its_lock(monkeypatch, host):
+    monkeypatch.setenv("CROSSTALK_MODEL", str(host / "runs" / "mine"))
+    with catalog.using("mine") as one, catalog.using("runs/mine") as two:
+        assert (one.name, two.name) == ("mine", "runs/mine")
+        assert one.model is two.model and one.lock is two.lock
+        assert two.answers([two.encode(None, "What?")], "base", 4) == one.answers(
+            [one.encode(None, "What?")], "base", 4
+        )
+    with catalog.using("runs/mine") as again:
+        assert again is two
+
+
+def test_a_set_of_the_hub_is_downloaded_when_it_is_opened_and_a_failure_is_not_kept(monkeypatch, saved, tmp_path):
+    monkeypatch.setattr(hub.constants, "HF_HOME", str(tmp_path))
+    monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
+    monkeypatch.setenv("CROSSTALK_CHECKPOINTS", "owner/set")
+    monkeypatch.setattr(hub, "download", lambda *a, **k: pytest.fail("asked the Hub to show the list"))
+    own = catalog.entries()[1]
+    assert (own.available, own.checkpoints) == (True, ())
+
+    def refuse(*args, **settings):
+        raise ModelError("the Hub cannot be reached.")
+
+    def download(repo, patterns, folder):
+        return shutil.copytree(saved / "set", folder)
+
+    monkeypatch.setattr(hub, "download", refuse)
+    with pytest.raises(CheckpointError, match="owner/set cannot be had: the Hub cannot be reached"):
+        catalog.open_model("model")
+    monkeypatch.setattr(hub, "download", download)
+    assert catalog.open_model("model").checkpoint_names == ("base", "naming", "counting")
+    own = catalog.entries()[1]
+    assert own.checkpoints == ("naming", "counting") and own.checkpoint_folder == manifest.locate("owner/set")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "~nobody-of-this-name/x",
+        "/secret/" + "x" * 5000,
+        "/secret/place",
+        "http://example.org/model",
+        "a/b/c",
+        "owner/../x",
+    ],
+)
 def test_what_is_neither_folder_nor_id_is_listed_with_the_reason(monkeypatch, source):
     monkeypatch.setenv("CROSSTALK_MODEL", source)
     own = catalog.entries()[1]
     assert not own.available
+    assert "secret" not in f"{own.name} {own.source} {own.reason}"  # visitors read it
     assert "neither a folder nor a Hub id" in own.reason
 
 
@@ -98,7 +167,8 @@ def test_own_checkpoints_that_are_damaged_are_listed_with_the_reason(monkeypatch
     monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
     (copied / "checkpoints.json").write_text("{}")
     monkeypatch.setenv("CROSSTALK_CHECKPOINTS", str(copied))
-    assert '"order" is missing' in catalog.entries()[1].reason
+    reason = catalog.entries()[1].reason
+    assert '"order" is missing' in reason and str(copied.parent) not in reason
 
 
 def test_an_embedded_default_that_is_not_whole_is_listed_with_the_remedy(monkeypatch, tmp_path):
@@ -123,6 +193,42 @@ def test_a_hub_id_is_offered_with_what_it_needs(monkeypatch):
     assert "needs about 432 GB" in catalog.parse("owner/name").reason
 
 
+class Told:
+    """What the Hub says of a repository."""
+
+    def __init__(self, total):
+        self.safetensors = type("Weights", (), {"total": total})
+
+
+def test_how_large_a_model_of_the_hub_is_is_asked_again_until_it_is_known(monkeypatch, saved):
+    answers = [ConnectionError("no network"), Told(5), Told(7)]
+
+    def model_info(self, repo, timeout):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(hub.HfApi, "model_info", model_info)
+    monkeypatch.setattr(hub, "offline", lambda: False)
+    assert [hub.parameters_of("owner/name") for _ in range(3)] == [0, 5, 5]
+    monkeypatch.setattr(hub, "_snapshot", lambda repo: saved / "model")  # downloaded: its files tell, without the Hub
+    assert hub.parameters_of("owner/other") == catalog._counted(saved / "model") > 0
+    assert len(answers) == 1
+
+
+def test_an_id_typed_by_a_visitor_never_opens_a_folder_of_the_host(monkeypatch, host):
+    monkeypatch.delenv("CROSSTALK_FOLDERS")
+    monkeypatch.chdir(host)
+    monkeypatch.setattr(hub, "cached", lambda repo: True)
+    assert hub.is_id("runs/mine") and Path("runs/mine").is_dir()
+    with pytest.raises(ModelError, match="runs/mine cannot be opened: .*was not downloaded before"):
+        catalog.open_model("runs/mine")
+    monkeypatch.setenv("CROSSTALK_MODEL", "runs/mine")  # the host may mean the folder
+    assert catalog.entries()[1].source == str((host / "runs" / "mine").resolve())
+    assert catalog.open_model("mine").checkpoint_names == ("base",)
+
+
 @pytest.fixture
 def host(monkeypatch, saved, tmp_path):
     """A folder of models that the host named, with ``runs/mine`` in it."""
@@ -144,8 +250,9 @@ def test_a_folder_named_with_tricks_is_refused(host, spec):
         catalog.parse(spec.format(host=host))
 
 
-@pytest.mark.parametrize("spec", ["", " ", "runs/none", "a\0b", "a/b/c"])
+@pytest.mark.parametrize("spec", ["", " ", "runs/none", "a\0b", "a/b/c", "x" * 5000, "a/" * 3000, "loop", "loop/x"])
 def test_what_is_nothing_is_refused(host, spec):
+    (host / "loop").symlink_to("loop")
     with pytest.raises(ModelError):
         catalog.open_model(spec or " ")
 
@@ -155,7 +262,9 @@ def test_links_out_of_the_hosts_folder_are_refused(host, tmp_path):
     (host / "linked").symlink_to(tmp_path / "secret")
     (host / "runs" / "mine" / "config.json").unlink()
     (host / "runs" / "mine" / "config.json").symlink_to(tmp_path / "secret" / "config.json")
-    for spec in ("linked", "runs/mine"):
+    shutil.copytree(tmp_path / "secret", host / "circle")
+    (host / "circle" / "loop").symlink_to("loop")
+    for spec in ("linked", "runs/mine", "circle"):
         with pytest.raises(ModelError, match="link out of the host's folder"):
             catalog.parse(spec)
 
@@ -165,6 +274,9 @@ def test_links_out_of_the_hosts_folder_are_refused(host, tmp_path):
     [
         ({"CROSSTALK_PUBLIC": "1"}, True), ({"SPACE_ID": "owner/space"}, True), ({}, False),
         ({"SPACE_ID": "owner/space", "CROSSTALK_PUBLIC": "0"}, False),
+        ({"SPACE_ID": "owner/space", "CROSSTALK_PUBLIC": "False"}, False), ({"CROSSTALK_PUBLIC": "NO"}, False),
+        ({"CROSSTALK_PUBLIC": "true"}, True), ({"CROSSTALK_PUBLIC": "yes"}, True),
+        ({"SPACE_ID": "owner/space", "CROSSTALK_PUBLIC": ""}, True),
     ],
 )  # fmt: skip
 def test_strangers_open_only_what_is_listed(monkeypatch, host, settings, public):
@@ -265,6 +377,37 @@ def test_what_failed_to_open_can_be_tried_again():
         assert thing is not None
 
 
+def test_what_a_thing_takes_in_truth_counts_from_then_on():
+    shelf = Shelf(lambda: 10)
+    with shelf.using("a", "a", 1, Thing):
+        pass
+    with shelf.using("b", "b", 1, Thing), shelf.using("c", "c", 0, Thing):  # how large c is was not known
+        shelf.weigh("c", 9)
+        assert shelf.held() == ("b", "c")
+        with pytest.raises(ModelError, match="d needs"), shelf.using("d", "d", 1, Thing):
+            pass
+
+
+def test_a_model_is_weighed_with_its_checkpoints(monkeypatch, saved, host, tmp_path):
+    whole = tmp_path / "whole"
+    shutil.copytree(saved / "model", whole / "doubled")
+    with catalog.using("runs/mine") as mllm:
+        alone = sum(p.nbytes for p in mllm.model.parameters())
+        doubled = {k: v * 2 for k, v in mllm.model.state_dict().items()}
+        mllm.model.save_pretrained(whole / "doubled", state_dict=doubled)
+    entry = {"name": "doubled", "task": "t", "weights": "doubled"}
+    data = {"base": "small", "method": "m", "order": ["t"], "checkpoints": [entry]}
+    (whole / "checkpoints.json").write_text(json.dumps(data))
+    monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
+    monkeypatch.setenv("CROSSTALK_CHECKPOINTS", os.pathsep.join([str(saved / "set"), str(whole)]))
+    with catalog.using("model"):
+        slot = catalog._shelf._slots[str((saved / "model").resolve())]
+        first = slot.need
+        assert first > alone * devices.OVERHEAD  # its adapters count
+        with catalog.using("model (whole)"):
+            assert slot.need > first + alone  # and so does what replaces the base's weights
+
+
 def test_a_model_of_the_catalogue_goes_when_another_needs_its_room(monkeypatch, saved, host):
     monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
     one = catalog.need(catalog.entries()[1].parameters / 1e9)
@@ -283,6 +426,7 @@ def test_a_budget_that_is_no_number(monkeypatch, memory):
     monkeypatch.setenv("CROSSTALK_MEMORY", memory)
     with pytest.raises(ModelError, match="CROSSTALK_MEMORY"):
         catalog.open_model()
+    assert all("CROSSTALK_MEMORY" in e.reason for e in catalog.entries()[1:])
 
 
 def test_looking_at_the_catalogue_does_not_import_torch():

@@ -13,6 +13,7 @@ from transformers import AutoModelForImageTextToText
 from models import hub, manifest
 from models.checkpoints import BASE, Blend, CheckpointSet, Manifest
 from models.errors import CheckpointError, ModelError
+from models.loading import OPENING
 
 IDS = torch.tensor([[5, 6, 7, 8, 9]])
 TARGETS = r".*language_model.*\.(q|v|down)_proj"
@@ -55,6 +56,7 @@ def test_manifest_is_read_in_the_order_of_tasks(copied):
         (lambda d: d.pop("method"), '"method"'),
         (lambda d: d.update(order="naming"), '"order"'),
         (lambda d: d.update(order=[1]), '"order"'),
+        (lambda d: d.update(order=[]), '"order" must list task names, at least one'),
         (lambda d: d.update(order=["naming", "painting"]), "painting"),
         (lambda d: d.update(checkpoints=[]), "at least one"),
         (lambda d: d["checkpoints"][1].pop("adapter"), r'"adapter".*checkpoint 2'),
@@ -67,6 +69,8 @@ def test_manifest_is_read_in_the_order_of_tasks(copied):
         (lambda d: d["checkpoints"][0].update(name="base"), "differ"),
         (lambda d: d["checkpoints"][0].update(adapter="../set/../.."), "leads out"),
         (lambda d: d["checkpoints"][0].update(adapter="/etc"), "leads out"),
+        (lambda d: d["checkpoints"][0].update(adapter="loop"), "in a circle: 'loop'"),
+        (lambda d: d["checkpoints"][0].update(adapter="x" * 5000), "'x+', which cannot be read: File name too long"),
         (lambda d: d["checkpoints"][0].update(adapter="naming\0"), '"adapter" is not a text'),
         (lambda d: d["checkpoints"][0].update(adapter="nowhere"), "not there"),
         (lambda d: d["checkpoints"][0].update(eval="nowhere.jsonl"), "not there"),
@@ -75,10 +79,12 @@ def test_manifest_is_read_in_the_order_of_tasks(copied):
     ],
 )
 def test_a_damaged_manifest_says_what_is_wrong(copied, change, told):
+    (copied / "loop").symlink_to("loop")
     rewrite(copied, change)
     with pytest.raises(CheckpointError, match=told) as error:
         Manifest.load(copied)
     assert "checkpoints.json" in str(error.value)
+    assert str(copied.parent) not in str(error.value)  # visitors read it
 
 
 @pytest.mark.parametrize("text", ["{", '{"order": [', "[" * 100_000, "\xff".encode("latin-1"), "3", '"naming"'])
@@ -98,10 +104,14 @@ def test_a_link_out_of_the_folder_is_refused(copied, tmp_path):
         Manifest.load(copied)
 
 
-@pytest.mark.parametrize("source", ["/nowhere/at/all", "a/b/c", "../set", "owner/..", "owner/na--me", "http://x.org/y"])
+@pytest.mark.parametrize(
+    "source",
+    ["/nowhere/at/all", "a/b/c", "../set", "owner/..", "owner/na--me", "http://x.org/y", "a/" * 3000, "~nobody-here/x"],
+)
 def test_a_set_that_is_neither_folder_nor_id(source):
-    with pytest.raises(CheckpointError, match="neither a folder"):
+    with pytest.raises(CheckpointError, match="neither a folder") as error:
         manifest.locate(source)
+    assert "/nowhere" not in str(error.value)  # visitors read it
 
 
 def test_a_set_from_the_hub_takes_its_data_files_only(monkeypatch, copied, tmp_path):
@@ -198,6 +208,10 @@ HOSTILE = {
     ),
     "a weight missing": (
         changed_weights(lambda t: {k: v for i, (k, v) in enumerate(sorted(t.items())) if i}), "1 weights do not match",
+    ),
+    "a base of this machine": (
+        lambda f: (changed_weights(wider)(f), changed_config(base_model_name_or_path=f"{f.parents[1]}/jo doe/x")(f)),
+        r"\(it was made for x\): size mismatch",
     ),
     "a base twice as wide": (changed_weights(wider), r"does not fit this model \(it was made for .*size mismatch"),
     "whole numbers": (changed_weights(lambda t: {k: v.long() for k, v in t.items()}), "not a floating-point weight"),
@@ -469,8 +483,81 @@ def whole_set(saved, tmp_path, damage):
 )
 def test_full_weights_that_do_not_fit(target, saved, tmp_path, damage, told):
     folder = whole_set(saved, tmp_path, damage)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=told) as error:
         CheckpointSet.open(folder, target.model, beside=target)
+    assert str(tmp_path) not in str(error.value)
+
+
+def out_of_memory(*args, **settings):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+SHORT = r"out of memory, it needs about \d+\.\d GB; cpu has \d+\.\d GB free"
+
+
+def test_an_adapter_that_memory_is_short_for_says_so_in_numbers(target, copied, monkeypatch):
+    monkeypatch.setattr(target._board, "add_adapter", out_of_memory)
+    with pytest.raises(CheckpointError, match=f"set/naming: {SHORT}"):
+        CheckpointSet.open(copied, target.model, beside=target)
+
+
+def test_full_weights_that_memory_is_short_for_say_so_in_numbers(target, saved, tmp_path, monkeypatch):
+    folder = whole_set(saved, tmp_path, lambda tensors: tensors)
+    monkeypatch.setattr(type(target.model), "from_pretrained", out_of_memory)
+    with pytest.raises(CheckpointError, match=f"whole-set/whole: {SHORT}"):
+        CheckpointSet.open(folder, target.model, beside=target)
+
+
+def test_weights_are_read_while_no_other_model_is_opened(target, saved, tmp_path, monkeypatch):
+    folder, met = whole_set(saved, tmp_path, lambda tensors: tensors), []
+
+    def watched(*args, **settings):
+        other = threading.Thread(target=lambda: met.append(OPENING.acquire(blocking=False)))
+        other.start()
+        other.join()
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(type(target.model), "from_pretrained", watched)
+    with pytest.raises(CheckpointError, match="seen enough"):
+        CheckpointSet.open(folder, target.model, beside=target)
+    assert met == [False]
+
+
+# The base that it was made for
+
+CACHED = "/home/me/.cache/huggingface/hub/models--llava-hf--llava-1.5-7b-hf/snapshots/abc123"
+
+
+@pytest.mark.parametrize(
+    ("base", "model", "told"),
+    [
+        ("llava-hf/llava-1.5-7b-hf", "llava-hf/llava-v1.6-vicuna-7b-hf", "llava-1.5-7b-hf, and this is .*vicuna"),
+        ("llava-hf/llava-v1.6-vicuna-7b-hf", CACHED, "and this is llava-hf/llava-1.5-7b-hf"),
+        ("llava-hf/llava-1.5-7b-hf", CACHED, None),
+        ("mirror/LLaVA-1.5-7b-hf", CACHED, None),
+        ("llava-hf/llava-1.5-7b-hf", "/data/my-llava", None),
+        ("my-llava", CACHED, None),
+        ("", "", None),
+    ],
+)
+def test_another_model_of_the_hub_is_refused_and_renamed_copies_are_not(base, model, told):
+    if told:
+        with pytest.raises(CheckpointError, match=f"was made for .*{told}.*write the same name there"):
+            manifest.same_base("x", base, model)
+    else:
+        manifest.same_base("x", base, model)
+
+
+def test_a_set_and_its_adapters_must_be_of_one_base(target, saved, copied, monkeypatch):
+    rewrite(copied, lambda data: data.update(base="owner/first"))
+    changed_config(base_model_name_or_path="owner/second")(copied / "counting")
+    with pytest.raises(CheckpointError, match=r'counting/adapter_config\.json: field "base_model.*owner/second.*first'):
+        CheckpointSet.open(copied, target.model, beside=target)
+    changed_config(base_model_name_or_path="other/first")(copied / "counting")
+    CheckpointSet.open(copied, fresh(saved))
+    monkeypatch.setattr(target.model, "name_or_path", "owner/third")
+    with pytest.raises(CheckpointError, match=r'checkpoints\.json: field "base" was made for owner/first.*owner/third'):
+        CheckpointSet.open(copied, target.model, beside=target)
 
 
 def test_two_sets_of_one_model_share_its_lock_and_do_not_mix(saved, copied):

@@ -83,6 +83,27 @@ def test_memory_of_this_machine_and_of_a_container(monkeypatch, tmp_path):
     assert devices.memory(cpu).free == 0
 
 
+def test_a_model_may_be_spread_over_all_gpus(gpus, monkeypatch):
+    gpus(20, 20, 20)
+    assert devices.capacity() == 72e9
+    gpus()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert devices.capacity() == devices.memory(torch.device("cpu")).total
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True), (MemoryError(), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), True),
+        (RuntimeError("size mismatch for lora_A"), False), (ValueError("out of memory"), False),
+    ],
+)  # fmt: skip
+def test_memory_that_ran_out_is_known_by_every_device(error, short):
+    assert devices.exhausted(error) is short
+
+
 def test_bytes_by_type():
     assert devices.bytes_needed(1e9, torch.float32) == pytest.approx(4.8e9)
     assert devices.bytes_needed(1e9, torch.bfloat16) == pytest.approx(2.4e9)
@@ -97,7 +118,7 @@ def test_quantisation_says_what_it_needs(monkeypatch, gpus):
     monkeypatch.setenv("CROSSTALK_QUANTIZE", "3")
     with pytest.raises(ModelError, match="'3' is neither 4 nor 8"):
         devices.quantization()
-    with pytest.raises(ModelError, match="need a CUDA device"):
+    with pytest.raises(ModelError, match="CROSSTALK_QUANTIZE cannot be followed: weights of 4 bits need a CUDA"):
         devices.quantization_config(4, torch.device("cpu"), torch.float32)
     monkeypatch.setattr(devices, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install bitsandbytes"):

@@ -95,6 +95,22 @@ def test_system_prompts_of_templates_are_instructions(opened, picture):
     assert "You are a helpful assistant." in spelled(encoded, Modality.INSTRUCTION)
 
 
+@pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "gemma3", "paligemma2"])
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_prompt_followed_by_an_answer_goes_on_as_the_answer_does(opened, picture, family, shown):
+    mllm = opened(family)
+    encoded = mllm.encode(picture if shown else None, "What is it?")
+    ids = mllm.encoder.continuation(encoded, "a red apple")
+    logprobs = [mllm.forward([encoded.followed(ids[:n])]).logits[0].log_softmax(-1)[ids[n]] for n in range(len(ids))]
+    assert float(sum(logprobs)) == pytest.approx(mllm.score(encoded, ["a red apple"]).logprob[0], abs=2e-3)
+    longer = encoded.with_embedding_noise(torch.ones(encoded.length, mllm.encoder.width)).followed(ids)
+    assert longer.length == len(longer.segments) == longer.positions.shape[-1] == len(longer.noise)
+    assert longer.segments[-len(ids) :].tolist() == [Modality.ANSWER] * len(ids)
+    assert not longer.noise[-len(ids) :].any()
+    assert longer.next_position == encoded.next_position + len(ids)
+    assert encoded.followed([]) is encoded
+
+
 def test_what_paligemma_reads_is_what_its_processor_writes(opened, picture):
     mllm = opened("paligemma2")
     seen, blind = mllm.encode(picture, QUESTION), mllm.encode(None, QUESTION)

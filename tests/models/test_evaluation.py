@@ -43,14 +43,34 @@ def test_scores_follow_the_answers(measured):
 
 def test_answers_of_another_set_are_refused(measured, copied):
     _, found, _ = measured
-    with pytest.raises(CheckpointError, match="measure"):
+    with pytest.raises(CheckpointError, match="The set set has not been measured.*press Measure again") as error:
         Evaluation.load(copied)
+    assert str(copied.parent) not in str(error.value)
     found.save(copied)
     data = json.loads((copied / "answers.json").read_text())
     data["given"]["naming"]["base"].pop()
     (copied / "answers.json").write_text(json.dumps(data))
-    with pytest.raises(CheckpointError, match="measure again"):
+    with pytest.raises(CheckpointError, match="^set/answers.json is not of.*press Measure again"):
         Evaluation.load(copied)
+
+
+def test_tasks_without_an_evaluation_set_are_named_without_the_place_on_disk(copied):
+    manifest = json.loads((copied / "checkpoints.json").read_text())
+    del manifest["checkpoints"][1]["eval"]
+    (copied / "checkpoints.json").write_text(json.dumps(manifest))
+    (copied / "answers.json").write_text(json.dumps({"given": {}, "provenance": {}}))
+    with pytest.raises(CheckpointError, match='^The set set has no evaluation set for counting.*"eval"'):
+        Evaluation.load(copied)
+
+
+def test_few_pictures_are_in_memory_at_once(measured, monkeypatch):
+    mllm, found, _ = measured
+    monkeypatch.setattr("models.evaluation._AT_ONCE", 2)
+    answers, sizes, shares = mllm.answers, [], []
+    monkeypatch.setattr(mllm, "answers", lambda prompts, name: sizes.append(len(prompts)) or answers(prompts, name))
+    assert evaluate(mllm, lambda share, what: shares.append(share)).given == found.given
+    assert sizes == [2] * 3 + [2] * 3 + [1] * 3 + [2] * 3 + [2] * 3 + [1] * 3
+    assert shares == pytest.approx((np.cumsum(sizes) - sizes) / 30)
 
 
 def test_progress_may_stop_the_run(saved, copied):

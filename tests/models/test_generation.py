@@ -429,6 +429,9 @@ def test_a_processor_out_of_memory_and_other_errors(mllm, picture, monkeypatch):
     fail("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12")
     with pytest.raises(ModelError, match="4096 bytes more were needed"):
         mllm.forward([encoded])
+    fail("MPS backend out of memory (MPS allocated: 5.00 GB). Tried to allocate 256.00 MB on private pool.")
+    with pytest.raises(ModelError, match="256.00 MB more were needed"):
+        mllm.forward([encoded])
     fail("shapes do not match")
     with pytest.raises(RuntimeError, match="shapes do not match"):
         mllm.forward([encoded])
@@ -451,7 +454,7 @@ def test_a_finished_answer_is_not_asked_again(mllm, picture, monkeypatch):
             return Choice(mllm.tokenizer.eos_token_id if step == self.length else 9)
 
     writings = [Writing(Ends(n), (encoded,)) for n in (1, 3)]
-    rows = list(mllm.generator.steps(writings, 10, lambda: mllm._using("base")))
+    rows = list(mllm.generator.steps(writings, 10, lambda: mllm.using("base")))
     assert [[isinstance(step, Step) for step in row] for row in rows] == [[True, True], [False, True], [False, True]]
     assert asked == [(1, 0), (3, 0), (1, 1), (3, 1), (3, 2), (3, 3)]
 

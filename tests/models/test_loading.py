@@ -1,15 +1,18 @@
 import json
 import shutil
+import threading
+import time
 
 import httpx
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load, save_file
+from transformers import LlavaForConditionalGeneration
 
 from models import devices, hub, loading
 from models.errors import ModelError
-from models.files import parameters
+from models.files import inside, nameless, parameters
 
 WEIGHTS = "model.safetensors"
 
@@ -93,6 +96,7 @@ HOSTILE = {
     "a shard missing": (sharded(TWO), r"names model-00002-of-00002.safetensors, not in the folder: 1 of 2"),
     "a shard elsewhere": (sharded({"a": "../model/x.safetensors"}), "is not a safetensors file beside it"),
     "a pickled shard": (sharded({"a": "pytorch_model.bin"}), "'pytorch_model.bin', which is not a safetensors file"),
+    "a pattern for a shard": (sharded({"a": "*.safetensors"}), "is not a safetensors file beside it"),
     "an index of nothing": (sharded({}), 'field "weight_map"'),
     "an index that is no JSON": (
         lambda f: (without(WEIGHTS)(f), write(f"{WEIGHTS}.index.json", "{")(f)), "index.json is not readable JSON",
@@ -137,11 +141,23 @@ def test_the_messages_differ():
         "owner/na--me",
         "https://example.org/a",
         "a/b\n",
+        "a/" * 3000,
+        "a\0",
+        "~nobody-of-this-name/model",
     ],
 )
 def test_what_is_neither_folder_nor_id(source):
     with pytest.raises(ModelError, match="cannot be opened.*neither a folder nor|is not a model|no config"):
         loading.load(source, "cpu")
+
+
+def test_an_id_is_never_looked_for_on_the_disk(folder, monkeypatch):
+    monkeypatch.chdir(folder.parents[1])
+    typed = f"{folder.parent.name}/{folder.name}"
+    assert hub.is_id(typed)
+    with pytest.raises(ModelError, match=f"{typed} cannot be opened: .*was not downloaded before"):
+        loading.load(typed, "cpu")
+    assert loading.fetch(folder.relative_to(folder.parents[1])).samefile(folder)  # a Path is a folder
 
 
 def test_a_file_is_not_a_model(folder):
@@ -178,9 +194,65 @@ def test_short_memory_while_loading_is_a_message_with_numbers(folder, monkeypatc
     def exhausted(*args, **settings):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(loading.AutoModelForImageTextToText, "from_pretrained", exhausted)
-    with pytest.raises(ModelError, match=r"needs about \d+\.\d GB; cpu has \d+\.\d GB free"):
+    told = r"needs about \d+\.\d GB; cpu has \d+\.\d GB free"
+    with monkeypatch.context() as patch:
+        patch.setattr(loading.AutoModelForImageTextToText, "from_pretrained", exhausted)
+        with pytest.raises(ModelError, match=told):
+            loading.load(folder, "cpu")
+    monkeypatch.setattr(LlavaForConditionalGeneration, "to", exhausted)  # read, but the device is full
+    with pytest.raises(ModelError, match=told):
         loading.load(folder, "cpu")
+
+
+def test_two_models_are_opened_one_after_the_other(folder, monkeypatch):
+    """``from_pretrained`` patches what the whole process uses."""
+    original, inside_now, most = loading.AutoModelForImageTextToText.from_pretrained, [], []
+
+    def watched(*args, **settings):
+        inside_now.append(1)
+        most.append(len(inside_now))
+        time.sleep(0.1)
+        try:
+            return original(*args, **settings)
+        finally:
+            inside_now.pop()
+
+    monkeypatch.setattr(loading.AutoModelForImageTextToText, "from_pretrained", watched)
+    threads = [threading.Thread(target=loading.load, args=(folder, "cpu")) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most == [1, 1]
+
+
+# What visitors may read, and paths that lead nowhere
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[Errno 13] Permission denied: '/root/.cache/hub/x'", "[Errno 13] Permission denied: 'x'"),
+        ("Can't load /srv/models/mine/config.json: no", "Can't load config.json: no"),
+        ("~/models/mine", "mine"),
+        ("see https://huggingface.co/owner/name and/or owner/name", None),
+        ("shape (3, 3) / 2", None),
+    ],
+)
+def test_places_on_the_disk_are_left_out_of_messages(text, shown):
+    assert nameless(text) == (shown or text)
+
+
+def test_a_folder_with_spaces_is_left_out_too(tmp_path):
+    folder = tmp_path / "jo doe" / "model"
+    assert nameless(f"no {folder}/config.json", folder) == "no model/config.json"
+
+
+def test_paths_that_lead_nowhere_are_not_inside(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    assert inside(tmp_path, tmp_path / "a" / "b")
+    for path in ("loop", "loop/x", "a\0b"):
+        assert not inside(tmp_path, tmp_path / path)
 
 
 # The Hub, by a stand-in that holds one repository.
@@ -224,22 +296,29 @@ def test_a_hub_model_of_pickles_is_named(repository, folder, tmp_path):
         loading.load("owner/small", "cpu")
 
 
+def test_what_an_index_lists_is_checked_before_it_is_asked_for(repository, folder):
+    sharded({"a": "*.safetensors"})(folder)
+    with pytest.raises(ModelError, match="is not a safetensors file beside it"):
+        loading.load("owner/small", "cpu")
+    assert [c[1] for c in repository] == [loading._SETTINGS]
+
+
 @pytest.mark.parametrize(
     ("failure", "told"),
     [
         (GatedRepoError, "is gated: accept its licence at https://huggingface.co/owner/small and set HF_TOKEN"),
         (RepositoryNotFoundError, "no owner/small on the Hub, or it is private"),
         (LocalEntryNotFoundError, "not downloaded before, and HF_HUB_OFFLINE=1 is set"),
-        (OSError, "could not be downloaded: no space left"),
+        (OSError, "could not be downloaded: no space left at 'hub'"),
     ],
 )
 def test_what_the_hub_refuses_is_told_with_the_remedy(monkeypatch, failure, told):
     def refuse(*args, **settings):
         answer = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co/owner/small"))
         raise (
-            failure("no space left", response=answer)
+            failure("no space left at '/root/.cache/hub'", response=answer)
             if failure in (GatedRepoError, RepositoryNotFoundError)
-            else (failure("no space left"))
+            else (failure("no space left at '/root/.cache/hub'"))
         )
 
     monkeypatch.setattr(hub, "snapshot_download", refuse)

@@ -1,3 +1,4 @@
+import json
 import math
 import threading
 
@@ -8,6 +9,7 @@ import torch
 from models.checkpoints import Blend, CheckpointSet
 from models.embedded.text import IMAGE_TOKENS
 from models.errors import CheckpointError, InputError, ModelError
+from models.flow import OutOfMemory
 from models.mllm import MLLM, Scores, text_of
 from models.segments import Grid, Modality
 
@@ -103,10 +105,70 @@ def test_a_point_between_checkpoints_answers_as_a_checkpoint(mllm, picture):
     assert not np.allclose(at[1], ends[0]) and not np.allclose(at[1], ends[1])
 
 
+def test_a_point_between_checkpoints_is_a_text_in_what_is_recorded(mllm):
+    told = mllm.provenance(Blend("naming", "counting", 0.25))
+    assert json.loads(json.dumps(told))["checkpoint"] == "naming + 0.25 * (counting - naming)"
+
+
+def test_a_mixed_batch_reads_no_modules_that_may_change_meanwhile(mllm, picture, monkeypatch):
+    encoded = mllm.encode(picture, QUESTION)
+    monkeypatch.setattr(mllm.model, "modules", lambda: pytest.fail("adapters may go into the model just now"))
+    assert len(mllm.generate_each(encoded, mllm.checkpoint_names, 2)) == 3
+
+
+def test_embeddings_are_what_the_decoder_reads(mllm, picture):
+    encoded = mllm.encode(picture, QUESTION)
+    found = mllm.embeddings(encoded, "naming")
+    text = encoded.segments != Modality.IMAGE
+    table = mllm.model.get_input_embeddings().weight
+    assert torch.equal(found[text], table[encoded.inputs["input_ids"][0, text]])
+    assert found.shape == (encoded.length, mllm.encoder.width)
+    assert not mllm.model.get_decoder()._forward_pre_hooks
+
+
 def test_many_prompts_are_answered_as_one_by_one(mllm, picture):
     prompts = [mllm.encode(picture if i % 2 else None, "What" + " is" * i + " it?") for i in range(6)]
     together = mllm.answers(prompts, "naming", 6, batch=2)
     assert together == [text_of(list(mllm.generate(p, "naming", 6))) for p in prompts]
+
+
+@pytest.fixture
+def batches(mllm, monkeypatch):
+    """How many answers were written at once, batch by batch."""
+    steps, seen = mllm.generator.steps, []
+    monkeypatch.setattr(
+        mllm.generator, "steps", lambda a, *args, **more: seen.append(len(a)) or steps(a, *args, **more)
+    )
+    return seen
+
+
+def test_long_prompts_make_small_batches(mllm, picture, monkeypatch, batches):
+    encoded = mllm.encode(picture, QUESTION)
+    wanted = mllm.answers([encoded] * 7, "naming", 4)
+    monkeypatch.setattr("models.mllm._TOKENS", 3 * (encoded.length + 4))
+    assert mllm.answers([encoded] * 7, "naming", 4) == wanted
+    monkeypatch.setattr("models.mllm._TOKENS", 1)
+    assert mllm.answers([encoded] * 2, "naming", 4) == wanted[:2]
+    assert batches == [7, 3, 3, 1, 1, 1]
+
+
+def test_a_batch_that_does_not_fit_is_halved(mllm, picture, monkeypatch, batches):
+    encoded = mllm.encode(picture, QUESTION)
+    wanted = mllm.answers([encoded] * 5, "naming", 4)
+    steps, room = mllm.generator.steps, 2
+
+    def short(answers, *args, **more):
+        yield from steps(answers, *args, **more)
+        if len(answers) > room:
+            raise OutOfMemory("full")
+
+    monkeypatch.setattr(mllm.generator, "steps", short)
+    assert mllm.answers([encoded] * 5, "naming", 4) == wanted
+    assert batches == [5, 5, 2, 2, 1]
+    room = 0
+    with pytest.raises(ModelError, match="full"):
+        mllm.answers([encoded] * 5, "naming", 4)
+    assert batches[-3:] == [5, 2, 1]
 
 
 def test_score_equals_the_plain_forward(mllm, picture):

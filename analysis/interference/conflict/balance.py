@@ -19,8 +19,8 @@ class Fit:
 
     ``balance`` is the x where P is 1/2, ``low`` to ``high`` its 95 % interval: all x whose fitted log-odds are not
     significantly away from 0 (Fieller 1954, which is the delta method without its linear approximation of a ratio);
-    not-a-number where the slope could be 0, for then every x could be it. Where there is no fit, ``reason`` says why
-    and the numbers are not-a-number.
+    not-a-number where the slope could be 0, for then every x could be it. The items' x go from ``start`` to ``end``.
+    Where there is no fit, ``reason`` says why and the numbers are not-a-number.
     """
 
     n: int
@@ -30,6 +30,13 @@ class Fit:
     low: float = float("nan")
     high: float = float("nan")
     reason: str = ""
+    start: float = float("nan")
+    end: float = float("nan")
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the balance point is outside of what was measured: the curve alone says that it is there."""
+        return self.balance < self.start or self.balance > self.end
 
     def probability(self, x: np.ndarray) -> np.ndarray:
         """The fitted curve at ``x``."""
@@ -66,7 +73,7 @@ def fit(x: np.ndarray, outcome: np.ndarray) -> Fit:
     )
     (a, b), cov = found.x, np.linalg.inv(information(found.x))
     low, high = _fieller(a, b, cov)
-    return Fit(len(x), float(a), float(b), float(-a / b), low, high)
+    return Fit(len(x), float(a), float(b), float(-a / b), low, high, "", float(x.min()), float(x.max()))
 
 
 def _fieller(a: float, b: float, cov: np.ndarray) -> tuple[float, float]:
@@ -118,11 +125,11 @@ def binned(relative: np.ndarray, followed: np.ndarray, bins: int = _BINS) -> tup
 
 
 def near_and_far(relative: np.ndarray, changes: np.ndarray, balance: float) -> NearAndFar | None:
-    """Switches near the balance point and far from it; None where there is no balance point or fewer than 2 items a
-    third have known switches."""
+    """Switches near the balance point and far from it; None where there is no balance point, none within the measured
+    range of ``relative``, or fewer than 2 items a third have known switches."""
     known = ~np.isnan(changes)
     third = int(known.sum()) // 3
-    if np.isnan(balance) or third < 2:
+    if third < 2 or not relative.min() <= balance <= relative.max():  # not-a-number is in no range
         return None
     ranked = changes[known][np.argsort(np.abs(relative[known] - balance), kind="stable")]
     near, far = ranked[:third], ranked[-third:]

@@ -26,13 +26,22 @@ def _law(curve: "Fit") -> str:
         return f"No curve was fitted: {curve.reason}."
     if np.isnan(curve.low):
         return "Whether relative uncertainty matters cannot be told: the slope could be zero, so no balance point."
-    place = f"the balance point is at {curve.balance:+.2f} (95 % {curve.low:+.2f} to {curve.high:+.2f})"
+    numbers = f"{curve.balance:+.2f} (95 % {curve.low:+.2f} to {curve.high:+.2f})"
+    if curve.beyond:
+        measured = f"{curve.start:+.2f} to {curve.end:+.2f}"
+        place = f"the balance point would be at {numbers}, beyond what was measured ({measured})"
+    else:
+        place = f"the balance point is at {numbers}"
     if curve.slope > 0:
         return f"Against the paper's law, the text is followed more where it is less sure; {place}."
+    said = f"As in the paper, the surer the text, the more it is followed; {place}"
+    if curve.start > 0 or curve.end < 0:
+        sure = "less sure" if curve.start > 0 else "surer"
+        return f"{said}. Every item is {sure} in the text, so nothing is known of equal certainty."
     lean = (
         "towards the picture" if curve.high < 0 else "towards the text" if curve.low > 0 else "to neither side clearly"
     )
-    return f"As in the paper, the surer the text, the more it is followed; {place}: at equal certainty it leans {lean}."
+    return f"{said}: at equal certainty it leans {lean}."
 
 
 def _inside(compared: "NearAndFar | None") -> str:
