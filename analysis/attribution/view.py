@@ -57,7 +57,7 @@ def build(bar: Bar) -> None:
     with gr.Row(elem_classes="measure"):
         method = gr.Dropdown(
             [(_METHODS[m], m) for m in METHODS], value=METHODS[0], label="Method", elem_id="attribute-method",
-            min_width=260,
+            min_width=380,
         )  # fmt: skip
         answer = gr.Textbox(
             label="Answer to explain", info="Empty: the model's own.", placeholder="cat", max_length=200,
