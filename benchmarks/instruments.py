@@ -53,7 +53,7 @@ def build(shape: str):
     torch.manual_seed(0)
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.02)
-    model.model.rotary_emb.__init__(config, device=where)
+    model.model.rotary_emb = type(model.model.rotary_emb)(config).to(where)
     install(model)
     return model
 

@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 import app
+from analysis.forgetting import tab as forgetting
 from tests.models import zoo
 
 TASKS = ("colours", "shapes")
@@ -68,3 +69,23 @@ def test_ask_answers_with_every_checkpoint(client, own):
 def test_a_set_that_was_never_measured_says_what_to_do(client):
     with pytest.raises(Exception, match=r"measure|Measure"):
         client.predict("my-model", api_name="/forgetting")
+
+
+def test_measuring_the_set_keeps_its_answers_in_its_folder_and_shows_its_own_items(client, own):
+    *_, last = forgetting._measured("my-model")
+    assert "Measured again" in last[0]
+    assert json.loads((own / "my-set" / "answers.json").read_text(encoding="utf-8"))
+    found = client.predict("my-model", api_name="/forgetting")
+    assert found["tasks"] == list(TASKS) and found["n"] == [3, 3]
+    items = forgetting._changed("my-model")[7]
+    assert "What is it, 0?" in items and "after shapes, colours" in items
+    assert client.predict("sequential", api_name="/forgetting")["tasks"] != list(TASKS)
+
+
+def test_other_rooms_work_on_it(client, own):
+    image = handle_file(own / "my-set" / "one.png")
+    asked = {"image": image, "question": "What is it?", "model": "my-model", "checkpoint": "colours"}
+    found = client.predict(**asked, choices=["red", "blue"], perturbations=["black"], api_name="/interference")
+    assert [p["name"] for p in found["perturbations"]] == ["black"]
+    told = client.predict(**asked, method="ablation", api_name="/attribute")
+    assert told["provenance"]["checkpoint"] == "colours" and told["patches"]

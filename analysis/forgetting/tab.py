@@ -49,7 +49,7 @@ def build(bar: Bar) -> None:
     """The room; it reads checkpoint sets, not the bar's picture."""
     names = list(sets())
     matrix_html, said, course, numbers, found = _views(names[0])
-    first_items = _items(names[0], _last(found), 0, "", 0)[1] if found else ""
+    first_items = _items(names[0], _last(found), 0, "", 0)[1]
     chosen_set = gr.Dropdown(names, value=names[0], label="Checkpoint set", visible=len(names) > 1, elem_id="set")
     matrix = page.pickable(matrix_html, elem_id="matrix")
     sentence = gr.HTML(said, elem_id="forgetting-sentence", elem_classes="sentence")
@@ -86,11 +86,13 @@ def build(bar: Bar) -> None:
     gr.on([checkpoint.input, task.input, which.input], from_start, where, shown, **page.QUICK)
     back.click(page.for_people(lambda *w: _items(*w[:-1], w[-1] - _PAGE)), [*where, start], shown, **page.QUICK)
     more.click(page.for_people(lambda *w: _items(*w[:-1], w[-1] + _PAGE)), [*where, start], shown, **page.QUICK)
-    chosen_set.input(_changed, chosen_set, [*views, checkpoint, task], **page.QUICK)
+    whole = [*views, checkpoint, task, items, start]
+    chosen_set.input(_changed, chosen_set, whole, **page.QUICK)
     run = again.click(
-        page.for_model(_measured), chosen_set, [progress, again, stop, *views], concurrency_id="measure",
+        page.for_model(_measured), chosen_set, [progress, again, stop], concurrency_id="measure",
         concurrency_limit=1, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
+    run.success(_changed, chosen_set, whole, **page.QUICK)
     idle = lambda: ("", gr.Button(interactive=True), gr.Button(visible=False))  # noqa: E731
     stop.click(idle, None, [progress, again, stop], cancels=run, **page.QUICK)
 
@@ -122,10 +124,11 @@ def _tasks(found: Forgetting | None) -> list[tuple[str, int]]:
 
 
 def _changed(name: str) -> tuple:
+    """Everything that belongs to a set: its views, its cells to choose from, and the items behind the first of them."""
     views = _views(name)
     found = views[-1]
     rows = gr.Dropdown(_rows(found), value=_last(found)), gr.Dropdown(_tasks(found), value=0 if found else None)
-    return *views, *rows
+    return *views, *rows, _items(name, _last(found), 0, "", 0)[1], 0
 
 
 def _picked(found: Forgetting | None, event: gr.EventData):
@@ -161,14 +164,12 @@ def _measured(name: str):
 
     What took a researcher's GPU hours is kept in her set's folder.
     """
-    quiet = [gr.skip()] * 5
     for found in page.watched(partial(_evaluated, name)):
         if isinstance(found, page.Progress):
-            yield found.html, gr.Button(interactive=False), gr.Button(visible=True), *quiet
+            yield found.html, gr.Button(interactive=False), gr.Button(visible=True)
     _fresh[name] = found
     if name in sets() and sets()[name].name != catalog.EMBEDDED and not hub.public():
         with contextlib.suppress(OSError):  # a folder that may not be written to: it is measured again next time
             found.save(sets()[name].checkpoint_folder)
-    measured = measure(found)
-    took = f"<span>Measured again in {measured.provenance.seconds:.0f} s.</span>"
-    yield took, gr.Button(interactive=True), gr.Button(visible=False), *_drawn(measured)
+    took = f"<span>Measured again in {measure(found).provenance.seconds:.0f} s.</span>"
+    yield took, gr.Button(interactive=True), gr.Button(visible=False)
