@@ -6,13 +6,13 @@ medians of forwards run by turns in one process; memory is the peak of a process
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
@@ -97,9 +97,15 @@ def peak(shape: str, length: int, mode: str) -> tuple[float, float]:
         forward(model, length, mode)
         return before, torch.cuda.max_memory_allocated()
     forward(model, 8, mode)
-    before = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of building
     forward(model, length, mode)
-    return before, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return before, _resident("VmHWM")
+
+
+def _resident(field: str) -> float:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * float(lines[field].split()[0])
 
 
 def peak_elsewhere(*what) -> tuple[float, float]:
