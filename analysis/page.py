@@ -129,6 +129,11 @@ def button(pick: str | int, inner: str, label: str = "", link: str = "") -> str:
     return f'<button type="button" data-pick="{html.escape(str(pick))}"{kept}{aria}>{inner}</button>'
 
 
+def tries(buttons: list[str]) -> str:
+    """The block of ready-made examples, for ``pickable``."""
+    return f'<h3>Try this</h3><div class="tries">{"".join(buttons)}</div>'
+
+
 def lesson(room: str) -> None:
     """The room's ``lesson.md``, folded."""
     with gr.Accordion("The lesson", open=False, elem_classes="lesson"):

@@ -112,7 +112,7 @@ def _tries() -> str:
         page.button(i, f"<b>{escape(question)}</b><span>{escape(why)}</span>")
         for i, (_, question, why) in enumerate(_TRY)
     ]
-    return f'<h3>Try this</h3><div class="tries">{"".join(cards)}</div>'
+    return page.tries(cards)
 
 
 def _try(asked: int, event: gr.EventData):

@@ -44,8 +44,24 @@ class Settings:
             raise InputError(f"The covered share is {self.occluded!r}: it must be from 0 to 1.")
 
 
+class Chances:
+    """What follows from ``logprob``, float64 ``[options]``, nats."""
+
+    logprob: np.ndarray
+
+    @property
+    def probability(self) -> np.ndarray:
+        """Softmax over the options."""
+        return probability(self.logprob)
+
+    @property
+    def best(self) -> int:
+        """Index of the likeliest option."""
+        return int(self.logprob.argmax())
+
+
 @dataclass(frozen=True)
-class Effect:
+class Effect(Chances):
     """What one perturbation did. ``text`` is the sentence that was put in front, ``picture`` a thumbnail of what
     the model saw instead, stretched to the origin's shape (None where the picture stayed).
 
@@ -65,19 +81,9 @@ class Effect:
     picture: Image.Image | None = None
     loss: np.ndarray | None = None
 
-    @property
-    def probability(self) -> np.ndarray:
-        """Softmax over the options."""
-        return probability(self.logprob)
-
-    @property
-    def best(self) -> int:
-        """Index of the likeliest option."""
-        return int(self.logprob.argmax())
-
 
 @dataclass(frozen=True, kw_only=True)
-class Interference(Result):
+class Interference(Chances, Result):
     """The option probabilities of a question as it was asked, and under each perturbation.
 
     ``logprob`` float64 ``[options]``, nats, is the origin's. ``target`` is the option that changes are told of: the
@@ -96,16 +102,6 @@ class Interference(Result):
     effects: tuple[Effect, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     waiting: tuple[str, ...] = ()
-
-    @property
-    def probability(self) -> np.ndarray:
-        """Softmax over the options, of the origin."""
-        return probability(self.logprob)
-
-    @property
-    def best(self) -> int:
-        """Index of the origin's likeliest option."""
-        return int(self.logprob.argmax())
 
     def table(self) -> tuple[list[str], list[list]]:
         header = ["condition", "side", "option", "probability", "logprob", "flipped", "js_bits", "delta_logprob_nats"]

@@ -73,9 +73,9 @@ class Perturbation:
 # --- sentences
 
 
-def unrelated(case: Case, count: int = 1) -> str:
-    """``count`` true sentences about things that are neither asked about nor seen."""
-    return " ".join(facts(case, count))
+def unrelated(case: Case) -> str:
+    """A true sentence about something that is neither asked about nor seen."""
+    return facts(case, 1)[0]
 
 
 def misleading(case: Case) -> str:

@@ -271,7 +271,7 @@ def _tries() -> str:
         page.button(name, f"<b>{escape(question)}</b><span>{escape(why)}</span>", link="example")
         for name, question, why in _TRY
     ]
-    return f'<h3>Try this</h3><div class="tries">{"".join(cards)}</div>'
+    return page.tries(cards)
 
 
 def _try(event: gr.EventData):

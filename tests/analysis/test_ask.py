@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from analysis.ask import figure
-from analysis.ask.measure import ask, compare, options_in
+from analysis.ask.measure import ask, compare
 from analysis.bar import Known, examples
 from models.embedded.questions import Turn
 from models.embedded.scenes import Scene, placed
@@ -87,22 +87,6 @@ def test_boxes_are_read(known):
     assert found.truth_box == (0.1, 0.1, 0.5, 0.5)
     assert list(found.scores) == [1, 0]
     assert figure.picture(found, "data:").count("<rect") == 2
-
-
-@pytest.mark.parametrize(
-    ("question", "options"),
-    [
-        ("Which one? A. cat B. dog", {"A": "cat", "B": "dog"}),
-        ("Which one? A) cat\nB) a big dog\nC) bee", {"A": "cat", "B": "a big dog", "C": "bee"}),
-        ("(A) cat, (B) dog", {"A": "cat", "B": "dog"}),
-        ("A: cat, B: dog, C: bee", {"A": "cat", "B": "dog", "C": "bee"}),
-        ("Is this plan B. or not?", {}),
-        ("What is this?", {}),
-        ("", {}),
-    ],
-)
-def test_options_in_a_question(question, options):
-    assert options_in(question) == options
 
 
 def test_given_options_come_before_those_of_the_question():

@@ -68,6 +68,7 @@ def test_score(answer, truth, style, wanted):
         ("(A) cat, (B) dog", {"A": "cat", "B": "dog"}),
         ("A: cat, B: dog, C: bee", {"A": "cat", "B": "dog", "C": "bee"}),
         ("Is this plan B. or not?", {}),
+        ("What is this?", {}),
         ("A. cat C. dog", {}),
         ("A. B. dog", {}),
         ("Which? A. cat B. dog.", {"A": "cat", "B": "dog"}),
