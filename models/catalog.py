@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from models.mllm import MLLM
 
 EMBEDDED = "crosstalk-mini"
+_TASKS = "sequential"  # its checkpoint set of one task after another
 _ASSETS = Path(__file__).resolve().parents[1] / "assets" / "embedded"
 _PRESETS = {
     "HuggingFaceTB/SmolVLM-500M-Instruct": 0.5,
@@ -80,7 +81,7 @@ def _bits(name: str) -> int:
     """
     from models import devices
 
-    bits = 0 if name == EMBEDDED else devices.quantization() or 0
+    bits = 0 if embedded(name) else devices.quantization() or 0
     if bits:
         device = devices.pick()
         devices.quantization_config(bits, device, devices.dtype_on(device))
@@ -97,13 +98,25 @@ def _unsettled(name: str) -> str:
     return ""
 
 
-def _embedded() -> Entry:
-    folder, source = _ASSETS / "checkpoints" / "sequential", _ASSETS / EMBEDDED
-    try:
-        names = tuple(c.name for c in Manifest.load(folder).checkpoints)
-    except CheckpointError as error:
-        return Entry(EMBEDDED, str(source), False, f"is not whole: {error} Run: make train", ())
-    return Entry(EMBEDDED, str(source), True, "", names, folder, _counted(source))
+def embedded(name: str) -> bool:
+    """Whether an entry is the embedded model, with any of its checkpoint sets."""
+    return name == EMBEDDED or name.startswith(f"{EMBEDDED} (")
+
+
+def _embedded() -> list[Entry]:
+    """The embedded model, once for each of its checkpoint sets: the tasks' first, under the model's own name."""
+    source, tasks = _ASSETS / EMBEDDED, _ASSETS / "checkpoints" / _TASKS
+    held = _counted(source)
+    found = []
+    for folder in (tasks, *sorted(f for f in tasks.parent.glob("*") if f.is_dir() and f != tasks)):
+        name = EMBEDDED if folder == tasks else f"{EMBEDDED} ({folder.name})"
+        try:
+            names = tuple(c.name for c in Manifest.load(folder).checkpoints)
+        except CheckpointError as error:
+            found.append(Entry(name, str(source), False, f"is not whole: {error} Run: make train", ()))
+        else:
+            found.append(Entry(name, str(source), True, "", names, folder, held))
+    return found
 
 
 def _counted(folder: Path) -> float:
@@ -166,7 +179,7 @@ def _from_hub(name: str, billions: float) -> Entry:
 
 def entries() -> list[Entry]:
     """Everything on offer, the embedded default first, then the researcher's own, then Hub presets."""
-    return [_embedded(), *_own(), *(_from_hub(*p) for p in _PRESETS.items())]
+    return [*_embedded(), *_own(), *(_from_hub(*p) for p in _PRESETS.items())]
 
 
 def parse(spec: str) -> Entry:

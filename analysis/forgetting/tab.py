@@ -3,6 +3,7 @@
 import contextlib
 from functools import lru_cache, partial
 from html import escape
+from pathlib import Path
 
 import gradio as gr
 
@@ -14,6 +15,7 @@ from analysis.forgetting.measure import Forgetting, cell, measure
 from models import catalog, hub
 from models.errors import CheckpointError, CrosstalkError
 from models.evaluation import Evaluation, evaluate
+from models.manifest import Manifest
 
 TITLE, NAME = "Forgetting", "forgetting"
 _PAGE = 12  # items shown at a time
@@ -22,9 +24,17 @@ _fresh: dict[str, Evaluation] = {}
 
 
 def sets() -> dict[str, catalog.Entry]:
-    """The checkpoint sets on offer: the embedded one by its method's name, the researcher's by her model's."""
+    """The checkpoint sets on offer: embedded ones by their method's name, the researcher's by her model's.
+
+    An embedded set without evaluation sets was not made to show forgetting.
+    """
     offered = [e for e in catalog.entries() if e.checkpoint_folder]
-    return {e.checkpoint_folder.name if e.name == catalog.EMBEDDED else e.name: e for e in offered}
+    found = {e.checkpoint_folder.name if catalog.embedded(e.name) else e.name: e for e in offered}
+    return {name: e for name, e in found.items() if not catalog.embedded(e.name) or _has_items(e.checkpoint_folder)}
+
+
+def _has_items(folder: Path) -> bool:
+    return any(c.eval for c in Manifest.load(folder).checkpoints)
 
 
 @lru_cache(maxsize=8)
@@ -168,7 +178,7 @@ def _measured(name: str):
         if isinstance(found, page.Progress):
             yield found.html, gr.Button(interactive=False), gr.Button(visible=True)
     _fresh[name] = found
-    if name in sets() and sets()[name].name != catalog.EMBEDDED and not hub.public():
+    if name in sets() and not catalog.embedded(sets()[name].name) and not hub.public():
         with contextlib.suppress(OSError):  # a folder that may not be written to: it is measured again next time
             found.save(sets()[name].checkpoint_folder)
     took = f"<span>Measured again in {measure(found).provenance.seconds:.0f} s.</span>"

@@ -25,6 +25,10 @@ def _nothing_open(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
 
 
+def _others() -> list[catalog.Entry]:
+    return [e for e in catalog.entries() if not catalog.embedded(e.name)]
+
+
 def test_the_embedded_default_comes_first_with_its_checkpoints():
     first = catalog.entries()[0]
     assert (first.name, first.available) == (catalog.EMBEDDED, True)
@@ -32,8 +36,24 @@ def test_the_embedded_default_comes_first_with_its_checkpoints():
     assert 1e6 < first.parameters < 13e6
 
 
+def test_other_sets_of_the_embedded_default_share_its_weights(monkeypatch, tmp_path):
+    folder = shutil.copytree(catalog._ASSETS, tmp_path / "embedded", ignore=shutil.ignore_patterns("*.webp"))
+    monkeypatch.setattr(catalog, "_ASSETS", folder)
+    for other in folder.glob("checkpoints/*"):
+        if other.name != "sequential":
+            shutil.rmtree(other)
+    shutil.copytree(folder / "checkpoints" / "sequential", folder / "checkpoints" / "other")
+    (folder / "checkpoints" / "unfinished").mkdir()
+    names = [e.name for e in catalog.entries()][:4]
+    assert names[:3] == ["crosstalk-mini", "crosstalk-mini (other)", "crosstalk-mini (unfinished)"]
+    assert [catalog.embedded(name) for name in names] == [True, True, True, False]
+    assert not catalog.parse("crosstalk-mini (unfinished)").available
+    one, other = catalog.open_model(), catalog.open_model("crosstalk-mini (other)")
+    assert one.model is other.model and one.lock is other.lock and one.checkpoints is not other.checkpoints
+
+
 def test_presets_that_cannot_run_here_say_why():
-    presets = catalog.entries()[1:]
+    presets = _others()
     assert len(presets) == 10
     for entry in presets:
         assert not entry.available  # the tests run offline
@@ -74,9 +94,8 @@ def test_quantisation_that_cannot_be_is_told_where_it_would_be_done(monkeypatch,
 def test_what_was_downloaded_before_opens_offline(monkeypatch):
     monkeypatch.setattr(catalog, "_memory", lambda: 64e9)
     monkeypatch.setattr(hub, "cached", lambda repo: "SmolVLM" in repo)
-    assert [e.name for e in catalog.entries() if e.available] == [
-        catalog.EMBEDDED, "HuggingFaceTB/SmolVLM-500M-Instruct",
-    ]  # fmt: skip
+    available = [e.name for e in catalog.entries() if e.available and not catalog.embedded(e.name)]
+    assert available == ["HuggingFaceTB/SmolVLM-500M-Instruct"]
 
 
 def test_an_unknown_name_lists_the_known():
@@ -87,7 +106,7 @@ def test_an_unknown_name_lists_the_known():
 def test_own_model_and_checkpoints(monkeypatch, saved):
     monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
     monkeypatch.setenv("CROSSTALK_CHECKPOINTS", str(saved / "set"))
-    own = catalog.entries()[1]
+    own = _others()[0]
     assert (own.name, own.available, own.checkpoints) == ("model", True, ("naming", "counting"))
     assert catalog.open_model("model").checkpoint_names == ("base", "naming", "counting")
     assert catalog.open_model("model") is catalog.open_model("model")
@@ -98,7 +117,7 @@ def test_a_set_for_each_method_shares_the_weights(monkeypatch, saved, copied):
     (replay / "checkpoints.json").write_text((replay / "checkpoints.json").read_text().replace("sequential", "replay"))
     monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
     monkeypatch.setenv("CROSSTALK_CHECKPOINTS", os.pathsep.join([str(saved / "set"), str(replay), "/nowhere/at/x"]))
-    first, second, third = catalog.entries()[1:4]
+    first, second, third = _others()[:3]
     assert [first.name, second.name] == ["model", "model (replay)"] and second.available
     assert not third.available and "'x' is neither a folder" in third.reason and "nowhere" not in third.reason
     with catalog.using("model") as one, catalog.using("model (replay)") as two:
@@ -126,7 +145,7 @@ def test_a_set_of_the_hub_is_downloaded_when_it_is_opened_and_a_failure_is_not_k
     monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
     monkeypatch.setenv("CROSSTALK_CHECKPOINTS", "owner/set")
     monkeypatch.setattr(hub, "download", lambda *a, **k: pytest.fail("asked the Hub to show the list"))
-    own = catalog.entries()[1]
+    own = _others()[0]
     assert (own.available, own.checkpoints) == (True, ())
 
     def refuse(*args, **settings):
@@ -140,7 +159,7 @@ def test_a_set_of_the_hub_is_downloaded_when_it_is_opened_and_a_failure_is_not_k
         catalog.open_model("model")
     monkeypatch.setattr(hub, "download", download)
     assert catalog.open_model("model").checkpoint_names == ("base", "naming", "counting")
-    own = catalog.entries()[1]
+    own = _others()[0]
     assert own.checkpoints == ("naming", "counting") and own.checkpoint_folder == manifest.locate("owner/set")
 
 
@@ -157,7 +176,7 @@ def test_a_set_of_the_hub_is_downloaded_when_it_is_opened_and_a_failure_is_not_k
 )
 def test_what_is_neither_folder_nor_id_is_listed_with_the_reason(monkeypatch, source):
     monkeypatch.setenv("CROSSTALK_MODEL", source)
-    own = catalog.entries()[1]
+    own = _others()[0]
     assert not own.available
     assert "secret" not in f"{own.name} {own.source} {own.reason}"  # visitors read it
     assert "neither a folder nor a Hub id" in own.reason
@@ -167,7 +186,7 @@ def test_own_checkpoints_that_are_damaged_are_listed_with_the_reason(monkeypatch
     monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
     (copied / "checkpoints.json").write_text("{}")
     monkeypatch.setenv("CROSSTALK_CHECKPOINTS", str(copied))
-    reason = catalog.entries()[1].reason
+    reason = _others()[0].reason
     assert '"order" is missing' in reason and str(copied.parent) not in reason
 
 
@@ -225,7 +244,7 @@ def test_an_id_typed_by_a_visitor_never_opens_a_folder_of_the_host(monkeypatch, 
     with pytest.raises(ModelError, match="runs/mine cannot be opened: .*was not downloaded before"):
         catalog.open_model("runs/mine")
     monkeypatch.setenv("CROSSTALK_MODEL", "runs/mine")  # the host may mean the folder
-    assert catalog.entries()[1].source == str((host / "runs" / "mine").resolve())
+    assert _others()[0].source == str((host / "runs" / "mine").resolve())
     assert catalog.open_model("mine").checkpoint_names == ("base",)
 
 
@@ -410,7 +429,7 @@ def test_a_model_is_weighed_with_its_checkpoints(monkeypatch, saved, host, tmp_p
 
 def test_a_model_of_the_catalogue_goes_when_another_needs_its_room(monkeypatch, saved, host):
     monkeypatch.setenv("CROSSTALK_MODEL", str(saved / "model"))
-    one = catalog.need(catalog.entries()[1].parameters / 1e9)
+    one = catalog.need(_others()[0].parameters / 1e9)
     monkeypatch.setenv("CROSSTALK_MEMORY", f"{1.5 * one / 1e9:.9f}")
     first = catalog.open_model("model")
     assert catalog.open_model("model") is first
@@ -426,7 +445,7 @@ def test_a_budget_that_is_no_number(monkeypatch, memory):
     monkeypatch.setenv("CROSSTALK_MEMORY", memory)
     with pytest.raises(ModelError, match="CROSSTALK_MEMORY"):
         catalog.open_model()
-    assert all("CROSSTALK_MEMORY" in e.reason for e in catalog.entries()[1:])
+    assert all("CROSSTALK_MEMORY" in e.reason for e in _others())
 
 
 def test_looking_at_the_catalogue_does_not_import_torch():

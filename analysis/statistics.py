@@ -1,0 +1,58 @@
+"""Intervals and paired comparisons, the same in every room."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest, bootstrap
+
+from models.evaluation import interval
+
+__all__ = ["Difference", "difference", "interval", "spread"]
+
+_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of a - b over the same items, its 95 % interval ``low`` to ``high``, and the ``p`` of McNemar's exact test
+    (not-a-number where scores are not 0 or 1)."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+def difference(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Difference:
+    """Paired difference of scores ``a`` and ``b`` ``[items]``: percentile bootstrap over items (seeded).
+
+    Where a - b is the same for every item the interval has no width. Raises ``ValueError`` for no items or for
+    different numbers of them.
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(f"scores of the same items are needed, not {a.shape} and {b.shape}")
+    low, high = spread(a - b, seed)
+    return Difference(float((a - b).mean()), low, high, _mcnemar(a, b))
+
+
+def spread(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean of ``values`` ``[items]``; without width where all are equal."""
+    values = np.asarray(values, dtype=float)
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    draws = bootstrap((values,), np.mean, n_resamples=_DRAWS, method="percentile", rng=np.random.default_rng(seed))
+    return float(draws.confidence_interval.low), float(draws.confidence_interval.high)
+
+
+def _mcnemar(a: np.ndarray, b: np.ndarray) -> float:
+    """Exact two-sided p of McNemar's test: items that only one gets right are a fair coin's throws."""
+    if not (np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
+        return float("nan")
+    only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
