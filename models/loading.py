@@ -5,12 +5,13 @@ configuration may name code. Here each of these is an error that names the file 
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.processing_utils import ProcessorMixin
@@ -36,6 +37,23 @@ _DEEPER = ("*/*",)  # other formats, original weights: nothing there is read
 _PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json")
 
+
+@dataclass(frozen=True)
+class Kind:
+    """What is to be opened: transformers' class for it, the ``model_type`` it may have, and how messages call it."""
+
+    opener: type
+    types: Collection[str]
+    told: str
+
+
+WRITER = Kind(
+    AutoModelForImageTextToText,
+    frozenset(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES),
+    "a model that reads pictures and text to write text",
+)
+DUAL_ENCODER = Kind(AutoModel, frozenset({"clip", "siglip", "siglip2"}), "a CLIP or SigLIP model")
+
 OPENING = threading.RLock()
 """Held around ``from_pretrained`` of a model, which patches ``tie_weights`` and the default dtype of the process."""
 
@@ -45,6 +63,7 @@ def load(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     quantize: int | None = None,
+    what: Kind = WRITER,
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
     """The model and processor in a local folder or of a Hub id, in evaluation mode, all parameters frozen.
 
@@ -58,11 +77,11 @@ def load(
         kind = devices.dtype_on(where, dtype)
         bits = devices.quantization() if quantize is None else quantize
         settings = {"quantization_config": devices.quantization_config(bits, where, kind)} if bits else {}
-        folder = fetch(source)
+        folder = fetch(source, what)
         need = devices.bytes_needed(parameters(weight_files(folder, ModelError), ModelError), kind, bits)
         settings |= devices.placement(where, need, spread=device == "auto")
         processor = _processor(folder)
-        model = _model(folder, kind, settings, where, need)
+        model = _model(what, folder, kind, settings, where, need)
     except ModelError as error:
         named = source if _is_id(source) else Path(source).name or source  # visitors need not know the host's disk
         raise ModelError(f"{named} cannot be opened: {error}") from error
@@ -73,7 +92,7 @@ def _is_id(source: str | Path) -> bool:
     return isinstance(source, str) and hub.is_id(source)
 
 
-def fetch(source: str | Path) -> Path:
+def fetch(source: str | Path, what: Kind = WRITER) -> Path:
     """The local folder of ``source`` with all that is needed to open it, downloaded where it is a Hub id.
 
     A text written as owner/name is a Hub id whatever lies in the working directory, for visitors may type one; give a
@@ -82,14 +101,14 @@ def fetch(source: str | Path) -> Path:
     """
     if not _is_id(source):
         if path := folder_at(source):
-            check_config(path)
+            check_config(path, what)
             weight_files(path, ModelError)
             return path
         if is_file(source):
             raise ModelError("it is a file: give the folder that holds config.json and the weights.")
         raise ModelError("it is neither a folder nor a Hub id such as owner/name.")
     folder = hub.download(str(source), _SETTINGS, _DEEPER)
-    check_config(folder)
+    check_config(folder, what)
     index = folder / "model.safetensors.index.json"
     # checked first, because the Hub's client takes what is listed for patterns
     shards = shard_names(index, ModelError) if index.is_file() else ["model.safetensors"]
@@ -105,9 +124,9 @@ def fetch(source: str | Path) -> Path:
     return folder
 
 
-def check_config(folder: Path) -> None:
-    """Raises ``ModelError`` where ``config.json`` is not that of a model that reads pictures and text and writes text,
-    or would have code fetched from elsewhere.
+def check_config(folder: Path, what: Kind = WRITER) -> None:
+    """Raises ``ModelError`` where ``config.json`` is not that of the ``what`` asked for, or would have code fetched
+    from elsewhere.
     """
     file = folder / "config.json"
     if (folder / "adapter_config.json").is_file():
@@ -120,7 +139,7 @@ def check_config(folder: Path) -> None:
     kind = config.get("model_type")
     if not isinstance(kind, str):
         raise ModelError(f'{told(file)}: field "model_type" is missing or is not a text.')
-    if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+    if kind not in what.types:
         if config.get("auto_map"):
             raise ModelError(
                 f"{told(file)} wants to run code of its own (auto_map), which is never done here: use a conversion to "
@@ -132,7 +151,7 @@ def check_config(folder: Path) -> None:
                 "right, or newer than this version?"
             )
         names = config.get("architectures") or [kind]
-        raise ModelError(f"it is {', '.join(map(str, names))}, not a model that reads pictures and text to write text.")
+        raise ModelError(f"it is {', '.join(map(str, names))}, not {what.told}.")
     if config.get("transformers_weights"):
         raise ModelError(f'{told(file)}: field "transformers_weights" is not followed: call them model.safetensors.')
     if any("/" in str(name) for name in _found(config, ("attn_implementation", "_attn_implementation"))):
@@ -170,10 +189,12 @@ def _processor(folder: Path) -> ProcessorMixin:
     return processor
 
 
-def _model(folder: Path, dtype: torch.dtype, settings: dict, device: torch.device, need: float) -> PreTrainedModel:
+def _model(
+    what: Kind, folder: Path, dtype: torch.dtype, settings: dict, device: torch.device, need: float
+) -> PreTrainedModel:
     try:
         with OPENING:
-            model, info = AutoModelForImageTextToText.from_pretrained(
+            model, info = what.opener.from_pretrained(
                 folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
                 output_loading_info=True, ignore_mismatched_sizes=True, **settings,
             )  # fmt: skip

@@ -80,7 +80,7 @@ class Batches:
         pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]), MILD)
         names = [BACKGROUND, *sorted({item.name for scene in scenes for item in scene.items})]
         index = {name: i for i, name in enumerate(names)}
-        captions, called = (self.encode([f" {t}" for t in group]) for group in (texts, names))
+        captions, called = self.encode(texts), self.encode(names)
         labels = torch.from_numpy(np.stack([patch_labels(scene, index) for scene in scenes]))
         boxes = torch.from_numpy(np.stack([patch_boxes(scene) for scene in scenes]))
         return {"pixel_values": pixels, "captions": captions, "names": called, "patches": labels, "boxes": boxes}
@@ -90,7 +90,7 @@ class Batches:
         return {k: coded[k] for k in ("input_ids", "attention_mask")}
 
 
-def _contrast(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def contrast(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Symmetric InfoNCE of pairs, and how often an image's own text is its nearest."""
     logits = (normalize(image, dim=-1) @ normalize(text, dim=-1).T).float() * scale.exp()
     target = torch.arange(len(logits), device=logits.device)
@@ -112,7 +112,7 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int, log=print
     def loss(batch):
         vision = model.vision_model(pixel_values=batch["pixel_values"], output_hidden_states=True)
         whole, text = model.visual_projection(vision.pooler_output), model.get_text_features(**batch["captions"])
-        value, right = _contrast(whole, text.pooler_output, model.logit_scale)
+        value, right = contrast(whole, text.pooler_output, model.logit_scale)
         states = model.vision_model.post_layernorm(vision.hidden_states[-2][:, 1:])
         names = model.get_text_features(**batch["names"]).pooler_output
         patches = normalize(model.visual_projection(states), dim=-1)
@@ -140,7 +140,7 @@ def recall(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, style: str, lim
         page.paste(drawn, ((size - drawn.width) // 2,) * 2, drawn)
         pictures.append(page)
     pixels = build_image_processor()(pictures, return_tensors="pt")["pixel_values"]
-    coded = tokenizer([f" {n}" for n in names], padding=True, truncation=True, max_length=TOKENS, return_tensors="pt")
+    coded = tokenizer(names, padding=True, truncation=True, max_length=TOKENS, return_tensors="pt")
     where = model.device
     image = torch.cat([model.get_image_features(pixel_values=p.to(where)).pooler_output for p in pixels.split(256)])
     text = model.get_text_features(**coded.to(where)).pooler_output

@@ -4,7 +4,7 @@ Byte-level BPE: any text encodes. Digits stay single tokens, so that a box is sp
 """
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import LlavaProcessor, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -77,8 +77,12 @@ def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
 
 
 def caption_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """The same vocabulary for the contrastive model: a text ends with ``<|end|>``, whose state is pooled."""
+    """The same vocabulary for the contrastive model: a text ends with ``<|end|>``, whose state is pooled.
+
+    Every text begins with one space, because the vocabulary has its words as they are within a text.
+    """
     bpe = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    bpe.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Prepend(" ")])
     bpe.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", special_tokens=[(END, tokenizer.convert_tokens_to_ids(END))]
     )

@@ -73,7 +73,7 @@ def test_same_seed_same_vocabulary(tokenizer):
 
 def test_captions_end_in_the_token_that_is_pooled(tokenizer):
     captions = caption_tokenizer(tokenizer)
-    coded = captions([" a bee", " a bee at the top left"], padding=True, return_tensors="pt")
+    coded = captions(["a bee", " a bee at the top left"], padding=True, return_tensors="pt")
     plain = ids(tokenizer, " a bee")
     assert coded["input_ids"][0, : len(plain) + 1].tolist() == [*plain, captions.eos_token_id]
     assert coded["input_ids"][1, -1] == captions.eos_token_id

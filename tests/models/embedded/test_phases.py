@@ -1,0 +1,83 @@
+"""Phases of the dual encoder: Mod-X's term by hand, what replay keeps, and a whole run on a tiny model."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPModel
+
+from models.dual_encoder import DualEncoder
+from models.embedded import phases as P
+from models.embedded.pictures import table
+from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor, caption_tokenizer
+
+
+def test_every_drawing_is_in_one_domain():
+    names = [name for domain in P.DOMAINS for name in P.names_of(domain)]
+    assert len(names) == len(set(names)) == len({row["name"] for row in table()})
+    assert all(len(P.names_of(phase)) >= P.BATCH for phase in P.PHASES)
+
+
+def test_mod_x_equals_its_formula_on_three_pairs():
+    old = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.5, 0.6], [0.1, 0.0, 0.7]])  # the second is wrong: its row is replaced
+    new = torch.tensor([[0.6, 0.5, 0.1], [0.0, 0.3, 0.8], [0.2, 0.1, 0.9]])
+    scale = 5.0
+
+    def softmax(row):
+        powers = np.exp(scale * np.asarray(row, dtype=float))
+        return powers / powers.sum()
+
+    rows = [float((softmax(o) * np.log(softmax(o) / softmax(n))).sum()) for o, n in zip(old, new, strict=True)]
+    found = P.distillation(old, new, torch.tensor(scale))
+    assert float(found) == pytest.approx((rows[0] + 0.0 + rows[2]) / 3, abs=1e-6)
+
+
+def test_mod_x_is_zero_where_nothing_changed_and_pulls_the_new_side_alone():
+    same = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)) + torch.eye(4)
+    assert float(P.distillation(same, same, torch.tensor(10.0))) == pytest.approx(0, abs=1e-6)
+    old, new = same.clone().requires_grad_(True), (same + 0.1 * torch.eye(4).flip(0)).requires_grad_(True)
+    P.distillation(old, new, torch.tensor(10.0)).backward()
+    assert old.grad is None and new.grad.abs().sum() > 0
+    tied = torch.full((3, 3), 0.5, requires_grad=True)
+    assert float(P.distillation(torch.ones(3, 3), tied, torch.tensor(10.0))) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def words(tokenizer):
+    return caption_tokenizer(tokenizer)
+
+
+def test_replay_mixes_old_pairs_in_and_no_others(words):
+    kept = P.buffer(0, ("broad", "animals"))
+    assert kept == P.buffer(0, ("broad", "animals")) and len(kept) == 2 * P.BUFFER
+    batches = P.Batches(words, ["food"], kept)
+    batch = batches(np.random.default_rng(0))
+    texts = [t.strip() for t in words.batch_decode(batch["input_ids"], skip_special_tokens=True)]
+    assert len(set(texts)) == len(texts) == P.BATCH
+    old = {name for name, _ in kept}
+    assert sum(t in old for t in texts) == P.REPLAYED
+    assert {t for t in texts if t not in old} <= set(P.names_of("food"))
+
+
+def test_phases_go_on_from_each_other_and_open_as_checkpoints(words, tmp_path, monkeypatch):
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = shape | {"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
+    text = shape | {"vocab_size": VOCABULARY, "eos_token_id": words.eos_token_id, "bos_token_id": None}
+    torch.manual_seed(0)
+    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
+    clip.save_pretrained(tmp_path / "clip")
+    words.save_pretrained(tmp_path / "clip")
+    build_image_processor().save_pretrained(tmp_path / "clip")
+    monkeypatch.setattr(P, "PHASES", ("food", "symbols"))
+    log: list[str] = []
+    P.train(tmp_path / "state", clip, words, 0, log=log.append, steps=1)
+    P.write(tmp_path / "state", tmp_path / "sets")
+    pictures = [P._scene(np.random.default_rng(i), "bee").render(96) for i in range(2)]
+    for method in P.METHODS:
+        opened = DualEncoder.open(tmp_path / "clip", phases=tmp_path / "sets" / method)
+        assert len(opened.phase_names) == (2 if method == "joint" else 3)
+        seen = opened.images(pictures, opened.phase_names)
+        assert all(np.abs(a - b).max() > 1e-6 for a, b in zip(seen, seen[1:], strict=False))
+        assert np.allclose(np.linalg.norm(seen, axis=-1), 1, atol=1e-5)
+    log.clear()
+    P.train(tmp_path / "state", clip, words, 0, log=log.append, steps=1)
+    assert len(log) == 7 and all("done before" in line for line in log)
