@@ -1,4 +1,4 @@
-"""Attention by modality against a plain forward and against ``output_attentions``; four contexts against greedy.
+"""Attention by modality against a plain forward and against ``output_attentions``.
 
 Random weights of a real shape: Qwen2-0.5B's decoder on a CPU, also LLaVA-1.5-7B's on a GPU. Seconds are
 medians of forwards run by turns in one process; memory is the peak of a process of its own.
@@ -17,14 +17,11 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from models.catalog import open_model
 from models.devices import memory
-from models.embedded.evalsets import PIXELS, examples
-from models.generation import Choice
 from models.instruments import AttentionMass, Recorder, install
 
 RUNS = {512: 5, 2048: 3, 4096: 2}  # tokens: repetitions
-IMAGE, TOKENS, ANSWERS = 0.6, 12, 15
+IMAGE = 0.6  # of a prompt's tokens
 SHAPES = {
     "Qwen2-0.5B": (Qwen2ForCausalLM, Qwen2Config(
         hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2,
@@ -138,33 +135,6 @@ def table(shape: str) -> None:
         print(f"| {length} | {mode} | {took:.2f} | {ratios} | {(highest - before) / 1e6:.0f} |", flush=True)
 
 
-class FourContexts:
-    """What interaction-guided decoding reads at each step: both modalities, each alone, and a random picture."""
-
-    def contexts(self, encoded):
-        return encoded, encoded.without_image(), encoded.without_text(), encoded.without_image().without_text()
-
-    def choose(self, logits, step):
-        return Choice(int(logits[0].argmax()))
-
-
-def decoding() -> None:
-    """Tokens a second of four contexts in one batch against greedy decoding, on the embedded default."""
-    mllm = open_model()
-    scene, turn = next(examples("captioning", ["bee", "dog", "cat"], ("fluent",), 1, 0, "bench"))
-    encoded = mllm.encode(scene.render(PIXELS), turn.question)
-
-    def run(strategy):
-        return len(list(mllm.generate(encoded, max_new_tokens=TOKENS, strategy=strategy)))
-
-    count = run(None)
-    assert run(FourContexts()) == count
-    pairs = [(seconds(lambda: run(None)), seconds(lambda: run(FourContexts()))) for _ in range(ANSWERS)]
-    greedy, four = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"\nfour contexts / greedy, tokens a second, {mllm.name} on {mllm.device}: {greedy / four:.2f}", end=" ")
-    print("(goal: 0.3 or more on a CPU, 0.5 on a GPU)")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
@@ -174,7 +144,6 @@ def main() -> None:
         return
     for shape in SHAPES if torch.cuda.is_available() else list(SHAPES)[:1]:
         table(shape)
-    decoding()
 
 
 if __name__ == "__main__":

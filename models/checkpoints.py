@@ -7,15 +7,16 @@ one list of active adapters, and tensors are exchanged by reference, so the base
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models import devices
+from models.attention import Edit
 from models.errors import CheckpointError
 from models.files import told
 from models.manifest import BASE, MANIFEST, Checkpoint, Manifest, locate, same_base
 from models.switchboard import Change, State, Switchboard
-from models.weights import load_adapter, load_full, size
+from models.weights import load_adapter, load_attention, load_full, size
 
 __all__ = ["BASE", "MANIFEST", "Blend", "Checkpoint", "CheckpointSet", "Manifest"]
 
@@ -56,7 +57,10 @@ class CheckpointSet:
             try:
                 for checkpoint in manifest.checkpoints:
                     load = load_adapter if checkpoint.adapter else load_full
-                    changes[checkpoint.name] = load(board, manifest, checkpoint)
+                    change = changes[checkpoint.name] = load(board, manifest, checkpoint)
+                    if checkpoint.attention:
+                        own = load_attention(board, manifest, checkpoint)
+                        changes[checkpoint.name] = replace(change, attention=own, batchable=False)
                 return cls(manifest, board, changes)
             except Exception as error:
                 for change in changes.values():
@@ -76,8 +80,10 @@ class CheckpointSet:
 
     @property
     def replacing(self) -> list:
-        """The tensors kept beside the model's own parameters, to take their place."""
-        return [tensor for change in self._changes.values() for tensor in change.tensors.values()]
+        """The tensors kept beside the model's own parameters, to take their place or to fuse keys."""
+        changes = self._changes.values()
+        fusers = [change.attention.fuser for change in changes if change.attention]
+        return [*fusers, *(tensor for change in changes for tensor in change.tensors.values())]
 
     @property
     def lock(self):
@@ -107,7 +113,16 @@ class CheckpointSet:
             raise CheckpointError(f"alpha is {alpha!r}: it must be a number from 0 (all {name.a}) to 1 (all {name.b}).")
         if alpha in (0, 1) or name.a == name.b:
             return ends[int(alpha)]
+        if own := [n for n in (name.a, name.b) if n != BASE and self._change(n).attention]:
+            raise CheckpointError(
+                f"{', '.join(own)} has another attention than the base, so there is nothing halfway between {name.a} "
+                f"and {name.b}: take two checkpoints with the base's attention."
+            )
         return ((self._change(name.a), 1.0 - alpha), (self._change(name.b), float(alpha)))
+
+    def edits(self, name: str | Blend) -> tuple[Edit, ...]:
+        """How checkpoint ``name`` changes attention, beside its weights. Raises ``CheckpointError`` as ``use`` does."""
+        return tuple(change.attention for change, _ in self._state(name) if change.attention)
 
     @contextmanager
     def use(self, name: str | Blend) -> Iterator[None]:

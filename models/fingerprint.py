@@ -27,7 +27,7 @@ def of(mllm: "MLLM", checkpoint: "str | Blend" = BASE) -> str:
     parts = [_model(mllm)]
     if checkpoint != BASE:
         chosen = next(c for c in mllm.checkpoints.manifest.checkpoints if c.name == checkpoint)
-        parts += [of_path(path) for path in (chosen.adapter, chosen.weights) if path]
+        parts += [of_path(path) for path in (chosen.adapter, chosen.weights, chosen.attention) if path]
     return "+".join(parts)
 
 

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
+from models.attention import Edit
+from models.editing import editing
 from models.encoding import Encoded
 from models.errors import InputError, ModelError
 from models.pictures import looked_at_once, of_prompt
@@ -104,13 +107,17 @@ class Flow:
     Whoever calls holds the model's lock. Every position is given to the model, which else computes it: the
     Qwen-VL models keep what they computed for one prompt (``rope_deltas``), where the next visitor's would find
     it. Without ``cached`` there is no key-value cache and no ``more``. A picture that rows share is looked at once,
-    unless rows have weights of their own that see it differently (``alike=False``).
+    unless rows have weights of their own that see it differently (``alike=False``). ``edits`` change the attention of
+    every forward.
     """
 
-    def __init__(self, model, batch: Sequence[Encoded], cached: bool = True, alike: bool = True):
+    def __init__(
+        self, model, batch: Sequence[Encoded], cached: bool = True, alike: bool = True, edits: Sequence[Edit] = ()
+    ):
         self.model, self.rows, self.length = model, len(batch), common_length(batch)
         self._batch: Sequence[Encoded] | None = batch
-        self._alike = alike
+        self._alike, self._edits = alike, edits
+        self._segments = torch.stack([e.segments for e in batch])
         self._cache = DynamicCache(config=model.config.get_text_config(decoder=True)) if cached else None
 
     def begin(self, grad: bool = False) -> torch.Tensor:
@@ -126,7 +133,18 @@ class Flow:
 
     def repeat(self, times: int) -> None:
         """Make ``times`` rows of each prompt that was read."""
-        self._within_memory(self._repeat, times)
+        self.pick(torch.arange(self.rows).repeat_interleave(times))
+
+    def pick(self, rows: torch.Tensor) -> None:
+        """Go on with ``rows`` ``[n]`` of those that were read, in that order; a row may be named several times."""
+        self._within_memory(self._pick, rows)
+
+    def fork(self) -> "Flow":
+        """Another flow from here on, independent of this one. What was read is shared until either goes on."""
+        twin = copy(self)
+        twin._cache = copy(self._cache)
+        twin._cache.layers = [copy(layer) for layer in self._cache.layers]  # they grow by new tensors, never in place
+        return twin
 
     def _begin(self, grad: bool) -> torch.Tensor:
         device = self.model.device
@@ -147,15 +165,14 @@ class Flow:
         self._next, self.length = self._next + ids.shape[1], self.length + ids.shape[1]
         return self._forward(False, input_ids=ids, attention_mask=self._mask, position_ids=positions)
 
-    def _repeat(self, times: int) -> None:
-        self.rows *= times
-        self._cache.batch_repeat_interleave(times)
-        self._mask = self._mask.repeat_interleave(times, dim=0)
-        self._next = self._next.repeat_interleave(times, dim=0)
+    def _pick(self, rows: torch.Tensor) -> None:
+        self.rows, there = len(rows), rows.to(self._mask.device)
+        self._cache.batch_select_indices(there)
+        self._mask, self._next, self._segments = self._mask[there], self._next[there], self._segments[rows]
 
     def _forward(self, grad: bool, **inputs) -> torch.Tensor:
         cache = {} if self._cache is None else {"cache": self._cache}
-        with torch.set_grad_enabled(grad):
+        with editing(self.model, self._segments, self._edits), torch.set_grad_enabled(grad):
             logits = self.model(**inputs, use_cache=bool(cache), **cache).logits
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
+from models.attention import Edit
+from models.early import EarlyExits
 from models.encoding import Encoded
 from models.flow import Flow
 from models.instruments import Recorder
@@ -47,7 +49,11 @@ class Choice:
 
 
 class Strategy(Protocol):
-    """How an answer is chosen. ``MLLM.generate`` works on a copy: what ``contexts`` sets belongs to one answer."""
+    """How an answer is chosen. ``MLLM.generate`` works on a copy: what ``contexts`` sets belongs to one answer.
+
+    One that has ``layers`` (indices as ``EarlyExits`` counts them) when ``contexts`` returns is given a third argument
+    by each ``choose``: the logits ``[contexts, V]`` of each of these layers.
+    """
 
     def contexts(self, encoded: Encoded) -> Sequence[Encoded]:
         """Begin an answer: the prompts to read side by side, all of one length. The first is the answer's own."""
@@ -111,27 +117,34 @@ class Generator:
         recorder: Recorder | None = None,
         top: int = TOP,
         alike: bool = True,
+        edits: Sequence[Edit] = (),
     ) -> Iterator[list[Step | None]]:
         """Steps of several answers at once, None for one that has ended: all their contexts are one batch.
 
         ``using()`` is entered for each forward and holds the lock: between two steps it is free. ``recorder``
-        sees every forward; steps tell their ``top`` likeliest tokens; ``alike`` as in ``Flow``. Raises
+        sees every forward; steps tell their ``top`` likeliest tokens; ``alike`` and ``edits`` as in ``Flow``. Raises
         ``InputError`` where contexts differ in length and ``ModelError`` where memory does not suffice.
         """
-        flow = Flow(self.model, [context for a in answers for context in a.contexts], alike=alike)
+        flow = Flow(self.model, [context for a in answers for context in a.contexts], alike=alike, edits=edits)
+        layers = sorted({layer for a in answers for layer in getattr(a.strategy, "layers", ())})
+        exits = EarlyExits(self.model, layers) if layers else None
         widths = torch.tensor([len(a.contexts) for a in answers])
         firsts = (widths.cumsum(0) - widths).to(self.model.device)
         spellings = [Spelling(self.tokenizer) for _ in answers]
         tokens, clock = [None] * len(answers), time.perf_counter()
         for number in range(limit):
-            with using(), recorder.active() if recorder else nullcontext():
+            with using(), ExitStack() as stack:
+                for reader in filter(None, (recorder, exits)):
+                    stack.enter_context(reader.active())
                 if number == 0:
                     logits = flow.begin()
                 else:
                     logits = flow.more(torch.tensor(tokens).repeat_interleave(widths)[:, None])[:, -1]
+                early = exits.logits(logits) if exits else {}
+            rows = torch.arange(len(logits)).split(widths.tolist())
             choices = [
-                None if token in self.ends else answer.strategy.choose(seen, number)
-                for answer, token, seen in zip(answers, tokens, logits.split(widths.tolist()), strict=True)
+                None if token in self.ends else _chosen(answer.strategy, logits[own], number, early, own)
+                for answer, token, own in zip(answers, tokens, rows, strict=True)
             ]
             tokens = [token if c is None else c.token_id for token, c in zip(tokens, choices, strict=True)]
             if self.ends.issuperset(tokens):
@@ -142,13 +155,19 @@ class Generator:
             yield [
                 None
                 if tokens[i] in self.ends
-                else _step(choices[i], spellings[i], logprobs[i], ids[i].tolist(), values[i], now - clock)
+                else step_of(choices[i], spellings[i], logprobs[i], ids[i].tolist(), values[i], now - clock)
                 for i in range(len(answers))
             ]
             clock = now
 
 
-def _step(choice: Choice, spelling: Spelling, logprobs, ids: list[int], values, seconds: float) -> Step:
+def _chosen(strategy: Strategy, logits: torch.Tensor, number: int, early: Mapping[int, torch.Tensor], rows) -> Choice:
+    wanted = getattr(strategy, "layers", ())
+    return strategy.choose(logits, number, *([{i: early[i][rows] for i in wanted}] if wanted else []))
+
+
+def step_of(choice: Choice, spelling: Spelling, logprobs, ids: list[int], values, seconds: float) -> Step:
+    """The step of a ``choice``: ``ids`` and ``values`` are the likeliest tokens and their ``logprobs`` (of ``[V]``)."""
     top = tuple(zip(spelling.rivals(ids), values.exp().tolist(), strict=True))
     token = spelling.add(choice.token_id)
     return Step(choice.token_id, token, float(logprobs[choice.token_id]), top, seconds, choice.details)

@@ -1,4 +1,4 @@
-"""Instruments: attention by modality, one attention map, hidden states, logit lens; reduced while a forward runs.
+"""Instruments, reduced while a forward runs: attention by modality, maps and rollout, hidden states, logit lens.
 
 ``install(model)`` once routes the text decoder's attention through ``models.attention``. A ``Recorder`` listens to
 the forwards that run inside its ``active()``, in its own thread only:
@@ -16,14 +16,13 @@ from functools import partial
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from models.attention import LISTENER, NAME, Call
 from models.errors import ModelError
 from models.readers import AverageReader, ForwardPass, HiddenReader, LensReader, MapReader, RowReader
 from models.readings import Readings
-from models.segments import Modality
+from models.rollout import RolloutReader
 
 PADDING = -1  # in segments: a token that is none, neither a query nor a key
 _FEW = 8  # up to so many queries, recomputing their rows costs less than widening every cached value
@@ -40,14 +39,19 @@ class AttentionMass:
     ``queries=None`` averages over the queries of each modality; the answer's logits then agree with the plain
     forward's to rounding. Chosen ``queries`` give a row each, and every token after the prompt adds a row; the
     forward is then bit for bit the plain one. In half precision the averages carry its rounding, rows do not.
+
+    ``value_norm``, for chosen queries, gives the share of ``sum_j |a_ij v_j|`` instead of that of ``sum_j a_ij``: what
+    a modality contributes, where attention to a key of a small value does nothing (Kobayashi et al. 2020, eq. 5,
+    before the output projection).
     """
 
     queries: Positions | None = None
+    value_norm: bool = False
 
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """Attention of one query token over all keys in one layer; ``head=None`` keeps all heads.
+    """Attention of one query token over all keys in one ``layer``, or (None) in each; ``head=None`` keeps all heads.
 
     ``query`` is ``"last"``, a position (negative: from the end of the prompt), or one past the prompt for a token
     of the answer. ``value_norm`` weights each key by the norm of its value, ``|a_ij v_j|``, because a key with a
@@ -55,10 +59,23 @@ class AttentionMap:
     weights do not sum to one.
     """
 
-    layer: int
+    layer: int | None
     query: int | Literal["last"] = "last"
     head: int | None = None
     value_norm: bool = False
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Attention rollout (Abnar & Zuidema 2020, section 3): how much of each input token reaches the query's last state.
+
+    In each layer a token keeps half of itself and takes half by attention, A' = 0.5 A + 0.5 I with A averaged over
+    heads; the reading is the query's row of A'_L ... A'_1. It sums to 1, less where pseudo-scores drain attention.
+    ``query`` as in ``AttentionMap``. Needs the whole sequence, from its first token on, and costs about as much as the
+    attention of one more forward; no map of all tokens is kept.
+    """
+
+    query: int | Literal["last"] = "last"
 
 
 @dataclass(frozen=True)
@@ -76,7 +93,8 @@ class LogitLens:
     k: int = 5
 
 
-Instrument = AttentionMass | AttentionMap | HiddenStates | LogitLens
+HEARD = AttentionMass | AttentionMap | Rollout  # those that listen to attention
+Instrument = HEARD | HiddenStates | LogitLens
 
 
 def _base(model):
@@ -143,23 +161,33 @@ class Recorder:
         self._failed = False
         self._mass: AverageReader | None = None
         self._rows: RowReader | None = None
+        self._contributions: RowReader | None = None
         self._maps: list[MapReader] = []
+        self._rollouts: list[RolloutReader] = []
         self._hidden: HiddenReader | None = None
         self._lens: LensReader | None = None
         for instrument in instruments:
             self._add(instrument)
-        self._attending = [r for r in (self._mass, self._rows, *self._maps) if r is not None]
+        readers = (self._mass, self._rows, self._contributions, *self._maps, *self._rollouts)
+        self._attending = [r for r in readers if r is not None]
         if self._attending and self.decoder.config._attn_implementation != NAME:
             raise ModelError("The attention of this model is not routed through the instruments: call install first.")
 
     def _add(self, instrument: Instrument) -> None:
         match instrument:
+            case AttentionMass(queries=None, value_norm=True):
+                raise ModelError("Mass weighted by the norm of values is of chosen queries: name them.")
             case AttentionMass(queries=None):
                 self._mass = AverageReader()
+            case AttentionMass(queries=queries, value_norm=True):
+                self._contributions = RowReader(_resolved(queries, self.segments, "Queries"), value_norm=True)
             case AttentionMass(queries=queries):
                 self._rows = RowReader(_resolved(queries, self.segments, "Queries"))
-            case AttentionMap(layer=layer, head=head, value_norm=value_norm):
-                self._maps.append(MapReader(layer, head, value_norm, self._position(instrument)))
+            case AttentionMap(head=head, value_norm=value_norm):
+                position = self._position(instrument.query, "A map's query")
+                self._maps += [MapReader(layer, head, value_norm, position) for layer in self._layers(instrument)]
+            case Rollout(query=query):
+                self._rollouts.append(RolloutReader(self._position(query, "A rollout's query")))
             case HiddenStates(tokens=tokens):
                 self._hidden = HiddenReader(_resolved(tokens, self.segments, "Tokens"))
             case LogitLens(tokens=tokens, k=k):
@@ -167,17 +195,21 @@ class Recorder:
             case _:
                 raise ModelError(f"{instrument!r} is no instrument.")
 
-    def _position(self, asked: AttentionMap) -> torch.Tensor:
+    def _layers(self, asked: AttentionMap) -> Sequence[int]:
         layers, heads = len(self.decoder.layers), self.decoder.config.num_attention_heads
-        if not 0 <= asked.layer < layers or not (asked.head is None or 0 <= asked.head < heads):
+        wanted = range(layers) if asked.layer is None else [asked.layer]
+        if not 0 <= wanted[0] < layers or not (asked.head is None or 0 <= asked.head < heads):
             raise ModelError(
                 f"There is no layer {asked.layer}, head {asked.head}: layers are 0 to {layers - 1}, "
                 f"heads 0 to {heads - 1}."
             )
+        return wanted
+
+    def _position(self, query: int | str, what: str) -> torch.Tensor:
         batch, length = self.segments.shape
-        if isinstance(asked.query, int) and asked.query >= length:
-            return torch.full((batch, 1), asked.query)
-        return _resolved(asked.query if isinstance(asked.query, str) else [asked.query], self.segments, "A map's query")
+        if isinstance(query, int) and query >= length:
+            return torch.full((batch, 1), query)
+        return _resolved(query if isinstance(query, str) else [query], self.segments, what)
 
     # What the registered attention asks of a Listener.
 
@@ -231,22 +263,13 @@ class Recorder:
     def _begin(self, decoder, args, kwargs=None) -> None:
         if LISTENER.get() is not self:
             return
-        inputs = next((x for x in (kwargs.get("inputs_embeds"), kwargs.get("input_ids"), *args) if x is not None), None)
-        if inputs is None:
-            return  # the decoder itself complains
-        batch, length = inputs.shape[:2]
-        cache = kwargs.get("cache")
-        past = cache.get_seq_length() if cache is not None else 0
-        if batch != len(self.segments):
-            raise ModelError(f"The forward has {batch} rows, the segments {len(self.segments)}.")
-        if self._ended is not None and past != self._ended.total:
+        forward = ForwardPass.of(self.segments, args, kwargs)
+        if forward is not None and self._ended is not None and forward.past != self._ended.total:
             raise ModelError(
-                f"This forward starts at token {past}, the one before ended at {self._ended.total}: "
+                f"This forward starts at token {forward.past}, the one before ended at {self._ended.total}: "
                 "a recorder follows one batch of sequences, make another for others."
             )
-        prompt, total = self.segments.shape[1], past + length
-        kinds = F.pad(self.segments, (0, max(total - prompt, 0)), value=int(Modality.ANSWER))[:, :total]
-        self._forward = ForwardPass(past, total, prompt, kinds)
+        self._forward = forward
 
     @torch.no_grad()
     def _state(self, level: int, module, args, kwargs=None) -> None:
@@ -277,6 +300,10 @@ class Recorder:
             raise ModelError("A recorded forward failed, so its readings are not whole: record again.")
         if self._ended is None:
             raise ModelError("No forward was recorded: run the model inside active().")
-        readers = {"mass": self._mass, "rows": self._rows, "hidden": self._hidden, "lens": self._lens}
+        readers = {
+            "mass": self._mass, "rows": self._rows, "contributions": self._contributions, "hidden": self._hidden,
+            "lens": self._lens,
+        }  # fmt: skip
         found = {name: reader.reading() for name, reader in readers.items() if reader is not None}
-        return Readings(maps=tuple(m.reading() for m in self._maps), **found)
+        several = {"maps": self._maps, "rollouts": self._rollouts}
+        return Readings(**found, **{name: tuple(r.reading() for r in readers) for name, readers in several.items()})

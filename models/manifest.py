@@ -4,7 +4,8 @@
      "checkpoints": [{"name": "naming", "task": "naming", "adapter": "naming", "eval": "naming.jsonl"}]}
 
 A checkpoint is a LoRA adapter (``"adapter"``: a folder) or all weights of the model (``"weights"``: a safetensors
-file, or a folder with ``model.safetensors`` or its shards). Checkpoints whose task is not in ``order`` are references
+file, or a folder with ``model.safetensors`` or its shards). One trained with modular duplex attention also names its
+fuser (``"attention"``: a safetensors file, ``models.moda``). Checkpoints whose task is not in ``order`` are references
 (for example one trained on all tasks jointly).
 
 ``base`` is compared by ``same_base`` where it is a Hub id; a folder's name proves nothing, since copies are renamed.
@@ -24,13 +25,16 @@ _SET_FILES = ("*.json", "*.jsonl", "*.safetensors", "*.png", "*.jpg", "*.jpeg", 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint: the task it was trained on last, that task's evaluation set, and either an adapter or weights."""
+    """One checkpoint: the task it was trained on last, that task's evaluation set, either an adapter or weights, and
+    the fuser of its own attention where it has one.
+    """
 
     name: str
     task: str
     adapter: Path | None
     eval: Path | None
     weights: Path | None = None
+    attention: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
             f'{told(file)}: one of the fields "adapter" and "weights" is needed, not '
             f"{'both' if adapter else 'none'}. (checkpoint {number})"
         )
-    return Checkpoint(name, task, adapter, path("eval"), weights)
+    return Checkpoint(name, task, adapter, path("eval"), weights, path("attention"))
 
 
 def locate(source: str | Path) -> Path:

@@ -16,14 +16,17 @@ import torch
 import transformers
 from PIL import Image
 
+from models.attention import Edit
 from models.checkpoints import BASE, Blend, CheckpointSet
 from models.encoding import Encoded, Encoder
 from models.errors import InputError, ModelError
 from models.flow import Flow, OutOfMemory, common_length
 from models.generation import TOP, Generator, Greedy, Run, Step, Strategy, Writing, text_of
-from models.instruments import AttentionMap, AttentionMass, Instrument, Recorder, install
+from models.instruments import HEARD, Instrument, Recorder, decoder_of, install
+from models.interventions import Intervention, fitting
 from models.loading import load
 from models.readings import Readings
+from models.search import Search, searched
 
 _TOKENS = 16_384  # of a batch, prompts and answers: what fits beside a model of several billion weights
 
@@ -136,11 +139,29 @@ class MLLM:
             return True
         return self._text_alone
 
+    def edits(
+        self, checkpoint: str | Blend | Sequence[str], interventions: Sequence[Intervention] = ()
+    ) -> tuple[Edit, ...]:
+        """What changes attention under a checkpoint (or one for each row): its own edits, then ``interventions``.
+
+        Raises ``CheckpointError`` where it is not there, ``InputError`` for interventions that do not fit the model,
+        ``ModelError`` for rows whose attention is changed in different ways.
+        """
+        own: tuple[Edit, ...] = ()
+        if self.checkpoints:
+            each = checkpoint if isinstance(checkpoint, list | tuple) else [checkpoint]
+            own, *others = [self.checkpoints.edits(name) for name in dict.fromkeys(each)] or [()]
+            if any(other != own for other in others):
+                raise ModelError(
+                    "Checkpoints that change attention in different ways cannot share a batch: run each alone."
+                )
+        return (*own, *fitting(interventions, len(decoder_of(self.model).layers))) if interventions else own
+
     def _recorder(self, batch: Sequence[Encoded], instruments: Sequence[Instrument]) -> Recorder | None:
         common_length(batch)
         if not instruments:
             return None
-        if self._unmeasurable and any(isinstance(i, AttentionMass | AttentionMap) for i in instruments):
+        if self._unmeasurable and any(isinstance(i, HEARD) for i in instruments):
             raise ModelError(self._unmeasurable)
         return Recorder(self.model, torch.stack([e.segments for e in batch]), instruments)
 
@@ -150,17 +171,20 @@ class MLLM:
         checkpoint: str | Blend | Sequence[str] = BASE,
         instruments: Sequence[Instrument] = (),
         grad: bool = False,
+        interventions: Sequence[Intervention] = (),
     ) -> Forward:
         """One forward of prompts of one length; ``checkpoint`` is one for all, or a list of one a row.
 
         With ``grad`` the logits are differentiable in the prompts' noise (use ``torch.autograd.grad``). The backward
         pass reads weights, and the checkpoint is off again when this returns: hold ``using(checkpoint)`` around both.
-        Raises ``InputError`` where lengths differ, ``ModelError`` where memory is short or an instrument cannot read.
+        ``interventions`` change attention; instruments read it as changed. Raises ``InputError`` where lengths differ
+        or an intervention does not fit, ``ModelError`` where memory is short or an instrument cannot read.
         """
         if isinstance(checkpoint, list | tuple) and len(checkpoint) != len(batch):
             raise InputError(f"{len(batch)} prompts and {len(checkpoint)} checkpoints: give one for each, or one name.")
         recorder = self._recorder(batch, instruments)
-        flow = Flow(self.model, batch, cached=False, alike=self._alike(checkpoint))
+        edits = self.edits(checkpoint, interventions)
+        flow = Flow(self.model, batch, cached=False, alike=self._alike(checkpoint), edits=edits)
         with self.using(checkpoint), recorder.active() if recorder else nullcontext():
             logits = flow.begin(grad)
         return Forward(logits, recorder.readings() if recorder else Readings())
@@ -194,20 +218,27 @@ class MLLM:
         encoded: Encoded,
         checkpoint: str | Blend = BASE,
         max_new_tokens: int = 64,
-        strategy: Strategy | None = None,
+        strategy: Strategy | Search | None = None,
         instruments: Sequence[Instrument] = (),
+        interventions: Sequence[Intervention] = (),
     ) -> Run:
         """The answer, step by step, as ``strategy`` chooses it (default: greedy); ends before the end-of-turn token.
 
         All contexts of a strategy are one batch, one forward a step; ``instruments`` read every forward, a row
-        a context. The lock is held for one step at a time, so an iterator that is left behind blocks nobody and
-        visitors take turns.
-        Raises ``InputError`` where a strategy's contexts differ in length, ``ModelError`` where memory is short.
+        a context; ``interventions`` change the attention of all. The lock is held for one step at a time, so an
+        iterator that is left behind blocks nobody and visitors take turns.
+        A search gives all steps at its end, and no instruments can follow it. Raises ``InputError`` where they are to,
+        or where a strategy's contexts differ in length, ``ModelError`` where memory is short.
         """
         strategy = copy.copy(strategy or Greedy())
-        answer = Writing(strategy, strategy.contexts(encoded))
-        recorder = self._recorder(answer.contexts, instruments)
-        steps = self.generator.steps([answer], max_new_tokens, lambda: self.using(checkpoint), recorder)
+        contexts, using = strategy.contexts(encoded), lambda: self.using(checkpoint)
+        edits = self.edits(checkpoint, interventions)
+        if isinstance(strategy, Search):
+            if instruments:
+                raise InputError("Instruments cannot follow a search, whose rows change places: decode greedily.")
+            return Run(searched(self.generator, strategy, contexts, max_new_tokens, using, edits), None)
+        recorder = self._recorder(contexts, instruments)
+        steps = self.generator.steps([Writing(strategy, contexts)], max_new_tokens, using, recorder, edits=edits)
         return Run((step for (step,) in steps), recorder)
 
     def generate_each(
@@ -253,16 +284,24 @@ class MLLM:
         found: list[list[Step]] = [[] for _ in prompts]
         answers = [Writing(Greedy(), (prompt,)) for prompt in prompts]
         using, alike = lambda: self.using(checkpoint), self._alike(checkpoint)
-        for row in self.generator.steps(answers, limit, using, top=top, alike=alike):
+        edits = self.edits(checkpoint)
+        for row in self.generator.steps(answers, limit, using, top=top, alike=alike, edits=edits):
             for steps, step in zip(found, row, strict=True):
                 if step is not None:
                     steps.append(step)
         return found
 
-    def score(self, encoded: Encoded, choices: Sequence[str], checkpoint: str | Blend = BASE) -> Scores:
+    def score(
+        self,
+        encoded: Encoded,
+        choices: Sequence[str],
+        checkpoint: str | Blend = BASE,
+        interventions: Sequence[Intervention] = (),
+    ) -> Scores:
         """How likely each choice is as the beginning of the answer; the picture is read once.
 
-        Raises ``InputError`` where there are no choices or one is empty, ``ModelError`` where memory is short.
+        ``interventions`` change attention. Raises ``InputError`` where there are no choices, one is empty or an
+        intervention does not fit, ``ModelError`` where memory is short.
         """
         choices = tuple(c.strip() for c in choices)
         if not choices or not all(choices):
@@ -273,7 +312,7 @@ class MLLM:
         ids = torch.full((len(tails), width), self.tokenizer.pad_token_id or 0)
         for row, tail in enumerate(tails):
             ids[row, : len(tail)] = torch.tensor(tail)
-        flow = Flow(self.model, [encoded])
+        flow = Flow(self.model, [encoded], edits=self.edits(checkpoint, interventions))
         with self.using(checkpoint):
             logits = flow.begin()[:, None].expand(len(tails), -1, -1)
             if width > 1:

@@ -32,6 +32,26 @@ class ForwardPass:
     kinds: torch.Tensor
     _kept: dict = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, segments: torch.Tensor, args, kwargs) -> "ForwardPass | None":
+        """The forward that a decoder is called for with ``args`` and ``kwargs``; None where it has no input.
+
+        ``segments`` ``[batch, T]``, on the CPU, are the kinds of the prompt's tokens; those past T are the answer's.
+        Raises ``ModelError`` for another number of rows.
+        """
+        kwargs = kwargs or {}  # missing where another thread removes its hook just now
+        inputs = next((x for x in (kwargs.get("inputs_embeds"), kwargs.get("input_ids"), *args) if x is not None), None)
+        if inputs is None:
+            return None  # the decoder itself complains
+        batch, length = inputs.shape[:2]
+        cache, prompt = kwargs.get("cache"), segments.shape[1]
+        past = cache.get_seq_length() if cache is not None else 0
+        if batch != len(segments):
+            raise ModelError(f"The forward has {batch} rows, the segments {len(segments)}.")
+        total = past + length
+        kinds = F.pad(segments, (0, max(total - prompt, 0)), value=int(Modality.ANSWER))[:, :total]
+        return cls(past, total, prompt, kinds)
+
     def check(self, call: Call, sliding: bool) -> None:
         """Raise ``ModelError`` unless the queries are this forward's tokens and the keys all tokens so far.
 
@@ -43,7 +63,7 @@ class ForwardPass:
             raise ModelError(
                 f"Layer {call.layer} attends with {queries} queries to {keys} keys in {rows} rows; this forward has "
                 f"{length} tokens, {self.total} with the cached, in {len(self.kinds)} rows. Static caches, "
-                "cross-attention and prompt tuning cannot be measured."
+                "cross-attention and prompt tuning can be neither measured nor changed."
             )
 
     def _onehot(self, start: int, device: torch.device) -> torch.Tensor:
@@ -130,6 +150,12 @@ class _Kept:
         return np.stack([_numpy(torch.cat([t.cpu() for t in self.tensors[name, i]], -2)) for i in self.layers])
 
 
+def _by_value(weights: torch.Tensor, call: Call) -> torch.Tensor:
+    """Attention ``[batch, heads, n, keys]`` times the norm of each key's value."""
+    norms = call.value.float().norm(dim=-1)
+    return weights * norms.repeat_interleave(weights.shape[1] // norms.shape[1], 1)[:, :, None]
+
+
 class AverageReader:
     """Attention by modality, averaged over the queries of each modality."""
 
@@ -159,17 +185,23 @@ class AverageReader:
 
 
 class RowReader:
-    """Attention by modality of the queries at ``positions`` ``[batch, n]`` and of every one past the prompt."""
+    """Attention by modality of the queries at ``positions`` ``[batch, n]`` and of every one past the prompt; with
+    ``value_norm`` each key's weighted by the norm of its value, as a share of all that is so weighted."""
 
-    def __init__(self, positions: torch.Tensor):
-        self.wanted, self.kept = positions, _Kept()
+    def __init__(self, positions: torch.Tensor, value_norm: bool = False):
+        self.wanted, self.value_norm, self.kept = positions, value_norm, _Kept()
 
     def attend(self, call: Call, forward: ForwardPass, mass: torch.Tensor | None) -> None:
         """Add one layer; rows are recomputed, whatever ``mass``."""
         found = forward.wanted(self.wanted)
         if found is not None:
             index = found.to(call.key.device)
-            share, keys = forward.mass(call, index), forward.reach(call, index)
+            if self.value_norm:
+                share = _by_value(call.rows(index), call) @ forward.keys(call.key)[:, None]
+                share = share / share.sum(-1, keepdim=True).clamp_min(torch.finfo(share.dtype).tiny)
+            else:
+                share = forward.mass(call, index)
+            keys = forward.reach(call, index)
             self.kept.add(forward, found, call.layer, share=share, keys=keys)
 
     def reading(self) -> QueryMass:
@@ -190,10 +222,8 @@ class MapReader:
         at = self.position - forward.past
         if call.layer != self.layer or not ((at >= 0) & (self.position < forward.total)).all():
             return
-        weights = call.rows(at.to(call.key.device))[:, :, 0]
-        if self.value_norm:
-            norms = call.value.float().norm(dim=-1)
-            weights = weights * norms.repeat_interleave(weights.shape[1] // norms.shape[1], 1)
+        weights = call.rows(at.to(call.key.device))
+        weights = (_by_value(weights, call) if self.value_norm else weights)[:, :, 0]
         if self.head is not None:
             weights = weights[:, self.head, None]
         self.weights = _numpy(F.pad(weights, (forward.total - weights.shape[-1], 0)))

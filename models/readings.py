@@ -26,8 +26,8 @@ class QueryMass:
     """Attention by modality of single queries: chosen tokens of the prompt, then the answer's.
 
     ``share`` ``[layers, batch, heads, queries, key modality]`` sums to 1 over the last axis (0 for a padding
-    token). ``keys`` ``[layers, batch, queries, key modality]``: how many keys the query may attend to.
-    ``positions`` ``[batch, queries]``. ``layers``: indices of the layers.
+    token; less than 1 where pseudo-scores drain attention). ``keys`` ``[layers, batch, queries, key modality]``: how
+    many keys the query may attend to. ``positions`` ``[batch, queries]``. ``layers``: indices of the layers.
     """
 
     share: np.ndarray
@@ -46,6 +46,15 @@ class Map:
     weights: np.ndarray
     position: np.ndarray
     layer: int
+
+
+@dataclass(frozen=True)
+class Flowing:
+    """Attention rollout: ``weights`` ``[batch, tokens]``, how much of each token up to the query at ``position``
+    ``[batch]`` reaches its last state (later tokens have 0)."""
+
+    weights: np.ndarray
+    position: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -73,10 +82,16 @@ class Lens:
 
 @dataclass(frozen=True)
 class Readings:
-    """What the instruments of a recorder read; None for an instrument that was not asked for. float32."""
+    """What the instruments of a recorder read; None for an instrument that was not asked for. float32.
+
+    ``contributions`` are the rows weighted by the norms of values. Maps and rollouts are in the order they were asked
+    for; a map of every layer is one map a layer.
+    """
 
     mass: ModalityMass | None = None
     rows: QueryMass | None = None
+    contributions: QueryMass | None = None
     maps: tuple[Map, ...] = ()
+    rollouts: tuple[Flowing, ...] = ()
     hidden: Hidden | None = None
     lens: Lens | None = None

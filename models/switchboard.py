@@ -9,14 +9,19 @@ import torch
 from peft import LoraConfig, LoraModel, set_peft_model_state_dict
 from peft.tuners.lora.layer import LoraLayer
 
+from models.moda import Moda
+
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What makes a checkpoint of the base: peft's name of its adapter, and tensors in the place of the base's."""
+    """What makes a checkpoint of the base: peft's name of its adapter, tensors in the place of the base's, and the
+    attention it was trained with where that is not the base's.
+    """
 
     adapter: str | None = None
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     batchable: bool = True
+    attention: Moda | None = None
 
 
 State = tuple[tuple[Change, float], ...]

@@ -1,4 +1,7 @@
-"""Reading a checkpoint from disk, checked before it may change anything: a LoRA adapter, or all weights of a model."""
+"""Reading a checkpoint from disk, checked before it may change anything.
+
+A LoRA adapter, or all weights of a model; and the fuser of a checkpoint with modular duplex attention.
+"""
 
 import copy
 import dataclasses
@@ -9,6 +12,7 @@ import peft
 import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import MultiheadAttention
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from models import devices, hub
@@ -16,6 +20,7 @@ from models.errors import CheckpointError
 from models.files import inside, plain, read_json, tensor_shapes, told, weight_files
 from models.loading import OPENING, refuse_misfit
 from models.manifest import Checkpoint, Manifest, same_base
+from models.moda import FUSER, Moda, Settings, fuser_shape
 from models.switchboard import Change, Switchboard
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -211,8 +216,36 @@ def load_full(board: Switchboard, manifest: Manifest, checkpoint: Checkpoint) ->
     return Change(None, tensors, batchable=False)
 
 
+def load_attention(board: Switchboard, manifest: Manifest, checkpoint: Checkpoint) -> Moda:
+    """The modular duplex attention that a checkpoint was trained with, on the model's device and in its dtype."""
+    file = checkpoint.attention
+    if not file.is_file():
+        raise CheckpointError(f'{told(file)} is a folder: "attention" names the safetensors file of a fuser.')
+    _stay_inside(manifest.folder, file)
+    wanted = {FUSER: fuser_shape(board.model.get_decoder().config)}
+    found = tensor_shapes(file, CheckpointError)
+    if found != wanted:
+        raise CheckpointError(
+            f"{told(file)} holds {_listed(found)}; the fuser of this model's attention is {_listed(wanted)}: it was "
+            "made for another model."
+        )
+    weights = load_file(file)
+    _check_numbers(file, weights)
+    with safe_open(file, "pt") as saved:
+        settings = saved.metadata() or {}
+    try:
+        moda = Moda(weights[FUSER].to(board.model.device, board.model.dtype), Settings.parsed(settings))
+    except ValueError as error:
+        raise CheckpointError(f"{told(file)}: {error}.") from error
+    return moda.requires_grad_(False)
+
+
+def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{key} {list(shape)}" for key, shape in sorted(shapes.items())[:4]) or "nothing"
+
+
 def size(checkpoint: Checkpoint) -> int:
     """Bytes of a checkpoint's safetensors, which is about what it takes beside its base."""
-    place = checkpoint.adapter or checkpoint.weights
-    files = [place] if place.is_file() else place.glob("*.safetensors")
-    return sum(file.stat().st_size for file in files)
+    places = [place for place in (checkpoint.adapter or checkpoint.weights, checkpoint.attention) if place]
+    files = [f for place in places for f in ([place] if place.is_file() else place.glob("*.safetensors"))]
+    return sum(file.stat().st_size for file in {file.resolve() for file in files})

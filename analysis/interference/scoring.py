@@ -1,7 +1,7 @@
 """How likely each option is after each of several prompts: prompts of different length share a batch."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from models.checkpoints import BASE
-from models.flow import Flow
+from models.flow import Flow, OutOfMemory
 from models.instruments import PADDING
 
 if TYPE_CHECKING:
@@ -21,21 +21,46 @@ _TOKENS = 32_768  # tokens in a batch's cache
 _SPREAD = 1.6  # a batch's longest prompt, in lengths of its shortest: what is padded is computed for nothing
 
 
+@dataclass(frozen=True)
+class Posed:
+    """A prompt and its options as tokens: ``tails[k]`` continue the prompt with option k."""
+
+    prompt: "Encoded"
+    tails: tuple[tuple[int, ...], ...]
+
+
+def pose(model: "MLLM", prompt: "Encoded", options: Sequence[str]) -> Posed:
+    """A prompt with its options, tokenized once for all checkpoints that will score it."""
+    return Posed(prompt, tuple(tuple(model.encoder.continuation(prompt, option)) for option in options))
+
+
 def logprobs(model: "MLLM", prompts: Sequence["Encoded"], options: Sequence[str], checkpoint: str = BASE) -> np.ndarray:
     """Log-probability of each option after each prompt, float64 ``[prompts, options]``, nats, summed over its tokens.
 
     The same as ``MLLM.score`` of each prompt, in as few forwards as memory allows. A prompt that occurs twice (the
     very same object) is read once, so both get the same numbers to the last bit. Raises ``ModelError`` or
-    ``CheckpointError`` where the checkpoint is not there, and ``ModelError`` where memory is short.
+    ``CheckpointError`` where the checkpoint is not there, and ``OutOfMemory`` where memory does not suffice for one
+    prompt and one option.
     """
-    distinct = list({id(p): p for p in prompts}.values())
-    found: dict[int, np.ndarray] = {}
-    for batch in _batches(distinct, len(options)):
-        at_once = max(min(_ROWS, _TOKENS // batch[-1].length) // len(batch), 1)  # else the prompt is read again
-        parts = [options[i : i + at_once] for i in range(0, len(options), at_once)]
-        values = np.concatenate([_scored(model, batch, part, checkpoint) for part in parts], axis=1)
-        found |= zip(map(id, batch), values, strict=True)
+    distinct = {id(p): p for p in prompts}
+    values = logprobs_each(model, [pose(model, p, options) for p in distinct.values()], checkpoint)
+    found = dict(zip(distinct, values, strict=True))
     return np.stack([found[id(p)] for p in prompts])
+
+
+def logprobs_each(model: "MLLM", posed: Sequence[Posed], checkpoint: str = BASE) -> list[np.ndarray]:
+    """The same where every prompt has options of its own: float64 ``[options]`` for each, nats, in their order.
+
+    Prompts with the same number of options share a batch. Raises as ``logprobs``.
+    """
+    found: dict[int, np.ndarray] = {}
+    for batch in _batches(posed):
+        prompts, options = [p.prompt for p in batch], list(zip(*(p.tails for p in batch), strict=True))
+        at_once = max(min(_ROWS, _TOKENS // prompts[-1].length) // len(batch), 1)  # else the prompt is read again
+        parts = [options[i : i + at_once] for i in range(0, len(options), at_once)]
+        values = np.concatenate([_within_memory(model, prompts, part, checkpoint) for part in parts], axis=1)
+        found |= zip(map(id, batch), values, strict=True)
+    return [found[id(p)] for p in posed]
 
 
 def padded(encoded: "Encoded", length: int, token: int) -> "Encoded":
@@ -58,29 +83,50 @@ def padded(encoded: "Encoded", length: int, token: int) -> "Encoded":
     )
 
 
-def _batches(prompts: list["Encoded"], options: int) -> list[list["Encoded"]]:
-    batches: list[list[Encoded]] = []
-    for prompt in sorted(prompts, key=lambda p: p.length):
-        last = batches[-1] if batches else []
-        rows = (len(last) + 1) * options
-        fits = last and rows <= _ROWS and rows * prompt.length <= _TOKENS and prompt.length <= _SPREAD * last[0].length
-        if fits:
-            last.append(prompt)
+def _batches(posed: Sequence[Posed]) -> list[list[Posed]]:
+    batches: list[list[Posed]] = []
+    for one in sorted(posed, key=lambda p: (len(p.tails), p.prompt.length)):
+        last, length = batches[-1] if batches else [], one.prompt.length
+        rows = (len(last) + 1) * len(one.tails)
+        alike = last and len(last[0].tails) == len(one.tails) and length <= _SPREAD * last[0].prompt.length
+        if alike and rows <= _ROWS and rows * length <= _TOKENS:
+            last.append(one)
         else:
-            batches.append([prompt])
+            batches.append([one])
     return batches
 
 
-def _scored(model: "MLLM", batch: list["Encoded"], options: Sequence[str], checkpoint: str) -> np.ndarray:
+def _within_memory(model: "MLLM", prompts: list["Encoded"], options: list[tuple], checkpoint: str) -> np.ndarray:
+    """``_scored``; where memory is short in halves, of the prompts and then of the options, down to one of each."""
+    try:
+        return _scored(model, prompts, options, checkpoint)
+    except OutOfMemory:
+        if len(prompts) == len(options) == 1:
+            raise
+    # out of the handler, whose error holds what was allocated
+    if len(prompts) > 1:
+        half = len(prompts) // 2
+        parts = [(prompts[some], [o[some] for o in options]) for some in (slice(half), slice(half, None))]
+        return np.concatenate([_within_memory(model, *part, checkpoint) for part in parts])
+    half = len(options) // 2
+    parts = options[:half], options[half:]
+    return np.concatenate([_within_memory(model, prompts, part, checkpoint) for part in parts], axis=1)
+
+
+def _scored(
+    model: "MLLM", batch: list["Encoded"], options: Sequence[Sequence[Sequence[int]]], checkpoint: str
+) -> np.ndarray:
+    """Log-probabilities ``[batch, options]``; ``options[k][i]`` are the tokens of option k after prompt i."""
     filler = model.tokenizer.pad_token_id or 0
-    tails = [model.encoder.continuation(prompt, option) for prompt in batch for option in options]
+    tails = [option[i] for i in range(len(batch)) for option in options]
     counts = torch.tensor([len(tail) for tail in tails])
     width = int(counts.max())
     ids = torch.full((len(tails), width), filler)
     for row, tail in enumerate(tails):
         ids[row, : len(tail)] = torch.tensor(tail)
     longest = max(prompt.length for prompt in batch)
-    flow = Flow(model.model, [padded(prompt, longest, filler) for prompt in batch])
+    rows = [padded(prompt, longest, filler) for prompt in batch]
+    flow = Flow(model.model, rows, edits=model.edits(checkpoint))
     with model.using(checkpoint):
         first = flow.begin().repeat_interleave(len(options), dim=0)
         picked = [_picked(first[:, None], ids[:, :1])]

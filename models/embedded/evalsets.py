@@ -41,16 +41,22 @@ def choices_for(rng: np.random.Generator, task: str, turn: Q.Turn, pool) -> tupl
     return ("0", "1", "2", "3", "4") if task == "counting" else ()
 
 
+def drawn(scene: Scene, out: Path, name: str) -> str:
+    """Write the picture of a scene into ``out``; how a set in there names it."""
+    path = f"pictures/{name}.webp"
+    (out / path).parent.mkdir(parents=True, exist_ok=True)
+    scene.render(PIXELS).save(out / path, "WEBP", quality=80, method=6)
+    return path
+
+
 def write(out: Path, seed: int) -> None:
     """Write ``<task>.jsonl`` and the pictures they name into ``out``."""
     for task in TASKS:
         pool, lines = learnt_in(task), []
-        (out / "pictures").mkdir(parents=True, exist_ok=True)
-        drawn = examples(task, pool, (UNSEEN_STYLE,), ITEMS, seed, f"evaluation-{task}")
-        for i, (scene, turn) in enumerate(drawn):
-            name = f"pictures/{task}-{i:03}.webp"
-            scene.render(PIXELS).save(out / name, "WEBP", quality=80, method=6)
-            item = {"image": name, "question": turn.question, "answer": turn.answer, "style": turn.style}
+        found = examples(task, pool, (UNSEEN_STYLE,), ITEMS, seed, f"evaluation-{task}")
+        for i, (scene, turn) in enumerate(found):
+            image = drawn(scene, out, f"{task}-{i:03}")
+            item = {"image": image, "question": turn.question, "answer": turn.answer, "style": turn.style}
             if options := choices_for(generator(seed, f"options-{task}", i), task, turn, pool):
                 item["choices"] = options
             lines.append(json.dumps(item, ensure_ascii=False))

@@ -24,6 +24,7 @@ from models.embedded.packing import PREFIX, Branch, Packer, answer_loss
 from models.embedded.pictures import TRAINED_STYLES
 from models.embedded.scenes import Scene, random_scene
 from models.embedded.text import IMAGE_SIZE
+from models.manifest import MANIFEST
 
 BATCH, LENGTH = 32, PREFIX + 96
 STEPS, JOINT_STEPS, PEAK = 180, 420, 2e-3
@@ -83,14 +84,15 @@ def _fit(folder, stage, peft_model, tokenizer, tasks, steps, seed, log):
     fit.run(Batches(tokenizer, tasks), lambda batch: answer_loss(model, batch), log)
 
 
-def _keep(peft_model, out: Path) -> None:
+def keep(peft_model, out: Path, base: str = "crosstalk-mini") -> None:
+    """Save the adapter of a ``PeftModel`` in half precision, without what is of the machine that trained it."""
     peft_model.save_pretrained(out)
     (out / "README.md").unlink(missing_ok=True)  # peft's empty model card
     weights = out / "adapter_model.safetensors"
     save_file({k: v.half() for k, v in load_file(weights).items()}, weights, {"format": "pt"})
     file = out / "adapter_config.json"
     config = json.loads(file.read_text())
-    config["base_model_name_or_path"] = "crosstalk-mini"  # not a path of the machine it was trained on
+    config["base_model_name_or_path"] = base  # not a path of the machine it was trained on
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
@@ -101,25 +103,31 @@ def train(folder: Path, base, tokenizer, seed: int, out: Path, log=print, steps=
     """
     draft = folder / "checkpoints"
     shutil.rmtree(draft, ignore_errors=True)
-    peft_model = adapted(_ready(base()), seed)
+    peft_model = adapted(ready(base()), seed)
     for task in TASKS:
         _fit(folder, f"sequential-{task}", peft_model, tokenizer, (task,), steps, seed, log)
-        _keep(peft_model, draft / task)
-    peft_model = adapted(_ready(base()), seed)
+        keep(peft_model, draft / task)
+    peft_model = adapted(ready(base()), seed)
     _fit(folder, "joint", peft_model, tokenizer, TASKS, joint_steps, seed, log)
-    _keep(peft_model, draft / "joint")
+    keep(peft_model, draft / "joint")
     checkpoints = [{"name": t, "task": t, "adapter": t, "eval": f"{t}.jsonl"} for t in TASKS]
     checkpoints.append({"name": "joint", "task": "all tasks at once", "adapter": "joint"})
     manifest = {
         "base": "crosstalk-mini", "method": "sequential fine-tuning", "order": list(TASKS), "checkpoints": checkpoints,
     }  # fmt: skip
+    ship(draft, out, manifest)
+
+
+def ship(draft: Path, out: Path, manifest: dict) -> None:
+    """Put the finished adapters in ``draft`` that ``manifest`` names in the place of those in ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in (*TASKS, "joint"):
-        shutil.rmtree(out / name, ignore_errors=True)
-        shutil.copytree(draft / name, out / name)
-    (out / "checkpoints.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    for checkpoint in manifest["checkpoints"]:
+        shutil.rmtree(out / checkpoint["adapter"], ignore_errors=True)
+        shutil.copytree(draft / checkpoint["adapter"], out / checkpoint["adapter"])
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def _ready(model: LlavaForConditionalGeneration) -> LlavaForConditionalGeneration:
+def ready(model: LlavaForConditionalGeneration) -> LlavaForConditionalGeneration:
+    """``model`` on the device it is trained on, with the attention that is fastest for so short sequences."""
     model.set_attn_implementation("eager")
     return model.to(device())

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from models.catalog import open_model
-from models.embedded import ASSETS, base, clip, evalsets, tasks
+from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, tasks
 from models.embedded.pictures import STYLES
 from models.embedded.text import build_image_processor, build_processor, build_tokenizer, caption_tokenizer
 from models.evaluation import evaluate
@@ -23,7 +23,7 @@ CLIP, MINI, SEQUENTIAL = ASSETS / "crosstalk-clip", ASSETS / "crosstalk-mini", A
 
 def run(folder: Path, seed: int, log) -> None:
     """All stages; writes ``assets/embedded``."""
-    log(f"stages: tokenizer, contrastive tower, base, six tasks and joint, evaluation (state in {folder})")
+    log(f"stages: tokenizer, tower, base, six tasks and joint, evaluation, mitigation, MODA (state in {folder})")
     tokenizer = build_tokenizer()
     captions = caption_tokenizer(tokenizer)
     tower = clip.train(folder, captions, seed, log)
@@ -36,6 +36,8 @@ def run(folder: Path, seed: int, log) -> None:
     evalsets.write(SEQUENTIAL, seed)
     log("evaluation: every checkpoint on every task")
     evaluate(open_model(), lambda share, what: log(f"evaluation {share:.0%}: {what}")).save(SEQUENTIAL)
+    mitigation.run(folder, seed, log)
+    moda.train(folder, log)
 
 
 def _save(model, out: Path, *parts) -> None:

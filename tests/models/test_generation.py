@@ -195,7 +195,63 @@ def test_a_picture_that_rows_share_is_looked_at_once(mllm, picture):
     assert looks(mllm, lambda: list(mllm.generate(encoded, "naming", 3, Average(width_of(mllm))))) == 1
     assert looks(mllm, lambda: mllm.forward([encoded, again])) == 1
     assert looks(mllm, lambda: mllm.generate_each(encoded, mllm.checkpoint_names, 2)) == 1
-    assert looks(mllm, lambda: mllm.forward([encoded, other, encoded])) == 3
+    assert looks(mllm, lambda: mllm.forward([encoded, other, encoded])) == 2
+    assert looks(mllm, lambda: mllm.forward([encoded, other])) == 2
+
+
+def test_rows_of_two_pictures_are_read_as_if_alone_in_every_family(opened, family, picture):
+    mllm = opened(family)
+    encoded = mllm.encode(picture, QUESTION)
+    other = encoded.with_image(picture.rotate(180))
+    blind = hidden(encoded, Modality.IMAGE)
+    batch = [encoded, other, hidden(other, Modality.QUESTION), encoded, blind]
+    together = mllm.forward(batch).logits
+    alone = torch.cat([mllm.forward([prompt]).logits for prompt in batch])
+    assert (together - alone).abs().max() < 1e-4
+    assert (together[0] - together[1]).abs().max() > 1e-3
+
+
+def test_rows_change_places_and_flows_fork(mllm, picture):
+    first, second = mllm.encode(picture, QUESTION), mllm.encode(picture.rotate(90), QUESTION)
+    flow = Flow(mllm.model, [first, second])
+    with mllm.using("naming"):
+        flow.begin()
+        fork = flow.fork()
+        fork.pick(torch.tensor([1, 0, 1]))
+        found = [fork.more(torch.tensor([[40], [41], [42]]))[:, 0], flow.more(torch.tensor([[50], [51]]))[:, 0]]
+        fork.pick(torch.tensor([2]))
+        found.append(fork.more(torch.tensor([[60, 61]]))[:, 1])
+    assert (fork.rows, flow.rows, fork.length, flow.length) == (1, 2, first.length + 3, first.length + 1)
+    answers = [
+        [(second, [40]), (first, [41]), (second, [42])],
+        [(first, [50]), (second, [51])],
+        [(second, [42, 60, 61])],
+    ]
+    for logits, rows in zip(found, answers, strict=True):
+        with mllm.using("naming"):
+            alone = torch.stack([without_cache(mllm, prompt, answer) for prompt, answer in rows])
+        assert (logits - alone).abs().max() < 1e-4
+
+
+def test_a_strategy_that_asks_for_layers_is_given_them(mllm, picture):
+    encoded, told = mllm.encode(picture, QUESTION), []
+
+    class Layered(Greedy):
+        layers = (0, 2, 3)
+
+        def choose(self, logits, step, early):
+            told.append((logits, early))
+            return super().choose(logits, step)
+
+    found = [s.token_id for s in mllm.generate(encoded, "naming", 3, Layered())]
+    assert found == [s.token_id for s in mllm.generate(encoded, "naming", 3)]
+    for n, (logits, early) in enumerate(told):
+        full = encoded.followed(found[:n])
+        with mllm.using("naming"), torch.no_grad():
+            output = mllm.model(**full.inputs, position_ids=full.positions, output_hidden_states=True, use_cache=False)
+            wanted = {i: mllm.model.lm_head(output.hidden_states[i][0, -1]) for i in (0, 2)} | {3: output.logits[0, -1]}
+        assert list(early) == [0, 2, 3] and torch.equal(early[3], logits)
+        assert all((early[i][0] - wanted[i]).abs().max() < 1e-4 for i in early)
 
 
 def test_checkpoints_that_see_differently_look_each(tokenizer, picture, tmp_path):

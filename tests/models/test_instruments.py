@@ -29,6 +29,7 @@ from models.instruments import (
     HiddenStates,
     LogitLens,
     Recorder,
+    Rollout,
     decoder_of,
     install,
 )
@@ -328,18 +329,69 @@ def test_every_family(zoo, family, picture):
     assert found.lens.ids[-1, 0, :, 0].tolist() == [own[0, -1].argmax().item() for own in plain]
 
 
-def test_map_weighted_by_the_norm_of_values(llava):
+def test_attention_weighted_by_the_norm_of_values(llava):
     model, inputs, segments = case("llava", llava)
     install(model)
-    layer, values = decoder_of(model).layers[2].self_attn, []
-    hook = layer.v_proj.register_forward_hook(lambda module, args, output: values.append(output))
-    recorder = Recorder(model, segments, [AttentionMap(2, -2), AttentionMap(2, -2, value_norm=True)])
+    values, layers = [], decoder_of(model).layers
+    hooks = [x.self_attn.v_proj.register_forward_hook(lambda m, args, output: values.append(output)) for x in layers]
+    asked = [AttentionMap(None, -2), AttentionMap(None, -2, value_norm=True), AttentionMap(2, -2, head=1)]
+    recorder = Recorder(model, segments, [*asked, AttentionMass([3, -2], value_norm=True), AttentionMass([-2])])
     run(model, inputs, recorder)
-    hook.remove()
-    plain, weighted = (m.weights for m in recorder.readings().maps)
-    norms = values[0].unflatten(-1, (2, -1)).norm(dim=-1).numpy()  # [batch, keys, kv heads]: heads 0, 1 share the first
-    for head in range(4):
-        np.testing.assert_allclose(weighted[:, head], plain[:, head] * norms[:, :, head // 2], rtol=1e-4, atol=1e-7)
+    for hook in hooks:
+        hook.remove()
+    found = recorder.readings()
+    assert [m.layer for m in found.maps] == [0, 1, 2, 0, 1, 2, 2]
+    assert np.array_equal(found.maps[6].weights[:, 0], found.maps[2].weights[:, 1])
+    assert found.contributions.positions[0].tolist() == [3, segments.shape[1] - 2]
+    onehot = (segments[0, :, None] == torch.tensor(list(Modality))).numpy()
+    for layer, value in enumerate(values):
+        plain, weighted = found.maps[layer].weights, found.maps[3 + layer].weights
+        norms = value.unflatten(-1, (2, -1)).norm(dim=-1).numpy()  # [batch, keys, kv heads]: heads 0, 1 share the first
+        for head in range(4):
+            np.testing.assert_allclose(weighted[:, head], plain[:, head] * norms[:, :, head // 2], rtol=1e-4, atol=1e-7)
+        share = weighted @ onehot / weighted.sum(-1, keepdims=True)
+        np.testing.assert_allclose(found.contributions.share[layer, :, :, 1], share, atol=1e-5)
+        assert np.abs(found.contributions.share[layer, :, :, 1] - found.rows.share[layer, :, :, 0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("measured", CACHED, indirect=True)
+def test_rollout_is_a_row_of_the_product_of_all_layers(measured):
+    model, inputs, segments = measured
+    steps, length = [drawn(len(segments), 1, seed=i) for i in (10, 11)], segments.shape[1]
+    explicit, own = eager(model, inputs, steps), torch.eye(length + 2).double()
+    product = own.expand(len(segments), -1, -1)
+    for layer in range(len(explicit[0])):
+        whole, past = torch.zeros_like(product), 0
+        for forward in explicit:
+            mean = forward[layer].mean(1)
+            end = past + mean.shape[1]
+            whole[:, past:end, end - mean.shape[2] : end], past = mean, end
+        product = (whole + own) / 2 @ product
+    recorder = Recorder(model, segments, [Rollout(), Rollout(9), Rollout(length + 1), AttentionMass("last")])
+    run(model, inputs, recorder, steps)
+    for found, at in zip(recorder.readings().rollouts, (length - 1, 9, length + 1), strict=True):
+        assert found.position.tolist() == [at] * len(segments)
+        width = found.weights.shape[1]
+        assert width == (length + 2 if at > length else length) and not product[:, at, width:].any()
+        np.testing.assert_allclose(found.weights, product[:, at, :width], atol=1e-5)
+        np.testing.assert_allclose(found.weights.sum(1), 1, atol=1e-5)
+
+
+def test_a_rollout_needs_every_forward_up_to_its_query(llava):
+    model, inputs, segments = case("llava", llava)
+    install(model)
+    early = Recorder(model, segments, [Rollout(segments.shape[1])])
+    run(model, inputs, early)
+    with pytest.raises(ModelError, match="needs all forwards"):
+        early.readings()
+    cache = DynamicCache(config=model.config.get_text_config())
+    late = Recorder(model, segments, [Rollout(segments.shape[1])])
+    with torch.inference_mode():
+        model(**inputs, cache=cache)
+        with late.active():
+            model(input_ids=drawn(2, 1), cache=cache)
+    with pytest.raises(ModelError, match="from the first token"):
+        late.readings()
 
 
 def test_first_token_sees_itself_alone(llava):
@@ -451,6 +503,8 @@ def test_what_cannot_be_measured_is_refused(llava):
         (AttentionMap(3), "layers are 0 to 2"), (AttentionMap(0, head=4), "heads 0 to 3"),
         (AttentionMass([500]), r"prompt of \d+ tokens"), (AttentionMass("first"), "first"),
         (HiddenStates(torch.zeros(3, 1)), "each of 2 rows"), ("mass", "no instrument"),
+        (AttentionMass(value_norm=True), "name them"), (Rollout("first"), "rollout's query"),
+        (AttentionMap(None, head=4), "heads 0 to 3"),
     ]:  # fmt: skip
         with pytest.raises(ModelError, match=told):
             Recorder(model, segments, [asked])
