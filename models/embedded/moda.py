@@ -25,7 +25,7 @@ from models.moda import Moda, Settings
 from models.segments import Modality
 
 BASE, OUT = ASSETS / "crosstalk-mini", ASSETS / "checkpoints" / "moda"
-ARMS, SEEDS, STEPS = ("control", "moda"), (0, 1, 2), 240
+ARMS, SEEDS, STEPS = ("control", "moda"), 2, 240
 FUSER_PEAK = 1e-3
 TASK = "six tasks at once"
 
@@ -69,15 +69,15 @@ def _tell(log, name: str, text: str) -> None:
     log(f"{name}: {text}")
 
 
-def train(folder: Path, log=print, seeds=SEEDS, steps: int = STEPS, source: Path = BASE, out: Path = OUT) -> None:
-    """Both arms for each of ``seeds`` from the base in ``source``; writes the checkpoint set ``out``.
+def train(folder: Path, log=print, seeds: int = SEEDS, steps: int = STEPS, source: Path = BASE, out: Path = OUT) -> None:
+    """Both arms for each of the first ``seeds`` seeds from the base in ``source``; writes the checkpoint set ``out``.
 
     Killed at any point it goes on where it was, with its state in ``folder``.
     """
     tokenizer = AutoTokenizer.from_pretrained(source)
     draft, checkpoints = folder / "moda" / "checkpoints", []
     shutil.rmtree(draft, ignore_errors=True)
-    for seed in seeds:
+    for seed in range(seeds):
         for arm in ARMS:
             name = named(arm, seed)
             base = LlavaForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
@@ -94,5 +94,6 @@ def train(folder: Path, log=print, seeds=SEEDS, steps: int = STEPS, source: Path
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--base-seed", type=int, default=0, help="the seed that the base was trained with")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many seeds of each arm")
     chosen = parser.parse_args()
-    train(Path("build/train") / f"seed{chosen.base_seed}", partial(print, flush=True))
+    train(Path("build/train") / f"seed{chosen.base_seed}", partial(print, flush=True), chosen.seeds)
