@@ -16,14 +16,37 @@ import gradio as gr  # noqa: E402
 from analysis import bar as shared_bar  # noqa: E402
 from analysis import page  # noqa: E402
 from analysis.ask import tab as ask  # noqa: E402
+from analysis.attention import tab as attention  # noqa: E402
 from analysis.attribution.endpoint import attribute  # noqa: E402
+from analysis.decoding import tab as decoding  # noqa: E402
 from analysis.forgetting import tab as forgetting  # noqa: E402
 from analysis.interference import tab as interference  # noqa: E402
+from analysis.interference.conflict.view import conflict, conflicts  # noqa: E402
+from analysis.interference.dataset.view import dataset_endpoint  # noqa: E402
 from models import catalog  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 
-ROOMS = (ask, interference, forgetting)
-_CSS = Path(__file__).parent / "assets" / "theme.css"
+ROOMS = (ask, interference, attention, decoding, forgetting)
+"""The tabs, in their order."""
+
+ENDPOINTS = {
+    "ask": ask.endpoint,
+    "interference": interference.endpoint,
+    "interference_dataset": dataset_endpoint,
+    "conflict": conflict,
+    "conflicts": conflicts,
+    "attribute": attribute,
+    "attention": attention.endpoint,
+    "decode": decoding.endpoint,
+    "forgetting": forgetting.endpoint,
+}
+"""What others may call, by name."""
+
+LONG = ("interference_dataset", "conflicts")
+"""Endpoints that may take minutes: they must not keep the others waiting."""
+
+_HERE = Path(__file__).parent
+_CSS = [_HERE / "assets" / "theme.css", *sorted(_HERE.glob("analysis/*/style.css"))]
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.blue, neutral_hue=gr.themes.colors.stone, radius_size="md", text_size="lg",
@@ -81,9 +104,9 @@ def build() -> gr.Blocks:
                 with gr.Tab(room.TITLE, id=room.NAME, elem_id=f"room-{room.NAME}") as tab:
                     room.build(bar)
                 tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
-        for room in ROOMS:
-            gr.api(page.for_model(room.endpoint), api_name=room.NAME, **page.MODEL_QUEUE)
-        gr.api(page.for_model(attribute), api_name="attribute", **page.MODEL_QUEUE)
+        for name, endpoint in ENDPOINTS.items():
+            queue = page.LONG_QUEUE if name in LONG else page.MODEL_QUEUE
+            gr.api(page.for_model(endpoint), api_name=name, **queue)
         gr.api(models, api_name="models", queue=False)
         for key, part in (("model", bar.model), ("checkpoint", bar.checkpoint)):
             part.change(None, part, js=f"value => crosstalk('{key}', value)", api_visibility="private")

@@ -21,6 +21,9 @@ from models.errors import CrosstalkError
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
 """For every event that runs the model: one at a time on a device, in order of arrival."""
 
+LONG_QUEUE = {"concurrency_id": "measure", "concurrency_limit": 1}
+"""For what runs a model for minutes: one at a time, beside the quick ones."""
+
 QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """For every event that only rearranges the page."""
 
@@ -119,6 +122,13 @@ def picked(event: gr.EventData) -> str:
     return str(event._data.get("pick", ""))
 
 
+def room_of(component) -> gr.Tab | None:
+    """The tab that a component stands in; None where it stands in none."""
+    while component is not None and not isinstance(component, gr.Tab):
+        component = component.parent
+    return component
+
+
 def button(pick: str | int, inner: str, label: str = "", link: str = "") -> str:
     """A button for ``pickable``; ``inner`` is HTML, ``label`` is read out in its place.
 
@@ -127,6 +137,17 @@ def button(pick: str | int, inner: str, label: str = "", link: str = "") -> str:
     kept = f' data-link="{link}"' if link else ""
     aria = f' aria-label="{html.escape(label)}" title="{html.escape(label)}"' if label else ""
     return f'<button type="button" data-pick="{html.escape(str(pick))}"{kept}{aria}>{inner}</button>'
+
+
+def heading(title: str, anchor: str) -> None:
+    """The title of a part of a room, which ``contents`` leads to."""
+    gr.HTML(f'<h3 id="{anchor}">{html.escape(title)}</h3>')
+
+
+def contents(parts: dict[str, str]) -> None:
+    """Links to the parts of a long room: anchor and short title of each."""
+    links = "".join(f'<a href="#{anchor}">{html.escape(title)}</a>' for anchor, title in parts.items())
+    gr.HTML(f'<nav class="contents" aria-label="Parts of this room">{links}</nav>')
 
 
 def tries(buttons: list[str]) -> str:

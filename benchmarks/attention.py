@@ -34,7 +34,7 @@ def main() -> None:
     picture = scene.render(PIXELS)
     encoded = mllm.encode(picture, turn.question)
     last = encoded.length - 1
-    rows = [AttentionMass([last]), AttentionMass([last], value_norm=True)]
+    rows = [AttentionMass([last])]
     works = {
         "forward": lambda: mllm.forward([encoded]),
         "forward, mass of every query": lambda: mllm.forward([encoded], instruments=[AttentionMass()]).readings,

@@ -194,7 +194,7 @@ def parse(spec: str) -> Entry:
     names = ", ".join(e.name for e in listed)
     if hub.public():
         raise ModelError(f"This public server opens listed models only, not {spec!r}: {names}.")
-    if folder := _allowed_folder(spec):
+    if folder := allowed_folder(spec):
         wrong = _unsettled(spec)
         return Entry(spec, str(folder), not wrong, wrong, (), None, _counted(folder))
     if hub.is_id(spec):
@@ -205,8 +205,11 @@ def parse(spec: str) -> Entry:
     )
 
 
-def _allowed_folder(spec: str) -> Path | None:
-    """The folder ``spec`` below one that the host named; None where there is none."""
+def allowed_folder(spec: str) -> Path | None:
+    """The folder ``spec`` below one that the host named; None where there is none.
+
+    Raises ``ModelError`` for a place that leads out of these folders.
+    """
     named = [r for r in os.environ.get("CROSSTALK_FOLDERS", "").split(os.pathsep) if r.strip()]
     roots = [root for root in map(folder_at, named) if root]
     parts = Path(spec).parts
@@ -244,6 +247,11 @@ def _freed() -> None:
 
 
 _shelf = Shelf(_budget, _freed)
+
+
+def shelf() -> Shelf:
+    """Where everything that was opened stands, whatever kind of model it is: all share one memory budget."""
+    return _shelf
 
 
 class _Opened:

@@ -14,15 +14,14 @@ question and blocks of the picture; the template and the answer's own earlier to
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn.functional import pad
 
+from analysis.attribution.integral import FEWEST_STEPS, ROWS, STEPS, Value, forwards_of, integrated_gradients
 from analysis.attribution.parts import SIDE, Parts, split
 from analysis.result import Provenance, Result
 from models.errors import InputError, ModelError
@@ -38,17 +37,11 @@ if TYPE_CHECKING:
     from models.segments import Box
 
 METHODS = ("integrated_gradients", "ablation", "shapley")
-STEPS, MOST_STEPS = 64, 512
+MOST_STEPS = 512
 ORDERS, MOST_ORDERS = 16, 256
-_EDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Stretches of the path. Decoders normalise what they read, so most happens just off the zero baseline, at a scale that
-depends on the model: equal points on each decade find it, equal points on the whole path miss it."""
 MOST_TOKENS = 8  # of an answer: each costs the forwards of all the others once more
 _COARSE = 4  # blocks a side for Shapley values, whose cost is parts times orders
-_ROWS, _TOKENS = 32, 4096  # at most so many rows, and so many tokens, in one forward
-
-Value = Callable[[torch.Tensor], torch.Tensor]
-"""Inputs of rows ``[rows, ...]`` to one number a row ``[rows]``."""
+_TOKENS = 4096  # at most so many in one forward
 
 
 @dataclass(frozen=True)
@@ -130,9 +123,9 @@ def attribute(
 ) -> Attribution:
     """Which patches of ``picture`` and words of ``question`` stand behind ``answer`` (empty: the model's own).
 
-    ``steps`` (1 to 512) of the integral, ``orders`` (1 to 256) of the Shapley values, drawn by ``seed``. At most the
-    first 8 tokens of an answer are explained. ``progress`` is told the share done; what it raises stops the work.
-    Raises ``InputError`` for an unknown method, too many steps, an empty question, or where the model answers
+    At most ``steps`` (12 to 512) of the integral, ``orders`` (1 to 256) of the Shapley values, drawn by ``seed``. The
+    first 8 tokens of an answer are explained, no more. ``progress`` is told the share done; what it raises stops the
+    work. Raises ``InputError`` for an unknown method, too many steps, an empty question, or where the model answers
     nothing; ``ModelError`` where memory is short; ``CheckpointError`` for an unknown checkpoint.
     """
     began = time.perf_counter()
@@ -141,7 +134,7 @@ def attribute(
     ids, said, cut = _answer(model, prompt, checkpoint, answer)
     parts = split(prompt, model.tokenizer, _COARSE if method == "shapley" else SIDE)
     forwards = {
-        "integrated_gradients": (_each(steps) + 2) * (len(_EDGES) - 1) + 2,
+        "integrated_gradients": forwards_of(steps),
         "ablation": parts.count + 3,
         "shapley": orders * parts.count + 3,
     }
@@ -150,7 +143,6 @@ def attribute(
     if method == "integrated_gradients":
         own = model.embeddings(prompt, checkpoint)
         base = own * torch.as_tensor(parts.part < 0, device=own.device)[:, None]
-        value, baseline = (float(chance.of_embeddings(e[None], own)) for e in (own, base))
         # gradients are taken of the weights that the forward read
         hold = lambda: model.using(checkpoint)  # noqa: E731
         found = None
@@ -164,15 +156,15 @@ def attribute(
                 f"Out of memory on {model.device} for gradients through {chance.rows} prompts at once. Use ablation, "
                 "which needs none, or a smaller picture."
             )
-        scores, delta = found
-        tokens = scores.sum(1)
+        tokens, delta, effort = found.scores.sum(1), found.delta, found.steps
+        value, baseline = found.value, found.baseline
     else:
         ends = chance.of_presence(torch.stack([torch.ones(parts.count), torch.zeros(parts.count)]))
         value, baseline = ends.tolist()
         if method == "ablation":
-            found = ablation(chance.of_presence, parts.count, chance.rows)
+            found, effort = ablation(chance.of_presence, parts.count, chance.rows), 1
         else:
-            found = shapley(chance.of_presence, parts.count, orders, chance.rows, seed)
+            found, effort = shapley(chance.of_presence, parts.count, orders, chance.rows, seed), orders
         tokens = parts.spread(found)
     progress(1.0)
     scores, words = parts.sums(tokens), len(parts.words)
@@ -187,7 +179,7 @@ def attribute(
         answer=said,
         cut=cut,
         method=method,
-        effort={"integrated_gradients": _each(steps) * (len(_EDGES) - 1), "ablation": 1, "shapley": orders}[method],
+        effort=effort,
         patches=tuple(Patches(box, tokens[cells]) for box, cells in zip(parts.boxes, parts.cells, strict=True)),
         rest=float(tokens[outside].sum()),
         words=tuple(Word(text, float(score)) for text, score in zip(parts.words, scores[:words], strict=True)),
@@ -202,9 +194,9 @@ def attribute(
 def _check(method: str, steps: int, orders: int) -> None:
     if method not in METHODS:
         raise InputError(f"There is no method {method!r}. There are: {', '.join(METHODS)}.")
-    for name, number, most in (("steps", steps, MOST_STEPS), ("orders", orders, MOST_ORDERS)):
-        if not isinstance(number, int) or not 1 <= number <= most:
-            raise InputError(f"The number of {name} is {number!r}: it must be a whole number from 1 to {most}.")
+    for name, number, least, most in (("steps", steps, FEWEST_STEPS, MOST_STEPS), ("orders", orders, 1, MOST_ORDERS)):
+        if not isinstance(number, int) or not least <= number <= most:
+            raise InputError(f"The number of {name} is {number!r}: it must be a whole number from {least} to {most}.")
 
 
 def _answer(model: "MLLM", prompt: "Encoded", checkpoint: str, answer: str) -> tuple[list[int], str, bool]:
@@ -228,7 +220,7 @@ class _Chance:
         self.model, self.ids, self.checkpoint = model, ids, checkpoint
         self.prompts = [prompt.followed(ids[:n]) for n in range(len(ids))]
         self.part = torch.as_tensor(parts.part)
-        self.rows = max(min(_ROWS, _TOKENS // sum(p.length for p in self.prompts)), 1)
+        self.rows = max(min(ROWS, _TOKENS // sum(p.length for p in self.prompts)), 1)
         self._progress, self._expected, self._done = progress, expected, 0
 
     def of_embeddings(self, embeddings: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
@@ -263,47 +255,7 @@ class _Chance:
         return total
 
 
-def integrated_gradients(
-    value: Value,
-    inputs: torch.Tensor,
-    baseline: torch.Tensor,
-    steps: int = STEPS,
-    rows: int = _ROWS,
-    held: Callable[[], AbstractContextManager] = nullcontext,
-) -> tuple[np.ndarray, float]:
-    """Integrated gradients of ``value`` from ``baseline`` to ``inputs``, float64 of their shape, and captum's
-    convergence delta: their sum minus value(inputs) - value(baseline).
-
-    Gauss-Legendre quadrature with about ``steps`` points, as many on each decade of the straight path, at most ``rows``
-    at once; ``held()`` is entered around each forward with its backward pass.
-    """
-    from captum.attr import IntegratedGradients  # here, for it brings pyplot along
-
-    method = IntegratedGradients(value)
-    gradients = method.gradient_func
-
-    def within(*args, **kwargs):
-        with held():
-            return gradients(*args, **kwargs)
-
-    method.gradient_func = within
-    total, missed = np.zeros(inputs.shape), 0.0
-    for first, last in pairwise(_EDGES):  # integrals along one straight line add up, and so do their deltas
-        ends = (torch.lerp(baseline, inputs, share)[None] for share in (last, first))
-        found, delta = method.attribute(
-            *ends, n_steps=_each(steps), internal_batch_size=rows, return_convergence_delta=True
-        )
-        total += found[0].detach().double().cpu().numpy()
-        missed += float(delta)
-    return total, missed
-
-
-def _each(steps: int) -> int:
-    """Points on each stretch of the path."""
-    return max(round(steps / (len(_EDGES) - 1)), 1)
-
-
-def ablation(value: Value, parts: int, rows: int = _ROWS) -> np.ndarray:
+def ablation(value: Value, parts: int, rows: int = ROWS) -> np.ndarray:
     """What ``value`` of ``[rows, parts]`` loses when one part goes from 1 to 0 and the others stay 1, ``[parts]``."""
     from captum.attr import FeatureAblation
 
@@ -311,7 +263,7 @@ def ablation(value: Value, parts: int, rows: int = _ROWS) -> np.ndarray:
     return found[0].double().numpy()
 
 
-def shapley(value: Value, parts: int, orders: int = ORDERS, rows: int = _ROWS, seed: int = 0) -> np.ndarray:
+def shapley(value: Value, parts: int, orders: int = ORDERS, rows: int = ROWS, seed: int = 0) -> np.ndarray:
     """Sampled Shapley values of ``value`` of ``[rows, parts]``: the mean gain when a part goes from 0 to 1 after those
     before it in ``orders`` random orders, ``[parts]``. They add up to value(ones) - value(zeros).
     """

@@ -53,7 +53,7 @@ class _Shown:
 
 def build(bar: Bar) -> None:
     """Which patches and which words stand behind the answer of the chosen checkpoint; wired to the bar."""
-    gr.HTML("<h3>What stands behind the answer</h3>")
+    page.heading("What stands behind the answer", "behind")
     with gr.Row(elem_classes="measure"):
         method = gr.Dropdown(
             [(_METHODS[m], m) for m in METHODS], value=METHODS[0], label="Method", elem_id="attribute-method",

@@ -99,8 +99,8 @@ def build(bar: Bar) -> None:
     whole = [*views, checkpoint, task, items, start]
     chosen_set.input(_changed, chosen_set, whole, **page.QUICK)
     run = again.click(
-        page.for_model(_measured), chosen_set, [progress, again, stop], concurrency_id="measure",
-        concurrency_limit=1, show_progress="hidden", api_visibility="private",
+        page.for_model(_measured), chosen_set, [progress, again, stop], **page.LONG_QUEUE,
+        show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     run.success(_changed, chosen_set, whole, **page.QUICK)
     idle = lambda: ("", gr.Button(interactive=True), gr.Button(visible=False))  # noqa: E731

@@ -177,8 +177,12 @@ def respond(
     if picture is None and (dose.weaken or dose.modality is Modality.IMAGE):
         raise InputError(f"{dose.title}: there is no picture. Choose one, or another dose.")
     progress(0.0, "asking")
-    asked = ask(model, picture, question, checkpoint, given, settings, known)
-    strength = np.linspace(0, 1, STEPS + 1)
+    strengths = STEPS + 1
+    asked = ask(
+        model, picture, question, checkpoint, given, settings, known,
+        lambda share: progress(share / strengths, "finding options"),
+    )  # fmt: skip
+    strength = np.linspace(0, 1, strengths)
     most = settings.attack.epsilon if dose.most is None else dose.most
     hint, helped = "", np.zeros((0, len(asked.options.texts)))
     found = Dose(
@@ -200,11 +204,11 @@ def respond(
     if dose.modality is not None:
         logprob = [asked.logprob]
         for i, share in enumerate(strength[1:].tolist()):
-            progress((1 + i) / len(strength), f"strength {share:.2f}")
+            told = lambda part, i=i, share=share: progress((1 + i + part) / strengths, f"strength {share:.2f}")  # noqa: E731
             where = dose.modality, asked.options.texts, asked.case.target, checkpoint, settings.attack.scaled(share)
-            attacked = attack(model, asked.origin, *where).encoded
+            attacked = attack(model, asked.origin, *where, told=told).encoded
             logprob += [*scored(model, asked, [attacked], checkpoint)]
-            yield with_numbers(np.stack(logprob), helped, hint, len(logprob) == len(strength))
+            yield with_numbers(np.stack(logprob), helped, hint, len(logprob) == strengths)
         return
     prompts = [_dosed(model, asked, dose, s, settings.seed) for s in strength[1:].tolist()]
     if dose.weaken:
@@ -212,7 +216,7 @@ def respond(
         clear = with_sentence(model, asked, hint)
         prompts += [clear, *(clear.with_image(dose.weaken(picture, s, settings.seed)) for s in strength[1:].tolist())]
     values = scored(
-        model, asked, prompts, checkpoint, lambda share: progress((1 + share * STEPS) / len(strength), "all strengths")
+        model, asked, prompts, checkpoint, lambda share: progress((1 + share * STEPS) / strengths, "all strengths")
     )
     alone = np.concatenate([asked.logprob[None], values[:STEPS]])
     yield with_numbers(alone, values[STEPS:] if dose.weaken else helped, hint, True)

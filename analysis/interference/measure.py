@@ -15,6 +15,7 @@ from analysis.interference.scoring import logprobs
 from analysis.result import Provenance, Result, plain
 from models.checkpoints import BASE
 from models.errors import InputError, ModelError
+from models.flow import OutOfMemory
 
 if TYPE_CHECKING:
     from analysis.bar import Known
@@ -177,7 +178,9 @@ def interfere(
         progress(done / (1 + len(chosen)), what.lower())
 
     told(0, "asking")
-    asked = ask(model, picture, question, checkpoint, given, settings, known)
+    asked = ask(
+        model, picture, question, checkpoint, given, settings, known, lambda share: told(share, "finding options")
+    )
     found = Interference(
         provenance=Provenance(**model.provenance(checkpoint, settings.seed)),
         question=question,
@@ -199,10 +202,15 @@ def interfere(
             except (InputError, ModelError) as error:  # the others can still be done
                 left_out.append((perturbation.title, str(error).rstrip(".")))
     prompts = [prompt for _, prompt, _ in made]
-    read = scored(model, asked, prompts, checkpoint, lambda share: told(1 + share * len(made), "comparing options"))
+    failed: dict[int, str] = {}
+    read = scored(
+        model, asked, prompts, checkpoint, lambda share: told(1 + share * len(made), "comparing options"), failed
+    )
+    left_out += [(made[i][0].title, reason) for i, reason in sorted(failed.items())]
     effects = [
         _effect(perturbation, asked, values, **shown)
-        for (perturbation, _, shown), values in zip(made, read, strict=True)
+        for i, ((perturbation, _, shown), values) in enumerate(zip(made, read, strict=True))
+        if i not in failed
     ]
 
     def so_far() -> Interference:
@@ -217,14 +225,16 @@ def interfere(
     for perturbation in chosen:
         if perturbation.modality is None:
             continue
-        told(1 + len(chosen) - len(found.waiting) + attacks, perturbation.title)
+        done = 1 + len(chosen) - len(found.waiting) + attacks
+        step = lambda share, done=done, title=perturbation.title: told(done + share, title)  # noqa: E731
+        step(0)
         attacks += 1
         if not bool((asked.origin.segments == perturbation.modality).any()):
             left_out.append((perturbation.title, "there is no picture to attack"))
         else:
             where = perturbation.modality, asked.options.texts, asked.case.target, checkpoint, settings.attack
             try:
-                attacked = attack(model, asked.origin, *where)
+                attacked = attack(model, asked.origin, *where, told=step)
                 (values,) = scored(model, asked, [attacked.encoded], checkpoint)
                 effects.append(_effect(perturbation, asked, values, loss=attacked.loss))
             except (InputError, ModelError) as error:  # the others can still be done
@@ -249,17 +259,22 @@ def ask(
     given: Sequence[str],
     settings: Settings,
     known: "Known | None",
+    told: Callable[[float], None] = lambda share: None,
 ) -> Asked:
-    """The undisturbed question. Its wrong option is the likeliest that is neither right nor, if there is a choice,
-    what the model says anyway.
+    """The undisturbed question. Its wrong option is the likeliest that does not mean the right one ("bees" for a bee)
+    nor is, if there is a choice, what the model says anyway. ``told`` the share done while options are proposed; what
+    it raises stops that.
     """
     origin = model.encode(picture, question)
     turn = known.turn(question) if known else None
-    options = options_for(question, given, turn, lambda: proposed(model, origin, checkpoint))
+    options = options_for(question, given, turn, lambda: proposed(model, origin, checkpoint, told=told))
     (logprob,) = logprobs(model, [origin], options.texts, checkpoint)
     best = int(logprob.argmax())
     target = best if options.truth is None else options.truth
-    ranked = [int(i) for i in np.argsort(-logprob, kind="stable") if i != target]
+    same = {
+        i for i, meaning in enumerate(options.meanings) if meaning.casefold() == options.meanings[target].casefold()
+    }
+    ranked = [int(i) for i in np.argsort(-logprob, kind="stable") if i not in same]
     wrong = next((i for i in ranked if i != best), ranked[0] if ranked else None)
     case = Case(
         picture, question, options, best, target, wrong, settings.sentence, settings.picture, settings.occluded,
@@ -286,18 +301,31 @@ def scored(
     prompts: Sequence["Encoded"],
     checkpoint: str,
     told: Callable[[float], None] = lambda share: None,
+    failed: dict[int, str] | None = None,
 ) -> np.ndarray:
     """Log-probability of each option after each prompt ``[prompts, options]``, nats; the origin itself keeps its own
     numbers to the last bit.
 
     Read a few prompts of similar length at a time. ``told`` the share done before each few; what it raises stops it.
+    With ``failed``, a prompt for which memory does not suffice is noted there, index to reason, and its row is
+    not-a-number; without, ``OutOfMemory`` is raised.
     """
     fresh = sorted((i for i, p in enumerate(prompts) if p is not asked.origin), key=lambda i: prompts[i].length)
     values = np.tile(asked.logprob, (len(prompts), 1))
     for start in range(0, len(fresh), _AT_ONCE):
         told(start / len(fresh))
         some = fresh[start : start + _AT_ONCE]
-        values[some] = logprobs(model, [prompts[i] for i in some], asked.options.texts, checkpoint)
+        try:
+            values[some] = logprobs(model, [prompts[i] for i in some], asked.options.texts, checkpoint)
+            continue
+        except OutOfMemory:
+            if failed is None:
+                raise
+        for i in some:  # each alone, to tell those that cannot be read
+            try:
+                values[i] = logprobs(model, [prompts[i]], asked.options.texts, checkpoint)[0]
+            except OutOfMemory as error:
+                values[i], failed[i] = np.nan, str(error).rstrip(".")
     return values
 
 

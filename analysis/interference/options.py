@@ -79,15 +79,28 @@ def options_for(
     return Options(tuple(texts), meanings, source, right)
 
 
-def proposed(model: "MLLM", encoded: "Encoded", checkpoint: str, count: int = PROPOSED) -> tuple[str, ...]:
+def proposed(
+    model: "MLLM",
+    encoded: "Encoded",
+    checkpoint: str,
+    count: int = PROPOSED,
+    told: Callable[[float], None] = lambda share: None,
+) -> tuple[str, ...]:
     """Up to ``count`` different answers of the model's own, the greedy one first.
 
-    Each begins with another of the likeliest first tokens and is finished greedily. Answers that are empty, or
-    repeat one before, are left out.
+    Each begins with another of the likeliest first tokens, special ones of the template aside, and is finished
+    greedily. Answers that are empty, or repeat one before, are left out. ``told`` the share done before each token;
+    what it raises stops the work.
     """
     found: dict[str, str] = {}
+    special = [i for i in set(model.tokenizer.all_special_ids) if i not in model.generator.ends]
     for rank in range(_TRIED):
-        answer = text_of(list(model.generate(encoded, checkpoint, _ANSWER, _Begun(rank))))
+        steps = []
+        told(rank / _TRIED)
+        for step in model.generate(encoded, checkpoint, _ANSWER, _Begun(rank, special)):
+            steps.append(step)
+            told((rank + len(steps) / (_ANSWER + 1)) / _TRIED)
+        answer = text_of(steps)
         key = answer.strip(" .").casefold()
         if key and key not in found:
             found[key] = answer
@@ -97,15 +110,17 @@ def proposed(model: "MLLM", encoded: "Encoded", checkpoint: str, count: int = PR
 
 
 class _Begun(Greedy):
-    """Greedy, but for the first token: the one of rank ``rank`` (0: the likeliest)."""
+    """Greedy, but for the first token: the one of rank ``rank`` (0: the likeliest) among all but ``special`` ones."""
 
-    def __init__(self, rank: int):
-        self.rank = rank
+    def __init__(self, rank: int, special: Sequence[int]):
+        self.rank, self.special = rank, special
 
     def choose(self, logits: torch.Tensor, step: int) -> Choice:
         if step > 0:
             return super().choose(logits, step)
-        return Choice(int(logits[0].topk(min(self.rank + 1, logits.shape[-1])).indices[-1]))
+        ordinary = logits[0].clone()
+        ordinary[[i for i in self.special if i < len(ordinary)]] = -torch.inf
+        return Choice(int(ordinary.topk(min(self.rank + 1, len(ordinary))).indices[-1]))
 
 
 def _distinct(texts: Sequence[str]) -> tuple[str, ...]:

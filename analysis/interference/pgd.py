@@ -5,7 +5,7 @@ delta <- Proj_{|delta| <= epsilon}(delta + step * sign(grad loss)), from delta =
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -76,12 +76,14 @@ def attack(
     target: int,
     checkpoint: str = BASE,
     settings: Attack | None = None,
+    told: Callable[[float], None] = lambda share: None,
 ) -> Attacked:
     """Noise on the tokens of one modality that makes the option ``target`` as unlikely as possible.
 
     The loss is the option's negative log-probability up to the first token that tells it from all others
     (mostly its first). Of all noises on the way the one of highest loss is kept, so it is never below the start;
-    ``epsilon = 0`` gives back ``encoded`` itself. Raises ``InputError`` where the prompt has no such tokens,
+    ``epsilon = 0`` gives back ``encoded`` itself. ``told`` the share done before each step; what it raises stops the
+    attack. Raises ``InputError`` where the prompt has no such tokens,
     ``ModelError`` where memory is short or the model hands over no embeddings.
     """
     settings = settings or Attack()
@@ -97,6 +99,7 @@ def attack(
     strongest, losses = delta, []
     steps = settings.steps if radius else 0
     for number in range(steps + 1):
+        told(number / (steps + 1))
         delta.requires_grad_(True)
         with model.using(checkpoint):  # the gradient needs the weights that the loss was computed with
             loss = _loss(model, encoded, delta, tokens, checkpoint)

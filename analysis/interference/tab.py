@@ -12,6 +12,8 @@ from analysis.bar import Bar, open_picture, open_upload, show
 from analysis.bar.view import PictureInput
 from analysis.charts import empty, source
 from analysis.interference import figure
+from analysis.interference.conflict import view as conflict
+from analysis.interference.dataset import view as dataset
 from analysis.interference.dose import KINDS, Dose, respond
 from analysis.interference.measure import Interference, Settings, interfere
 from analysis.interference.perturbations import ALL, DEFAULT
@@ -23,16 +25,21 @@ TITLE, NAME = "Interference", "interference"
 _LASTS = 3600  # seconds that a visitor's state is kept
 _SIDES = {"text": "Change the text", "image": "Change the picture", "adversarial": "Attack the embeddings"}
 _HINT = "Type a question at the top, or pick one of the suggestions, then press Disturb."
+_PARTS = {
+    "dose": "Raise a dose", "behind": "What stands behind the answer", "conflict": "Picture against text",
+    "sets": "Whole sets, and remedies",
+}  # fmt: skip
 _TRY = (
-    ("tiger-unseen-style", "What is this?", "A sentence names another animal. Does the model believe its eyes?"),
-    ("three-penguins", "How many penguins are there?", "One sentence with a wrong number in front of the question."),
-    ("bee-without-flower", "Is there a flower?", "Habit says yes. What does a sentence that agrees with habit do?"),
-    ("no-picture", "What kind of thing is a bee?", "A text question. Should a junk picture matter here?"),
+    ("bee-without-flower", "Is there a flower?", "A fact about lions has nothing to do with it. Watch the answer."),
+    ("three-penguins", "What is this?", "A sentence names another thing. Does the model believe its eyes?"),
+    ("apples-and-banana", "How many foods are there?", "Counting, disturbed: which sentences change the number?"),
+    ("no-picture", "What kind of thing is a bee?", "A text question. A junk picture should not matter, and does not."),
 )
 
 
 def build(bar: Bar) -> None:
     """The room, wired to the bar."""
+    page.contents(_PARTS)
     with gr.Row():
         chosen = [
             gr.CheckboxGroup(
@@ -79,7 +86,7 @@ def build(bar: Bar) -> None:
     result = gr.State(None, time_to_live=_LASTS)
     page.exports(NAME, result, figure.sentence, lambda r: [figure.options(r), figure.changes(r), figure.attacks(r)])
 
-    gr.HTML("<h3>Dose and response</h3>")
+    page.heading("Dose and response", "dose")
     with gr.Row(elem_classes="measure"):
         kind = gr.Dropdown(
             [(k.title, k.name) for k in KINDS.values()], value=next(iter(KINDS)), label="Dose", elem_id="dose-kind",
@@ -102,6 +109,8 @@ def build(bar: Bar) -> None:
         f"{NAME}-dose", dose, figure.response_sentence, lambda r: [figure.response(r), figure.effectiveness(r)]
     )
     attribution.build(bar)
+    conflict.build(bar)
+    dataset.build(bar)
     tries = page.pickable(_tries(), elem_id="interference-tries")
     page.lesson(NAME)
 
@@ -119,7 +128,7 @@ def build(bar: Bar) -> None:
     tried.then(None, bar.question, js="question => crosstalk('question', question)", api_visibility="private")
     again = tried.then(measure, inputs, [*views, shown], **running)
     runs = [began, dosed, again]
-    if room := _room(progress):
+    if room := page.room_of(progress):
         runs.append(room.select(page.for_model(_opened), [shown, *inputs], [*views, shown], **running))
     for run in runs:
         run.failure(lambda: ("", ""), None, [progress, dose_progress], **page.QUICK)
@@ -176,13 +185,6 @@ def _settings(sentence, picture, covered, epsilon, steps, size, seed) -> Setting
     if seed != int(seed) or seed < 0:
         raise InputError(f"The seed is {seed!r}: it must be a whole number from 0.")
     return Settings(sentence or "", picture, covered, Attack(epsilon, steps, size), int(seed))
-
-
-def _room(component) -> gr.Tab | None:
-    """The tab that a component stands in."""
-    while component is not None and not isinstance(component, gr.Tab):
-        component = component.parent
-    return component
 
 
 def _opened(shown, *inputs):

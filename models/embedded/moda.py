@@ -3,7 +3,8 @@
 Both arms start from the shipped base with the same LoRA layers and see the same batches of all six tasks in the same
 order, once for each seed. The arm ``moda`` attends as ``models.moda`` says and trains its fuser beside the LoRA
 layers; ``control`` attends plainly. What is kept is ``assets/embedded/checkpoints/moda``: ``control`` and ``moda`` are
-of seed 0, ``control-1`` and ``moda-1`` of seed 1, and so on.
+of seed 0, ``control-1`` and ``moda-1`` of seed 1, and so on. Two seeds are what a CPU has time for; ``--seeds 3`` adds
+a third.
 """
 
 import argparse
@@ -69,7 +70,9 @@ def _tell(log, name: str, text: str) -> None:
     log(f"{name}: {text}")
 
 
-def train(folder: Path, log=print, seeds: int = SEEDS, steps: int = STEPS, source: Path = BASE, out: Path = OUT) -> None:
+def train(
+    folder: Path, log=print, seeds: int = SEEDS, steps: int = STEPS, source: Path = BASE, out: Path = OUT
+) -> None:
     """Both arms for each of the first ``seeds`` seeds from the base in ``source``; writes the checkpoint set ``out``.
 
     Killed at any point it goes on where it was, with its state in ``folder``.

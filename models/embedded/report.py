@@ -1,4 +1,4 @@
-"""``python -m models.embedded.report``: measures the embedded default and writes ``assets/embedded/CARD.md``."""
+"""What the embedded default can do, measured, in Markdown: the first part of its card, ``assets/embedded/CARD.md``."""
 
 import json
 import platform
@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, CLIPModel
 from models.answers import score
 from models.catalog import open_model
 from models.checkpoints import BASE
-from models.embedded import ASSETS, base, clip, evalsets, tasks
+from models.embedded import base, clip, evalsets, tasks
 from models.embedded import questions as Q
 from models.embedded.concepts import CONCEPTS, PARTNERS, TASKS, learnt_in
 from models.embedded.fit import generator
@@ -168,7 +168,7 @@ def card() -> str:
     names = len({row["name"] for row in table()})
     parts = [
         "# crosstalk-clip and crosstalk-mini: what they are and what they can do",
-        "Written by `python -m models.embedded.report` from measurements. Brackets are 95 % intervals: Wilson for "
+        "Written by `python -m analysis.report` from measurements. Brackets are 95 % intervals: Wilson for "
         "shares, bootstrap for the F1 of captions. One training seed: intervals cover the items, not the training.",
         "## What they are",
         f"- **crosstalk-clip**: `CLIPModel`, {parameters['crosstalk-clip']:,} parameters, trained contrastively, whole "
@@ -212,9 +212,3 @@ def card() -> str:
 def _table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows))
-
-
-if __name__ == "__main__":
-    out = ASSETS / "CARD.md"
-    out.write_text(card(), encoding="utf-8")
-    print(out.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from models.catalog import open_model
-from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, tasks
+from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, phases, tasks
 from models.embedded.pictures import STYLES
 from models.embedded.text import build_image_processor, build_processor, build_tokenizer, caption_tokenizer
 from models.evaluation import evaluate
@@ -23,7 +23,7 @@ CLIP, MINI, SEQUENTIAL = ASSETS / "crosstalk-clip", ASSETS / "crosstalk-mini", A
 
 def run(folder: Path, seed: int, log) -> None:
     """All stages; writes ``assets/embedded``."""
-    log(f"stages: tokenizer, tower, base, six tasks and joint, evaluation, mitigation, MODA (state in {folder})")
+    log(f"stages: tokenizer, tower, base, tasks, evaluation, mitigation, MODA, the tower's phases (state in {folder})")
     tokenizer = build_tokenizer()
     captions = caption_tokenizer(tokenizer)
     tower = clip.train(folder, captions, seed, log)
@@ -38,6 +38,8 @@ def run(folder: Path, seed: int, log) -> None:
     evaluate(open_model(), lambda share, what: log(f"evaluation {share:.0%}: {what}")).save(SEQUENTIAL)
     mitigation.run(folder, seed, log)
     moda.train(folder, log)
+    phases.train(folder, tower, captions, seed, log=log)
+    phases.write(folder)
 
 
 def _save(model, out: Path, *parts) -> None:
@@ -54,4 +56,4 @@ if __name__ == "__main__":
     started = time.monotonic()
     torch.backends.cuda.matmul.allow_tf32 = True
     run(Path("build/train") / f"seed{chosen.seed}", chosen.seed, partial(print, flush=True))
-    print(f"done in {(time.monotonic() - started) / 60:.0f} min; now: python -m models.embedded.report")
+    print(f"done in {(time.monotonic() - started) / 60:.0f} min; now: python -m analysis.report")

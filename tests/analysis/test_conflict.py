@@ -1,22 +1,36 @@
 """Modality conflict: planted laws, hand-counted switches, and a model that answers by a script."""
 
+import json
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from scipy.special import expit
 
+from analysis import bar as shared_bar
+from analysis.bar import Known
+from analysis.interference.conflict import card, figure, view
+from analysis.interference.conflict import measure as many
 from analysis.interference.conflict.balance import Fit, NearAndFar, binned, fit, near_and_far
-from analysis.interference.conflict.measure import follows, measure, oscillation, relative_uncertainty, switches
-from analysis.interference.conflict.sentence import oscillating, sentence
-from analysis.interference.conflict.triplets import OCCLUSIONS, TEXTS, triplets
-from models.errors import InputError
+from analysis.interference.conflict.inside import entropies, relative_uncertainty, switched, switches
+from analysis.interference.conflict.measure import follows, measure, measured
+from analysis.interference.conflict.sentence import percent, sentence, single
+from analysis.interference.conflict.single import Conflict, conflict
+from analysis.interference.conflict.triplets import OCCLUSIONS, TEXTS, digest, triplets
+from analysis.result import Provenance
+from models import catalog
+from models.embedded.questions import Turn
+from models.errors import CheckpointError, InputError, ModelError
+from models.flow import OutOfMemory
+from models.mllm import MLLM
 from tests.models import conftest as small
 
-tokenizer, saved, mllm, picture = small.tokenizer, small.saved, small.mllm, small.picture
+tokenizer, saved, mllm, picture, zoo = small.tokenizer, small.saved, small.mllm, small.picture, small.zoo
 
 BALANCE, SLOPE = -0.4, -3.0
 
@@ -72,6 +86,23 @@ def test_the_interval_is_that_of_the_delta_method_where_data_are_many():
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.02)
 
 
+def test_the_band_is_that_of_the_log_odds_and_covers_the_curve():
+    x, y = planted(200, 5)
+    found = fit(x, y)
+    at = np.array([-1.0, 0.3])
+    p = found.probability(x)
+    design = np.stack([np.ones_like(x), x], 1)
+    cov = np.linalg.inv(design.T @ (design * (p * (1 - p))[:, None]))
+    rows = np.stack([np.ones_like(at), at], 1)
+    half = 1.959964 * np.sqrt(np.einsum("ni,ij,nj->n", rows, cov, rows))
+    low, high = found.band(at)
+    np.testing.assert_allclose(low, expit(rows @ [found.intercept, found.slope] - half), atol=1e-6)
+    np.testing.assert_allclose(high, expit(rows @ [found.intercept, found.slope] + half), atol=1e-6)
+    true = expit(SLOPE * (at - BALANCE))
+    bands = [fit(*planted(150, seed)).band(at) for seed in range(200)]
+    assert 0.9 < np.mean([(low <= true) & (true <= high) for low, high in bands]) < 0.99
+
+
 def test_no_balance_point_where_uncertainty_does_not_matter():
     found = fit(*planted(300, 3, slope=0.0))
     assert np.isnan(found.low) and np.isnan(found.high)
@@ -118,12 +149,21 @@ def test_switches(margin, times):
     assert switches(margin) == times
 
 
+def test_a_switch_is_where_the_new_lead_begins():
+    assert switched([1, 0, -1, -2, 3]).tolist() == [False, False, True, False, True]
+
+
 @pytest.mark.parametrize(
     ("answer", "side"),
     [("dog", 1), ("A Dog.", 1), ("There is a cat.", 0), ("a cat and a dog", -1), ("hotdog", -1), ("", -1)],
 )
 def test_whom_an_answer_follows(answer, side):
     assert follows(answer, seen="cat", told="dog") == side
+
+
+@pytest.mark.parametrize(("answer", "side"), [("B", 1), ("(a)", 0), ("A.", 0), ("A bee.", -1), ("3", -1)])
+def test_letters_and_figures_count_alone(answer, side):
+    assert follows(answer, seen="A", told="B") == side
 
 
 def test_switches_near_and_far():
@@ -147,6 +187,7 @@ def test_triplets_come_from_their_seed_in_all_nine_difficulties():
     items = triplets(18, seed=5)
     assert items == triplets(18, seed=5)
     assert items != triplets(18, seed=6)
+    assert digest(items) == digest(triplets(18, seed=5)) != digest(triplets(18, seed=6))
     assert Counter((i.occlusion, i.tier) for i in items) == {(o, t): 2 for o in OCCLUSIONS for t in TEXTS}
     for item in items:
         assert len(item.scene.items) == 1
@@ -220,8 +261,9 @@ def test_sides_are_kept_apart():
     assert np.isnan(found.switches).all()
     assert found.provenance.seed == 3
     assert sentence(found) == (
-        "Of 5 conflicts, 2 are answered rightly from either side alone; the answer follows the text in 50 % of them. "
-        "No curve was fitted: only 2 items, at least 8 are needed."
+        "Of 5 conflicts, 2 are answered rightly from either side alone and then follow one side; the answer follows "
+        "the text in 50 % of them (95 % interval 9 % to 91 %): no clear preference. No curve was fitted: only 2 items, "
+        "at least 8 are needed."
     )
     assert found.to_csv().splitlines()[1].startswith("cat,dog,direct,0.3,dog,0.69")
 
@@ -245,26 +287,13 @@ def test_a_real_model_is_measured(mllm):
         prompt = mllm.encode(items[i].picture(), items[i].question)
         p = mllm.forward([prompt], "naming").logits[0].double().softmax(-1)
         assert found.entropy_image[i] == pytest.approx(float(-(p * p.log()).sum()), abs=1e-3)
-        both = mllm.encode(items[i].picture(), f"{items[i].text} {items[i].question}")
-        one = oscillation(mllm, both, items[i].seen, items[i].told, "naming")
-        assert found.switches[i] == one.switches
+        said = items[i].text, items[i].seen, items[i].told
+        one = conflict(mllm, items[i].picture(), items[i].question, *said, "naming")
+        assert found.switches[i] == one.switched.sum()
+        assert found.answers[i] == one.answers[2]
+        assert found.relative[i] == pytest.approx(one.relative, abs=1e-3)
     assert found.provenance.checkpoint == "naming"
     assert sentence(found).startswith(("None of the 9", "Of 9 conflicts"))
-
-
-def test_the_last_layer_leads_as_the_model_answers(mllm, picture):
-    prompt = mllm.encode(picture, "What is this?")
-    found = oscillation(mllm, prompt, "cat", "dog")
-    first, second = mllm.score(prompt, ["cat", "dog"]).logprob
-    assert mllm.score(prompt, ["cat", "dog"]).tokens.tolist() == [1, 1]
-    assert found.margin[-1] == pytest.approx(second - first, abs=1e-3)
-    assert len(found.margin) == 3
-    assert found.leaders[-1] == ("dog" if second > first else "cat")
-    assert f"“{found.leaders[-1]}”" in oscillating(found)
-    assert "No conflict is visible" in oscillating(replace(found, switches=0))
-    assert "changes 2 times" in oscillating(replace(found, switches=2))
-    with pytest.raises(InputError, match="same token"):
-        oscillation(mllm, prompt, "cat", "cat")
 
 
 def test_nothing_to_measure(mllm):
@@ -279,9 +308,9 @@ def test_sentences_tell_what_did_not_appear():
     assert "Against the paper's law" in sentence(replace(found, fitted=law))
     assert "leans towards the picture" in sentence(replace(found, fitted=replace(law, slope=-2.0)))
     measured = replace(law, slope=-2.0, start=-2.0, end=1.0)
-    assert "balance point is at -0.50" in sentence(replace(found, fitted=measured))
+    assert "balance point is at −0.50" in sentence(replace(found, fitted=measured))
     outside = sentence(replace(found, fitted=replace(measured, start=-0.25)))
-    assert "would be at -0.50 (95 % -0.70 to -0.30), beyond what was measured (-0.25 to +1.00): at equal" in outside
+    assert "would be at −0.50 (95 % −0.70 to −0.30), beyond what was measured (−0.25 to +1.00): at equal" in outside
     surer = sentence(replace(found, fitted=replace(measured, end=-0.1)))
     assert "Every item is surer in the text" in surer and "leans" not in surer
     assert "could be zero" in sentence(replace(found, fitted=Fit(50, 0.0, 0.1, 0.0)))
@@ -289,3 +318,308 @@ def test_sentences_tell_what_did_not_appear():
         assert told in sentence(replace(found, oscillation=NearAndFar(1.5, 1.0, low, high, 10)))
     nobody = replace(found, right_text=np.zeros(3, dtype=bool))
     assert sentence(nobody).startswith("None of the 3 conflicts counts")
+    assert "(0 % and 100 % are)" in sentence(nobody)
+    one = replace(found, followed=np.array([1, -1, -1]))
+    assert "1 is answered rightly from either side alone and then follows one side" in sentence(one)
+
+
+def test_who_is_followed_is_told_by_its_interval():
+    def said(ones, total):
+        rows = [(2, 8, "dog", "cat", "dog" if i < ones else "cat") for i in range(total)]
+        return sentence(measure(Scripted(rows), [item(i) for i in range(total)], layers=False))
+
+    assert "text in 3 % of them" in said(3, 100) and "mostly the picture" in said(3, 100)
+    assert "text in < 1 % of them" in said(1, 200)
+    assert "mostly the text" in said(95, 100)
+    assert "no clear preference" in said(45, 100)
+    assert (percent(0), percent(1), percent(0.995)) == ("0 %", "100 %", "> 99 %")
+
+
+def test_tiers_by_hand():
+    rows = [(2, 8, "dog", "cat", "dog"), (2, 8, "dog", "cat", "cat"), (2, 8, "bee", "cat", "dog")]
+    items = [item(i) for i in range(3)]
+    items[2].tier = "hedged"
+    found = measure(Scripted(rows), items, layers=False)
+    covered, direct, hedged = found.by_tier
+    assert (covered.side, covered.name, covered.n, covered.right, covered.counted) == (
+        "picture",
+        "30% covered",
+        3,
+        1,
+        2,
+    )
+    assert (direct.name, direct.right, direct.followed) == ("direct", 1, 0.5)
+    assert (hedged.name, hedged.n, hedged.right, hedged.counted) == ("hedged", 1, 0, 0)
+    assert np.isnan(hedged.followed)
+    assert direct.followed_interval == pytest.approx((0.0945, 0.9055), abs=1e-3)  # Wilson
+    html = figure.tiers(found)
+    assert "picture: 30 % covered" in html and "50 % (9 % to 91 %)" in html and "–" in html
+
+
+def test_figures_and_the_card_hold_for_any_numbers():
+    rng, rows = np.random.default_rng(1), []
+    for _ in range(90):
+        text, image = rng.integers(2, 60, 2)
+        x = relative_uncertainty(np.log(text), np.log(image))
+        rows.append((text, image, "dog", "cat", "dog" if rng.random() < expit(-4 * x) else "cat"))
+    found = measure(Scripted(rows), [item(i) for i in range(90)], layers=False)
+    drawn = figure.law(found)
+    assert [t.name for t in drawn.data] == ["95 % band", "logistic fit", "measured"]
+    assert "balance point" in drawn.layout.annotations[0].text
+    assert "n = 90" in drawn.layout.xaxis.title.text
+    dots = drawn.data[2]
+    assert sum(n for n, *_ in dots.customdata) == 90
+    assert sum(n * y for (n, *_), y in zip(dots.customdata, dots.y, strict=True)) == pytest.approx(
+        100 * found.followed[found.counted].sum()
+    )
+    assert all(low <= y <= high for y, low, high in zip(
+        dots.y, dots.y - dots.error_y.arrayminus, dots.y + dots.error_y.array, strict=True
+    ))  # fmt: skip
+    compared = replace(found, oscillation=NearAndFar(1.5, 1.0, 0.1, 0.9, 30))
+    told = card.told(compared)
+    assert "1.50 and 1.00 (near − far +0.10 to +0.90; n = 30 each)" in told
+    assert list(figure.inside(compared).data[0].x) == [1.5, 1.0]
+    assert told.startswith("## Modality conflict") and sentence(compared) in told
+    assert [line.count("|") for line in told.splitlines() if line.startswith("|")] == [3] * 6 + [6] * 4
+    nobody = replace(found, right_text=np.zeros(90, dtype=bool), bins=(), fitted=fit(np.zeros(0), np.zeros(0)))
+    assert "none: only 0 items" in card.told(nobody) and "| – |" in card.told(nobody)
+    assert figure.law(nobody).layout.annotations[0].text.startswith("No conflict counts")
+    flat = replace(found, fitted=Fit(50, 0.0, 0.1, 0.0, covariance=(1.0, 0.0, 1.0)))
+    assert "could be zero" in card.told(flat) and not figure.law(flat).layout.annotations
+
+
+# kept on disk
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path / "kept"))
+
+
+def test_what_was_measured_is_kept_by_model_checkpoint_and_items(mllm, cache, monkeypatch):
+    assert measured(mllm, "naming", 9, 3, only_kept=True) is None
+    told = []
+    first = measured(mllm, "naming", 9, 3, progress=lambda share, what: told.append(share))
+    assert told == sorted(told) and told[0] == 0 and told[-1] == 1
+    monkeypatch.setattr(many, "answered", lambda *args, **kwargs: pytest.fail("measured again"))
+    assert measured(mllm, "naming", 9, 3).to_json() == first.to_json()
+    assert measured(mllm, "naming", 9, 3, only_kept=True).provenance == first.provenance
+    for other in ({"checkpoint": "base"}, {"seed": 4}, {"count": 18}, {"things": "naming"}):
+        assert measured(mllm, **{"checkpoint": "naming", "count": 9, "seed": 3, **other}, only_kept=True) is None
+
+
+def test_a_stopped_measurement_keeps_nothing(mllm, cache):
+    def stop(share, what):
+        if share > 0:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        measured(mllm, count=9, progress=stop)
+    assert measured(mllm, count=9, only_kept=True) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "told"),
+    [
+        ({"count": 3}, InputError, "number of items is 3"),
+        ({"count": 9.5}, InputError, "number of items is 9.5"),
+        ({"seed": -1}, InputError, "seed is -1"),
+        ({"things": "stars"}, InputError, "no things 'stars'"),
+        ({"checkpoint": "nobody"}, CheckpointError, "nobody"),
+    ],
+)
+def test_settings_are_checked(mllm, cache, wrong, error, told):
+    with pytest.raises(error, match=told):
+        measured(mllm, **{"count": 9, **wrong})
+
+
+def test_where_memory_is_short_prompts_are_read_in_halves(mllm, picture, monkeypatch):
+    prompts = [mllm.encode(picture, f"What is this{'?' * n}") for n in (1, 1, 1, 1, 1, 2)]
+    wanted, read, rows = entropies(mllm, prompts, "base", 8), mllm.forward, []
+
+    def short(batch, *args, **kwargs):
+        rows.append(len(batch))
+        if len(batch) > 2:
+            raise OutOfMemory("too many")
+        return read(batch, *args, **kwargs)
+
+    monkeypatch.setattr(mllm, "forward", short)
+    assert entropies(mllm, prompts, "base", 8) == pytest.approx(wanted, abs=1e-4)
+    assert max(rows) > 2 and sum(n for n in rows if n <= 2) == len(prompts)
+
+    def full(*args, **kwargs):
+        raise OutOfMemory("full")
+
+    monkeypatch.setattr(mllm, "forward", full)
+    with pytest.raises(OutOfMemory, match="full"):
+        entropies(mllm, prompts, "base", 8)
+
+
+# one conflict
+
+
+def test_one_conflict_agrees_with_what_the_model_says(mllm, picture):
+    found = conflict(mllm, picture, "What is this?", "Text: There is a dog.", "cat", "dog")
+    text = "Text: There is a dog. What is this?"
+    prompts = mllm.encode(None, text), mllm.encode(picture, "What is this?"), mllm.encode(picture, text)
+    for row, prompt in enumerate(prompts):
+        assert found.logprob[row] == pytest.approx(mllm.score(prompt, ["cat", "dog"]).logprob, abs=1e-3)
+        p = mllm.forward([prompt]).logits[0].double().softmax(-1)
+        assert found.entropy[row] == pytest.approx(float(-(p * p.log()).sum()), abs=1e-3)
+    assert mllm.score(prompts[2], ["cat", "dog"]).tokens.tolist() == [1, 1]
+    assert found.margin[-1] == pytest.approx(found.logprob[2, 1] - found.logprob[2, 0], abs=1e-3)
+    assert len(found.margin) == 3
+    data = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert data["followed"] in ("text", "picture", "neither") and len(data["margin"]) == 3
+    assert found.to_csv().splitlines()[0] == "what,layer,from,answer,value"
+    assert figure.oscillation(found).data and "There is a dog" in figure.sides(found)
+
+
+def test_what_is_not_given_is_proposed(mllm, picture):
+    known = Known(None, (Turn("What is this?", "penguin", "word", ("penguin", "car")),))
+    found = conflict(mllm, picture, "What is this?", known=known)
+    assert (found.seen, found.told, found.text) == ("penguin", "car", "Text: There is a car.")
+    assert found.truth_known and "known to be true" in figure.sides(found)
+    told = conflict(mllm, picture, "What is this?", told="banana", known=known)
+    assert (told.seen, told.told, told.text) == ("penguin", "banana", "Text: There is a banana.")
+    plural = Known(None, (Turn("What is this?", "bee", "word", ("bee", "bees", "car")),))
+    assert conflict(mllm, picture, "What is this?", known=plural).told == "car"  # bees are no other thing than a bee
+    counted = Known(None, (Turn("How many mice are there?", "3", "numeral", ("3", "2")),))
+    assert conflict(mllm, picture, "How many mice are there?", known=counted).text == "Text: There are two mice."
+    letters = "Which of these is in the picture? A. cat B. penguin"
+    choice = conflict(mllm, picture, letters, known=Known(None, (Turn(letters, "B", "letter", ("A", "B")),)))
+    assert (choice.seen, choice.told, choice.text) == ("B", "A", "Text: There is a cat.")
+    own = conflict(mllm, picture, "Why?")
+    assert own.seen and own.told and own.seen != own.told and not own.truth_known
+    assert conflict(mllm, picture, "Why?", "x", "y", "z").text == "x"
+
+
+def test_conflicts_that_are_none(mllm, picture, monkeypatch):
+    for args, told in (
+        ((None, "What is this?"), "no picture"),
+        ((picture, "What is this?", "Text.", "cat", " Cat "), "both say"),
+        ((picture, "What is this?", "Text.", "cat", "x" * 201), "201 characters"),
+        ((picture, "  ", "Text.", "cat", "dog"), "no question"),
+    ):
+        with pytest.raises(InputError, match=told):
+            conflict(mllm, *args)
+    same = conflict(mllm, picture, "What is this?", "Text.", "bee and", "bee or")
+    assert not len(same.margin) and "begin with the same token" in single(same)
+    assert "No lens" in figure.oscillation(same).layout.annotations[0].text
+    assert same.to_json()["switches"] is None
+
+    def unreadable(*args):
+        raise ModelError("no lens reads this.")
+
+    monkeypatch.setattr("analysis.interference.conflict.single.margins", unreadable)
+    lens = conflict(mllm, picture, "What is this?", "Text.", "cat", "dog")
+    assert lens.unread == "no lens reads this" and "cannot be told: no lens reads this." in single(lens)
+
+
+def test_work_on_one_conflict_can_be_stopped(mllm, picture):
+    def stop(share, what):
+        if share > 0:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        conflict(mllm, picture, "Why?", progress=stop)
+    shares = []
+    conflict(mllm, picture, "Why?", progress=lambda share, what: shares.append(share))
+    assert shares == sorted(shares) and len(shares) > 4
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "paligemma2"])
+def test_other_families(zoo, picture, family):
+    model = MLLM.open(zoo(family), family, device="cpu")
+    found = conflict(model, picture, "What is it?", "There is a dog.", "cat", "dog")
+    assert np.isfinite(found.entropy).all() and np.isfinite(found.logprob).all()
+    assert single(found) and figure.sides(found) and figure.oscillation(found)
+    assert found.unread or len(found.margin) == model.model.config.get_text_config().num_hidden_layers
+    assert sentence(measure(model, triplets(9, seed=2), batch=4))
+
+
+@pytest.fixture
+def one():
+    return Conflict(
+        provenance=Provenance("m", "base", "float32", "cpu"), question="What?", text="Text: a <b>dog.", seen="cat",
+        told="dog", truth_known=False, answers=("dog", "cat", "dog"), entropy=np.array([0.1, 0.5, 0.2]),
+        logprob=np.log([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), followed=1, margin=np.array([-1.0, 0.5, -0.2, 2.0]),
+    )  # fmt: skip
+
+
+def test_the_sentence_of_one_conflict_is_true_whatever_happens(one):
+    assert single(one) == (
+        "From both, the model answers “dog”: it follows the text (“dog” has 70 % of the two answers' probability). "
+        "Alone, it is surer of the text (0.10 nats from the text alone, 0.50 from the picture alone, relative −1.33), "
+        "as the paper's law has it. Between the layers the lead changes 3 times (at layer 2, 3, 4 of 4); “dog” has it "
+        "at the end."
+    )
+    assert "yet the other side wins here" in single(replace(one, entropy=np.array([0.5, 0.1, 0.2])))
+    assert "equally sure of either" in single(replace(one, entropy=np.array([0.5, 0.5, 0.2])))
+    neither = single(replace(one, followed=-1, answers=("dog", "cat", "")))
+    assert "answers nothing: neither side alone is followed" in neither and "text's “dog” is likelier" in neither
+    assert "law has it" not in neither
+    assert "Beware: the text and the picture alone do not give" in single(replace(one, answers=("x", "y", "dog")))
+    picture_fails = single(replace(one, answers=("dog", "y", "dog")))
+    assert "Beware: the picture alone does not give the answer that it should" in picture_fails
+    assert "no struggle is visible: “cat” leads" in single(replace(one, margin=-np.ones(4)))
+    assert "changes once (at layer 2 of 2)" in single(replace(one, margin=np.array([-1.0, 1.0])))
+
+
+def test_what_is_shown_is_escaped_and_switches_are_marked(one):
+    odd = replace(one, answers=("<i>x", "cat", "dog"), seen="<u>cat")
+    assert not any(bad in figure.sides(odd) for bad in ("<i>", "<u>", "<b>dog"))
+    assert "<u>" not in figure.oscillation(odd).to_json()
+    (marks,) = (t for t in figure.oscillation(one).data if t.name == "the lead changes")
+    assert list(marks.x) == [2, 3, 4]
+    assert "the lead changes" not in [t.name for t in figure.oscillation(replace(one, margin=np.ones(4))).data]
+
+
+# the page
+
+
+@pytest.fixture
+def used(mllm, monkeypatch):
+    @contextmanager
+    def using(name):
+        yield mllm
+
+    monkeypatch.setattr(catalog, "using", using)
+
+
+def test_endpoints(used, picture, tmp_path, cache):
+    picture.save(tmp_path / "p.png")
+    image = {"path": str(tmp_path / "p.png"), "meta": {"_type": "gradio.FileData"}}
+    data = view.conflict(image, "What is this?", seen="cat", told="dog")
+    assert {"followed", "relative_uncertainty", "margin", "from", "sentence", "provenance"} <= set(data)
+    assert data["text"] == "Text: There is a dog."
+    data = view.conflicts(checkpoint="naming", n=9)
+    assert {"n", "counted", "following_text", "fitted", "bins", "by_tier", "sentence", "provenance"} <= set(data)
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    for call in (lambda: view.conflict(None, 3), lambda: view.conflicts(n="many"), lambda: view.conflicts(model=1)):
+        with pytest.raises(InputError, match="must be a"):
+            call()
+
+
+def test_the_block_measures_and_shows_what_is_kept(used, picture, tmp_path, cache):
+    with gr.Blocks() as demo:
+        bar = shared_bar.build()
+        with gr.Tabs(), gr.Tab("x"):
+            view.build(bar)
+    names = {f.name: f for f in demo.fns.values()}
+    picture.save(tmp_path / "p.png")
+    *_, done = view._put("m", "base", str(tmp_path / "p.png"), "What is this?", None, "cat", "dog", "")
+    assert len(done) == len(names["_put"].outputs)
+    assert done[:4] == ("", "cat", "dog", "Text: There is a dog.")
+    with pytest.raises(InputError, match="no question"):
+        next(view._put("m", "base", None, " ", None, "", "", ""))
+    settings = "m", "naming", 9, 0, "base"
+    before = view._kept(*settings)
+    assert len(before) == len(names["_kept"].outputs) and before[-1] is None
+    assert "not measured yet" in before[0].layout.annotations[0].text
+    *_, after = view._measured(*settings)
+    assert len(after) == len(names["_measured"].outputs)
+    assert view._kept(*settings)[-1].to_json() == after[-1].to_json()
+    assert view._kept("m", "of another model", 9, 0, "base")[-1] == gr.skip()
+    runs = {i for i, f in demo.fns.items() if f.name in ("_put", "_measured")}
+    assert runs == {f.trigger_after for f in demo.fns.values() if f.trigger_only_on_failure}

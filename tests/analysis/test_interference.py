@@ -1,5 +1,6 @@
 """Interference: known answers of a model made of a rule, and tiny real models of two families."""
 
+import inspect
 import json
 import shutil
 import threading
@@ -44,6 +45,7 @@ from models.embedded import phrases
 from models.embedded.questions import Turn
 from models.encoding import Encoded
 from models.errors import InputError, ModelError
+from models.flow import OutOfMemory
 from models.mllm import MLLM
 from models.segments import Modality
 from tests.models import conftest as small
@@ -116,6 +118,9 @@ class Ruled:
         if checkpoint != "base":
             raise ModelError(f"no checkpoint {checkpoint!r}")
         yield
+
+    def edits(self, checkpoint):
+        return ()
 
     def provenance(self, checkpoint, seed=None, seconds=0.0):
         return {"model": "ruled", "checkpoint": checkpoint, "dtype": "float32", "device": "cpu", "seed": seed}
@@ -262,6 +267,47 @@ def test_work_stops_where_its_progress_raises(grey):
         with pytest.raises(InterruptedError):
             list(work(model, grey, WHAT, given=["cat", "dog"], progress=stop))
         assert model.model.forwards == 1  # the question as it was asked, and no more
+
+
+def test_proposing_options_and_attacks_stop_between_two_of_their_steps(tiny, picture, monkeypatch):
+
+    def until(most):
+        heard = []
+
+        def told(share):
+            heard.append(share)
+            if len(heard) > most:
+                raise InterruptedError
+
+        return told, heard
+
+    asked = tiny.encode(picture, WHAT)
+    told, heard = until(100)
+    proposed(tiny, asked, "base", told=told)
+    attack(tiny, asked, Modality.IMAGE, ("yes", "no"), 0, settings=Attack(steps=6), told=told)
+    assert len(heard) > 15 and heard[-7:] == pytest.approx(np.arange(7) / 7)
+    assert heard[:-7] == sorted(heard[:-7]) and heard[-8] < 1
+    told, heard = until(2)
+    with pytest.raises(InterruptedError):
+        proposed(tiny, asked, "base", told=told)
+    stop, _ = until(3)
+    read, forwards = tiny.forward, []
+    monkeypatch.setattr(tiny, "forward", lambda *a, **k: forwards.append(k.get("grad", False)) or read(*a, **k))
+    with pytest.raises(InterruptedError):
+        attack(tiny, asked, Modality.IMAGE, ("yes", "no"), 0, settings=Attack(steps=9), told=stop)
+    assert sum(forwards) == 3  # and no further one
+
+
+def test_a_visitor_stops_inside_an_attack_and_while_options_are_proposed(tiny, picture):
+    for work, more in ((interfere, {"names": ["pgd-image"]}), (respond, {"kind": "pgd-image"})):
+        settings = Settings(attack=Attack(steps=9))
+        heard = []
+        list(work(tiny, picture, WHAT, settings=settings, progress=lambda s, w: heard.append((s, w)), **more))  # noqa: B023
+        shares = [share for share, _ in heard]
+        assert shares == sorted(shares) and shares[-1] < 1
+        assert sum(what == "finding options" for _, what in heard) > 8
+        attacked = [what for _, what in heard if "attack" in what or "strength 1.00" in what]
+        assert len(attacked) >= 10
 
 
 def test_jensen_shannon_is_a_divergence_in_bits():
@@ -612,6 +658,47 @@ def test_many_options_are_scored_a_few_at_a_time(tiny, picture, monkeypatch):
     assert rows[6:] == [1] * 5
 
 
+def test_where_memory_is_short_a_batch_is_halved(tiny, picture, monkeypatch):
+    options = ("yes", "a red apple", "a", "no")
+    prompts = [tiny.encode(picture, f"What is it{'?' * n}") for n in (1, 2, 3)]
+    wanted, rows, read = logprobs(tiny, prompts, options), [], scoring._scored
+
+    def short(model, batch, choices, checkpoint):
+        rows.append(len(batch) * len(choices))
+        if rows[-1] > 2:
+            raise OutOfMemory("too many rows")
+        return read(model, batch, choices, checkpoint)
+
+    monkeypatch.setattr(scoring, "_scored", short)
+    assert logprobs(tiny, prompts, options) == pytest.approx(wanted, abs=2e-4)
+    assert rows[0] == 12 and sum(n for n in rows if n <= 2) == 12
+
+    def full(model, batch, choices, checkpoint):
+        raise OutOfMemory("not even one")
+
+    monkeypatch.setattr(scoring, "_scored", full)
+    with pytest.raises(OutOfMemory, match="not even one"):
+        logprobs(tiny, prompts, options)
+
+
+def test_what_does_not_fit_alone_is_left_out_and_the_rest_is_done(grey, monkeypatch):
+    read = scoring._scored
+
+    def short(model, batch, choices, checkpoint):
+        if len(batch) > 1 or batch[0].length > 9:
+            raise OutOfMemory("Out of memory on cpu with 1 prompt.")
+        return read(model, batch, choices, checkpoint)
+
+    monkeypatch.setattr(scoring, "_scored", short)
+    names = ("misleading", "contradiction", "black")
+    found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=names))
+    assert [e.name for e in found.effects] == ["misleading", "black"]
+    assert found.left_out == (("Contradicting statement", "Out of memory on cpu with 1 prompt"),)
+    assert found.effects[0].flipped and "1 of 2 perturbations flips" in figure.sentence(found)
+    with pytest.raises(OutOfMemory):  # a dose with a hole in it would mislead
+        last(respond(Ruled(by_words), grey, WHAT, "statements", given=["cat", "dog"]))
+
+
 def test_padding_and_continuing_keep_what_was_there(tiny, picture):
     asked = tiny.encode(picture, "What is it?")
     noisy_prompt = asked.with_embedding_noise(torch.randn(asked.length, tiny.encoder.width) / 10)
@@ -770,6 +857,31 @@ def test_the_room_is_built_measures_and_offers_examples(tiny, monkeypatch):
         assert examples[name].known.turn(question)
 
 
+def test_options_of_every_number_and_an_empty_sentence_go_through_the_room(tiny, monkeypatch):
+    @contextmanager
+    def using(name):
+        yield tiny
+
+    monkeypatch.setattr(tab.catalog, "using", using)
+    numbers = (0.5, 0.1, 2, 0.03, 0)
+
+    def shown(options, text=("misleading",)):
+        *_, done = tab._measured(
+            "m", "base", None, "Is a bee red?", None, options, list(text), ["black"], [], " ", None, *numbers
+        )
+        return done[6]
+
+    assert shown("").proposed
+    one = shown("yes")
+    assert one.options == ("yes",) and [t for t, _ in one.left_out] == ["Misleading description"]
+    many = shown(",".join(f"thing {i}" for i in range(50)))
+    assert len(many.options) == 50 and many.probability.sum() == pytest.approx(1)
+    alike = shown("a red bee, a red bee house, a red")
+    assert len(alike.effects) == 2 and len(set(alike.logprob.tolist())) == 3
+    empty = shown("yes, no", ["own-sentence"])
+    assert [t for t, _ in empty.left_out] == ["Your own sentence"] and [e.name for e in empty.effects] == ["black"]
+
+
 @pytest.fixture
 def room(monkeypatch):
     lent = []
@@ -783,16 +895,17 @@ def room(monkeypatch):
 
 
 def test_handlers_that_run_the_model_ask_for_the_gpu(room):
-    assert set(room[2]) == {"_measured", "_dosed", "_opened", "_explained"}
+    assert set(room[2]) == {"_measured", "_dosed", "_opened", "_explained", "_put", "_kept", "_measured_own"}
 
 
 def test_progress_goes_where_a_run_fails(room):
     demo, *_ = room
-    runs = {i for i, f in demo.fns.items() if f.name in ("_measured", "_dosed", "_opened", "_explained")}
-    cleared = {f.trigger_after for f in demo.fns.values() if f.trigger_only_on_failure}
-    assert len(runs) == 5 and runs == cleared
+    runs = {i: f.name for i, f in demo.fns.items() if inspect.isgeneratorfunction(f.fn)}
+    assert set(runs.values()) == {"_measured", "_dosed", "_opened", "_explained", "_put", "_measured_own"}
+    assert set(runs) == {f.trigger_after for f in demo.fns.values() if f.trigger_only_on_failure}
     named = {f.outputs[0].elem_id for f in demo.fns.values() if f.trigger_only_on_failure}
-    assert named == {"disturb-progress", "attribute-progress"}
+    wanted = {"disturb", "attribute", "conflict", "conflicts", "dataset"}
+    assert named == {f"{name}-progress" for name in wanted}
 
 
 def test_an_example_is_shown_without_a_run_of_another_room(room):

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import bootstrap, norm
 
-from models.evaluation import interval
+from analysis.statistics import interval
 
 _FEWEST = 8  # items below which no curve is fitted
 _BINS = 6
@@ -32,6 +32,8 @@ class Fit:
     reason: str = ""
     start: float = float("nan")
     end: float = float("nan")
+    covariance: tuple[float, float, float] = (float("nan"),) * 3
+    """Of the weights: var(intercept), cov(intercept, slope), var(slope)."""
 
     @property
     def beyond(self) -> bool:
@@ -41,6 +43,13 @@ class Fit:
     def probability(self, x: np.ndarray) -> np.ndarray:
         """The fitted curve at ``x``."""
         return expit(self.intercept + self.slope * np.asarray(x, dtype=float))
+
+    def band(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pointwise 95 % interval of the curve at ``x``: Wald's of the log-odds, carried over to probabilities."""
+        x, (a, ab, b) = np.asarray(x, dtype=float), self.covariance
+        half = norm.ppf(0.975) * np.sqrt(a + 2 * ab * x + b * x * x)
+        middle = self.intercept + self.slope * x
+        return expit(middle - half), expit(middle + half)
 
 
 def fit(x: np.ndarray, outcome: np.ndarray) -> Fit:
@@ -73,7 +82,10 @@ def fit(x: np.ndarray, outcome: np.ndarray) -> Fit:
     )
     (a, b), cov = found.x, np.linalg.inv(information(found.x))
     low, high = _fieller(a, b, cov)
-    return Fit(len(x), float(a), float(b), float(-a / b), low, high, "", float(x.min()), float(x.max()))
+    return Fit(
+        len(x), float(a), float(b), float(-a / b), low, high, "", float(x.min()), float(x.max()),
+        (float(cov[0, 0]), float(cov[0, 1]), float(cov[1, 1])),
+    )  # fmt: skip
 
 
 def _fieller(a: float, b: float, cov: np.ndarray) -> tuple[float, float]:

@@ -9,26 +9,55 @@ changes is the number of switches.
 """
 
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis import kept
 from analysis.interference.conflict.balance import Bin, Fit, NearAndFar, binned, fit, near_and_far
-from analysis.result import Provenance, Result
-from models.errors import InputError
-from models.instruments import LogitLens
+from analysis.interference.conflict.inside import entropies, first_tokens, margins, relative_uncertainty, switches
+from analysis.interference.conflict.triplets import digest, triplets
+from analysis.result import Provenance, Result, plain
+from analysis.statistics import interval
+from models import fingerprint
+from models.checkpoints import BASE
+from models.embedded.concepts import TASKS
+from models.errors import InputError, ModelError
+from models.flow import OutOfMemory
 
 if TYPE_CHECKING:
     from analysis.interference.conflict.triplets import Triplet
-    from models.encoding import Encoded
     from models.mllm import MLLM
 
-_TOKENS = 12  # of an answer: enough for a sentence that names one thing
-_LENS_NUMBERS = 2e7  # log-probabilities that one forward may keep
+ITEMS, FEWEST, MOST = 300, 9, 1800
+"""How many conflicts: usually, and at least and at most on the page."""
+THINGS = (BASE, *TASKS)
+"""Whose concepts are drawn: the base's, or those that one task taught."""
+TOKENS = 12  # of an answer: enough for a sentence that names one thing
+_ROOM, _VERSION = "conflict", 1
+_AT_ONCE = 2  # batches between two words of progress
+_SIDES = {"text": "from the text alone", "picture": "from the picture alone", "both": "from both"}
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Items of one difficulty of one side, ``"picture"`` (share covered) or ``"text"`` (its wording).
+
+    ``right`` of ``n`` are answered rightly from that side alone; ``followed`` is the share of the ``counted`` ones
+    that follow the text, not-a-number where none counts. Each with its 95 % interval.
+    """
+
+    side: str
+    name: str
+    n: int
+    right: float
+    right_interval: tuple[float, float]
+    counted: int
+    followed: float
+    followed_interval: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +67,7 @@ class Conflicts(Result):
     ``entropy_text``, ``entropy_image`` in nats, ``relative`` = dH_rel; ``right_text``, ``right_image``: right from
     that side alone; ``followed`` is 1 (text), 0 (picture) or -1 (neither, or both). ``counted`` items are right from
     either side alone and follow one: ``fitted``, ``bins`` and ``oscillation`` are about them. ``switches`` counts
-    changes of the lead between layers; not-a-number where both names begin with the same token, or no lens was asked.
+    changes of the lead between layers; not-a-number where both names begin with the same token, or without a lens.
     """
 
     seen: tuple[str, ...]
@@ -64,7 +93,32 @@ class Conflicts(Result):
     @property
     def following_text(self) -> float:
         """TFR: the share of the counted items that follow the text; not-a-number where none counts."""
-        return float(self.followed[self.counted].mean()) if self.counted.any() else float("nan")
+        return _share(self.followed[self.counted])[0]
+
+    @property
+    def following_interval(self) -> tuple[float, float]:
+        """95 % interval of ``following_text``."""
+        return _share(self.followed[self.counted])[1]
+
+    @property
+    def by_tier(self) -> tuple[Tier, ...]:
+        """Each difficulty of the picture, then each of the text, in order of appearance."""
+        sides = (("picture", [f"{v:.0%} covered" for v in self.occlusion], self.right_image),
+                 ("text", self.tiers, self.right_text))  # fmt: skip
+        found = []
+        for side, names, right in sides:
+            for name in dict.fromkeys(names):
+                some = np.array([n == name for n in names])
+                follow = self.followed[some & self.counted]
+                found.append(Tier(side, name, int(some.sum()), *_share(right[some]), len(follow), *_share(follow)))
+        return tuple(found)
+
+    def to_json(self) -> dict:
+        headline = {
+            "n": len(self.seen), "counted": int(self.counted.sum()), "following_text": self.following_text,
+            "following_text_interval": self.following_interval, "by_tier": self.by_tier,
+        }  # fmt: skip
+        return plain(headline) | super().to_json()
 
     def table(self) -> tuple[list[str], list[list]]:
         header = [
@@ -78,79 +132,143 @@ class Conflicts(Result):
         return header, [list(row) for row in zip(*columns, strict=True)]
 
 
-def relative_uncertainty(text: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """dH_rel = 2 (H_t - H_v) / (H_t + H_v) of entropies; 0 where both are 0."""
-    text, image = np.asarray(text, dtype=float), np.asarray(image, dtype=float)
-    total = text + image
-    return np.divide(2 * (text - image), total, out=np.zeros_like(total), where=total > 0)
-
-
-def switches(margin: np.ndarray) -> np.ndarray:
-    """How often the lead changes along the last axis of ``margin`` ``[..., layers]``; a tie keeps the lead."""
-    ahead = np.sign(np.asarray(margin, dtype=float))
-    for layer in range(1, ahead.shape[-1]):
-        tied = ahead[..., layer] == 0
-        ahead[..., layer] = np.where(tied, ahead[..., layer - 1], ahead[..., layer])
-    return (ahead[..., 1:] * ahead[..., :-1] < 0).sum(-1)
+def _share(ones: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """The share of ones and its 95 % interval; not-a-number where there are none to count."""
+    if not len(ones):
+        return float("nan"), (float("nan"), float("nan"))
+    values = np.asarray(ones, dtype=float)
+    return float(values.mean()), tuple(map(float, interval(values)))
 
 
 def follows(answer: str, seen: str, told: str) -> int:
-    """1 where an answer names ``told`` alone, 0 where it names ``seen`` alone, else -1."""
-    named = [bool(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE)) for word in (seen, told)]
+    """1 where an answer names ``told`` alone, 0 where it names ``seen`` alone, else -1.
+
+    A single letter or figure counts where it is the whole answer: ``"A bee."`` does not choose option A.
+    """
+    named = [_names(answer, word.strip()) for word in (seen, told)]
     return named.index(True) if sum(named) == 1 else -1
 
 
-def measure(
+def _names(answer: str, word: str) -> bool:
+    if len(word) == 1:
+        return answer.strip(" .()").casefold() == word.casefold()
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE) is not None
+
+
+def measured(
+    model: "MLLM",
+    checkpoint: str = BASE,
+    count: int = ITEMS,
+    seed: int = 0,
+    things: str = BASE,
+    progress: Callable[[float, str], None] = lambda share, what: None,
+    only_kept: bool = False,
+) -> Conflicts | None:
+    """``count`` conflicts of the drawn scenes about ``things`` of ``THINGS``, measured once and kept on disk.
+
+    With ``only_kept`` None where they were not measured before. Raises ``InputError`` for a number of items or a seed
+    that is none, or unknown things, else as ``measure`` does; what ``progress`` raises stops the work, and nothing is
+    kept.
+    """
+    for name, value, low, high in (("number of items", count, FEWEST, MOST), ("seed", seed, 0, 10**6)):
+        if isinstance(value, bool) or value != int(value) or not low <= value <= high:
+            raise InputError(f"The {name} is {value!r}: it must be a whole number from {low} to {high}.")
+    if things not in THINGS:
+        raise InputError(f"There are no things {things!r} to draw. There are those of: {', '.join(THINGS)}.")
+    with model.using(checkpoint):  # an unknown one is told before anything else is done
+        pass
+    items = triplets(int(count), int(seed), things)
+    made_of = {"version": _VERSION, "model": fingerprint.of(model, checkpoint), "items": digest(items)}
+    raw = kept.load(_ROOM, made_of)
+    if raw is None and not only_kept:
+        raw = answered(model, items, checkpoint, seed=int(seed), progress=progress)
+        kept.save(_ROOM, made_of, raw)
+    return raw and told_by(raw)
+
+
+def measure(model: "MLLM", items: "Sequence[Triplet]", checkpoint: str = BASE, **settings) -> Conflicts:
+    """What ``answered`` (which see for ``settings``) says of these items."""
+    return told_by(answered(model, items, checkpoint, **settings))
+
+
+def answered(
     model: "MLLM",
     items: "Sequence[Triplet]",
-    checkpoint: str = "base",
+    checkpoint: str = BASE,
     layers: bool = True,
     batch: int = 32,
     seed: int | None = None,
     progress: Callable[[float, str], None] = lambda share, what: None,
-) -> Conflicts:
-    """Ask every item three times: from its text alone, from its picture alone, from both.
+) -> dict:
+    """Ask every item three times: from its text alone, from its picture alone, from both; raw, as ``told_by`` reads it.
 
-    With ``layers`` the logit lens listens in on the third. ``seed`` is the items', for the record. ``progress`` is
-    told between the three; what it raises stops the work. Raises ``InputError`` where there are no items,
-    ``ModelError`` where memory is short or a logit lens cannot read this model.
+    With ``layers`` the logit lens listens in on the third, where it can read this model. ``seed`` is the items', for
+    the record. ``progress`` is told between batches; what it raises stops the work. Raises ``InputError`` where there
+    are no items, ``ModelError`` where memory is short.
     """
     if not items:
         raise InputError("There are no conflicts to measure: give at least one.")
-    began, pictures = time.perf_counter(), [item.picture() for item in items]
-    prompts = {
-        "text": [model.encode(None, f"{item.text} {item.question}") for item in items],
-        "picture": [model.encode(p, item.question) for item, p in zip(items, pictures, strict=True)],
-        "both": [model.encode(p, f"{item.text} {item.question}") for item, p in zip(items, pictures, strict=True)],
-    }
-    entropy, answers, margin = {}, {}, None
-    for i, (side, asked) in enumerate(prompts.items()):
-        progress(i / len(prompts), f"from {side}" if side != "both" else "from both")
-        answers[side] = model.answers(asked, checkpoint, _TOKENS, batch)
-        if side != "both":
-            entropy[side] = _entropies(model, asked, checkpoint, batch)
-        elif layers:
-            firsts = [_first_tokens(model, p, item) for p, item in zip(asked, items, strict=True)]
-            margin = _margins(model, asked, np.array(firsts), checkpoint, batch)
+    began, at_once = time.perf_counter(), _AT_ONCE * batch
+    raw = {"answers": {side: [] for side in _SIDES}, "entropy": {"text": [], "picture": []}, "switches": []}
+    for start in range(0, len(items), at_once):
+        some = items[start : start + at_once]
+        pictures = [item.picture() for item in some]
+        written = {
+            "text": [(None, f"{i.text} {i.question}") for i in some],
+            "picture": [(p, i.question) for i, p in zip(some, pictures, strict=True)],
+            "both": [(p, f"{i.text} {i.question}") for i, p in zip(some, pictures, strict=True)],
+        }
+        for number, (side, asked) in enumerate(written.items()):
+            progress((start + number / len(written) * len(some)) / len(items), f"conflict {start + 1}: {_SIDES[side]}")
+            prompts = [model.encode(*one) for one in asked]
+            raw["answers"][side] += model.answers(prompts, checkpoint, TOKENS, batch)
+            if side != "both":
+                raw["entropy"][side] += entropies(model, prompts, checkpoint, batch).tolist()
+            elif layers:
+                raw["switches"] += _switches(model, prompts, some, checkpoint, batch)
     progress(1.0, "done")
-    pairs = [(item.seen, item.told) for item in items]
-    side = {k: np.array([follows(a, *p) for a, p in zip(v, pairs, strict=True)]) for k, v in answers.items()}
+    return {
+        **raw,
+        "seen": [i.seen for i in items],
+        "told": [i.told for i in items],
+        "tiers": [i.tier for i in items],
+        "occlusion": [i.occlusion for i in items],
+        "provenance": model.provenance(checkpoint, seed, time.perf_counter() - began),
+    }
+
+
+def _switches(model, prompts, items, checkpoint: str, batch: int) -> list[int | None]:
+    """Changes of the lead in each prompt; None where both names begin with the same token, or no lens can read it."""
+    firsts = [first_tokens(model, p, item.seen, item.told) for p, item in zip(prompts, items, strict=True)]
+    try:
+        margin = margins(model, prompts, np.array(firsts), checkpoint, batch)
+    except OutOfMemory:
+        raise
+    except ModelError:  # all else can be told without a lens
+        return [None] * len(prompts)
+    return [None if np.isnan(row).any() else int(switches(row)) for row in margin]
+
+
+def told_by(raw: dict) -> Conflicts:
+    """The result of what ``answered`` gave, or ``kept`` kept."""
+    pairs = list(zip(raw["seen"], raw["told"], strict=True))
+    side = {
+        k: np.array([follows(a, *pair) for a, pair in zip(v, pairs, strict=True)]) for k, v in raw["answers"].items()
+    }
+    entropy = {k: np.array(v, dtype=float) for k, v in raw["entropy"].items()}
     relative = relative_uncertainty(entropy["text"], entropy["picture"])
     right_text, right_image = side["text"] == 1, side["picture"] == 0
     counted = right_text & right_image & (side["both"] >= 0)
-    changes = np.full(len(items), np.nan)
-    if margin is not None:
-        told_apart = ~np.isnan(margin).any(1)
-        changes[told_apart] = switches(margin[told_apart])
+    changes = np.array(raw["switches"] or [None] * len(pairs), dtype=float)
     fitted = fit(relative[counted], side["both"][counted])
     located = not np.isnan(fitted.low)
     return Conflicts(
-        provenance=Provenance(**model.provenance(checkpoint, seed, time.perf_counter() - began)),
-        seen=tuple(item.seen for item in items),
-        told=tuple(item.told for item in items),
-        tiers=tuple(item.tier for item in items),
-        occlusion=np.array([item.occlusion for item in items]),
-        answers=tuple(answers["both"]),
+        provenance=Provenance(**raw["provenance"]),
+        seen=tuple(raw["seen"]),
+        told=tuple(raw["told"]),
+        tiers=tuple(raw["tiers"]),
+        occlusion=np.array(raw["occlusion"], dtype=float),
+        answers=tuple(raw["answers"]["both"]),
         entropy_text=entropy["text"],
         entropy_image=entropy["picture"],
         relative=relative,
@@ -162,86 +280,3 @@ def measure(
         bins=binned(relative[counted], side["both"][counted]),
         oscillation=near_and_far(relative[counted], changes[counted], fitted.balance) if located else None,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Oscillation(Result):
-    """Which of two things is ahead after each layer, for one input.
-
-    ``margin`` ``[layers]``: log-probability of the first token of ``told`` minus that of ``seen``, nats; above zero
-    the text leads. ``switches``: how often the lead changes.
-    """
-
-    seen: str
-    told: str
-    margin: np.ndarray
-    switches: int
-
-    @property
-    def leaders(self) -> tuple[str, ...]:
-        """The thing ahead after each layer."""
-        return tuple(self.told if m > 0 else self.seen for m in self.margin)
-
-    def table(self) -> tuple[list[str], list[list]]:
-        rows = zip(self.leaders, self.margin, strict=True)
-        return ["layer", "ahead", "margin"], [[i, *row] for i, row in enumerate(rows)]
-
-
-def oscillation(model: "MLLM", prompt: "Encoded", seen: str, told: str, checkpoint: str = "base") -> Oscillation:
-    """The lead between two answers to ``prompt`` after each layer, by the logit lens.
-
-    Raises ``InputError`` where both begin with the same token, ``ModelError`` where a lens cannot read this model.
-    """
-    began = time.perf_counter()
-    firsts = [model.encoder.continuation(prompt, word)[0] for word in (seen, told)]
-    if firsts[0] == firsts[1]:
-        raise InputError(
-            f"“{seen}” and “{told}” begin with the same token, so the lens at the answer's first token cannot tell "
-            "them apart. Choose answers that begin differently."
-        )
-    margin = _margins(model, [prompt], np.array([firsts]), checkpoint, 1)[0]
-    by = Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began))
-    return Oscillation(provenance=by, seen=seen, told=told, margin=margin, switches=int(switches(margin)))
-
-
-def _first_tokens(model: "MLLM", prompt: "Encoded", item: "Triplet") -> list[int]:
-    return [model.encoder.continuation(prompt, word)[0] for word in (item.seen, item.told)]
-
-
-def _batches(prompts: Sequence["Encoded"], rows: int) -> Iterator[np.ndarray]:
-    """Indices of prompts of one length, at most ``rows`` at once."""
-    lengths = np.array([p.length for p in prompts])
-    for length in np.unique(lengths):
-        same = np.flatnonzero(lengths == length)
-        yield from (same[i : i + rows] for i in range(0, len(same), rows))
-
-
-def _entropies(model: "MLLM", prompts: Sequence["Encoded"], checkpoint: str, batch: int) -> np.ndarray:
-    """Entropy of the next-token distribution after each prompt, nats, ``[prompts]``."""
-    found = np.zeros(len(prompts))
-    for index in _batches(prompts, batch):
-        logprobs = model.forward([prompts[i] for i in index], checkpoint).logits.log_softmax(-1)
-        found[index] = -(logprobs.exp() * logprobs).sum(-1).double().cpu().numpy()
-    return found.clip(min=0.0)
-
-
-def _margins(model, prompts: Sequence["Encoded"], firsts: np.ndarray, checkpoint: str, batch: int) -> np.ndarray:
-    """Log-probability of token ``firsts[:, 1]`` minus that of ``firsts[:, 0]`` after each layer, nats, ``[prompts,
-    layers]``; not-a-number where both are the same token."""
-    config = model.model.config.get_text_config()
-    each = config.num_hidden_layers * config.vocab_size
-    found = np.full((len(prompts), config.num_hidden_layers), np.nan)
-    for index in _batches(prompts, max(min(batch, int(_LENS_NUMBERS // each)), 1)):
-        asked = [prompts[i] for i in index]
-        lens = model.forward(asked, checkpoint, [LogitLens(k=sys.maxsize)]).readings.lens
-        for row, i in enumerate(index):
-            if firsts[i, 0] != firsts[i, 1]:
-                seen, told = (_of_token(lens, row, token) for token in firsts[i])
-                found[i] = told - seen
-    return found
-
-
-def _of_token(lens, row: int, token: int) -> np.ndarray:
-    """Log-probability of one token after each layer, ``[layers]``, from a lens of the whole vocabulary."""
-    ids, logprobs = lens.ids[:, row, 0], lens.logprobs[:, row, 0]
-    return logprobs[np.arange(len(ids)), (ids == token).argmax(1)].astype(float)

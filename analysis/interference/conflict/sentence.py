@@ -6,19 +6,45 @@ import numpy as np
 
 if TYPE_CHECKING:
     from analysis.interference.conflict.balance import Fit, NearAndFar
-    from analysis.interference.conflict.measure import Conflicts, Oscillation
+    from analysis.interference.conflict.measure import Conflicts
+    from analysis.interference.conflict.single import Conflict
+
+_CLEARLY = 0.05  # of relative uncertainty: less is no difference
+
+
+def percent(share: float) -> str:
+    """``"12 %"``; shares that rounding would make nothing or all are told as such."""
+    if 0 < share < 0.01:
+        return "< 1 %"
+    return "> 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, the minus a real one."""
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def sentence(found: "Conflicts") -> str:
-    """What was seen, in plain words, whether or not the paper's law holds."""
+    """What many conflicts show: who is followed, whether relative uncertainty tells, what happens between layers."""
     counted, total = int(found.counted.sum()), len(found.seen)
     if not counted:
-        return f"None of the {total} conflicts counts: no item was right from text alone and from the picture alone."
+        return (
+            f"None of the {total} conflicts counts: for an item to count, the text alone and the picture alone must "
+            f"each be answered rightly ({percent(found.right_text.mean())} and {percent(found.right_image.mean())} "
+            "are), and the answer from both must name one of the two."
+        )
+    low, high = found.following_interval
+    are, follow = ("is", "follows") if counted == 1 else ("are", "follow")
     said = (
-        f"Of {total} conflicts, {counted} are answered rightly from either side alone; the answer follows the text in "
-        f"{100 * found.following_text:.0f} % of them."
+        f"Of {total} conflicts, {counted} {are} answered rightly from either side alone and then {follow} one side; "
+        f"the answer follows the text in {percent(found.following_text)} of them (95 % interval {percent(low)} to "
+        f"{percent(high)}){_lean(low, high)}."
     )
-    return " ".join(filter(None, [said, _law(found.fitted), _inside(found.oscillation)]))
+    return " ".join(filter(None, [said, _law(found.fitted), _inside(found)]))
+
+
+def _lean(low: float, high: float) -> str:
+    return ": mostly the text" if low > 0.5 else ": mostly the picture" if high < 0.5 else ": no clear preference"
 
 
 def _law(curve: "Fit") -> str:
@@ -26,9 +52,9 @@ def _law(curve: "Fit") -> str:
         return f"No curve was fitted: {curve.reason}."
     if np.isnan(curve.low):
         return "Whether relative uncertainty matters cannot be told: the slope could be zero, so no balance point."
-    numbers = f"{curve.balance:+.2f} (95 % {curve.low:+.2f} to {curve.high:+.2f})"
+    numbers = f"{signed(curve.balance)} (95 % {signed(curve.low)} to {signed(curve.high)})"
     if curve.beyond:
-        measured = f"{curve.start:+.2f} to {curve.end:+.2f}"
+        measured = f"{signed(curve.start)} to {signed(curve.end)}"
         place = f"the balance point would be at {numbers}, beyond what was measured ({measured})"
     else:
         place = f"the balance point is at {numbers}"
@@ -44,9 +70,16 @@ def _law(curve: "Fit") -> str:
     return f"{said}: at equal certainty it leans {lean}."
 
 
-def _inside(compared: "NearAndFar | None") -> str:
+def _inside(found: "Conflicts") -> str:
+    compared: NearAndFar | None = found.oscillation
     if compared is None:
-        return ""
+        known = found.switches[found.counted & ~np.isnan(found.switches)]
+        if not len(known):
+            return ""
+        return (
+            f"Between layers the lead changes {known.mean():.2f} times on average (n = {len(known)}); near and far "
+            "cannot be compared, for no balance point is located among enough items."
+        )
     numbers = f"{compared.near:.2f} against {compared.far:.2f} (n = {compared.n} each)"
     if compared.low > 0:
         return f"Near the balance point the lead changes more often between layers than far from it: {numbers}."
@@ -57,11 +90,56 @@ def _inside(compared: "NearAndFar | None") -> str:
     )
 
 
-def oscillating(found: "Oscillation") -> str:
-    """Who is ahead from layer to layer in one input."""
-    last, times = found.leaders[-1], found.switches
+def single(found: "Conflict") -> str:
+    """What one conflict shows: who is followed, which side was surer alone, and who led between the layers."""
+    answer = found.answers[2].strip()
+    said = f"From both, the model answers “{answer}”" if answer else "From both, the model answers nothing"
+    chance = found.probability[2, 1]
+    if found.followed < 0:
+        ahead = found.told if chance > 0.5 else found.seen
+        side = "the text's" if chance > 0.5 else "the picture's"
+        whom = f"neither side alone is followed; of the two, {side} “{ahead}” is likelier"
+    else:
+        whom = "it follows the text" if found.followed else "it follows the picture"
+    parts = [f"{said}: {whom} ({_of_two(found, chance)})."]
+    wrong = [side for side, right in zip(("the text", "the picture"), found.right, strict=True) if not right]
+    if wrong:
+        fails = "does not give" if len(wrong) == 1 else "do not give"
+        parts.append(
+            f"Beware: {' and '.join(wrong)} alone {fails} the answer that {'it' if len(wrong) == 1 else 'they'} "
+            "should, so this is no clean conflict."
+        )
+    parts += [_surer(found), _oscillating(found)]
+    return " ".join(parts)
+
+
+def _of_two(found: "Conflict", chance: float) -> str:
+    share = max(chance, 1 - chance)
+    return f"“{found.told if chance > 0.5 else found.seen}” has {percent(share)} of the two answers' probability"
+
+
+def _surer(found: "Conflict") -> str:
+    text, picture, relative = found.entropy[0], found.entropy[1], found.relative
+    numbers = f"{text:.2f} nats from the text alone, {picture:.2f} from the picture alone, relative {signed(relative)}"
+    if abs(relative) < _CLEARLY:
+        return f"It is equally sure of either ({numbers})."
+    surer, follows = ("text", 1) if relative < 0 else ("picture", 0)
+    if found.followed < 0:
+        return f"Alone, it is surer of the {surer} ({numbers})."
+    how = "as the paper's law has it" if found.followed == follows else "yet the other side wins here"
+    return f"Alone, it is surer of the {surer} ({numbers}), {how}."
+
+
+def _oscillating(found: "Conflict") -> str:
+    if found.unread:
+        return f"What happens between the layers cannot be told: {found.unread}."
+    last = found.told if found.margin[-1] > 0 else found.seen
+    times = int(found.switched.sum())
     if not times:
-        return f"No conflict is visible between layers: “{last}” leads after every layer."
+        return f"Between the layers no struggle is visible: “{last}” leads after every layer."
     changes = "once" if times == 1 else f"{times} times"
-    pair = f"“{found.seen}” (picture) and “{found.told}” (text)"
-    return f"The lead between {pair} changes {changes}; “{last}” has it at the end."
+    where = ", ".join(str(i) for i in np.flatnonzero(found.switched) + 1)
+    return (
+        f"Between the layers the lead changes {changes} (at layer {where} of {len(found.margin)}); “{last}” has it at "
+        "the end."
+    )

@@ -1,7 +1,9 @@
 """Conflict triplets of the embedded default: a picture says one thing, a text another; both can be made harder."""
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from PIL import Image, ImageDraw
 
@@ -67,3 +69,9 @@ def triplets(count: int, seed: int = 0, stage: str = "base", styles: Sequence[st
         hard, tier = OCCLUSIONS[i % len(OCCLUSIONS)], tiers[i // len(OCCLUSIONS) % len(tiers)]
         found.append(Triplet(scene, seen, told, tier, hard, side))
     return found
+
+
+def digest(items: Sequence[Triplet]) -> str:
+    """A short text that is the same for the same scenes, texts and questions."""
+    told = [{**asdict(item), "text": item.text} for item in items]
+    return hashlib.sha256(json.dumps(told, default=float).encode()).hexdigest()[:16]

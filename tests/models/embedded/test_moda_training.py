@@ -33,7 +33,7 @@ def test_both_arms_are_trained_alike_and_shipped(saved, tmp_path, few, monkeypat
     out = tmp_path / "set"
 
     def train():
-        moda.train(tmp_path / "state", log.append, (0,), 2, saved / "model", out)
+        moda.train(tmp_path / "state", log.append, 1, 2, saved / "model", out)
 
     train()
     assert all(torch.equal(a, b) for a, b in zip(seen[False], seen[True], strict=True))
@@ -80,3 +80,16 @@ def test_pictures_and_text_are_told_apart_in_packed_rows(saved, few):
     assert (kinds[:, 1:65] == Modality.IMAGE).all()
     assert (kinds[:, 0] == Modality.QUESTION).all()
     assert (kinds[:, 65:] == Modality.QUESTION).all()
+
+
+def test_what_is_shipped_is_of_both_arms():
+    model = AutoModelForImageTextToText.from_pretrained(moda.BASE).eval().requires_grad_(False)
+    found = CheckpointSet.open(moda.OUT, model)
+    seeds = len(found.names) // 2
+    assert set(found.names) == {moda.named(arm, seed) for arm in moda.ARMS for seed in range(seeds)}
+    start = Moda.start(model.get_decoder().config, Settings())
+    for name in found.names:
+        assert bool(found.edits(name)) == name.startswith("moda")
+        for own in found.edits(name):
+            assert own.settings == Settings()
+            assert (own.fuser - start.fuser).abs().max() > 0.01

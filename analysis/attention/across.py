@@ -1,0 +1,94 @@
+"""Where every checkpoint of a set looks when it begins to answer the same question."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.result import Provenance, Result
+from models.errors import InputError
+from models.instruments import AttentionMass
+from models.segments import Modality
+from models.spelling import Spelling
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from models.mllm import MLLM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Across(Result):
+    """Attention to the picture of the token that writes the answer's first, for each of ``checkpoints``.
+
+    ``share`` float64 ``[checkpoints, layers]``, 0 to 1, mean over heads; ``per_key``: divided by the number of
+    image tokens. ``begins``: the first token each would write, ``probability`` its probability.
+    """
+
+    question: str
+    checkpoints: tuple[str, ...]
+    share: np.ndarray
+    per_key: np.ndarray
+    begins: tuple[str, ...]
+    probability: np.ndarray
+
+    def table(self) -> tuple[list[str], list[list]]:
+        rows = [
+            [name, layer + 1, self.share[i, layer], self.per_key[i, layer], self.begins[i], self.probability[i]]
+            for i, name in enumerate(self.checkpoints)
+            for layer in range(self.share.shape[1])
+        ]
+        return ["checkpoint", "layer", "image_share", "image_per_key", "begins_with", "probability"], rows
+
+
+def across(model: "MLLM", picture: "Image.Image | None", question: str) -> Across:
+    """One forward for all checkpoints that can share a batch, one each for the others.
+
+    Raises ``InputError`` without a picture.
+    """
+    began = time.perf_counter()
+    if picture is None:
+        raise InputError("There is no picture, so no checkpoint can look at one. Choose one at the top.")
+    encoded = model.encode(picture, question)
+    names = model.checkpoint_names
+    together = [n for n in names if model.checkpoints and n in model.checkpoints.batchable]
+    batches = [together] * bool(together) + [[n] for n in names if n not in together]
+    found = {}
+    for batch in batches:
+        checkpoint = batch if len(batch) > 1 else batch[0]
+        forward = model.forward([encoded] * len(batch), checkpoint, [AttentionMass("last")])
+        rows = forward.readings.rows
+        chances = forward.logits.softmax(-1).max(-1)
+        for i, name in enumerate(batch):
+            share = rows.share[:, i, :, 0, Modality.IMAGE].astype(float).mean(1)
+            keys = rows.keys[:, i, 0, Modality.IMAGE]
+            token = Spelling(model.tokenizer).add(int(chances.indices[i]))
+            found[name] = (share, share / np.maximum(keys, 1), token, float(chances.values[i]))
+    share, per_key, begins, probability = zip(*(found[n] for n in names), strict=True)
+    return Across(
+        provenance=Provenance(**model.provenance("all", seconds=time.perf_counter() - began)),
+        question=question,
+        checkpoints=tuple(names),
+        share=np.stack(share),
+        per_key=np.stack(per_key),
+        begins=begins,
+        probability=np.array(probability),
+    )
+
+
+def sentence(found: Across) -> str:
+    """Whether checkpoints look at the picture differently, in plain words."""
+    each = 100 * found.share.mean(1)
+    if len(each) == 1:
+        return f"There is one checkpoint: {each[0]:.0f} % of its attention is on the picture, averaged over layers."
+    low, high = int(each.argmin()), int(each.argmax())
+    base, last = each[0], max(range(1, len(each)), key=lambda i: abs(each[i] - each[0]))
+    said = (
+        f"Averaged over layers, from {each[low]:.0f} % ({found.checkpoints[low]}) to {each[high]:.0f} % "
+        f"({found.checkpoints[high]}) of the attention is on the picture. {found.checkpoints[last]} moved furthest "
+        f"from the base: {each[last] - base:+.0f} points."
+    )
+    moved = np.abs(found.share - found.share[0]).max(0)
+    layer = int(moved.argmax())
+    return f"{said} They differ most in layer {layer + 1}, by up to {100 * moved[layer]:.0f} points from the base."

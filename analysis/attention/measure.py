@@ -1,0 +1,290 @@
+"""Where the attention of an answer goes: by layer and kind of token, per key, from token to token, and its decay.
+
+Attention is read beside the model's own kernels while it answers, so the answer is the one it gives without us.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.attention.decay import Decay, fit
+from analysis.attention.tokens import KINDS, Token, answer_tokens, invented, prompt_tokens
+from analysis.result import Provenance, Result, plain
+from models.errors import InputError
+from models.instruments import AttentionMass
+from models.segments import Modality
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from analysis.bar import Known
+    from models.mllm import MLLM
+    from models.readings import ModalityMass
+
+MOST_TOKENS = 64  # of an answer
+_SIDES = {"image": [Modality.IMAGE], "text": [Modality.QUESTION, Modality.INSTRUCTION, Modality.ANSWER]}
+_PROMPT = {"image": [Modality.IMAGE], "text": [Modality.QUESTION, Modality.INSTRUCTION]}
+
+
+@dataclass(frozen=True)
+class Link:
+    """Attention from the ``query`` tokens of the prompt to its ``key`` tokens, each "image" or "text".
+
+    Float64 ``[layers]``, means over heads. ``share``: of a query's attention, how much goes to all those keys together,
+    0 to 1. ``visible``: how many of them a query may attend to. ``score``: what one key gets from a query that may
+    attend to it, the mean over all such pairs; not-a-number where there are none.
+    """
+
+    query: str
+    key: str
+    share: np.ndarray
+    visible: np.ndarray
+    score: np.ndarray
+    decay: Decay
+
+    @property
+    def name(self) -> str:
+        return f"{self.query}-to-{self.key}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention(Result):
+    """Where the token at ``position`` looks, and every token of the answer.
+
+    ``share`` float64 ``[layers, heads, kinds]``: its attention by the kind of key, 0 to 1; adds up to 1 over kinds
+    unless an intervention drains some. ``contribution``: the same with each key weighted by the norm of its value,
+    |a_ij v_j|, as a share of their sum (Kobayashi et al. 2020). ``keys`` ``[layers, kinds]``: how many keys of each
+    kind it may attend to.
+    ``writing``: what is said with what this token reads: the token that comes after it, empty within the prompt.
+    ``written_share`` ``[layers, tokens, kinds]``, mean over heads: where the model looks when it writes each of
+    ``written``. ``invented`` tells which of them belong to a thing that is not in the picture; empty where the truth is
+    not known. ``links`` are means over all tokens of the prompt. ``layer_types`` is empty where all layers are of one
+    type.
+    """
+
+    question: str
+    checkpoint: str
+    picture: bool
+    position: int
+    token: str
+    kind: str
+    writing: str
+    tokens: tuple[Token, ...]
+    share: np.ndarray
+    contribution: np.ndarray
+    keys: np.ndarray
+    written: tuple[str, ...]
+    written_ids: tuple[int, ...]
+    logprob: np.ndarray
+    written_share: np.ndarray
+    invented: tuple[bool, ...]
+    links: tuple[Link, ...]
+    layer_types: tuple[str, ...]
+
+    @property
+    def answer(self) -> str:
+        return "".join(self.written).strip()
+
+    @property
+    def layers(self) -> int:
+        return len(self.share)
+
+    @property
+    def heads(self) -> int:
+        return self.share.shape[1]
+
+    @property
+    def mass(self) -> np.ndarray:
+        """Share of the attention on each kind, mean over heads: ``[layers, kinds]``."""
+        return self.share.mean(1)
+
+    @property
+    def per_key(self) -> np.ndarray:
+        """``mass`` divided by the number of keys: ``[layers, kinds]``; not-a-number where there are none."""
+        return _ratio(self.mass, self.keys)
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The modality of the token, and the other one: "image" and "text", or the reverse."""
+        return ("image", "text") if self.kind == "image" else ("text", "image")
+
+    def toward(self, side: str, per_key: bool = False) -> np.ndarray:
+        """Attention to all "image" or all "text" keys, as share or per key: ``[layers]``."""
+        share = self.mass[:, _SIDES[side]].sum(1)
+        return _ratio(share, self.keys[:, _SIDES[side]].sum(1)) if per_key else share
+
+    def disparity(self, per_key: bool = False) -> np.ndarray:
+        """|self - cross| / max(self, cross) of the token, 0 to 1: ``[layers]``; not-a-number without keys of both."""
+        own, other = (self.toward(side, per_key) for side in self.sides)
+        there = (self.keys[:, _SIDES["image"]].sum(1) > 0) & (self.keys[:, _SIDES["text"]].sum(1) > 0)
+        return np.where(there, disparity(own, other), np.nan)
+
+    def link(self, name: str) -> Link:
+        """The link called ``name``, such as "text-to-image"."""
+        return next(link for link in self.links if link.name == name)
+
+    def table(self) -> tuple[list[str], list[list]]:
+        rows = [
+            [
+                layer + 1,
+                head + 1,
+                kind,
+                self.share[layer, head, k],
+                self.contribution[layer, head, k],
+                self.keys[layer, k],
+            ]
+            for layer in range(self.layers)
+            for head in range(self.heads)
+            for k, kind in enumerate(KINDS)
+        ]
+        return ["layer", "head", "kind", "share", "value_norm_share", "keys"], rows
+
+    def to_json(self) -> dict:
+        main = self.link("text-to-image").decay
+        return plain(
+            {
+                "question": self.question,
+                "answer": self.answer,
+                "token": {"position": self.position, "text": self.token, "kind": self.kind, "writing": self.writing},
+                "mass": [dict(zip(KINDS, row, strict=True)) for row in self.mass],
+                "per_key": [dict(zip(KINDS, row, strict=True)) for row in self.per_key],
+                "keys": [dict(zip(KINDS, row, strict=True)) for row in self.keys],
+                "disparity": {
+                    name: {"layers": 100 * values, "mean": 100 * mean(values)}
+                    for name, values in (("mass", self.disparity()), ("per_key", self.disparity(per_key=True)))
+                },
+                "decay": {**_told(main), "links": {k.name: _link_told(k) for k in self.links}},
+                "heads": self.share[:, :, Modality.IMAGE],
+                "heads_value_norm": self.contribution[:, :, Modality.IMAGE],
+                "by_token": [
+                    {
+                        "token": token,
+                        "logprob": self.logprob[i],
+                        "image": self.written_share[:, i, Modality.IMAGE].mean(),
+                        "layers": self.written_share[:, i, Modality.IMAGE],
+                        "invented": self.invented[i] if self.invented else None,
+                    }
+                    for i, token in enumerate(self.written)
+                ],
+                "tokens": self.tokens,
+                "layer_types": self.layer_types,
+                "provenance": self.provenance,
+            }
+        )
+
+
+def _told(found: Decay) -> dict:
+    return {"gamma": found.gamma, "interval": [found.low, found.high], "r2": found.r2, "reads_as": found.kind}
+
+
+def _link_told(link: Link) -> dict:
+    return {**_told(link.decay), "score": link.score, "share": link.share, "visible": link.visible}
+
+
+def _ratio(share: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """``share`` / ``keys``; not-a-number where there are no keys."""
+    return np.divide(share, keys, out=np.full(np.shape(share), np.nan), where=keys > 0)
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean of what is known; not-a-number, without a warning, where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def disparity(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """|own - other| / max(own, other), 0 to 1: 0 where both get the same, 1 where one gets nothing; not-a-number where
+    neither gets anything, or where one is not known."""
+    return _ratio(np.abs(own - other), np.maximum(own, other))
+
+
+def links(mass: "ModalityMass", row: int = 0) -> tuple[Link, ...]:
+    """Self- and cross-modal attention of a prompt, row ``row`` of the batch, with their decay over layers.
+
+    Text is question and template together, without the answer. A mean over queries weighs each query alike, so kinds
+    that are put together count by their number of tokens.
+    """
+    count = np.asarray(mass.queries[row], dtype=float)
+    share = np.nan_to_num(mass.share[:, row].astype(float).mean(1)) * count[:, None]  # [layers, query, key], summed
+    visible = mass.keys[:, row].astype(float)
+    visible = np.nan_to_num(visible) * count[:, None]
+    found = []
+    for query, key in (("text", "image"), ("image", "image"), ("image", "text"), ("text", "text")):
+        asking, asked = _PROMPT[query], _PROMPT[key]
+        total = count[asking].sum()
+        given, seen = (x[:, asking][:, :, asked].sum((1, 2)) for x in (share, visible))
+        each = np.full(len(given), total)
+        score = _ratio(given, seen)
+        found.append(Link(query, key, _ratio(given, each), _ratio(seen, each), score, fit(score)))
+    return tuple(found)
+
+
+def attend(
+    model: "MLLM",
+    picture: "Image.Image | None",
+    question: str,
+    checkpoint: str = "base",
+    token: int | None = None,
+    known: "Known | None" = None,
+    interventions: Sequence = (),
+) -> Attention:
+    """Answer ``question`` and tell where the attention goes.
+
+    ``token``: the place, from 0, of the token of prompt or answer to look at (default: the prompt's last, which writes
+    the first token of the answer). ``interventions`` change attention while it is measured.
+    Raises ``InputError`` for a token that is not there or no question, ``CheckpointError`` for an unknown checkpoint,
+    ``ModelError`` where the attention of the model cannot be read.
+    """
+    began = time.perf_counter()
+    encoded = model.encode(picture, question)
+    last = encoded.length - 1
+    position = last if token is None else token
+    queries = sorted({position, last}) if 0 <= position <= last else [last]
+    instruments = [AttentionMass(queries)]
+    run = model.generate(encoded, checkpoint, MOST_TOKENS, instruments=instruments, interventions=interventions)
+    steps = list(run)
+    rows = run.readings().rows
+    places = rows.positions[0]
+    if position not in places:
+        raise InputError(
+            f"There is no token {position}: the prompt has tokens 0 to {last}, and the answer was read up to token "
+            f"{places.max()}."
+        )
+    share = rows.share[:, 0].astype(float)  # [layers, heads, queries, kinds]
+    at = int(np.flatnonzero(places == position)[0])
+    writing = [int(np.flatnonzero(places == last + i)[0]) for i in range(len(steps))]
+    # once more without a cache, up to the token: what costs more than it may beside the answer
+    upto = encoded.followed([s.token_id for s in steps[: max(position - last, 0)]])
+    instruments = [AttentionMass(), AttentionMass([position], value_norm=True)]
+    again = model.forward([upto], checkpoint, instruments, interventions=interventions).readings
+    written = tuple(s.token for s in steps)
+    tokens = (*prompt_tokens(encoded, model.tokenizer), *answer_tokens(written, last + 1))
+    kind = "answer" if position > last else KINDS[int(encoded.segments[position])]
+    text = next((t.text for t in tokens if t.position == position), "a patch of the picture")
+    after = position - last
+    contents = known.contents if known else None
+    types = tuple(getattr(model.model.config.get_text_config(decoder=True), "layer_types", None) or ())
+    return Attention(
+        provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
+        question=question,
+        checkpoint=str(checkpoint),
+        picture=picture is not None,
+        position=position,
+        token=text,
+        kind=kind,
+        writing=written[after] if 0 <= after < len(written) else "",
+        tokens=tokens,
+        share=share[:, :, at],
+        contribution=again.contributions.share[:, 0, :, 0].astype(float),
+        keys=rows.keys[:, 0, at].astype(float),
+        written=written,
+        written_ids=tuple(s.token_id for s in steps),
+        logprob=np.array([s.logprob for s in steps], dtype=float),
+        written_share=share[:, :, writing].mean(1),
+        invented=() if contents is None else invented(written, contents),
+        links=links(again.mass),
+        layer_types=types if len(set(types)) > 1 else (),
+    )

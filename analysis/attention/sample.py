@@ -1,0 +1,183 @@
+"""Attention over many items and checkpoints, kept on disk: what the model's card and the comparison of MODA rest on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import kept
+from analysis.attention.decay import Decay, fit
+from analysis.attention.measure import disparity, links
+from analysis.attention.tokens import NAMES
+from analysis.result import Provenance, Result
+from analysis.statistics import spread
+from models import fingerprint
+from models.answers import score
+from models.errors import CheckpointError
+from models.evalset import load
+from models.instruments import AttentionMass
+from models.segments import Modality
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from models.evalset import EvalItem
+    from models.manifest import Manifest
+    from models.mllm import MLLM
+
+ITEMS = 120
+LINKS = ("text-to-image", "image-to-image", "image-to-text")
+_ROOM, _VERSION = "attention", 1
+_AT_ONCE = 16
+_TEXT = [Modality.QUESTION, Modality.INSTRUCTION, Modality.ANSWER]
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question about a picture, with its true answer and the task that it belongs to."""
+
+    task: str
+    picture: "Image.Image"
+    question: str
+    answer: str
+    style: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Items, and a text that says which they are: equal texts mean equal items."""
+
+    items: tuple[Item, ...]
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks(Result):
+    """How checkpoints attend to the same items. All float64.
+
+    ``share`` and ``keys`` ``[checkpoints, items, layers, kinds]``: of the token that writes the answer's first, mean
+    over heads. ``scores`` of a link: ``[checkpoints, items, layers]``, what one key gets. ``right``
+    ``[checkpoints, items]``: how right the answer is, 0 to 1.
+    """
+
+    checkpoints: tuple[str, ...]
+    tasks: tuple[str, ...]
+    share: np.ndarray
+    keys: np.ndarray
+    scores: dict[str, np.ndarray]
+    right: np.ndarray
+
+    def image(self, checkpoint: int) -> np.ndarray:
+        """Share of the attention on the picture: ``[items, layers]``."""
+        return self.share[checkpoint, :, :, Modality.IMAGE]
+
+    def disparity(self, checkpoint: int, per_key: bool = False) -> np.ndarray:
+        """|self - cross| / max(self, cross), mean over layers: ``[items]``."""
+        sides = []
+        for kinds in (_TEXT, [Modality.IMAGE]):
+            side = self.share[checkpoint][..., kinds].sum(-1)
+            sides.append(side / self.keys[checkpoint][..., kinds].sum(-1) if per_key else side)
+        return disparity(*sides).mean(-1)
+
+    def decay(self, checkpoint: int, link: str) -> tuple[Decay, float, float]:
+        """The fit of the items' geometric mean, and a 95 % interval of its gamma over items (bootstrap)."""
+        curves = self.scores[link][checkpoint]
+        known = curves[(np.nan_to_num(curves) > 0).all(1)]
+        if not len(known):
+            return fit(np.full(curves.shape[1], np.nan)), float("nan"), float("nan")
+        slopes = np.array([np.log(fit(curve).gamma) for curve in known])
+        low, high = (float(np.exp(end)) for end in spread(slopes))
+        return fit(np.exp(np.log(known).mean(0))), low, high
+
+    def accuracy(self, checkpoint: int, task: str) -> np.ndarray:
+        """How right the answers to one task's items are: ``[items of it]``."""
+        return self.right[checkpoint, np.array(self.tasks) == task]
+
+    def table(self) -> tuple[list[str], list[list]]:
+        rows = [
+            [name, self.tasks[i], i, layer + 1, self.share[c, i, layer, Modality.IMAGE], self.right[c, i]]
+            for c, name in enumerate(self.checkpoints)
+            for i in range(len(self.tasks))
+            for layer in range(self.share.shape[2])
+        ]
+        return ["checkpoint", "task", "item", "layer", "image_share", "score"], rows
+
+
+def of_sets(manifest: "Manifest", count: int = ITEMS) -> Sample:
+    """``count`` items with a picture of a checkpoint set's evaluation sets: the first ones, as many of each task.
+
+    Raises ``CheckpointError`` where there is no evaluation set.
+    """
+    own = {c.task: c.eval for c in manifest.checkpoints if c.eval}
+    if not own:
+        raise CheckpointError(f"The set {manifest.folder.name} has no evaluation sets to measure attention on.")
+    each = max(count // len(own), 1)
+    chosen: list[tuple[str, EvalItem]] = []
+    for task, file in own.items():
+        chosen += [(task, item) for item in load(file) if item.image][:each]
+    items = tuple(Item(task, i.picture(), i.question, i.answer, i.style) for task, i in chosen)
+    return Sample(items, fingerprint.of_items([item for _, item in chosen]))
+
+
+def looks(model: "MLLM", checkpoints: Sequence[str], sample: Sample, progress: Progress = lambda s, w: None) -> Looks:
+    """How ``checkpoints`` of ``model`` attend to ``sample`` and what they answer: kept, or measured and kept.
+
+    ``progress(share, what)`` is called between batches; what it raises stops the work.
+    """
+    raw = []
+    for i, name in enumerate(checkpoints):
+
+        def told(share: float, i=i, name=name) -> None:
+            progress((i + share) / len(checkpoints), name)
+
+        raw.append(_raw(model, name, sample, told))
+    right = [[score(a, i.answer, i.style, NAMES) for a, i in zip(r["answers"], sample.items, strict=True)] for r in raw]
+    return Looks(
+        provenance=Provenance(**raw[0]["provenance"]),
+        checkpoints=tuple(checkpoints),
+        tasks=tuple(i.task for i in sample.items),
+        share=np.array([r["share"] for r in raw], dtype=float),
+        keys=np.array([r["keys"] for r in raw], dtype=float),
+        scores={name: np.array([r["scores"][name] for r in raw], dtype=float) for name in raw[0]["scores"]},
+        right=np.array(right, dtype=float),
+    )
+
+
+def _raw(model: "MLLM", checkpoint: str, sample: Sample, told: Callable[[float], None]) -> dict:
+    made_of = {
+        "what": "attention by item", "version": _VERSION, "model": fingerprint.of(model, checkpoint),
+        "items": sample.source, "count": len(sample.items),
+    }  # fmt: skip
+    if found := kept.load(_ROOM, made_of):
+        return found
+    prompts = [model.encode(i.picture, i.question) for i in sample.items]
+    share, keys, scores, answers = ([None] * len(prompts) for _ in range(4))
+    order = sorted(range(len(prompts)), key=lambda i: prompts[i].length)
+    while order:
+        length = prompts[order[0]].length
+        batch = [i for i in order[:_AT_ONCE] if prompts[i].length == length]
+        order = order[len(batch) :]
+        asked = [prompts[i] for i in batch]
+        read = model.forward(asked, checkpoint, [AttentionMass(), AttentionMass("last")]).readings
+        for row, (i, answer) in enumerate(zip(batch, model.answers(asked, checkpoint), strict=True)):
+            share[i] = _short(read.rows.share[:, row, :, 0].astype(float).mean(1))
+            keys[i] = read.rows.keys[:, row, 0].astype(int).tolist()
+            scores[i] = {link.name: _short(link.score) for link in links(read.mass, row)}
+            answers[i] = answer
+        told(1 - len(order) / len(prompts))
+    value = {
+        "share": share,
+        "keys": keys,
+        "scores": {name: [s[name] for s in scores] for name in scores[0]},
+        "answers": answers,
+        "provenance": model.provenance(checkpoint),
+    }
+    kept.save(_ROOM, made_of, value)
+    return value
+
+
+def _short(values: np.ndarray) -> list:
+    """Six digits are more than float32 computes, and half of what JSON would write."""
+    return np.array([float(f"{v:.6g}") for v in values.ravel()]).reshape(values.shape).tolist()

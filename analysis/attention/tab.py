@@ -1,0 +1,296 @@
+"""The Attention room on the page, and its endpoint."""
+
+from dataclasses import dataclass
+from html import escape
+
+import gradio as gr
+import numpy as np
+
+from analysis import page
+from analysis.attention import figure, more, place, sentence
+from analysis.attention.measure import Attention, attend
+from analysis.attention.where import MODES, Where, look
+from analysis.bar import Bar, open_picture, open_upload, show
+from analysis.charts import data_uri, empty, source
+from models import catalog
+from models.errors import InputError
+
+TITLE, NAME = "Attention", "attention"
+_LASTS = 3600  # seconds that a visitor's state is kept
+_SCALES = ("share of attention", "per key token")
+_MODES = {"raw": "as it is", "value_norm": "weighted by the values' norms", "rollout": "rollout through all layers"}
+_BEGINS = -1  # of the token menu: whatever writes the answer's first token
+_HINT = "Type a question at the top, or pick one of the suggestions, then press Look."
+_EXPLAINED = (
+    "<b>Share</b>: of all the attention that the token gives in a layer, how much lands on each kind of token; shares "
+    "add up to 100 %. <b>Per key token</b>: the same divided by the number of tokens of that kind that it may look at. "
+    "The two can tell opposite stories: hundreds of image tokens can hold much of the attention, each next to nothing."
+)
+_TRY = (
+    ("bee-and-flower", "What is at the top left?", "One word. In which layer does the answer look at the picture?"),
+    (
+        "ghost-at-night",
+        "Describe the picture.",
+        "A sentence with things that are not there. Does it look at the picture while it invents them?",
+    ),
+    (
+        "three-penguins",
+        "Which of these is in the picture? A. cat B. penguin C. car",
+        "The letter is right, and hardly looks at the picture. Who looked? Cut it for all text, and see.",
+    ),
+    ("no-picture", "What kind of thing is a bee?", "Nothing to look at: where does the attention go then?"),
+)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One token's attention with the picture it is drawn on, a ``data:`` address or None: a saved page shows it too."""
+
+    found: Where
+    picture: str | None
+
+    def to_csv(self) -> str:
+        return self.found.to_csv()
+
+    def to_json(self) -> dict:
+        return self.found.to_json()
+
+    def sentence(self) -> str:
+        return place.sentence(self.found)
+
+    def figures(self) -> list:
+        return [place.overlay(self.found, self.picture)]
+
+
+def build(bar: Bar) -> None:
+    """The room, wired to the bar."""
+    with gr.Row(elem_classes="measure"):
+        token = gr.Dropdown(
+            [("the one that writes the answer's first", _BEGINS)], value=_BEGINS, label="Token that looks",
+            elem_id="attention-token", min_width=260, filterable=True,
+        )  # fmt: skip
+        scale = gr.Radio(list(_SCALES), value=_SCALES[0], label="Shown as", elem_id="attention-scale")
+        start = gr.Button("Look", variant="primary", elem_id="attention-look", min_width=100)
+    chart = gr.Plot(empty(_HINT), show_label=False, container=False, elem_id="attention-chart")
+    said = gr.HTML(elem_id="attention-sentence", elem_classes="sentence")
+    gr.HTML(f'<p class="key">{_EXPLAINED}</p>')
+    with gr.Accordion("Self- against cross-modal attention", open=False, elem_id="attention-disparity"):
+        apart = gr.Plot(empty("Nothing was measured yet", 160), show_label=False, container=False)
+        gr.HTML(
+            '<p class="key">A text token looks at text (self) and at the picture (cross), an image token the other way '
+            "round. Disparity is |self − cross| / max(self, cross): 0 %, both get the same; 100 %, one gets all.</p>"
+        )
+    with gr.Accordion("Does it fade from layer to layer?", open=False, elem_id="attention-decay"):
+        fading = gr.Plot(empty("Nothing was measured yet", 160), show_label=False, container=False)
+        fading_said = gr.HTML(elem_id="attention-decay-sentence", elem_classes="sentence")
+        gr.HTML(
+            '<p class="key">All tokens of the prompt together. If a link decays exponentially, its points lie on a '
+            "falling line here; γ is the factor from one layer to the next, R² says how straight the points are. "
+            "Dashed: the fit.</p>"
+        )
+    gr.HTML("<h3>Which heads look at the picture, and where</h3>")
+    with gr.Row():
+        with gr.Column(min_width=300):
+            heads = page.pickable(elem_id="attention-heads")
+            with gr.Row():
+                layer = gr.Dropdown([], label="Layer", elem_id="attention-layer", min_width=90)
+                head = gr.Dropdown([], label="Head", elem_id="attention-head", min_width=90)
+            mode = gr.Radio(
+                [(_MODES[m], m) for m in MODES], value=MODES[0], label="Attention", elem_id="attention-mode"
+            )
+        with gr.Column(min_width=300):
+            overlay = gr.Plot(
+                empty("The picture, shaded by attention", 160), show_label=False, container=False,
+                elem_id="attention-overlay",
+            )  # fmt: skip
+            words = gr.HTML(elem_id="attention-words")
+    seen_said = gr.HTML(elem_id="attention-where-sentence", elem_classes="sentence")
+    seen = gr.State(None, time_to_live=_LASTS)
+    page.exports(f"{NAME}-where", seen, _Seen.sentence, _Seen.figures)
+    gr.HTML("<h3>While it answers</h3>")
+    writing = gr.Plot(
+        empty("Attention to the picture, token by token", 160), show_label=False, container=False,
+        elem_id="attention-tokens",
+    )  # fmt: skip
+    gr.HTML('<p class="key">Thick: the mean of all layers. Thin: each layer.</p>')
+    writing_said = gr.HTML(elem_id="attention-tokens-sentence", elem_classes="sentence")
+    result = gr.State(None, time_to_live=_LASTS)
+    page.exports(NAME, result, sentence.headline, _figures)
+    running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
+    more.build(bar, running)
+    tries = page.pickable(_tries(), elem_id="attention-tries")
+    page.lesson(NAME)
+
+    shown = gr.State(None, time_to_live=_LASTS)
+    main = [chart, said, apart, fading, fading_said, writing, writing_said, token, layer, head, result, shown]
+    spots = [heads, overlay, words, seen_said, seen]
+    measure, where = page.for_model(_measured), [shown, result, layer, head, mode]
+    inputs = [*bar.inputs, token, scale, mode, shown]
+    runs = [start.click(measure, inputs, [*main, *spots], **running)]
+    # without bar.asked, whose change runs the Ask room first
+    tried = tries.click(_try, None, bar.shown[:4], **page.QUICK)
+    tried.then(None, bar.question, js="question => crosstalk('question', question)", api_visibility="private")
+    runs.append(tried.then(measure, inputs, [*main, *spots], **running))
+    runs.append(token.input(measure, inputs, [*main, *spots], **running))
+    if room := page.room_of(chart):
+        runs.append(room.select(page.for_model(_opened), inputs, [*main, *spots], **running))
+    scale.input(_scaled, [result, scale], chart, **page.QUICK)
+    picked = heads.click(_picked, result, [layer, head], **page.QUICK)
+    looking = page.for_model(_seen)
+    runs += [event(looking, where, spots, **running) for event in (picked.then, layer.input, head.input, mode.input)]
+    bar.stop.click(None, None, None, cancels=runs, api_visibility="private")
+
+
+def endpoint(
+    image: dict | None = None,
+    question: str = "",
+    model: str = "",
+    checkpoint: str = "",
+    token: int = _BEGINS,
+    layer: int = 0,
+    head: int = 0,
+    weighting: str = MODES[0],
+) -> dict:
+    """Tell where the attention of an answer goes: by layer, per key token, its decay, and from token to token.
+
+    ``image`` is an uploaded file or nothing; ``model`` and ``checkpoint`` default to the embedded model's base.
+    ``token`` is a place in prompt and answer from 0 (-1: what writes the answer's first token). A ``layer`` (from 1),
+    with a ``head`` (from 1; 0: their mean), or ``weighting`` "rollout" adds the map over patches and words;
+    ``weighting`` is raw, value_norm or rollout.
+    """
+    given = {"question": question, "model": model, "checkpoint": checkpoint, "weighting": weighting}
+    for name, value in given.items():
+        if not isinstance(value, str | None):
+            raise InputError(f"The {name} must be a text.")
+    for name, value in {"token": token, "layer": layer, "head": head}.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+            raise InputError(f"The {name} must be a whole number.")
+    weighting, picture = weighting or MODES[0], open_upload(image)
+    if weighting not in MODES:
+        raise InputError(f"There is no weighting {weighting!r}. There are: {', '.join(MODES)}.")
+    with catalog.using(model or None) as mllm:
+        name, chosen = checkpoint or "base", None if token == _BEGINS else int(token)
+        found = attend(mllm, picture, question or "", name, chosen)
+        told = {**found.to_json(), "sentence": sentence.headline(found)}
+        told["decay"]["sentence"] = sentence.decay(found)
+        if layer or weighting == "rollout":
+            where = look(
+                mllm, picture, question, found.position, found.written_ids, name, int(layer) or 1, int(head), weighting
+            )
+            told["map"] = {**where.to_json(), "sentence": place.sentence(where)}
+    return told
+
+
+def _opened(*inputs):
+    """Measure when the room is opened, unless what it shows is what is asked."""
+    model, checkpoint, path, question, *_, shown = inputs
+    if (model, checkpoint, path, question) == shown or not (question or "").strip():
+        return [gr.skip()] * 17
+    return _measured(*inputs)
+
+
+def _measured(model, checkpoint, path, question, known, token, scale, mode, shown):
+    """Everything about one question; the token chosen in the menu belongs to the question it was made for."""
+    if not (question or "").strip():
+        raise InputError(_HINT)
+    asked = (model, checkpoint, path, question)
+    chosen = None if token in (None, _BEGINS) or asked != shown else token
+    picture = open_picture(path) if path else None
+    with catalog.using(model) as mllm:
+        found = attend(mllm, picture, question, checkpoint, chosen, known)
+        spots = _spots(mllm, asked, found, picture, *_strongest(found), mode)
+    return *_main(found, scale, _BEGINS if chosen is None else chosen), found, asked, *spots
+
+
+def _main(found: Attention, scale: str, token: int) -> tuple:
+    layers = gr.Dropdown([(_layer(found, i), i + 1) for i in range(found.layers)], value=_strongest(found)[0])
+    heads = gr.Dropdown(
+        [("all, averaged", 0), *((str(i + 1), i + 1) for i in range(found.heads))], value=_strongest(found)[1]
+    )
+    return (
+        _scaled(found, scale),
+        f"<p>{escape(sentence.headline(found))}</p>{source(found.provenance)}",
+        figure.disparity(found),
+        figure.decay(found),
+        f"<p>{escape(sentence.decay(found))}</p>",
+        figure.by_token(found),
+        f"<p>{escape(sentence.by_token(found))}</p>",
+        gr.Dropdown(_choices(found), value=token),
+        layers,
+        heads,
+    )
+
+
+def _strongest(found: Attention) -> tuple[int, int]:
+    """Layer and head, from 1, that look at the picture most."""
+    layer, head = np.unravel_index(int(found.share[:, :, 0].argmax()), found.share.shape[:2])
+    return int(layer) + 1, int(head) + 1
+
+
+def _layer(found: Attention, i: int) -> str:
+    return f"{i + 1} ({found.layer_types[i].replace('_', ' ')})" if found.layer_types else str(i + 1)
+
+
+def _choices(found: Attention) -> list[tuple[str, int]]:
+    """The tokens to choose from, by what they spell; those that write the answer by what they write."""
+    last = max(t.position for t in found.tokens if t.kind != "answer")  # writes the first: it is listed as that
+    listed = [("the one that writes the answer's first", _BEGINS)]
+    for token in found.tokens:
+        text = token.text.strip() or "␣"
+        named = f"{token.kind}: {text}" if token.kind == "image" else f"“{text}” ({token.kind})"
+        if token.position != last:
+            listed.append((f"{token.position} · {named}", token.position))
+    return listed
+
+
+def _scaled(found: Attention | None, scale: str):
+    return gr.skip() if found is None else figure.headline(found, scale == _SCALES[1])
+
+
+def _figures(found: Attention) -> list:
+    return [
+        figure.headline(found), figure.headline(found, per_key=True), figure.disparity(found), figure.decay(found),
+        figure.by_token(found),
+    ]  # fmt: skip
+
+
+def _spots(mllm, asked, found: Attention, picture, layer: int, head: int, mode: str) -> tuple:
+    """The heat map with the chosen cell, the overlay, the words, their sentence and what is saved."""
+    _, checkpoint, _, question = asked
+    where = look(mllm, picture, question, found.position, found.written_ids, checkpoint, layer, head, mode)
+    seen = _Seen(where, data_uri(picture) if picture else None)
+    chosen = (0, 0) if mode == "rollout" else (layer, head)
+    heads = figure.heads(found, *chosen, by_value=mode == "value_norm")
+    return heads, seen.figures()[0], place.words(where), f"<p>{escape(seen.sentence())}</p>", seen
+
+
+def _picked(found: Attention | None, event: gr.EventData):
+    layer, _, head = page.picked(event).partition(",")
+    if found is None or not (layer.isdigit() and head.isdigit()):
+        return gr.skip(), gr.skip()
+    if not (1 <= int(layer) <= found.layers and 1 <= int(head) <= found.heads):
+        return gr.skip(), gr.skip()
+    return int(layer), int(head)
+
+
+def _seen(asked, found: Attention | None, layer, head, mode) -> tuple:
+    """Where the same token looks in another layer, head or way."""
+    if found is None or layer is None or head is None:
+        return (gr.skip(),) * 5
+    picture = open_picture(asked[2]) if asked[2] else None
+    with catalog.using(asked[0]) as mllm:
+        return _spots(mllm, asked, found, picture, int(layer), int(head), mode)
+
+
+def _tries() -> str:
+    cards = [
+        page.button(name, f"<b>{escape(question)}</b><span>{escape(why)}</span>", link="example")
+        for name, question, why in _TRY
+    ]
+    return page.tries(cards)
+
+
+def _try(event: gr.EventData):
+    questions = {name: question for name, question, _ in _TRY}
+    name = page.picked(event) if page.picked(event) in questions else _TRY[0][0]
+    return show(name, questions[name], 0)[:4]

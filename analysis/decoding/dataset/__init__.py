@@ -1,0 +1,1 @@
+"""Strategies on whole sets: object hallucination as POPE and CHAIR count it."""

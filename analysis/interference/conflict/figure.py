@@ -1,0 +1,180 @@
+"""How conflicts look: one lead from layer to layer, many answers against relative uncertainty, tables."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.charts import IMAGE, NEUTRAL, TEXT, empty, figure
+from analysis.interference.conflict.sentence import percent, signed
+
+if TYPE_CHECKING:
+    from analysis.interference.conflict.measure import Conflicts, Tier
+    from analysis.interference.conflict.single import Conflict
+
+_POINTS = 121
+_AXIS = "Relative uncertainty: −2 surer in the text, 0 equal, +2 surer in the picture"
+_FROM = ("The text alone", "The picture alone", "Both")
+
+
+def oscillation(found: "Conflict") -> go.Figure:
+    """Who leads after each layer: the margin between the two answers, nats, changes of the lead marked."""
+    if found.unread:
+        return empty(f"No lens: {escape(found.unread)}", 160)
+    layers = np.arange(1, len(found.margin) + 1)
+    colours = np.where(found.margin > 0, TEXT, IMAGE)
+    changed = found.switched
+    line = go.Scatter(
+        x=layers, y=found.margin, mode="lines+markers", line={"color": NEUTRAL, "width": 2},
+        marker={"size": 11, "color": colours}, hovertemplate="layer %{x}: %{y:+.2f} nats<extra></extra>",
+        showlegend=False,
+    )  # fmt: skip
+    names = ((TEXT, f"the text's “{found.told[:24]}”"), (IMAGE, f"the picture's “{found.seen[:24]}”"))
+    keys = [
+        go.Scatter(x=[None], y=[None], mode="markers", marker={"size": 11, "color": c}, name=f"ahead: {escape(name)}")
+        for c, name in names
+    ]
+    marks = go.Scatter(
+        x=layers[changed], y=found.margin[changed], mode="markers", name="the lead changes",
+        marker={"size": 22, "color": "rgba(0,0,0,0)", "line": {"width": 2.5, "color": NEUTRAL}}, hoverinfo="skip",
+    )  # fmt: skip
+    reach = 1.15 * max(float(np.abs(found.margin).max()), 1e-3)
+    zero = {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 0, "y1": 0, "line": {"width": 1, "color": NEUTRAL}}
+    return figure(
+        380, line, *keys, *([marks] if changed.any() else []), showlegend=True, shapes=[zero],
+        margin={"l": 8, "r": 16, "t": 96, "b": 8},
+        xaxis={"title": "Layer of the decoder (n = 1 conflict)", "dtick": max(len(layers) // 8, 1)},
+        yaxis={"title": "Lead of the text's answer, nats", "range": [-reach, reach]},
+    )  # fmt: skip
+
+
+def sides(found: "Conflict") -> str:
+    """From the text alone, the picture alone, both: the answer, how unsure, and the two answers' chances."""
+    names = f"<th>“{escape(found.seen[:40])}”, %</th><th>“{escape(found.told[:40])}”, %</th>"
+    rows = [
+        f'<tr><th scope="row">{title}</th><td>{escape(answer.strip() or "–")}</td><td>{entropy:.2f}</td>'
+        f"<td>{percent(seen)}</td><td>{percent(told)}</td></tr>"
+        for title, answer, entropy, (seen, told) in zip(
+            _FROM, found.answers, found.entropy, found.probability, strict=True
+        )
+    ]
+    known = "known to be true" if found.truth_known else "as far as is known: nobody has checked it"
+    return (
+        '<div class="card"><div class="scroll"><table class="plain"><thead><tr><th>From</th><th>Answer</th>'
+        '<th title="Entropy of the first token: 0 is certain; 0.69 nats is a toss-up between two">Unsure, nats</th>'
+        f"{names}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<p class="key">The text says: {escape(found.text)} · What the picture says is {known}. The two answers’ '
+        "chances are compared with each other alone.</p></div>"
+    )
+
+
+def law(found: "Conflicts") -> go.Figure:
+    """Share that follows the text against relative uncertainty, %: points of nearly equal number with Wilson intervals,
+    the logistic curve with its band, the balance point with its interval.
+    """
+    if not found.bins:
+        return empty("No conflict counts: neither side alone is answered rightly often enough", 200)
+    start, end, share, low, high = np.array([[b.start, b.end, b.share, b.low, b.high] for b in found.bins]).T
+    x, share, low, high = (start + end) / 2, 100 * share, 100 * low, 100 * high
+    dots = go.Scatter(
+        x=x, y=share, mode="markers", name="measured", marker={"size": 11, "color": TEXT},
+        error_y=_reach(share, low, high), error_x=_reach(x, start, end, 1),
+        customdata=[[b.n, b.start, b.end] for b in found.bins],
+        hovertemplate="%{customdata[1]:.2f} to %{customdata[2]:.2f}: %{y:.0f} % of %{customdata[0]}<extra></extra>",
+    )  # fmt: skip
+    traces, layout = [dots], {"shapes": [_level(50)], "annotations": []}
+    curve = found.fitted
+    if not curve.reason:
+        at = np.linspace(-2, 2, _POINTS)
+        least, most = curve.band(at)
+        band = go.Scatter(
+            x=[*at, *at[::-1]], y=[*(100 * most), *(100 * least[::-1])], fill="toself", line={"width": 0},
+            fillcolor="rgba(138,143,152,0.22)", name="95 % band", hoverinfo="skip",
+        )  # fmt: skip
+        line = go.Scatter(
+            x=at, y=100 * curve.probability(at), mode="lines", name="logistic fit",
+            line={"color": NEUTRAL, "width": 2.5},
+            hovertemplate="at %{x:.2f}: %{y:.0f} %<extra></extra>",
+        )  # fmt: skip
+        traces = [band, line, dots]
+        if not np.isnan(curve.low) and not curve.beyond:
+            _mark(layout, curve)
+    return figure(
+        420, *traces, showlegend=True, margin={"l": 8, "r": 16, "t": 72, "b": 8}, **layout,
+        xaxis={"title": f"{_AXIS} (n = {int(found.counted.sum())})", "range": [-2.1, 2.1]},
+        yaxis={"title": "Follows the text, %", "range": [-4, 104]},
+    )  # fmt: skip
+
+
+def _reach(middle, low, high, width: float = 2) -> dict:
+    return {
+        "type": "data", "symmetric": False, "array": high - middle, "arrayminus": middle - low, "color": TEXT,
+        "thickness": width, "width": 0,
+    }  # fmt: skip
+
+
+def _level(y: float) -> dict:
+    return {
+        "type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y,
+        "line": {"width": 1, "dash": "dot", "color": NEUTRAL},
+    }  # fmt: skip
+
+
+def _mark(layout: dict, curve) -> None:
+    """The balance point and its interval, drawn into ``layout``."""
+    layout["shapes"] += [
+        {"type": "rect", "x0": max(curve.low, -2.1), "x1": min(curve.high, 2.1), "y0": 0, "y1": 1, "yref": "paper",
+         "fillcolor": "rgba(138,143,152,0.14)", "line": {"width": 0}},
+        {"type": "line", "x0": curve.balance, "x1": curve.balance, "y0": 0, "y1": 1, "yref": "paper",
+         "line": {"width": 2, "dash": "dash", "color": NEUTRAL}},
+    ]  # fmt: skip
+    layout["annotations"].append(
+        {"x": curve.balance, "y": 0.02, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+         "text": f"balance point {signed(curve.balance)}"}
+    )  # fmt: skip
+
+
+def inside(found: "Conflicts") -> go.Figure:
+    """Mean changes of the lead between layers, near the balance point and far from it."""
+    compared = found.oscillation
+    if compared is None:
+        return empty("No balance point among the items, so nothing is near it or far from it", 160)
+    bars = go.Bar(
+        x=[compared.near, compared.far], y=["near", "far"], orientation="h", marker_color=[TEXT, NEUTRAL],
+        text=[f"{compared.near:.2f}", f"{compared.far:.2f}"], textposition="outside", cliponaxis=False,
+        hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+    )  # fmt: skip
+    span = f"near − far: {signed(compared.low)} to {signed(compared.high)} (95 %)"
+    return figure(
+        230, bars, bargap=0.4, margin={"l": 8, "r": 40, "t": 32, "b": 8},
+        xaxis={"title": f"Changes of the lead, mean; {span}; n = {compared.n} each", "rangemode": "tozero"},
+        yaxis={"title": "Balance point", "autorange": "reversed"},
+    )  # fmt: skip
+
+
+def tiers(found: "Conflicts") -> str:
+    """Each difficulty of either side: right from that side alone, and how many follow the text; 95 % intervals."""
+    head = "<th>Difficulty</th><th>n</th><th>Right from that side alone</th><th>count</th><th>Follow the text</th>"
+    rows = "".join(
+        f'<tr><th scope="row">{escape(title(tier))}</th><td>{tier.n}</td><td>{_with(tier.right, tier.right_interval)}'
+        f"</td><td>{tier.counted}</td><td>{_with(tier.followed, tier.followed_interval)}</td></tr>"
+        for tier in found.by_tier
+    )
+    key = (
+        "An item counts where the text alone and the picture alone are both answered rightly and the answer from both "
+        "names one of the two. In brackets: 95 % intervals."
+    )
+    return (
+        f'<div class="card"><div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead>'
+        f'<tbody>{rows}</tbody></table></div><p class="key">{key}</p></div>'
+    )
+
+
+def title(tier: "Tier") -> str:
+    """``"picture: 30% covered"`` in words."""
+    return f"{tier.side}: {tier.name.replace('%', ' %')}"
+
+
+def _with(share: float, interval: tuple[float, float]) -> str:
+    return "–" if np.isnan(share) else f"{percent(share)} ({percent(interval[0])} to {percent(interval[1])})"

@@ -1,0 +1,184 @@
+"""One conflict: a picture, a text that says something else, and whom the answer follows."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from analysis.interference.conflict.inside import entropies, first_tokens, margins, relative_uncertainty, switched
+from analysis.interference.conflict.measure import TOKENS, follows
+from analysis.interference.conflict.triplets import TEXTS
+from analysis.interference.measure import Settings, ask, probability
+from analysis.interference.perturbations import statement
+from analysis.interference.scoring import logprobs
+from analysis.result import Provenance, Result, plain
+from models.checkpoints import BASE
+from models.embedded.concepts import CONCEPTS
+from models.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from analysis.bar import Known
+    from analysis.interference.perturbations import Case
+    from models.encoding import Encoded
+    from models.mllm import MLLM
+
+SIDES = ("text", "picture", "both")
+_LONGEST = 200  # characters of an answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict(Result):
+    """What a model did with one conflict, from ``SIDES``: the text alone, the picture alone, both.
+
+    ``answers`` are greedy; ``entropy`` ``[3]``, nats, is of the next token; ``logprob`` ``[3, 2]``, nats, of ``seen``
+    and ``told`` as answers. ``followed`` is 1 where the answer from both names ``told`` alone, 0 ``seen`` alone, else
+    -1. ``margin`` ``[layers]``, nats: by the logit lens, the log-probability of the first token of ``told`` minus that
+    of ``seen``, from both; above zero the text leads. Where no lens can tell it is empty, and ``unread`` says why.
+    """
+
+    question: str
+    text: str
+    seen: str
+    told: str
+    truth_known: bool
+    answers: tuple[str, str, str]
+    entropy: np.ndarray
+    logprob: np.ndarray
+    followed: int
+    margin: np.ndarray
+    unread: str = ""
+
+    @property
+    def relative(self) -> float:
+        """dH_rel = 2 (H_t - H_v) / (H_t + H_v), in [-2, 2]: below zero where the model is surer in the text."""
+        return float(relative_uncertainty(self.entropy[0], self.entropy[1]))
+
+    @property
+    def probability(self) -> np.ndarray:
+        """Softmax over the two answers ``[3, 2]``."""
+        return probability(self.logprob)
+
+    @property
+    def right(self) -> tuple[bool, bool]:
+        """Whether the text alone gives what it says, and the picture alone what it shows."""
+        return follows(self.answers[0], self.seen, self.told) == 1, follows(self.answers[1], self.seen, self.told) == 0
+
+    @property
+    def switched(self) -> np.ndarray:
+        """Bool ``[layers]``: the first layers of a new lead."""
+        return switched(self.margin)
+
+    def table(self) -> tuple[list[str], list[list]]:
+        rows = [["margin", layer, "", "", value] for layer, value in enumerate(self.margin, 1)]
+        for side, answer, entropy, chances in zip(SIDES, self.answers, self.entropy, self.probability, strict=True):
+            names = zip((self.seen, self.told), chances, strict=True)
+            rows += [["entropy", None, side, answer, entropy], *(["probability", None, side, *pair] for pair in names)]
+        return ["what", "layer", "from", "answer", "value"], rows
+
+    def to_json(self) -> dict:
+        return plain(
+            {
+                "question": self.question, "text": self.text, "seen": self.seen, "told": self.told,
+                "truth_known": self.truth_known,
+                "from": [
+                    {"side": side, "answer": answer, "entropy": h, "seen": p, "told": q}
+                    for side, answer, h, (p, q) in zip(SIDES, self.answers, self.entropy, self.probability, strict=True)
+                ],
+                "followed": {1: "text", 0: "picture", -1: "neither"}[self.followed],
+                "relative_uncertainty": self.relative, "margin": self.margin,
+                "switches": int(self.switched.sum()) if len(self.margin) else None, "unread": self.unread,
+                "provenance": self.provenance,
+            }
+        )  # fmt: skip
+
+
+def conflict(
+    model: "MLLM",
+    picture: Image.Image | None,
+    question: str,
+    text: str = "",
+    seen: str = "",
+    told: str = "",
+    checkpoint: str = BASE,
+    known: "Known | None" = None,
+    progress: Callable[[float, str], None] = lambda share, what: None,
+) -> Conflict:
+    """Ask ``question`` from a ``text`` alone, from ``picture`` alone, from both.
+
+    ``seen`` is what the picture says, ``told`` what the text says, as answers. Left empty, ``seen`` is the known truth
+    or else the model's own answer, ``told`` another option, and ``text`` a sentence that says ``told``.
+    ``progress`` is told the share done; what it raises stops the work. Raises ``InputError`` where there is no picture,
+    nothing else to say, or both say the same; ``ModelError`` where memory is short.
+    """
+    began = time.perf_counter()
+    if picture is None:
+        raise InputError("There is no picture, so nothing can contradict the text. Choose one at the top.")
+    text, seen, told = (value.strip() for value in (text, seen, told))
+    turn = known.turn(question) if known else None
+    truth = None if turn is None else turn.answer
+    if not (text and seen and told):
+        text, seen, told, truth = _proposed(model, picture, question, text, seen, told, checkpoint, known, progress)
+    if seen.casefold() == told.casefold():
+        raise InputError(f"Picture and text both say “{seen}”: let the text say another thing.")
+    if (longest := max(len(seen), len(told))) > _LONGEST:
+        raise InputError(f"An answer has {longest} characters; at most {_LONGEST} are read: shorten it.")
+    asked = question.strip()
+    progress(0.4, "asking from either side and from both")
+    both = f"{text} {asked}"
+    prompts = [model.encode(None, both), model.encode(picture, asked), model.encode(picture, both)]
+    entropy = entropies(model, prompts, checkpoint, 1)
+    logprob = logprobs(model, prompts, (seen, told), checkpoint)
+    progress(0.6, "writing three answers")
+    answers = tuple(model.answers(prompts, checkpoint, TOKENS))
+    progress(0.8, "listening in between the layers")
+    margin, unread = _margin(model, prompts[2], seen, told, checkpoint)
+    return Conflict(
+        provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
+        question=question, text=text, seen=seen, told=told,
+        truth_known=truth is not None and seen.casefold() == truth.casefold(), answers=answers, entropy=entropy,
+        logprob=logprob, followed=follows(answers[2], seen, told), margin=margin, unread=unread,
+    )  # fmt: skip
+
+
+def _proposed(model, picture, question, text, seen, told, checkpoint, known, progress) -> tuple:
+    """Text, what the picture says, what the text says (each as given, or else proposed), and the true answer."""
+    given = (seen, told) if seen and told else ()
+    asked = ask(
+        model, picture, question, checkpoint, given, Settings(), known,
+        lambda share: progress(0.4 * share, "finding what could be said instead"),
+    )  # fmt: skip
+    options, case = asked.options, asked.case
+    meaning = dict(zip(options.texts, options.meanings, strict=True))
+    seen = seen or options.texts[case.target]
+    if not told:
+        likeliest = np.argsort(-asked.logprob, kind="stable").tolist()
+        ranked = [options.texts[i] for i in (case.wrong, *likeliest) if i is not None]
+        told = next((t for t in ranked if meaning.get(t, t).casefold() != meaning.get(seen, seen).casefold()), "")
+    if not told:
+        raise InputError("The model has no second answer to this that the text could say: type one.")
+    truth = None if options.truth is None else options.texts[options.truth]
+    return text or said(meaning.get(told, told), case), seen, told, truth
+
+
+def said(meaning: str, case: "Case") -> str:
+    """A text that says ``meaning`` is the answer, in the wording that the embedded default was taught to read."""
+    if meaning in CONCEPTS:
+        return TEXTS["direct"].format(a=CONCEPTS[meaning].a)
+    return f"Text: {statement(meaning, case)}"
+
+
+def _margin(model: "MLLM", prompt: "Encoded", seen: str, told: str, checkpoint: str) -> tuple[np.ndarray, str]:
+    """The lead of ``told`` after each layer, and why there is none."""
+    firsts = first_tokens(model, prompt, seen, told)
+    if firsts[0] == firsts[1]:
+        return np.zeros(0), (
+            f"“{seen}” and “{told}” begin with the same token, so the lens cannot tell them apart there. Choose "
+            "answers that begin differently"
+        )
+    try:
+        return margins(model, [prompt], np.array([firsts]), checkpoint, 1)[0], ""
+    except ModelError as error:  # the rest was measured
+        return np.zeros(0), str(error).rstrip(".")

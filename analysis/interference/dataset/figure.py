@@ -1,0 +1,196 @@
+"""How a data-set view looks: accuracy by condition, checkpoints side by side, and tables of all numbers."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from analysis.charts import NEUTRAL, SERIES, empty, figure
+
+if TYPE_CHECKING:
+    from analysis.interference.dataset.result import Accuracies, Compared, Row, Shown
+    from analysis.statistics import Difference
+
+_MARKS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "cross", "x", "star")
+_ROW, _MARK = 40, 12  # pixels: of a condition at least, of a checkpoint in it
+_LEGEND = 46  # letters beside each other, on a phone
+_TITLE, _AXIS = 36, 62  # pixels: of a panel's title, of its axis
+
+
+def label(found: "Accuracies", column: tuple[str, str]) -> str:
+    """How a checkpoint is called: with its model where there are several."""
+    model, checkpoint = column
+    return checkpoint if len({m for m, _ in found.columns}) == 1 else f"{model}: {checkpoint}"
+
+
+def accuracy(found: "Accuracies", segment: str | None = None) -> go.Figure:
+    """Accuracy, %, with its 95 % interval: a panel a set, a row a condition, a mark a checkpoint.
+
+    ``segment`` shows the items of that segment alone. A dotted line is the accuracy of guessing.
+    """
+    drawn = [
+        (place, panel, rows)
+        for place, panel in enumerate(found.panels)
+        if (rows := [r for r in found.rows if r.panel == place and r.segment == segment])
+    ]
+    if not drawn:
+        return empty("No item of the sets shown has this segment")
+    spread = max(_ROW, _MARK * (len(found.columns) + 1))
+    heights = [_TITLE + _AXIS + spread * len(_titles(rows)) for _, _, rows in drawn]
+    beside = max(_LEGEND // (6 + max(len(label(found, column)) for column in found.columns)), 1)
+    total, top, left = sum(heights), 40 + 24 * -(-len(found.columns) // beside), 1.0
+    traces, layout, notes, lines, told = [], {}, [], [], set()
+    for n, ((_, panel, rows), height) in enumerate(zip(drawn, heights, strict=True)):
+        axis, share = "" if n == 0 else str(n + 1), height / total
+        high, low = left - _TITLE / total, left - share + _AXIS / total
+        left -= share
+        titles = _titles(rows)
+        counts = [r.n for r in rows]
+        n_of = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+        layout[f"xaxis{axis}"] = {
+            "title": f"Accuracy, % (n = {n_of} items)", "range": [-2, 102], "anchor": f"y{axis}", "dtick": 25,
+        }  # fmt: skip
+        layout[f"yaxis{axis}"] = {
+            "domain": [max(low, 0.0), high], "tickvals": list(range(len(titles))),
+            "ticktext": list(map(_broken, titles)), "range": [len(titles) - 0.5, -0.5], "anchor": f"x{axis}",
+            "zeroline": False,
+        }  # fmt: skip
+        notes.append({
+            "text": f"<b>{escape(panel.title)}</b>{_named(found, panel)}", "x": 0, "xref": "paper", "xanchor": "left",
+            "y": high, "yref": "paper", "yanchor": "bottom", "showarrow": False, "font": {"size": 15},
+        })  # fmt: skip
+        guess = 100 * rows[0].chance
+        lines.append({
+            "type": "line", "x0": guess, "x1": guess, "y0": -0.5, "y1": len(titles) - 0.5, "xref": f"x{axis}",
+            "yref": f"y{axis}", "line": {"dash": "dot", "width": 2, "color": NEUTRAL},
+        })  # fmt: skip
+        for place, column in enumerate(found.columns):
+            if of := [r for r in rows if (r.model, r.checkpoint) == column]:
+                traces.append(_marks(found, of, titles, place, axis, named=place not in told))
+                told.add(place)
+    return figure(
+        total + top, *traces, **layout, shapes=lines, annotations=notes, showlegend=True,
+        margin={"l": 8, "r": 16, "t": top, "b": 8}, legend={"y": 1.0, "yanchor": "bottom"},
+    )  # fmt: skip
+
+
+def _titles(rows: list["Row"]) -> list[str]:
+    return list(dict.fromkeys(r.title for r in rows))
+
+
+def _broken(title: str) -> str:
+    """On two lines where it is long: half of a phone's width is for the marks."""
+    first, _, rest = title.partition(" ")
+    return f"{escape(first)}<br>{escape(rest)}" if len(title) > 14 and rest else escape(title)
+
+
+def _named(found: "Accuracies", panel: "Shown") -> str:
+    """The set's name, where another set of the same kind is shown too."""
+    same = [p for p in found.panels if p.kind == panel.kind]
+    return f" ({escape(panel.set[:30])})" if len(same) > 1 else ""
+
+
+def _marks(found: "Accuracies", of: list["Row"], titles: list[str], place: int, axis: str, named: bool) -> go.Scatter:
+    """The rows ``of`` one column; ``named`` in the legend."""
+    column = found.columns[place]
+    shift = 0.76 * ((place + 0.5) / len(found.columns) - 0.5)
+    told = [
+        f"{escape(label(found, column))}, {escape(r.title.lower())}: {100 * r.accuracy:.1f} % "
+        f"({100 * r.low:.1f} to {100 * r.high:.1f}), n = {r.n}" for r in of
+    ]  # fmt: skip
+    colour = SERIES[place % len(SERIES)]
+    return go.Scatter(
+        x=[100 * r.accuracy for r in of], y=[titles.index(r.title) + shift for r in of], mode="markers",
+        name=escape(label(found, column)), legendgroup=str(place), showlegend=named,
+        xaxis=f"x{axis}", yaxis=f"y{axis}",
+        marker={"color": colour, "size": 10, "symbol": _MARKS[(place + place // len(SERIES)) % len(_MARKS)]},
+        error_x={
+            "type": "data", "array": [100 * (r.high - r.accuracy) for r in of],
+            "arrayminus": [100 * (r.accuracy - r.low) for r in of], "color": colour, "thickness": 2, "width": 3,
+        },
+        text=told, hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+
+
+def table(found: "Accuracies", segment: str | None = None) -> str:
+    """Every number, a row a checkpoint and condition; ``segment`` as in ``accuracy``."""
+    head = (
+        "<th>Condition</th><th>Checkpoint</th><th>n</th><th>Accuracy, %</th>"
+        '<th title="Accuracy as asked minus accuracy here, over the same items">Drop, points</th>'
+        '<th title="Share of items whose likeliest option is another one than as asked">Flips, %</th>'
+        '<th title="Jensen-Shannon divergence between the option probabilities, mean over items: 0 is no change">'
+        'Divergence, bits</th><th title="Change of the log-probability of the right option, mean over items">'
+        "Change, nats</th>"
+    )
+    parts = []
+    for place, panel in enumerate(found.panels):
+        rows = [r for r in found.rows if r.panel == place and r.segment == segment]
+        if rows:
+            body = "".join(_row(found, r) for r in rows)
+            parts.append(
+                f"<p><b>{escape(panel.title)}</b>: {escape(panel.about)} ({escape(panel.set)})</p>"
+                f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+                "</div>"
+            )
+    return f'<div class="card">{"".join(parts)}<p class="key">Brackets are 95 % intervals.</p></div>' if parts else ""
+
+
+def _row(found: "Accuracies", row: "Row") -> str:
+    cells = [
+        escape(label(found, (row.model, row.checkpoint))), str(row.n), percent(row.accuracy, row.low, row.high),
+        *(["", "", "", ""] if row.drop is None else [
+            points(row.drop), percent(row.flip, row.flip_low, row.flip_high), f"{row.js:.2f}",
+            _minus(f"{row.delta_logprob:+.2f}"),
+        ]),
+    ]  # fmt: skip
+    return f'<tr><th scope="row">{escape(row.title)}</th>{"".join(f"<td>{c}</td>" for c in cells)}</tr>'
+
+
+def recovery(found: "Accuracies") -> str:
+    """What each checkpoint gets back of the base's drop, and what it costs as asked; nothing without a comparison."""
+    if not found.compared:
+        return ""
+    body = "".join(
+        f'<tr><th scope="row">{escape(label(found, (c.model, c.checkpoint)))}</th><td>{escape(_of(found, c))}</td>'
+        f"<td>{_what(c)}</td><td>{c.n}</td><td>{points(c.difference, signed=True)}</td></tr>"
+        for c in sorted(found.compared, key=lambda c: (c.model, c.checkpoint, c.panel))
+    )
+    head = "<th>Checkpoint</th><th>Items</th><th>What is compared</th><th>n</th><th>Points against the base</th>"
+    return (
+        '<div class="card"><div class="scroll"><table class="plain">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        "<p class=\"key\">Recovery: the base's drop minus the checkpoint's, over the same items. As asked: the "
+        "checkpoint's accuracy minus the base's, below zero is a cost. Brackets are 95 % intervals (paired bootstrap); "
+        "with so many of them one in twenty would leave out zero by chance.</p></div>"
+    )
+
+
+def _of(found: "Accuracies", compared: "Compared") -> str:
+    panel = found.panels[compared.panel]
+    return f"{panel.title}{_named(found, panel)}"
+
+
+def _what(compared: "Compared") -> str:
+    clean = compared.condition == "origin"
+    return "accuracy as asked" if clean else f"recovery under “{escape(compared.title.lower())}”"
+
+
+def percent(value: float, low: float, high: float) -> str:
+    """A share with its interval, %."""
+    return f"{100 * value:.0f} ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def points(change: "Difference", signed: bool = False) -> str:
+    """A difference of accuracies with its interval, percentage points."""
+    mean, low, high = (_whole(100 * value) for value in (change.mean, change.low, change.high))
+    form = "+.1f" if signed and mean else ".1f"
+    return _minus(f"{mean:{form}} ({low:.1f} to {high:.1f})")
+
+
+def _whole(value: float) -> float:
+    """Without a minus where it is shown as nothing."""
+    return value if abs(value) >= 0.05 else 0.0
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")

@@ -1,0 +1,164 @@
+"""One plain reading of a data-set view, true whatever the numbers are."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.interference.dataset.result import Accuracies, Compared, Row
+
+_FEW = 30  # items: fewer are told to be few
+_WHAT = {
+    "unrelated": "An unrelated fact",
+    "misleading": "A sentence that names a wrong answer",
+    "contradiction": "A sentence that denies the right answer",
+    "distraction": "An instruction for another task",
+    "other-picture": "Another picture",
+    "black": "A black picture",
+    "white": "A white picture",
+    "noise": "A picture of noise",
+    "wrong-picture": "A picture of a wrong answer",
+}
+_FIRST = ("image-heavy", "misleading")  # of all that is measured, the case the reading begins with
+
+
+def sentence(found: "Accuracies") -> str:
+    """What the headline perturbation costs, what the best checkpoint gets back of it and costs, and what pictures do.
+
+    The headline is misleading text on image-heavy items, or where that was not measured the largest drop. It is told
+    of the first column's model, of its base where there is one.
+    """
+    who = _who(found)
+    rows = [r for r in found.rows if (r.model, r.checkpoint) == who and r.segment is None]
+    disturbed = [r for r in rows if r.drop is not None]
+    if not disturbed:
+        told = [f"{100 * r.accuracy:.0f} % of {r.n} {r.kind} items ({_range(r.low, r.high)})" for r in rows]
+        return f"As asked, {_called(found, who)} answers {_listed(told)} correctly; nothing was disturbed."
+    head = next((r for r in disturbed if (r.kind, r.condition) == _FIRST), None)
+    head = head or max(disturbed, key=lambda r: r.drop.mean)
+    parts = [_costs(found, head, rows)]
+    if head.drop.low > 0:
+        parts.append(_recovered(found, head))
+    parts.append(_pictures(found, head, disturbed))
+    few = min(r.n for r in disturbed)
+    if few < _FEW:
+        parts.append(f"With as few as {few} items these intervals say little.")
+    return " ".join(p for p in parts if p)
+
+
+def _who(found: "Accuracies") -> tuple[str, str]:
+    model, checkpoint = found.columns[0]
+    return (model, "base") if (model, "base") in found.columns else (model, checkpoint)
+
+
+def _called(found: "Accuracies", column: tuple[str, str]) -> str:
+    """A checkpoint in a sentence: with its model where there are several."""
+    model, checkpoint = column
+    name = "the base" if checkpoint == "base" else f"“{checkpoint}”"
+    return name if len({m for m, _ in found.columns}) == 1 else f"{name} of {model}"
+
+
+def _costs(found: "Accuracies", row: "Row", rows: list["Row"]) -> str:
+    who, drop, what = _called(found, (row.model, row.checkpoint)), row.drop, _WHAT[row.condition]
+    where = f"on {row.kind} items"
+    before = next(r.accuracy for r in rows if r.panel == row.panel and r.drop is None)
+    went = f"{row.n} items; {100 * before:.0f} % right as asked, {100 * row.accuracy:.0f} % then"
+    if drop.low > 0:
+        return f"{what} costs {who} {_points(drop.mean)} {where} ({_range(drop.low, drop.high)}; {went})."
+    if drop.high < 0:
+        gain = f"{_points(-drop.mean)} ({_range(-drop.high, -drop.low)}; {went})"
+        return f"{what} costs {who} nothing {where}: accuracy even rises by {gain}."
+    change = f"accuracy changes by {_signed(-drop.mean)} points ({_range(-drop.high, -drop.low)}; {went})"
+    return f"{what} has no clear effect on {who} {where}: {change}."
+
+
+def _recovered(found: "Accuracies", head: "Row") -> str:
+    """Of the checkpoint that recovers most of a clear drop; empty where none was measured beside the base."""
+    tried = [
+        c for c in found.compared
+        if (c.panel, c.model, c.condition, c.reference) == (head.panel, head.model, head.condition, head.checkpoint)
+    ]  # fmt: skip
+    if not tried:
+        return ""
+    best = max(tried, key=lambda c: c.difference.mean)
+    change, name = best.difference, f"“{best.checkpoint}”"
+    of = f"of {len(tried)} checkpoints {name} gets most back" if len(tried) > 1 else f"{name} gets back"
+    if change.low > 0:
+        said = f"{of[0].upper()}{of[1:]}: {_points(change.mean)} ({_range(change.low, change.high)})"
+    elif change.high < 0:
+        who = "No checkpoint gets any of it back" if len(tried) > 1 else f"{name} gets none of it back"
+        least = f"the best, {name}, loses" if len(tried) > 1 else "it loses"
+        lost = f"{_points(-change.mean)} more ({_range(-change.high, -change.low)})"
+        said = f"{who}: {least} {lost}"
+    else:
+        who = "No checkpoint clearly gets it back" if len(tried) > 1 else f"{name} does not clearly get it back"
+        best_of = f"the best, {name}, changes" if len(tried) > 1 else "it changes"
+        said = f"{who}: {best_of} the drop by {_signed(-change.mean)} points ({_range(-change.high, -change.low)})"
+    return f"{said}{_cost(found, best)}."
+
+
+def _cost(found: "Accuracies", best: "Compared") -> str:
+    """What the checkpoint costs on undisturbed multimodal items."""
+    clean = next(
+        (
+            c.difference for c in found.compared
+            if (c.kind, c.model, c.checkpoint) == ("multimodal", best.model, best.checkpoint) and c.title == "As asked"
+        ),
+        None,
+    )  # fmt: skip
+    if clean is None:
+        return ""
+    told = f"{_points(abs(clean.mean))} on clean multimodal items"
+    if clean.high < 0:
+        return f"; it loses {told} ({_range(-clean.high, -clean.low)})"
+    if clean.low > 0:
+        return f"; it gains {told} ({_range(clean.low, clean.high)})"
+    return (
+        f"; on clean multimodal items it neither clearly loses nor gains: {_signed(clean.mean)} points "
+        f"({_range(clean.low, clean.high)})"
+    )
+
+
+def _pictures(found: "Accuracies", head: "Row", rows: list["Row"]) -> str:
+    """What pictures do to text-heavy items; empty where the reading began with it, or it was not measured."""
+    tried = [r for r in rows if r.kind == "text-heavy"]
+    if not tried or head.kind == "text-heavy":
+        return ""
+    who = _called(found, (head.model, head.checkpoint))
+    clear = [r for r in tried if r.drop.low > 0]
+    worst = max(clear or tried, key=lambda r: r.drop.mean)
+    what = _WHAT[worst.condition].lower()
+    amount = f"({_range(worst.drop.low, worst.drop.high)}; {worst.n} items)"
+    if len(tried) == 1:
+        has = f"costs {who} {_points(worst.drop.mean)}" if clear else f"does not clearly cost {who} accuracy"
+        told = "" if clear else f": the drop is {_signed(worst.drop.mean)} points"
+        return f"On text-heavy items {what} {has}{told} {amount}."
+    if clear:
+        return f"On text-heavy items, of {len(tried)} pictures {what} costs most: {_points(worst.drop.mean)} {amount}."
+    return (
+        f"On text-heavy items none of {len(tried)} pictures clearly costs {who} accuracy; the largest drop is "
+        f"{_signed(worst.drop.mean)} points under {what} {amount}."
+    )
+
+
+def _points(share: float) -> str:
+    value = _number(share)
+    return f"{value} point{'' if value == '1' else 's'}"
+
+
+def _number(share: float) -> str:
+    """Percentage points, a decimal where a whole number would hide them."""
+    value = 100 * share
+    text = f"{value:.1f}".removesuffix(".0") if abs(value) < 2 else f"{value:.0f}"
+    return "0" if float(text) == 0 else text.replace("-", "−")
+
+
+def _signed(share: float) -> str:
+    text = _number(share)
+    return text if text == "0" or text.startswith("−") else f"+{text}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"95 % {_number(low)} to {_number(high)}"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,50 @@
+"""What comes with the embedded default: its evaluation sets, its trained remedies, and their measured answers."""
+
+from functools import lru_cache
+from types import SimpleNamespace
+
+from analysis.interference.dataset.conditions import KINDS, ORIGIN, ItemSet, item_set, lines_of
+from analysis.interference.dataset.measure import Block, load, panel_of
+from models import catalog, evalset, fingerprint
+from models.checkpoints import BASE, Manifest
+from models.embedded import ASSETS
+from models.errors import CrosstalkError
+
+MITIGATION = f"{catalog.EMBEDDED} (mitigation)"
+"""The name under which the catalog offers the embedded default with the checkpoints of the paper's remedies."""
+
+_DTYPE = "float32"  # of the shipped answers, whatever the device here computes in
+
+
+@lru_cache(maxsize=len(KINDS))
+def items(kind: str) -> ItemSet:
+    """The set of ``kind`` that comes with the embedded default. Raises ``EvalSetError`` where it is not whole."""
+    file = ASSETS / "interference" / f"{kind}.jsonl"
+    return item_set(kind, file.name, evalset.load(file), lines_of(file))
+
+
+def measured() -> tuple[Block, ...]:
+    """The answers of the base and the remedies that ship, or were measured here before: read, without opening a model.
+
+    Empty where there are none for these weights and sets.
+    """
+    entry = next((e for e in catalog.entries() if e.name == MITIGATION and e.checkpoint_folder), None)
+    if entry is None:
+        return ()
+    try:
+        panels = [panel_of(items(kind)) for kind in KINDS]
+        model = SimpleNamespace(name_or_path=entry.source, dtype=_DTYPE)  # with this set, all that is fingerprinted
+        opened = SimpleNamespace(
+            model=model, checkpoints=SimpleNamespace(manifest=Manifest.load(entry.checkpoint_folder))
+        )
+        made_by = {name: fingerprint.of(opened, name) for name in (BASE, *entry.checkpoints)}
+    except (CrosstalkError, OSError):  # what is missing is told when somebody measures
+        return ()
+    found: list[Block] = []
+    for panel in panels:
+        for name, by in made_by.items():
+            conditions = (ORIGIN, *KINDS[panel.kind].conditions)
+            blocks = [load(panel, condition, entry.name, name, by) for condition in conditions]
+            if blocks[0] is not None:  # all other numbers are told against it
+                found += [b for b in blocks if b is not None]
+    return tuple(found)

@@ -1,0 +1,27 @@
+"""``python -m analysis.report``: measures the embedded default and every phenomenon on it, and writes its card.
+
+What the rooms measure is kept in ``assets/embedded/measured``, where their pages find it; what is there already, of
+the same weights, data and settings, is not measured again.
+"""
+
+from analysis import kept
+from analysis.attention import card as attention
+from analysis.decoding import card as decoding
+from analysis.interference.conflict import card as conflict
+from analysis.interference.dataset import card as interference
+from models.embedded import ASSETS, report
+
+SECTIONS = (interference.section, conflict.section, attention.section, decoding.section)
+"""Each measures one room's phenomenon on the embedded default and tells it in Markdown."""
+
+
+def card() -> str:
+    """The whole card: what the models can do, then what the rooms see in them."""
+    with kept.shipping():
+        return "\n\n".join([report.card().rstrip(), *(section().strip() for section in SECTIONS)]) + "\n"
+
+
+if __name__ == "__main__":
+    out = ASSETS / "CARD.md"
+    out.write_text(card(), encoding="utf-8")
+    print(out.read_text(encoding="utf-8"))

@@ -1,0 +1,333 @@
+"""POPE and CHAIR by hand, their items, their formats, and strategies on a set."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis import kept
+from analysis.decoding import card
+from analysis.decoding.dataset import figure, view
+from analysis.decoding.dataset import measure as sets
+from analysis.decoding.dataset.items import OWN, Data, embedded, uploaded
+from analysis.decoding.dataset.measure import Answers, answers, measure
+from analysis.decoding.dataset.scores import chair, counts, paired, pope, ratio, ratio_difference, says_yes
+from analysis.decoding.objects import EMBEDDED, mentions
+from analysis.statistics import interval
+from models.embedded import base
+from models.embedded.concepts import PARTNERS, learnt_in
+from models.embedded.fit import generator
+from models.embedded.hallucination_sets import SEEN, SUBSETS, captions, existence, fingerprint, popular
+from models.embedded.pictures import TRAINED_STYLES, UNSEEN_STYLE
+from models.embedded.scenes import choose_names
+from models.errors import EvalSetError, InputError
+from tests.models import conftest as small
+
+tokenizer, saved, mllm, picture = small.tokenizer, small.saved, small.mllm, small.picture
+
+
+# scores
+
+
+def test_pope_by_hand():
+    said = [True, True, True, False, False, False, True, False]
+    truth = [True, True, False, True, False, False, True, False]  # 3 hits, 1 false alarm, 1 miss, 3 rejections
+    found = pope(said, truth)
+    assert found.accuracy.value == pytest.approx(6 / 8)
+    assert found.precision.value == pytest.approx(3 / 4)
+    assert found.recall.value == pytest.approx(3 / 4)
+    assert found.f1.value == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+    assert found.yes.value == pytest.approx(4 / 8)
+    assert found.n == 8
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx(interval(np.array([1, 1, 0, 0, 1, 1, 1, 1.0])))
+    assert found.f1.low < found.f1.value < found.f1.high
+
+
+def test_pope_of_a_model_that_says_no_to_everything():
+    found = pope([False] * 4, [True, False, True, False])
+    assert np.isnan(found.precision.value)
+    assert (found.recall.value, found.f1.value, found.yes.value, found.accuracy.value) == (0, 0, 0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "yes"),
+    [("Yes", True), ("no", False), ("No, there is none.", False), ("There is not a bee.", False),
+     ("It is. No doubt.", True), ("Yes, there is. Not a cat.", True), ("nothing", True), ("", True), ("knot", True)],
+)  # fmt: skip
+def test_answers_are_read_as_popes_authors_read_them(answer, yes):
+    assert says_yes(answer) is yes
+
+
+def test_chair_by_hand():
+    said = [["bee", "flower", "flower"], ["cat"], [], ["dog", "dog", "ball"]]
+    there = [{"bee", "key"}, {"cat"}, {"lock"}, {"dog"}]
+    found = chair(counts(said, there))
+    assert found.objects.value == pytest.approx(3 / 7)  # flower twice and ball, of seven mentions
+    assert found.sentences.value == pytest.approx(2 / 4)
+    assert found.recall.value == pytest.approx(3 / 5)  # bee, cat, dog of bee, key, cat, lock, dog
+    assert found.n == 4
+
+
+def test_chair_of_sentences():
+    texts = ["There is a bee and two mice.", "There is no lemon."]
+    found = counts([[m.name for m in mentions(t, EMBEDDED)] for t in texts], [{"bee"}, {"lemon"}])
+    assert found.mentions.tolist() == [2, 0] and found.invented.tolist() == [1, 0] and found.found.tolist() == [1, 0]
+
+
+def test_ratios_and_their_paired_differences():
+    above, below = np.array([1.0, 0, 1, 0] * 50), np.array([1.0, 1, 2, 1] * 50)
+    found = ratio(above, below)
+    assert found.value == pytest.approx(2 / 5)
+    assert found.low < 2 / 5 < found.high
+    same = ratio_difference((above, below), (above, below))
+    assert (same.mean, same.low, same.high) == (0, 0, 0)
+    assert not same.clear
+    more = ratio_difference((above + 1, below), (above, below))
+    assert more.mean == pytest.approx(4 / 5) and more.low > 0
+    assert np.isnan(ratio([], []).value)
+    assert np.isnan(ratio_difference((above, 0 * below), (above, below)).mean)
+
+
+# items
+
+
+@pytest.fixture(scope="module")
+def asked():
+    return existence(30)
+
+
+def test_popes_negatives_are_absent_and_of_their_kind(asked):
+    for probe in asked:
+        (name,) = {m.name for m in mentions(probe.question, EMBEDDED)}
+        assert (probe.answer == "yes") == (name in probe.scene.counts)
+        assert set(probe.subsets) <= set(SUBSETS)
+        if probe.answer == "yes":
+            assert probe.subsets == SUBSETS
+            continue
+        if "popular" in probe.subsets:
+            assert name in popular()
+        if "adversarial" in probe.subsets:
+            assert PARTNERS[name] in probe.scene.counts
+
+
+def test_each_subset_has_as_many_yes_as_no_and_half_of_each_art(asked):
+    for subset in SUBSETS:
+        of = [p for p in asked if subset in p.subsets]
+        assert Counter(p.answer for p in of) == {"yes": 60, "no": 60}
+        assert sum(p.segment == SEEN for p in of) == 60
+    styles = {p.segment: {i.style for q in asked if q.segment == p.segment for i in q.scene.items} for p in asked}
+    assert styles[SEEN] <= set(TRAINED_STYLES)
+    assert set().union(*(s for k, s in styles.items() if k != SEEN)) == {UNSEEN_STYLE}
+
+
+def test_no_scene_shows_a_thing_with_its_partner():
+    for probe in captions(40):
+        assert not any(PARTNERS[name] in probe.scene.counts for name in probe.scene.counts)
+        assert {m.name for m in mentions(probe.answer, EMBEDDED)} == set(probe.scene.counts)
+
+
+def test_popular_things_are_those_that_training_shows_more_often():
+    pool, seen = learnt_in("base"), Counter()
+    for i in range(3000):
+        rng = generator(5, "popular", i)
+        seen.update(choose_names(rng, pool, base.COUNTS[rng.integers(len(base.COUNTS))], base.SKEW))
+    often, rest = (np.mean([seen[n] for n in names]) for names in (popular(), set(pool) - set(popular())))
+    assert often > 1.1 * rest
+
+
+def test_the_same_seed_makes_the_same_items(asked):
+    assert fingerprint(asked) == fingerprint(existence(30))
+    assert fingerprint(asked) != fingerprint(existence(30, seed=1))
+    data = embedded()
+    assert all(len(data.subsets[s]) >= 500 for s in SUBSETS) and len(data.captions) >= 300
+
+
+# own sets
+
+
+@pytest.fixture
+def files(tmp_path, picture):
+    picture.save(tmp_path / "a.png")
+
+    def write(*lines, name="own.jsonl"):
+        (tmp_path / name).write_text("\n".join(json.dumps(line) for line in lines))
+        return [str(tmp_path / name), str(tmp_path / "a.png")]
+
+    return write
+
+
+def test_popes_public_format(files):
+    lines = [
+        {"question_id": 1, "image": "val2014/a.png", "text": "Is there a dog in the image?", "label": "Yes"},
+        {"question_id": 2, "image": "a.png", "text": "Is there a car in the image?", "label": "no"},
+    ]
+    with uploaded(files(*lines, name="coco_pope_random.json")) as data:
+        assert [(i.question, i.answer, i.style) for i in data.existence] == [
+            ("Is there a dog in the image?", "yes", "yes/no"), ("Is there a car in the image?", "no", "yes/no"),
+        ]  # fmt: skip
+        assert data.subsets == {OWN: (0, 1)} and not data.captions
+        assert data.existence[0].picture().size == (90, 120)
+
+
+def test_the_projects_format_with_captions(files):
+    lines = [
+        {"image": "a.png", "question": "Is it?", "answer": "No."},
+        {"image": "a.png", "question": "Describe.", "answer": "There is a frisbee and two dogs."},
+        {"image": "a.png", "question": "How many?", "answer": "3"},
+    ]
+    with uploaded(files(*lines)) as data:
+        assert [i.answer for i in data.existence] == ["no."] and len(data.captions) == 1
+        assert set(data.forms) == {"frisbee", "dogs"}
+        first = data.mark
+    with uploaded(files(*lines[:2])) as data:
+        assert data.mark != first
+
+
+def test_what_is_wrong_with_an_own_set_is_said(files, tmp_path):
+    cases = (
+        ([{"image": "b.png", "question": "Is it?", "answer": "no"}], 'line 1: field "image"'),
+        ([{"image": "a.png", "text": "Is it?", "label": 1}], 'field "answer"'),
+        ([{"image": "a.png", "text": "Is it?", "label": "maybe"}], "neither yes nor no"),
+        ([{"image": "a.png", "question": "What?", "answer": "bee"}], "no items with the style"),
+    )
+    for lines, told in cases:
+        with pytest.raises(EvalSetError, match=told), uploaded(files(*lines)):
+            pass
+    with pytest.raises(EvalSetError, match="No JSONL"), uploaded([str(tmp_path / "a.png")]):
+        pass
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.png").write_bytes((tmp_path / "a.png").read_bytes())
+    twice = [*files({"image": "a.png", "question": "Is it?", "answer": "no"}), str(tmp_path / "other" / "a.png")]
+    with pytest.raises(EvalSetError, match="two files"), uploaded(twice):
+        pass
+
+
+# measuring
+
+
+def data_of(number=3) -> Data:
+    return embedded(number, number)
+
+
+def test_many_at_once_answer_as_one_by_one(mllm):
+    data = data_of()
+    for name, parameters in (("greedy", {}), ("inter", {"threshold": 0.01}), ("vcd", {}), ("dola", {})):
+        found = answers(mllm, data.existence, name, parameters, "base", 3)
+        for i, item in enumerate(data.existence[:6]):
+            seed = {"seed": i} if "seed" in sets.strategies.ALL[name].defaults else {}
+            strategy = sets.strategies.make(name, {**parameters, **seed})
+            encoded = mllm.encode(item.picture(), item.question)
+            steps = list(mllm.generate(encoded, max_new_tokens=3, strategy=strategy))
+            assert found.texts[i] == "".join(s.token for s in steps).strip()
+            assert found.tokens[i] == len(steps)
+    assert found.seconds > 0
+
+
+def test_items_are_drawn_apart(mllm):
+    item = data_of(1).captions[0]
+    found = answers(mllm, [item] * 6, "nucleus", {"temperature": 2.0, "top_p": 1.0}, "base", 4)
+    assert len(set(found.texts)) > 1
+
+
+def test_answers_are_kept_and_a_set_is_measured_once(mllm, tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path))
+    told = []
+    found = measure(mllm, data_of(), {"inter": {}}, progress=lambda share, what: told.append((share, what)))
+    assert found.subsets == (*SUBSETS, "captions")
+    assert [r.strategy for r in found.of("random")] == ["greedy", "inter"]
+    assert found.of("random")[0].scores.n == 12 and found.of("captions")[0].scores.n == 3
+    assert 0 == told[0][0] <= told[-1][0] < 1 and "INTER, captions" in [what for _, what in told]
+    monkeypatch.setattr(sets, "answers", lambda *_: pytest.fail("measured again"))
+    again = measure(mllm, data_of(), {"inter": {"threshold": 1.0}})
+    assert again.to_json()["rows"] == found.to_json()["rows"]
+    with pytest.raises(pytest.fail.Exception):
+        measure(mllm, data_of(), {"inter": {"threshold": 0.5}})
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert found.to_csv().count("\n") == 1 + 2 * (3 * 5 + 3)
+    assert kept.folder() == tmp_path
+
+
+def test_a_visitor_who_leaves_stops_the_work(mllm, tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path))
+
+    def left(share, what):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        measure(mllm, data_of(), {"inter": {}}, progress=left)
+    with pytest.raises(InputError, match="no strategy"):
+        measure(mllm, data_of(), {"best": {}})
+
+
+# what is said of it
+
+
+@pytest.fixture
+def result(monkeypatch):
+    """Greedy says yes to everything; ``inter`` is always right; ``vcd`` answers as greedy; captions invent a cat."""
+    data = embedded(60, 20)
+    right = [item.answer for item in data.existence]
+    given = {"greedy": ["yes"] * len(right), "inter": right, "vcd": ["yes"] * len(right)}
+    described = [item.answer for item in data.captions]
+    wrong = ["There is a ghost."] * len(described)
+    captions_of = {"greedy": described, "inter": wrong, "vcd": described}
+
+    def stub(model, items, name, parameters, checkpoint, limit, mark, told):
+        texts = given[name] if limit == sets.YES_OR_NO else captions_of[name]
+        return Answers(tuple(texts), (2,) * len(texts), 10.0)
+
+    monkeypatch.setattr(sets, "_kept", stub)
+
+    class Model:
+        def provenance(self, checkpoint, seconds=0.0):
+            return {"model": "tiny", "checkpoint": checkpoint, "dtype": "float32", "device": "cpu", "seconds": seconds}
+
+    return measure(Model(), data, {"inter": {}, "vcd": {}})
+
+
+def test_better_worse_and_neither_are_told(result):
+    greedy, inter, vcd = result.of("adversarial")
+    assert greedy.scores.accuracy.value == 0.5 and greedy.scores.yes.value == 1.0
+    assert inter.differences["accuracy"].mean == pytest.approx(0.5) and inter.differences["accuracy"].p < 1e-6
+    assert vcd.differences["accuracy"].mean == 0 and vcd.differences["accuracy"].p == 1
+    assert greedy.tokens_per_second == pytest.approx(0.2 * len(embedded(60, 1).existence))
+    said = figure.sentence(result, "adversarial")
+    assert "right in 50.0 % and says yes to 100.0 %" in said
+    assert "better: INTER (+50.0 points)" in said and "no clear difference: VCD" in said
+    harm = figure.sentence(result, "captions")
+    assert "0.0 % of the objects" in harm and "worse: INTER (+100.0 points)" in harm
+    alone = replace(result, rows=tuple(r for r in result.rows if r.strategy == "greedy"))
+    assert "Against it" not in figure.sentence(alone, "random")
+    assert "Nothing was measured" in figure.sentence(result, "elsewhere")
+
+
+def test_few_items_that_differ_are_no_clear_difference():
+    a, b = np.ones(500), np.ones(500)
+    b[:5] = 0
+    few = paired(a, b)
+    assert few.clear and few.p == pytest.approx(2 * 0.5**5)
+    assert not figure.beyond_chance(few)
+    b[:8] = 0
+    assert figure.beyond_chance(paired(a, b))
+    assert figure.beyond_chance(ratio_difference((a, a), (b, a)))  # no p: the interval alone
+
+
+def test_the_card_and_the_table_have_every_strategy(result):
+    text = card.told(result)
+    assert text.count("| INTER |") == 4 and "(n = 240)" in text and "better" in text and "worse" in text
+    html = figure.table(result, "adversarial")
+    assert "INTER" in html and "F1" in html and "p = " in html
+    assert figure.table(result, "captions").count("CHAIR_i") >= 2
+    drawn = figure.spread(result, "adversarial")
+    assert drawn.data[0].x == (50.0, 100.0, 50.0)
+    assert "n = 240" in drawn.layout.xaxis.title.text
+    assert figure.spread(None, "random").layout.annotations[0].text.startswith("Scores")
+
+
+def test_the_page_shows_a_subset(result):
+    chart, said, table = view._shown(result, "random")
+    assert "greedy" in said and "random" in table and chart.data
+    with view._data(None, 0.1) as data:
+        assert len(data.captions) == 32
