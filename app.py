@@ -19,6 +19,7 @@ from analysis.ask import tab as ask  # noqa: E402
 from analysis.attention import tab as attention  # noqa: E402
 from analysis.attribution.endpoint import attribute  # noqa: E402
 from analysis.decoding import tab as decoding  # noqa: E402
+from analysis.embedding_space import tab as embedding_space  # noqa: E402
 from analysis.forgetting import tab as forgetting  # noqa: E402
 from analysis.interference import tab as interference  # noqa: E402
 from analysis.interference.conflict.view import conflict, conflicts  # noqa: E402
@@ -26,7 +27,7 @@ from analysis.interference.dataset.view import dataset_endpoint  # noqa: E402
 from models import catalog  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 
-ROOMS = (ask, interference, attention, decoding, forgetting)
+ROOMS = (ask, interference, attention, decoding, embedding_space, forgetting)
 """The tabs, in their order."""
 
 ENDPOINTS = {
@@ -38,11 +39,12 @@ ENDPOINTS = {
     "attribute": attribute,
     "attention": attention.endpoint,
     "decode": decoding.endpoint,
+    "embedding_space": embedding_space.endpoint,
     "forgetting": forgetting.endpoint,
 }
 """What others may call, by name."""
 
-LONG = ("interference_dataset", "conflicts")
+LONG = ("interference_dataset", "conflicts", "embedding_space")
 """Endpoints that may take minutes: they must not keep the others waiting."""
 
 _HERE = Path(__file__).parent

@@ -7,11 +7,14 @@ the same weights, data and settings, is not measured again.
 from analysis import kept
 from analysis.attention import card as attention
 from analysis.decoding import card as decoding
+from analysis.embedding_space import card as embedding_space
 from analysis.interference.conflict import card as conflict
 from analysis.interference.dataset import card as interference
 from models.embedded import ASSETS, report
 
-SECTIONS = (interference.section, conflict.section, attention.section, decoding.section)
+SECTIONS = (
+    interference.section, conflict.section, attention.section, decoding.section, embedding_space.section,
+)  # fmt: skip
 """Each measures one room's phenomenon on the embedded default and tells it in Markdown."""
 
 

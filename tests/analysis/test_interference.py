@@ -21,7 +21,7 @@ from analysis.bar import Known
 from analysis.interference import figure, scoring, tab
 from analysis.interference.dose import KINDS, STEPS, Dose, respond
 from analysis.interference.measure import Settings, ask, interfere, jensen_shannon, probability, scored
-from analysis.interference.options import LONGEST, MOST, Options, options_for, proposed
+from analysis.interference.options import LONGEST, MOST, Options, _Begun, options_for, proposed
 from analysis.interference.perturbations import (
     ALL,
     DEFAULT,
@@ -296,6 +296,12 @@ def test_proposing_options_and_attacks_stop_between_two_of_their_steps(tiny, pic
     with pytest.raises(InterruptedError):
         attack(tiny, asked, Modality.IMAGE, ("yes", "no"), 0, settings=Attack(steps=9), told=stop)
     assert sum(forwards) == 3  # and no further one
+
+
+def test_no_token_of_the_template_is_proposed():
+    logits = torch.tensor([[0.0, 5.0, 4.0, 3.0, 6.0]])
+    assert [_Begun(rank, (4, 1, 99)).choose(logits, 0).token_id for rank in (0, 1)] == [2, 3]
+    assert _Begun(0, (4,)).choose(logits, 1).token_id == 4  # later tokens are the model's own
 
 
 def test_a_visitor_stops_inside_an_attack_and_while_options_are_proposed(tiny, picture):

@@ -1,0 +1,43 @@
+"""The endpoint of the room: the embedded default's phases as numbers."""
+
+from analysis.embedding_space import shipped
+from analysis.embedding_space.result import LIKENESS, OF_A_PHASE
+from analysis.embedding_space.retrieval import DIRECTIONS, recalls
+from analysis.embedding_space.sentence import sentence
+from analysis.result import plain
+from models.errors import InputError
+
+
+def endpoint(method: str = "", phase: str = "") -> dict:
+    """How the space of crosstalk-clip turned, phase by phase, against ``phase`` (default: base, before any).
+
+    ``method`` is plain (default), mod-x, replay, interpolation or joint. Lists have an entry for each of ``phases``;
+    null where a phase is earlier than the one compared with. ``rotation_degrees``, ``between_degrees`` and
+    ``residual`` (degrees left after the best rotation) are means over pictures and over texts, ``deviation_degrees``
+    is the angle between the rotations of the two, ``recall`` are matrices phase x domain of R@1 within the domain.
+    """
+    for name, value in (("method", method), ("phase", phase)):
+        if not isinstance(value, str | None):
+            raise InputError(f"The {name} must be a text.")
+    found = shipped.measured(shipped.recipe(method or "plain"))
+    if phase and phase not in found.phases:
+        raise InputError(f"There is no phase {phase!r}. There are: {', '.join(found.phases)}.")
+    s = found.phases.index(phase) if phase else 0
+    recall = {name: recalls(found, name) for name in DIRECTIONS}
+
+    def means(kind: str) -> dict:
+        return {side: found.spreads[f"{kind}_{side}"].mean[s] for side in ("image", "text")}
+
+    return plain(
+        {
+            "method": found.method, "against": found.phases[s], "phases": found.phases, "domains": found.domain_names,
+            "n": found.n, "rotation_degrees": means("rotation"), "between_degrees": means("between"),
+            "deviation_degrees": found.spreads["deviation"].mean[s], "pair_degrees": found.spreads["pair"].mean[s],
+            "shift_disagreement": found.spreads["disagreement"].mean[s], "residual": means("residual"),
+            **{name: found.likeness[name][s] for name in LIKENESS},
+            **{name: found.numbers[name] for name in OF_A_PHASE},
+            "recall": {name: of.matrix for name, of in recall.items()},
+            "forgetting": {name: of.forgetting for name, of in recall.items()},
+            "sentence": sentence(found, s), "provenance": found.provenance,
+        }
+    )  # fmt: skip

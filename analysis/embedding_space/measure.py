@@ -1,0 +1,210 @@
+"""A dual encoder's space in every phase of its training, measured on pairs of pictures and texts; kept on disk."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import kept
+from analysis.embedding_space import space as sp
+from analysis.embedding_space.pairs import Pairs
+from analysis.embedding_space.result import BETWEEN_PHASES, LIKENESS, PERCENTILES, Space, Spread, packed, unpacked
+from analysis.embedding_space.retrieval import all_ranks
+from analysis.result import Provenance
+from models import fingerprint
+from models.checkpoints import BASE, Blend, Manifest
+from models.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from models.dual_encoder import DualEncoder
+
+ROOM = "embedding_space"
+COUPLES = 2000
+"""Pairs of samples, at most, for changes between samples."""
+
+_OF_COUPLES = ("between_image", "between_text")  # measures over pairs of samples, the others are over pairs
+_SPREAD_OUT = 20000  # pairs of samples, at most, for uniformity
+_VERSION = 1  # of what is measured: another number makes kept entries stale
+_SEED = 0  # of which pairs are shown, which samples are compared, and of the bootstrap
+_EMBEDDING = 0.8  # of the time, about; the rest is measuring
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase: how it is called, the domain that it trained on (empty: none, or all), and its checkpoint."""
+
+    label: str
+    trained: str
+    checkpoint: str | Blend
+
+    @classmethod
+    def of_set(cls, manifest) -> "tuple[Phase, ...]":
+        """``"base"`` and every checkpoint of a set, in order; called by their tasks where these are all different."""
+        tasks = [c.task for c in manifest.checkpoints]
+        labels = tasks if len({*tasks, BASE}) == len(tasks) + 1 else [c.name for c in manifest.checkpoints]
+        named = zip(labels, manifest.checkpoints, strict=True)
+        return (cls(BASE, "", BASE), *(cls(label, c.task, c.name) for label, c in named))
+
+
+def measure(
+    encoder: "DualEncoder",
+    pairs: Pairs,
+    phases: Sequence[Phase],
+    method: str = "",
+    shown: int | None = None,
+    progress: Callable[[float, str], None] = lambda share, what: None,
+) -> Space:
+    """The space of ``encoder`` in every one of ``phases`` on ``pairs``; read from ``kept`` where it was measured.
+
+    ``shown`` pairs of each domain keep their embeddings (default: all). ``progress`` is told the share done; what it
+    raises stops the work. Raises ``ModelError`` for embeddings that are not numbers, ``CheckpointError`` for an
+    unknown phase, ``InputError`` for fewer than 2 pairs.
+    """
+    manifest = encoder.phases.manifest if encoder.phases else None
+    made_of = made(encoder.model, manifest, pairs, phases, shown)
+    if found := load(made_of, pairs, phases, method):
+        return found
+    began = time.perf_counter()
+    checkpoints = [phase.checkpoint for phase in phases]
+
+    def told(start: float, share: float) -> Callable[[float, str], None]:
+        return lambda done, what: progress(_EMBEDDING * (start + share * done), f"{len(pairs)} {what}")
+
+    words = encoder.texts(pairs.texts, checkpoints, told(0.0, 0.1))
+    images = encoder.images(pairs.pictures, checkpoints, told(0.1, 0.9))
+    took = time.perf_counter() - began
+    provenance = Provenance(**encoder.provenance(f"{phases[0].label} to {phases[-1].label}", _SEED, took))
+    found = space_of(
+        images, words, pairs, phases, provenance, method, shown,
+        lambda done, what: progress(_EMBEDDING + (1 - _EMBEDDING) * done, what),
+    )  # fmt: skip
+    kept.save(ROOM, made_of, packed(found))
+    return found
+
+
+def made(model, manifest: Manifest | None, pairs: Pairs, phases: Sequence[Phase], shown: int | None) -> dict:
+    """What a space was measured on, as ``kept`` wants it; of ``model`` only what it is called and computes in counts.
+
+    Raises ``CheckpointError`` for a phase that the set has not.
+    """
+    known = {BASE, *(c.name for c in manifest.checkpoints)} if manifest else {BASE}
+    for phase in phases:
+        ends = (phase.checkpoint.a, phase.checkpoint.b) if isinstance(phase.checkpoint, Blend) else [phase.checkpoint]
+        if unknown := [name for name in ends if name not in known]:
+            raise CheckpointError(f"There is no checkpoint {unknown[0]!r}. There are: {', '.join(sorted(known))}.")
+    of = SimpleNamespace(model=model, checkpoints=SimpleNamespace(manifest=manifest))
+    return {
+        "measurement": "space", "version": _VERSION, "seed": _SEED, "data": pairs.data, "shown": shown,
+        "couples": COUPLES, "phases": [fingerprint.of(of, phase.checkpoint) for phase in phases],
+    }  # fmt: skip
+
+
+def load(made_of: dict, pairs: Pairs, phases: Sequence[Phase], method: str) -> Space | None:
+    """A space that was measured before."""
+    value = kept.load(ROOM, made_of)
+    return value and unpacked(value, **_told(pairs, phases, method))
+
+
+def _told(pairs: Pairs, phases: Sequence[Phase], method: str) -> dict:
+    return {
+        "method": method, "phases": tuple(p.label for p in phases), "trained": tuple(p.trained for p in phases),
+        "texts": pairs.texts, "domains": pairs.domains,
+    }  # fmt: skip
+
+
+def space_of(
+    images: np.ndarray,
+    words: np.ndarray,
+    pairs: Pairs,
+    phases: Sequence[Phase],
+    provenance: Provenance,
+    method: str = "",
+    shown: int | None = None,
+    progress: Callable[[float, str], None] = lambda share, what: None,
+) -> Space:
+    """Everything that is measured of embeddings ``[phases, n, d]``. Raises as ``space.checked``."""
+    count, n = len(phases), len(pairs)
+    v, t = sp.checked(images, words)
+    few, many = sp.couples(n, COUPLES, _SEED), sp.couples(n, _SPREAD_OUT, _SEED)
+    steps = [(a, b) for b in range(count) for a in range(b + 1)]
+    values: dict[str, dict] = {name: {} for name in BETWEEN_PHASES}
+    likeness = {name: np.full((count, count), np.nan) for name in LIKENESS}
+    for done, (a, b) in enumerate(steps):
+        progress(0.6 * done / len(steps), f"angles, {phases[b].label} against {phases[a].label}")
+        spread, single = _unmoved(n, few) if a == b else _between(v[a], t[a], v[b], t[b], few)
+        for name, of in spread.items():
+            values[name][a, b] = of
+        for name, number in single.items():
+            likeness[name][a, b] = number
+    places = []
+    for i, phase in enumerate(phases):
+        progress(0.6 + 0.4 * i / count, f"retrieval, {phase.label}")
+        places.append(all_ranks(v[i], t[i], pairs.texts, pairs.domains))
+    at = pairs.sample(shown, _SEED)
+    return Space(
+        provenance=provenance, **_told(pairs, phases, method), shown=at, images=v[:, at].astype(np.float32),
+        words=t[:, at].astype(np.float32), likeness=likeness,
+        spreads=_spreads(values, count),
+        numbers={
+            "angle": np.array([sp.angles(x, y).mean() for x, y in zip(v, t, strict=True)]),
+            "gap": np.array([sp.gap(x, y) for x, y in zip(v, t, strict=True)]),
+            "alignment": np.array([sp.alignment(x, y) for x, y in zip(v, t, strict=True)]),
+            "uniformity_image": np.array([sp.uniformity(x, many) for x in v]),
+            "uniformity_text": np.array([sp.uniformity(x, many) for x in t]),
+        },
+        ranks={name: np.stack([of[name] for of in places]) for name in places[0]},
+    )  # fmt: skip
+
+
+def _between(v, t, v_after, t_after, which: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """``BETWEEN_PHASES`` and ``LIKENESS`` of a phase against an earlier one."""
+    of_images, of_texts = sp.rotation(v, v_after), sp.rotation(t, t_after)
+    turned_v, turned_t = v @ of_images, t @ of_texts
+    spread = {
+        "rotation_image": sp.angles(v, v_after),
+        "rotation_text": sp.angles(t, t_after),
+        "between_image": sp.between(v, v_after, which),
+        "between_text": sp.between(t, t_after, which),
+        "residual_image": sp.angles(turned_v, v_after),
+        "residual_text": sp.angles(turned_t, t_after),
+        "deviation": sp.deviation(v, t, of_images, of_texts),
+        "pair": sp.angles(v_after, t_after) - sp.angles(v, t),
+        "disagreement": sp.disagreement(v, t, v_after, t_after),
+    }
+    single = {
+        "floor": sp.floor(v, t, v_after, t_after, _SEED),
+        "rigid_image": sp.explained(v, v_after, turned_v),
+        "rigid_text": sp.explained(t, t_after, turned_t),
+        "cka_image": sp.cka(v, v_after),
+        "cka_text": sp.cka(t, t_after),
+    }
+    return spread, single
+
+
+def _unmoved(n: int, which: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The same of a phase against itself: nothing has turned, so there is no share of it that a rotation explains."""
+    zeros = {name: np.zeros(which.shape[1] if name in _OF_COUPLES else n) for name in BETWEEN_PHASES}
+    return zeros, {"floor": 0.0, "cka_image": 1.0, "cka_text": 1.0}
+
+
+def _spreads(values: dict[str, dict[tuple[int, int], np.ndarray]], count: int) -> dict[str, Spread]:
+    """``values[name][s, t]`` as distributions; couples of samples share samples, so their mean gets no interval."""
+    stacked = {name: np.stack(list(of.values())) for name, of in values.items()}
+    single = [name for name in stacked if name not in _OF_COUPLES]
+    spans = sp.intervals(np.concatenate([stacked[name] for name in single]), _SEED)
+    spans = dict(zip(single, zip(*(np.split(side, len(single)) for side in spans), strict=True), strict=True))
+    return {name: _spread(of, tuple(values[name]), count, spans.get(name)) for name, of in stacked.items()}
+
+
+def _spread(values: np.ndarray, places: Sequence[tuple[int, int]], count: int, span) -> Spread:
+    where = tuple(np.array(places).T)
+    mean, low, high = (np.full((count, count), np.nan) for _ in range(3))
+    percentiles = np.full((count, count, len(PERCENTILES)), np.nan)
+    mean[where] = values.mean(1)
+    percentiles[where] = np.percentile(values, PERCENTILES, axis=1).T
+    if span:
+        low[where], high[where] = span
+    return Spread(mean, low, high, percentiles, values.shape[1])

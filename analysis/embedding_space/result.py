@@ -1,0 +1,227 @@
+"""What is measured of a space in phases, what each number means, and how it is packed for keeping."""
+
+import base64
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from analysis.result import Provenance, Result
+
+PERCENTILES = np.arange(101)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a measure is called, its unit (empty for a plain number), and what is computed, for whoever asks."""
+
+    title: str
+    unit: str
+    about: str
+
+
+BETWEEN_PHASES = {
+    "rotation_image": Measure(
+        "Rotation of images", "°", "Angle between a picture's embedding before and after: arccos(v_before · v_after)."
+    ),
+    "rotation_text": Measure(
+        "Rotation of texts", "°", "Angle between a text's embedding before and after: arccos(t_before · t_after)."
+    ),
+    "between_image": Measure(
+        "Change between images", "°",
+        "How much the angle between two pictures changed, |after − before|. A space that only turned has 0 everywhere.",
+    ),
+    "between_text": Measure(
+        "Change between texts", "°",
+        "How much the angle between two texts changed, |after − before|. A space that only turned has 0 everywhere.",
+    ),
+    "residual_image": Measure(
+        "Disorder of images", "°",
+        "Angle between a picture's embedding before, turned by the one rotation that fits all pictures best "
+        "(orthogonal Procrustes), and after. What the rotation explains is harmless; this is what is left.",
+    ),
+    "residual_text": Measure(
+        "Disorder of texts", "°",
+        "Angle between a text's embedding before, turned by the one rotation that fits all texts best (orthogonal "
+        "Procrustes), and after. What the rotation explains is harmless; this is what is left.",
+    ),
+    "deviation": Measure(
+        "Inter-modal deviation", "°",
+        "Images turn by one rotation, texts by another (each by orthogonal Procrustes): the angle between where the "
+        "two rotations carry the same embedding, mean over all images and texts. 0 where both turn together.",
+    ),
+    "pair": Measure(
+        "Change of pairs", "°",
+        "How much the angle between a picture and its own text changed: arccos(v · t) after − before. Positive: the "
+        "two drift apart.",
+    ),
+    "disagreement": Measure(
+        "Disagreement of shifts", "",
+        "Shift: embedding after − before. Length of the difference between a picture's shift and its text's, 0 to 4.",
+    ),
+}  # fmt: skip
+"""Measures of a phase against an earlier one that are a distribution: over pairs, or over pairs of samples."""
+
+LIKENESS = {
+    "floor": Measure(
+        "Deviation by chance", "°",
+        "The same angle between two rotations of one modality, each fitted on another half of its samples: what the "
+        "choice of samples alone gives. A deviation that is not clearly above it says nothing.",
+    ),
+    "rigid_image": Measure(
+        "Rotation's share of the images' shift", "",
+        "1 − (squared distance left after the best rotation) / (squared distance before it), over all pictures: 1 "
+        "where the images turned as a whole, 0 where no rotation explains anything.",
+    ),
+    "rigid_text": Measure(
+        "Rotation's share of the texts' shift", "",
+        "1 − (squared distance left after the best rotation) / (squared distance before it), over all texts: 1 where "
+        "the texts turned as a whole, 0 where no rotation explains anything.",
+    ),
+    "cka_image": Measure(
+        "CKA of images", "",
+        "Linear centred kernel alignment of the images before and after, 0 to 1: 1 where one is the other turned, "
+        "moved and scaled.",
+    ),
+    "cka_text": Measure(
+        "CKA of texts", "",
+        "Linear centred kernel alignment of the texts before and after, 0 to 1: 1 where one is the other turned, "
+        "moved and scaled.",
+    ),
+}  # fmt: skip
+"""Measures of a phase against an earlier one that are one number."""
+
+OF_A_PHASE = {
+    "angle": Measure("Angle of pairs", "°", "Mean angle between a picture and its own text: arccos(v · t)."),
+    "gap": Measure("Modality gap", "", "Distance between the mean image and the mean text embedding, 0 to 2."),
+    "alignment": Measure(
+        "Alignment", "", "Mean squared distance between a picture and its own text, 0 to 4: less is closer."
+    ),
+    "uniformity_image": Measure(
+        "Uniformity of images", "",
+        "log of the mean of exp(−2 · squared distance) over pairs of pictures, at most 0: lower is more evenly spread.",
+    ),
+    "uniformity_text": Measure(
+        "Uniformity of texts", "",
+        "log of the mean of exp(−2 · squared distance) over pairs of texts, at most 0: lower is more evenly spread.",
+    ),
+}  # fmt: skip
+"""Measures of one phase."""
+
+MEASURES = BETWEEN_PHASES | LIKENESS | OF_A_PHASE
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A distribution for phase ``t`` against ``s``, all arrays ``[s, t]``; not-a-number for t < s, 0 for t = s.
+
+    ``mean`` with its 95 % interval ``low`` to ``high`` (bootstrap over pairs; not-a-number where what is averaged is
+    not independent), and ``percentiles`` ``[s, t, 101]``: the 0th to the 100th. ``n`` values each.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    percentiles: np.ndarray
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space(Result):
+    """``n`` pairs of picture and text in every phase of training; phase 0 is before any.
+
+    ``phases`` are labels, ``trained`` the domain that each phase trained on (empty: none of them, or all). ``texts``
+    and ``domains`` are of all pairs. ``shown`` ``[m]`` are the pairs whose embeddings are kept, for clouds and
+    contrastive matrices: ``images`` and ``words``, float32 unit vectors ``[phases, m, d]``.
+
+    ``spreads``, ``likeness`` (float64 ``[phases, phases]``, s then t) and ``numbers`` (float64 ``[phases]``) hold what
+    ``BETWEEN_PHASES``, ``LIKENESS`` and ``OF_A_PHASE`` explain, measured on all pairs.
+
+    ``ranks`` are int64 ``[phases, n]``, 1 is best: ``"i2t"`` of the right text for each picture, ``"t2i"`` of the
+    right picture for each text, among all pairs; ``"i2t_domain"`` and ``"t2i_domain"`` among those of its own domain.
+    """
+
+    method: str
+    phases: tuple[str, ...]
+    trained: tuple[str, ...]
+    texts: tuple[str, ...]
+    domains: tuple[str, ...]
+    shown: np.ndarray
+    images: np.ndarray
+    words: np.ndarray
+    spreads: dict[str, Spread]
+    likeness: dict[str, np.ndarray]
+    numbers: dict[str, np.ndarray]
+    ranks: dict[str, np.ndarray]
+
+    @property
+    def n(self) -> int:
+        """How many pairs were measured."""
+        return len(self.texts)
+
+    @property
+    def domain_names(self) -> tuple[str, ...]:
+        """Every domain once, in the order of the pairs."""
+        return tuple(dict.fromkeys(self.domains))
+
+    def table(self) -> tuple[list[str], list[list]]:
+        head = ["measure", "unit", "before", "after", "mean", "low", "high", "n"]
+        rows = [
+            [m.title, m.unit, self.phases[s], self.phases[t], of.mean[s, t], of.low[s, t], of.high[s, t], of.n]
+            for name, m in BETWEEN_PHASES.items()
+            for of in [self.spreads[name]]
+            for s, t in self.earlier()
+        ]
+        nan = float("nan")
+        rows += [
+            [m.title, m.unit, self.phases[s], self.phases[t], self.likeness[name][s, t], nan, nan, self.n]
+            for name, m in LIKENESS.items()
+            for s, t in self.earlier()
+        ]
+        rows += [
+            [m.title, m.unit, "", phase, self.numbers[name][t], nan, nan, self.n]
+            for name, m in OF_A_PHASE.items()
+            for t, phase in enumerate(self.phases)
+        ]
+        return head, rows
+
+    def earlier(self) -> list[tuple[int, int]]:
+        """Every phase against every earlier one: (before, after)."""
+        return [(s, t) for t in range(len(self.phases)) for s in range(t)]
+
+
+_HALF = ("images", "words", "percentiles")  # kept in half precision: 0.02 degrees of a direction, 0.06 of an angle
+_GIVEN = ("texts", "domains", "provenance", "method", "phases", "trained")  # known without measuring, or plain texts
+
+
+def packed(space: Space) -> dict:
+    """What ``unpacked`` needs beside the pairs and what they were measured with, as JSON."""
+    return {f.name: _packed(f.name, getattr(space, f.name)) for f in fields(space) if f.name not in _GIVEN} | {
+        "provenance": {f.name: getattr(space.provenance, f.name) for f in fields(Provenance)}
+    }
+
+
+def unpacked(value: dict, **given) -> Space:
+    """The ``Space`` that was ``packed``; ``given`` are method, phases, trained, texts and domains."""
+    read = {name: _unpacked(part) for name, part in value.items() if name != "provenance"}
+    spreads = {name: Spread(**parts) for name, parts in read.pop("spreads").items()}
+    return Space(provenance=Provenance(**value["provenance"]), spreads=spreads, **read, **given)
+
+
+def _packed(name: str, value):
+    if isinstance(value, Spread):
+        value = {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, dict):
+        return {k: _packed(k, v) for k, v in value.items()}
+    if not isinstance(value, np.ndarray):
+        return value
+    kind = "<i4" if value.dtype.kind == "i" else "<f2" if name in _HALF else "<f8"
+    return {"kind": kind, "shape": value.shape, "base64": base64.b64encode(value.astype(kind).tobytes()).decode()}
+
+
+def _unpacked(part):
+    if not isinstance(part, dict):
+        return part
+    if "base64" not in part:
+        return {name: _unpacked(inner) for name, inner in part.items()}
+    flat = np.frombuffer(base64.b64decode(part["base64"]), part["kind"]).reshape(part["shape"])
+    return flat.astype({"<i4": np.int64, "<f2": np.float32, "<f8": np.float64}[part["kind"]])

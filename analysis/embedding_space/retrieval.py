@@ -1,0 +1,154 @@
+"""Retrieval in every phase: ranks of the right answers, recall by phase and domain, what was lost, and comparisons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.statistics import Difference, difference, interval
+from models.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.embedding_space.result import Space
+
+DIRECTIONS = {"i2t": "image → text", "t2i": "text → image"}
+KS = (1, 5, 10)
+AMONG = {"domain": "its own domain", "all": "all domains"}
+_ROWS = 1024  # queries whose similarities are in memory
+_SAME = 1e-6  # of a cosine, below which two candidates are as near
+
+
+def ranks(v: np.ndarray, t: np.ndarray, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """Rank of the best right answer of every pair, 1 is best, int64 ``[n]``: ``"i2t"`` and ``"t2i"``.
+
+    ``v`` and ``t`` are unit vectors ``[n, d]`` of the images and texts of the same pairs. Candidates of a picture are
+    the different texts, those of a text all pictures. Pairs with one text are right for each other. A wrong candidate
+    as near as the right one (to 1e-6) is counted before it.
+    """
+    _, first, meant = np.unique(np.asarray(texts, dtype=str), return_index=True, return_inverse=True)
+    v, t = np.asarray(v, dtype=np.float32), np.asarray(t, dtype=np.float32)
+    return {"i2t": _ranks(v, t[first], meant, meant[first]), "t2i": _ranks(t, v, meant, meant)}
+
+
+def all_ranks(v: np.ndarray, t: np.ndarray, texts: Sequence[str], domains: Sequence[str]) -> dict[str, np.ndarray]:
+    """``ranks`` among all pairs, and ``"i2t_domain"`` and ``"t2i_domain"`` among those of the pair's own domain."""
+    found = ranks(v, t, texts)
+    texts, domains = np.asarray(texts, dtype=str), np.asarray(domains, dtype=str)
+    own = {name: of.copy() for name, of in found.items()}
+    different = np.unique(domains)
+    for domain in different if len(different) > 1 else ():
+        here = np.flatnonzero(domains == domain)
+        for name, of in ranks(v[here], t[here], texts[here]).items():
+            own[name][here] = of
+    return found | {f"{name}_domain": of for name, of in own.items()}
+
+
+def _ranks(queries: np.ndarray, candidates: np.ndarray, meant: np.ndarray, says: np.ndarray) -> np.ndarray:
+    found = []
+    for start in range(0, len(queries), _ROWS):
+        near = queries[start : start + _ROWS] @ candidates.T
+        right = meant[start : start + _ROWS, None] == says
+        best = np.where(right, near, -np.inf).max(1, keepdims=True)
+        found.append(1 + ((near >= best - _SAME) & ~right).sum(1))
+    return np.concatenate(found).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Recalls:
+    """Recall at ``k``, 0 to 1, ``[phases, domains]``, with its 95 % Wilson interval ``low`` to ``high``.
+
+    ``n`` ``[domains]`` are pairs. ``own[j]`` is the phase that trained on domain j: phase 0 where none did. With
+    A the matrix and T its last row: ``average`` ``[phases]`` is the mean over domains; ``forgetting[j]`` = best
+    A[i, j] over i >= own[j], minus A[T, j]; ``backward`` = mean of A[T, j] - A[own[j], j] over the domains whose own
+    phase is not the last one (not-a-number where there is none): below 0 is forgetting.
+    """
+
+    direction: str
+    k: int
+    among: str
+    phases: tuple[str, ...]
+    domains: tuple[str, ...]
+    n: np.ndarray
+    matrix: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    own: tuple[int, ...]
+    average: np.ndarray
+    forgetting: np.ndarray
+    backward: float
+
+
+def hits(space: "Space", direction: str = "i2t", k: int = 1, among: str = "domain") -> np.ndarray:
+    """1 where the right answer is among the first ``k``, else 0: float64 ``[phases, n]``.
+
+    Raises ``InputError`` for an unknown ``direction`` or ``among``, or a ``k`` below 1.
+    """
+    if direction not in DIRECTIONS or among not in AMONG:
+        raise InputError(f"Recall is {' or '.join(DIRECTIONS)}, among {' or '.join(AMONG)}: not {direction}, {among}.")
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise InputError(f"k is {k!r}: it must be a whole number of at least 1.")
+    return (space.ranks[direction if among == "all" else f"{direction}_domain"] <= k).astype(float)
+
+
+def recalls(space: "Space", direction: str = "i2t", k: int = 1, among: str = "domain") -> Recalls:
+    """Recall of every phase on every domain. Raises ``InputError`` as ``hits``."""
+    right, domains = hits(space, direction, k, among), np.asarray(space.domains)
+    names = space.domain_names
+    columns = [right[:, domains == name] for name in names]
+    matrix = np.stack([c.mean(1) for c in columns], 1)
+    spans = np.array([[interval(row) for row in c] for c in columns])  # [domains, phases, 2]
+    own = _own(space)
+    lost = [matrix[own[j] :, j].max() - matrix[-1, j] for j in range(len(names))]
+    earlier = [j for j in range(len(names)) if own[j] < len(matrix) - 1]
+    changed = [matrix[-1, j] - matrix[own[j], j] for j in earlier]
+    return Recalls(
+        direction, k, among, space.phases, names, np.array([c.shape[1] for c in columns]), matrix,
+        spans[..., 0].T, spans[..., 1].T, own, matrix.mean(1), np.array(lost),
+        float(np.mean(changed)) if changed else float("nan"),
+    )  # fmt: skip
+
+
+def _own(space: "Space") -> tuple[int, ...]:
+    return tuple(space.trained.index(name) if name in space.trained else 0 for name in space.domain_names)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One method against another on the same pairs (the first minus the second), recall at ``k``, item by item.
+
+    ``final``: after the last phase, on all pairs. ``earlier``: the same on pairs whose domain's own phase is not the
+    last. ``kept``: on those, hit after the last phase minus hit right after their own, so what came later is all that
+    counts. None where there are no such pairs.
+    """
+
+    direction: str
+    k: int
+    among: str
+    n: int
+    n_earlier: int
+    final: Difference
+    earlier: Difference | None
+    kept: Difference | None
+
+
+def compared(a: "Space", b: "Space", direction: str = "i2t", k: int = 1, among: str = "domain") -> Compared:
+    """``a`` against ``b``, paired by item. Raises ``InputError`` where they are not of the same pairs."""
+    if a.texts != b.texts or a.domains != b.domains:
+        raise InputError(f"{a.method} and {b.method} were measured on different pairs: measure both on the same.")
+    right = [hits(space, direction, k, among) for space in (a, b)]
+    own = [np.array(_own(space))[_index(space)] for space in (a, b)]
+    old = np.logical_and(*(o < len(h) - 1 for o, h in zip(own, right, strict=True)))
+    last = [h[-1] for h in right]
+    first = [h[o, np.arange(a.n)] for h, o in zip(right, own, strict=True)]
+    change = [x - y for x, y in zip(last, first, strict=True)]
+    return Compared(
+        direction, k, among, a.n, int(old.sum()), difference(*last),
+        difference(last[0][old], last[1][old]) if old.any() else None,
+        difference(change[0][old], change[1][old]) if old.any() else None,
+    )  # fmt: skip
+
+
+def _index(space: "Space") -> np.ndarray:
+    places = {name: j for j, name in enumerate(space.domain_names)}
+    return np.array([places[d] for d in space.domains])

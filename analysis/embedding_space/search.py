@@ -1,0 +1,78 @@
+"""One query in every phase: the names nearest to a picture, or the shown pictures nearest to words."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from PIL import Image
+
+from analysis.embedding_space.measure import Phase
+from analysis.embedding_space.pairs import Pairs
+from models.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.embedding_space.result import Space
+    from models.dual_encoder import DualEncoder
+
+TOP = 5
+_LONGEST = 500  # letters of a query that are read
+_names: "WeakKeyDictionary[DualEncoder, dict]" = WeakKeyDictionary()
+_filling = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is nearest to a query in one phase, nearest first: places among the pairs, their texts, and the cosines.
+
+    ``among`` is how many candidates there were.
+    """
+
+    phase: str
+    places: tuple[int, ...]
+    texts: tuple[str, ...]
+    cosines: tuple[float, ...]
+    among: int
+
+
+def by_picture(
+    encoder: "DualEncoder",
+    pairs: Pairs,
+    phases: Sequence[Phase],
+    picture: Image.Image,
+    progress: Callable[[float, str], None] = lambda share, what: None,
+) -> list[Found]:
+    """The ``TOP`` nearest of all different texts in every phase. The texts are embedded once for each encoder."""
+    checkpoints = [phase.checkpoint for phase in phases]
+    _, first = np.unique(np.asarray(pairs.texts, dtype=str), return_index=True)
+    words = _words(encoder, pairs, checkpoints, progress)[:, first]
+    query = encoder.images([picture], checkpoints)[:, 0]
+    return [_found(p.label, w @ q, first, pairs.texts) for p, w, q in zip(phases, words, query, strict=True)]
+
+
+def by_words(encoder: "DualEncoder", space: "Space", phases: Sequence[Phase], words: str) -> list[Found]:
+    """The ``TOP`` nearest of the pictures shown, in every phase of ``space``. Raises ``InputError`` for no words."""
+    if not words or not words.strip():
+        raise InputError("There are no words to search by: write some.")
+    query = encoder.texts([words.strip()[:_LONGEST]], [phase.checkpoint for phase in phases])[:, 0]
+    return [
+        _found(p.label, v @ q, space.shown, space.texts) for p, v, q in zip(phases, space.images, query, strict=True)
+    ]
+
+
+def _words(encoder: "DualEncoder", pairs: Pairs, checkpoints: list, progress: Callable) -> np.ndarray:
+    key = (pairs.data, *map(str, checkpoints))
+    with _filling:
+        known = _names.setdefault(encoder, {})
+        if key not in known:
+            known.clear()  # one set of pairs at a time
+            known[key] = encoder.texts(pairs.texts, checkpoints, progress)
+        return known[key]
+
+
+def _found(phase: str, near: np.ndarray, places: np.ndarray, texts: Sequence[str]) -> Found:
+    best = np.argsort(-near, kind="stable")[:TOP]
+    at = tuple(int(places[i]) for i in best)
+    return Found(phase, at, tuple(texts[p] for p in at), tuple(float(near[i]) for i in best), len(near))
