@@ -18,6 +18,12 @@ def pytest_runtest_setup(item):
         pytest.skip("Chromium is not installed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """What tests measure is not kept for the person who runs them."""
+    os.environ["CROSSTALK_CACHE"] = str(tmp_path_factory.mktemp("kept"))
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the browser, for tests marked ``browser``."""

@@ -33,7 +33,10 @@ def refused(client, message: str, **arguments):
 
 def test_only_the_named_endpoints_are_public(client):
     described = client.view_api(return_format="dict", print_info=False)
-    assert set(described["named_endpoints"]) == {"/models", "/ask", "/interference", "/attribute", "/forgetting"}
+    assert set(described["named_endpoints"]) == {
+        "/models", "/ask", "/interference", "/interference_dataset", "/conflict", "/conflicts", "/attribute",
+        "/attention", "/decode", "/embedding_space", "/forgetting",
+    }  # fmt: skip
     assert not described["unnamed_endpoints"]
 
 
@@ -156,9 +159,58 @@ def test_attribute(client, picture):
     json.dumps(found, allow_nan=False)
 
 
+def test_attention(client, picture):
+    found = client.predict(image=picture, question="What is this?", api_name="/attention")
+    assert {"mass", "per_key", "disparity", "decay", "sentence", "provenance"} <= set(found)
+    for layer in found["mass"]:
+        assert sum(layer[kind] or 0 for kind in ("image", "question", "instruction", "answer")) == pytest.approx(1)
+    assert {"gamma", "interval", "r2"} <= set(found["decay"])
+    json.dumps(found, allow_nan=False)
+
+
+def test_decode(client, picture):
+    found = client.predict(
+        image=picture, question="Describe the picture.", strategies=["greedy", "inter"], api_name="/decode"
+    )
+    assert {"strategies", "first_divergence", "sentence", "provenance"} <= set(found)
+    greedy, inter = found["strategies"]
+    assert (greedy["name"], inter["name"]) == ("greedy", "inter")
+    for told in (greedy, inter):
+        assert "".join(s["token"] for s in told["steps"]).strip() == told["text"] and told["tokens_per_second"] > 0
+    assert all({"logprob", "interaction_variance", "fired"} <= set(s) for s in inter["steps"])
+    asked = client.predict(image=picture, question="Describe the picture.", api_name="/ask")
+    assert greedy["text"] == asked["answer"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_conflict(client, picture):
+    found = client.predict(
+        image=picture, question="What is this?", text="Text: There is a dog.", seen="bee", told="dog",
+        api_name="/conflict",
+    )  # fmt: skip
+    assert found["sentence"] and found["provenance"]["model"] == "crosstalk-mini"
+    json.dumps(found, allow_nan=False)
+
+
+def test_what_was_measured_before_is_there_at_once(client):
+    many = client.predict(api_name="/conflicts")
+    sets = client.predict(api_name="/interference_dataset")
+    space = client.predict(method="mod-x", api_name="/embedding_space")
+    fields = {"phases", "rotation_degrees", "deviation_degrees", "gap", "residual", "recall"}
+    assert fields <= set(space) and set(space["recall"]) == {"i2t", "t2i"}
+    for found in (many, sets, space):
+        assert found["sentence"] and found["provenance"]
+        json.dumps(found, allow_nan=False)
+
+
 @pytest.mark.parametrize(
     ("endpoint", "message", "arguments"),
     [
+        ("/attention", "no question", {"question": ""}),
+        ("/decode", "list of names", {"question": "Who?", "strategies": "greedy"}),
+        ("/conflict", "text", {"question": "Who?", "seen": 3}),
+        ("/embedding_space", "method", {"method": "../../etc"}),
+        ("/interference_dataset", "checkpoint", {"checkpoints": ["nonsense"]}),
         ("/interference", "no question", {"question": " "}),
         ("/interference", "list of texts", {"question": "Who?", "choices": "cat"}),
         ("/interference", "perturbation", {"question": "Who?", "choices": ["a", "b"], "perturbations": ["nonsense"]}),

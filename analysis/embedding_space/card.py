@@ -27,6 +27,7 @@ _PLAIN, _AGAINST = "plain", "mod-x"
 def section(
     root: Path = SET,
     encoder: "Callable[[shipped.Recipe], AbstractContextManager[DualEncoder]]" = shipped.opened,
+    draw: Callable = maps.embedded,
 ) -> str:
     """Every method whose phases lie in ``root``. Measures, and maps for the page, what is not kept yet.
 
@@ -36,7 +37,8 @@ def section(
     chosen = shipped.recipes(root).values()
     spaces = {recipe.title: shipped.measured(recipe, encoder=encoder) for recipe in chosen}
     for space in spaces.values():
-        maps.embedded(space.images, space.words, "umap")
+        if space.method in (_PLAIN, _AGAINST):
+            draw(space.images, space.words, "umap")
     return told(spaces)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from html import escape
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,13 +77,18 @@ def options(found: "Interference") -> go.Figure:
         "type": "line", "x0": before, "x1": before, "y0": 0.5, "y1": len(rows) - 0.5,
         "line": {"dash": "dash", "width": 2, "color": NEUTRAL},
     }  # fmt: skip
-    names = [f"<b>{_ORIGIN}</b>", *(escape(e.title) for e in found.effects)]
+    names = [f"<b>{_ORIGIN}</b>", *(_narrow(e.title) for e in found.effects)]
     return figure(
         150 + 44 * len(rows), *bars, barmode="stack", bargap=0.3, annotations=flips,
         shapes=[line] if found.effects else [], margin={"l": 8, "r": 130, "t": 64, "b": 8},
-        xaxis={"title": "Probability among the options, % (n = 1 question)", "range": [0, 100]},
+        xaxis={"title": "Probability, % (n = 1 question)", "range": [0, 100]},
         yaxis={"tickvals": places, "ticktext": names, "autorange": "reversed"}, legend={"traceorder": "normal"},
     )  # fmt: skip
+
+
+def _narrow(title: str) -> str:
+    """A title in lines short enough for a phone."""
+    return "<br>".join(map(escape, wrap(title, 16)))
 
 
 def changes(found: "Interference") -> go.Figure:
@@ -101,7 +107,7 @@ def changes(found: "Interference") -> go.Figure:
     return figure(
         110 + 40 * len(values), bars, bargap=0.35, margin={"l": 8, "r": 60, "t": 8, "b": 8},
         xaxis={"title": title, "range": [-reach if min(values) < 0 else 0, reach if max(values) > 0 else 0]},
-        yaxis={"tickvals": places, "ticktext": [escape(e.title) for e in found.effects], "autorange": "reversed"},
+        yaxis={"tickvals": places, "ticktext": [_narrow(e.title) for e in found.effects], "autorange": "reversed"},
     )  # fmt: skip
 
 

@@ -469,13 +469,15 @@ def _encoder_of(folder):
 
 
 def test_the_card_tells_every_method_and_phase(small, folder):
-    told = card.section(small, _encoder_of(folder))
+    drawn = []
+    told = card.section(small, _encoder_of(folder), lambda *of: drawn.append(of[2]))
+    assert drawn == ["umap"] * 2  # of plain and Mod-X
     for row in ("| Plain | base |", "| Plain | moved |", "| Mod-X | same |", "| Interpolation | moved |"):
         assert row in told
     assert "do not differ clearly (0.0 (0.0 to 0.0; p = 1) points)" in told.replace("+0.0", "0.0")
     assert "| Joint |" not in told and "| nan" not in told and "(nan" not in told
     refuses = _encoder_of(None)
-    assert card.section(small, refuses) == told  # all of it was kept
+    assert card.section(small, refuses, lambda *of: None) == told  # all of it was kept
 
 
 def test_without_trained_phases_it_is_said(tmp_path):
@@ -484,7 +486,7 @@ def test_without_trained_phases_it_is_said(tmp_path):
 
 
 def test_the_endpoint_gives_numbers_for_every_phase(small, folder, monkeypatch):
-    card.section(small, _encoder_of(folder))
+    card.section(small, _encoder_of(folder), lambda *of: None)
     recipe = shipped.recipe
     monkeypatch.setattr(shipped, "recipe", lambda method: recipe(method, small))
     found = endpoint.endpoint()

@@ -216,7 +216,7 @@ def test_a_link_with_nonsense_opens_the_page(page):
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "light"), (390, "dark")])
-@pytest.mark.parametrize("tab", ["ask", "interference", "forgetting"])
+@pytest.mark.parametrize("tab", ["ask", "interference", "attention", "decoding", "embedding_space", "forgetting"])
 def test_nothing_sticks_out(page, width, theme, tab):
     page.set_viewport_size({"width": width, "height": 844})
     opened(page, f"/?tab={tab}&__theme={theme}")

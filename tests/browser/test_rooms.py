@@ -1,0 +1,90 @@
+"""The main path of each room that measures more than an answer: open, read the sentence, press, read again."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+
+def opened(page, link: str):
+    """A room with its first answer whole."""
+    page.goto(link)
+    expect(page.locator("#ask-checkpoints tbody tr").first).to_be_attached(timeout=60_000)
+    return page
+
+
+def read(page, place: str):
+    """Wait until a sentence says something."""
+    expect(page.locator(f"{place} p").first).not_to_be_empty(timeout=60_000)
+    return page.locator(place)
+
+
+def drawn(page, place: str) -> None:
+    page.locator(place).scroll_into_view_if_needed()
+    expect(page.locator(f"{place} .js-plotly-plot")).to_be_visible()
+
+
+def unfold(page, title: str) -> None:
+    page.get_by_role("button", name=title).first.click()
+
+
+def test_data_sets_and_remedies_are_shown_before_anything_is_pressed(page):
+    opened(page, "/?tab=interference")
+    expect(read(page, "#dataset-sentence")).to_contain_text("on image-heavy items")
+    drawn(page, "#dataset-chart")
+    drawn(page, "#conflicts-chart")
+    expect(read(page, "#conflicts-sentence")).to_contain_text("conflicts")
+    page.get_by_role("link", name="Whole sets").click()
+    expect(page.locator("#sets")).to_be_in_viewport()
+
+
+def test_putting_picture_and_text_in_conflict(page):
+    opened(page, "/?tab=interference&example=three-penguins&question=What%20is%20this%3F")
+    read(page, "#interference-sentence")
+    page.locator("#conflict-start").click()
+    read(page, "#conflict-sentence")
+    drawn(page, "#conflict-chart")
+    expect(page.locator("#conflict-seen textarea, #conflict-seen input").first).to_have_value("penguin")
+
+
+def test_where_the_answer_looks(page):
+    opened(page, "/?tab=attention")
+    expect(read(page, "#attention-sentence")).to_contain_text("to the picture")
+    drawn(page, "#attention-chart")
+    page.get_by_label("per key token").first.check()
+    drawn(page, "#attention-chart")
+    cell = page.locator("#attention-heads [data-pick]").last
+    cell.click()
+    read(page, "#attention-where-sentence")
+    drawn(page, "#attention-overlay")
+    drawn(page, "#attention-tokens")
+    unfold(page, "Which layers carry the picture to the answer?")
+    page.locator("#carry-start").click()
+    read(page, "#attention-carry-sentence")
+    unfold(page, "MODA, trained, against plain attention")
+    expect(read(page, "#attention-moda-sentence")).to_contain_text("MODA")
+
+
+def test_decoding_side_by_side_and_step_by_step(page):
+    opened(page, "/?tab=decoding&example=boat-penguin-drum&question=Describe%20the%20picture.")
+    expect(read(page, "#decode-sentence")).to_contain_text("INTER")
+    expect(page.locator("#decode-answers .dec-wrong").first).to_be_visible()
+    page.locator("#decode-timeline [data-pick]").nth(1).click()
+    drawn(page, "#decode-strongest")
+    page.locator("#decode-locate").click()
+    drawn(page, "#decode-map")
+    expect(read(page, "#pope-sentence")).to_contain_text("INTER")
+    with page.expect_download() as waited:
+        page.locator("#decoding-json").click()
+    assert json.loads(waited.value.path().read_text(encoding="utf-8"))["strategies"]
+
+
+def test_the_space_turns_phase_by_phase(page):
+    opened(page, "/?tab=embedding_space")
+    expect(read(page, "#space-sentence")).to_contain_text("°")
+    drawn(page, "#space-raw")
+    drawn(page, "#space-aligned")
+    unfold(page, "Retrieval")
+    drawn(page, "#retrieval-course")
