@@ -41,6 +41,14 @@ element.addEventListener('click', event => {
   trigger('click', {pick: target.dataset.pick});
 });
 """
+_JUMP = """
+element.addEventListener('click', event => {  // the page's own address keeps what it links to
+  const link = event.target.closest('a');
+  if (!link) return;
+  event.preventDefault();
+  document.querySelector(link.getAttribute('href')).scrollIntoView({behavior: 'smooth'});
+});
+"""
 _CLICK = "() => setTimeout(() => document.querySelector('#{} a, #{}').click(), 300)"
 
 
@@ -141,13 +149,13 @@ def button(pick: str | int, inner: str, label: str = "", link: str = "") -> str:
 
 def heading(title: str, anchor: str) -> None:
     """The title of a part of a room, which ``contents`` leads to."""
-    gr.HTML(f'<h3 id="{anchor}">{html.escape(title)}</h3>')
+    gr.HTML(f"<h3>{html.escape(title)}</h3>", elem_id=f"part-{anchor}")
 
 
 def contents(parts: dict[str, str]) -> None:
     """Links to the parts of a long room: anchor and short title of each."""
-    links = "".join(f'<a href="#{anchor}">{html.escape(title)}</a>' for anchor, title in parts.items())
-    gr.HTML(f'<nav class="contents" aria-label="Parts of this room">{links}</nav>')
+    links = "".join(f'<a href="#part-{anchor}">{html.escape(title)}</a>' for anchor, title in parts.items())
+    gr.HTML(f'<nav class="contents" aria-label="Parts of this room">{links}</nav>', js_on_load=_JUMP)
 
 
 def tries(buttons: list[str]) -> str:

@@ -5,7 +5,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import kept, page
 from analysis.attention import across, effect, figure, probe, trained
 from analysis.bar import Bar, open_picture
 from analysis.charts import empty, source
@@ -24,8 +24,8 @@ def build(bar: Bar, running: dict) -> None:
         _what_if(bar, running)
     with gr.Accordion("Does forgetting change where it looks?", open=False, elem_id="attention-across"):
         _across(bar, running)
-    with gr.Accordion("MODA, trained, against plain attention", open=False, elem_id="attention-moda"):
-        _trained()
+    with gr.Accordion("MODA, trained, against plain attention", open=False, elem_id="attention-moda") as folded:
+        _trained(folded)
 
 
 def _part(name: str, hint: str, charts: int, say: Callable, draw: Callable) -> tuple:
@@ -147,7 +147,7 @@ def _across_chart(found: across.Across):
     return figure.compared(curves, "Attention to the picture, %")
 
 
-def _trained() -> None:
+def _trained(folded: gr.Accordion) -> None:
     gr.HTML(
         '<p class="key">Two adapters for each seed, trained from the same base on the same batches: one with plain '
         "attention, one with MODA's. Questions are of the evaluation sets, the same for both. It reads what was "
@@ -162,10 +162,9 @@ def _trained() -> None:
         lambda found: [effect.trained_attention(found), effect.trained_accuracy(found)],
     )  # fmt: skip
     table = gr.HTML(elem_id="moda-table")
-    run = start.click(
-        page.for_model(_compared), None, [progress, *views, table], concurrency_id="measure", concurrency_limit=1,
-        show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+    hidden = {**page.LONG_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
+    run = start.click(page.for_model(_compared), None, [progress, *views, table], **hidden)
+    folded.expand(page.for_model(_before), views[-1], [*views, table], **hidden)
     run.failure(lambda: "", None, progress, **page.QUICK)
     stop.click(lambda: "", None, progress, cancels=run, **page.QUICK)
 
@@ -174,8 +173,21 @@ def _compared():
     for found in page.watched(_comparison):
         if isinstance(found, page.Progress):
             yield found.html, *[gr.skip()] * 5
+    yield "", *_comparing(found)
+
+
+def _before(found: trained.Trained | None) -> tuple:
+    """What was measured before, when the part is unfolded for the first time."""
+    if found is None and trained.available():
+        found = kept.at_hand(_comparison)
+        if found is not None:
+            return _comparing(found)
+    return (gr.skip(),) * 5
+
+
+def _comparing(found: trained.Trained) -> tuple:
     drawn = effect.trained_attention(found), effect.trained_accuracy(found)
-    yield "", *drawn, _told(found, trained.sentence(found)), found, effect.trained_table(found)
+    return *drawn, _told(found, trained.sentence(found)), found, effect.trained_table(found)
 
 
 def _comparison(progress) -> trained.Trained:

@@ -152,6 +152,7 @@ def _raw(model: "MLLM", checkpoint: str, sample: Sample, told: Callable[[float],
     }  # fmt: skip
     if found := kept.load(_ROOM, made_of):
         return found
+    told(0.0)
     prompts = [model.encode(i.picture, i.question) for i in sample.items]
     share, keys, scores, answers = ([None] * len(prompts) for _ in range(4))
     order = sorted(range(len(prompts)), key=lambda i: prompts[i].length)

@@ -91,3 +91,14 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
     process.join(30)
     assert process.exitcode == 7
     assert not [f for f in (tmp_path / "full").rglob("*") if f.is_file()]
+
+
+def test_only_what_is_at_hand():
+    def work(progress):
+        if kept.load("room", {"n": 1}) is None:
+            progress(0.0, "measuring")
+        return "done"
+
+    assert kept.at_hand(work) is None
+    kept.save("room", {"n": 1}, {})
+    assert kept.at_hand(work) == "done"

@@ -37,7 +37,7 @@ def test_data_sets_and_remedies_are_shown_before_anything_is_pressed(page):
     drawn(page, "#conflicts-chart")
     expect(read(page, "#conflicts-sentence")).to_contain_text("conflicts")
     page.get_by_role("link", name="Whole sets").click()
-    expect(page.locator("#sets")).to_be_in_viewport()
+    expect(page.locator("#part-sets")).to_be_in_viewport()
 
 
 def test_putting_picture_and_text_in_conflict(page):

@@ -7,7 +7,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import kept, page
 from analysis.bar import Bar
 from analysis.charts import source
 from analysis.decoding import strategies
@@ -55,10 +55,13 @@ def build(bar: Bar, settings: Mapping[str, Sequence[tuple[str, gr.components.Com
     views = [chart, sentence, table]
     keys = [(name, parameter) for name, rows in settings.items() for parameter, _ in rows]
     sliders = [slider for rows in settings.values() for _, slider in rows]
+    hidden = {**page.LONG_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
     run = start.click(
         page.for_model(partial(_measured, keys)), [bar.model, bar.checkpoint, chosen, size, own, subset, *sliders],
-        [progress, subset, *views, result], **page.MODEL_QUEUE, show_progress="hidden", api_visibility="private",
+        [progress, subset, *views, result], **hidden,
     )  # fmt: skip
+    if room := page.room_of(chart):
+        room.select(page.for_model(_before), [result, bar.model, bar.checkpoint, subset], [*views, result], **hidden)
     run.failure(lambda: "", None, progress, **page.QUICK)
     subset.input(_shown, [result, subset], views, **page.QUICK)
     for button in (stop, bar.stop):
@@ -88,6 +91,16 @@ def _measured(keys, model, checkpoint, chosen, size, own, subset, *values):
     subset = subset if subset in found.subsets else found.subsets[0]
     took = f"<span>Measured in {found.provenance.seconds:.0f} s.</span>"
     yield took, gr.Radio(list(found.subsets), value=subset), *_shown(found, subset), found
+
+
+def _before(found: Hallucination | None, model: str, checkpoint: str, subset: str) -> tuple:
+    """What was measured before of every strategy on the whole set, when the room is opened for the first time."""
+    if found is None:
+        every = {name: {} for name in strategies.ALL}
+        found = kept.at_hand(partial(_measure, model, checkpoint, embedded(), every))
+        if found is not None:
+            return *_shown(found, subset), found
+    return (gr.skip(),) * 4
 
 
 def _data(own: Sequence[str] | None, share: float) -> AbstractContextManager[Data]:
