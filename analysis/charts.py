@@ -52,6 +52,34 @@ def empty(message: str, height: int = 200) -> go.Figure:
     return figure(height, annotations=[note], xaxis=hidden, yaxis=hidden)
 
 
+def tint(colour: str, opacity: float) -> str:
+    """``"#RRGGBB"`` at an opacity of 0 to 1, as CSS and Plotly write it."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:.2f})"
+
+
+def cells(box: tuple[float, float, float, float], rows: int, columns: int) -> dict:
+    """Where a ``go.Heatmap`` has its cells, for ``rows`` x ``columns`` of them in a box (left, top, right, bottom)."""
+    left, top, right, bottom = box
+    across, down = (right - left) / columns, (bottom - top) / rows
+    return {"x0": left + across / 2, "dx": across, "y0": top + down / 2, "dy": down}
+
+
+def over_picture(height: int, traces, uri: str | None, size: tuple[int, int]) -> go.Figure:
+    """Traces in fractions of a picture (from its top left corner) over the picture itself, a ``data:`` address or
+    None, of ``size`` (width, height)."""
+    axis = {"visible": False, "fixedrange": True, "constrain": "domain"}
+    picture = {
+        "source": uri, "xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": 1, "sizey": 1, "sizing": "stretch",
+        "layer": "below",
+    }  # fmt: skip
+    return figure(
+        height, *traces, images=[picture] if uri else [], margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        xaxis={**axis, "range": [0, 1]},
+        yaxis={**axis, "range": [1, 0], "scaleanchor": "x", "scaleratio": size[1] / size[0]},
+    )  # fmt: skip
+
+
 def source(by) -> str:
     """A line of HTML that says what computed a result; ``by`` is its ``Provenance``."""
     parts = (by.model, by.device, by.dtype, *(f"{k} {v}" for k, v in by.versions.items()), f"{by.seconds:.2f} s")

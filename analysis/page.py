@@ -7,7 +7,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import gradio as gr
 import plotly.graph_objects as go
 
+from analysis.result import Result
 from models.devices import gpu
 from models.errors import CrosstalkError
 
@@ -37,7 +38,7 @@ _PICK = """
 element.addEventListener('click', event => {
   const target = event.target.closest('[data-pick]');
   if (!target) return;
-  if (target.dataset.link) crosstalk(target.dataset.link, target.dataset.pick);
+  if (target.dataset.link) crosstalk(target.dataset.link, target.dataset.value || target.dataset.pick);
   trigger('click', {pick: target.dataset.pick});
 });
 """
@@ -158,9 +159,36 @@ def contents(parts: dict[str, str]) -> None:
     gr.HTML(f'<nav class="contents" aria-label="Parts of this room">{links}</nav>', js_on_load=_JUMP)
 
 
-def tries(buttons: list[str]) -> str:
-    """The block of ready-made examples, for ``pickable``."""
+def tries(cards: Sequence[tuple[str, str, str]]) -> str:
+    """The block of ready-made examples, for ``pickable`` and ``tried``; each (example picture or nothing, title, what
+    to look for). The name of the picture goes into the page's address.
+    """
+    buttons = []
+    for i, (name, title, why) in enumerate(cards):
+        link = f' data-link="example" data-value="{html.escape(name)}"' if name else ""
+        inner = f"<b>{html.escape(title)}</b><span>{html.escape(why)}</span>"
+        buttons.append(f'<button type="button" data-pick="{i}"{link}>{inner}</button>')
     return f'<h3>Try this</h3><div class="tries">{"".join(buttons)}</div>'
+
+
+def tried(count: int, event: gr.EventData) -> int:
+    """Which of ``count`` ``tries`` was chosen; the first for a choice that is none."""
+    index = picked(event)
+    return int(index) if index.isdigit() and int(index) < count else 0
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """A result with the picture it is drawn on, a ``data:`` address or None: a saved page has to show it, too."""
+
+    found: Result
+    picture: str | None
+
+    def to_csv(self) -> str:
+        return self.found.to_csv()
+
+    def to_json(self) -> dict:
+        return self.found.to_json()
 
 
 def lesson(room: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.charts import ANSWER, NEUTRAL, empty, figure
+from analysis.wording import percent
 
 if TYPE_CHECKING:
     from analysis.ask.measure import Answer
@@ -60,17 +61,11 @@ def _listed(contents) -> str:
 
 def _token(token: str, logprob: float, top) -> str:
     p = math.exp(logprob)
-    rows = "".join(f"<span><i>{escape(t.strip()) or '␣'}</i><b>{_percent(q)}</b></span>" for t, q in top)
+    rows = "".join(f"<span><i>{escape(t.strip()) or '␣'}</i><b>{percent(q)}</b></span>" for t, q in top)
     return (
         f'<span class="token" tabindex="0" style="--p:{p:.3f}">{escape(token)}'
         f'<span class="tip" role="tooltip">{rows}</span></span>'
     )
-
-
-def _percent(p: float) -> str:
-    if 0 < p < 0.01:
-        return "< 1 %"
-    return "> 99 %" if 0.99 < p < 1 else f"{p:.0%}".replace("%", " %")
 
 
 def options(found: "Answer") -> go.Figure:
@@ -87,7 +82,7 @@ def options(found: "Answer") -> go.Figure:
     best = int(np.argmax(values))
     places = list(range(len(names)))
     bars = go.Bar(
-        x=100 * values, y=places, orientation="h", text=[_percent(v) for v in values], textposition="outside",
+        x=100 * values, y=places, orientation="h", text=[percent(v) for v in values], textposition="outside",
         marker_color=[ANSWER if i == best else NEUTRAL for i in places], cliponaxis=False,
         hovertemplate="%{customdata}: %{x:.2f} %<extra></extra>", customdata=[escape(n) for n in names],
     )  # fmt: skip
@@ -149,7 +144,7 @@ def sentence(found: "Answer") -> str:
     """What was seen, in plain words."""
     if not found.tokens:
         return f"The checkpoint {found.checkpoint} answers nothing to this."
-    p = _percent(math.exp(found.logprob.sum()))
+    p = percent(math.exp(found.logprob.sum()))
     said = f"The checkpoint {found.checkpoint} answers “{found.answer}” with a probability of {p}"
     if found.truth is not None and found.done:
         verdict = {1.0: ", which is right", 0.0: ", which is wrong"}.get(found.score, ", which is partly right")

@@ -54,7 +54,7 @@ def build(bar: Bar) -> None:
             picture = gr.HTML(elem_id="ask-picture")
     result = gr.State(None, time_to_live=3600)
     page.exports(NAME, result, figure.sentence, lambda found: [figure.options(found)])
-    tries = page.pickable(_tries(), elem_id="ask-tries")
+    tries = page.pickable(page.tries(_TRY), elem_id="ask-tries")
     page.lesson(NAME)
 
     outputs = [answer, sentence, picture, checkpoints, chart, result]
@@ -107,15 +107,6 @@ def _run(model, checkpoint, path, question, known, options):
             )
 
 
-def _tries() -> str:
-    cards = [
-        page.button(i, f"<b>{escape(question)}</b><span>{escape(why)}</span>")
-        for i, (_, question, why) in enumerate(_TRY)
-    ]
-    return page.tries(cards)
-
-
 def _try(asked: int, event: gr.EventData):
-    index = page.picked(event)
-    name, question, _ = _TRY[int(index) if index.isdigit() and int(index) < len(_TRY) else 0]
+    name, question, _ = _TRY[page.tried(len(_TRY), event)]
     return show(name, question, asked)

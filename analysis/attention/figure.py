@@ -129,16 +129,9 @@ def heads(found: "Attention", layer: int = 0, head: int = 0, by_value: bool = Fa
                 f"{'' if wide else f'{100 * share[i, j]:.0f}'}</button>"
             )
         rows.append("".join(cells))
-    style = (
-        ".heads{display:grid;gap:2px;align-items:center;text-align:center;font-size:14px}"
-        ".gradio-container .heads button{min-width:0;padding:0;height:34px;border:1px solid var(--line);"
-        "border-radius:4px;cursor:pointer;font:inherit}"
-        ".gradio-container .heads.wide button{height:16px;border-radius:2px}"
-        ".gradio-container .heads .chosen{outline:3px solid var(--text)}"
-    )
     columns = f"grid-template-columns:2em repeat({found.heads},minmax(0,1fr))"
     return (
-        f'<style>{style}</style><div class="card"><div class="heads{" wide" if wide else ""}" style="{columns}" '
+        f'<div class="card"><div class="heads{" wide" if wide else ""}" style="{columns}" '
         f'role="group" aria-label="Attention to the picture by layer and head">{"".join(rows)}</div>'
         '<p class="key">Rows: layers. Columns: heads. Darker: a larger share of the attention is on the picture, in % '
         f"(darkest: {100 * most:.0f} %). Choose one to see where it looks.</p></div>"

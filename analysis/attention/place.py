@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, NEUTRAL, empty, figure
+from analysis.charts import IMAGE, NEUTRAL, cells, empty, over_picture, tint
 
 if TYPE_CHECKING:
     from analysis.attention.where import Patches, Where
@@ -24,20 +24,10 @@ def overlay(found: "Where", uri: str | None) -> go.Figure:
     if not found.patches:
         why = "The picture's tokens have no known places" if found.size else "No picture, so there are no patches"
         return empty(why, 160)
-    width, height = found.size
     density = [p.values / _area(p) for p in found.patches]
     most = max(float(d.max()) for d in density) or 1.0
     traces = [_heat(p, d, most) for p, d in zip(found.patches, density, strict=True)]
-    axis = {"visible": False, "fixedrange": True, "constrain": "domain"}
-    picture = {
-        "source": uri, "xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": 1, "sizey": 1, "sizing": "stretch",
-        "layer": "below",
-    }  # fmt: skip
-    return figure(
-        360, *traces, images=[picture] if uri else [], margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        xaxis={**axis, "range": [0, 1]},
-        yaxis={**axis, "range": [1, 0], "scaleanchor": "x", "scaleratio": height / width},
-    )  # fmt: skip
+    return over_picture(360, traces, uri, found.size)
 
 
 def _area(patches: "Patches") -> float:
@@ -46,18 +36,11 @@ def _area(patches: "Patches") -> float:
 
 
 def _heat(patches: "Patches", density: np.ndarray, most: float) -> go.Heatmap:
-    (left, top, right, bottom), (rows, columns) = patches.box, patches.values.shape
-    across, down = (right - left) / columns, (bottom - top) / rows
     return go.Heatmap(
-        z=density, x0=left + across / 2, dx=across, y0=top + down / 2, dy=down, zmin=0, zmax=most, showscale=False,
-        colorscale=[[0, _tint(IMAGE, 0)], [1, _tint(IMAGE, _STRONG)]], customdata=100 * patches.values,
+        z=density, **cells(patches.box, *patches.values.shape), zmin=0, zmax=most, showscale=False,
+        colorscale=[[0, tint(IMAGE, 0)], [1, tint(IMAGE, _STRONG)]], customdata=100 * patches.values,
         hovertemplate="%{customdata:.2f} % of the attention<extra></extra>",
     )  # fmt: skip
-
-
-def _tint(colour: str, opacity: float) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity:.2f})"
 
 
 def words(found: "Where") -> str:
@@ -83,7 +66,7 @@ def _span(text: str, share: float, most: float, colour: str, own: bool = False) 
     edge = "outline:2px solid var(--text);" if own else ""
     return (
         f'<span tabindex="0" title="{told}" aria-label="{escape(text)}: {told}" style="background:'
-        f'{_tint(colour, _STRONG * share / most)};{edge}border-radius:4px;padding:2px 4px">{escape(text)}</span>'
+        f'{tint(colour, _STRONG * share / most)};{edge}border-radius:4px;padding:2px 4px">{escape(text)}</span>'
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.attention.decay import FEW
 from analysis.attention.measure import mean
+from analysis.wording import listed
 
 if TYPE_CHECKING:
     from analysis.attention.decay import Decay
@@ -31,7 +32,7 @@ def headline(found: "Attention") -> str:
     if not found.picture:
         parts = [f"{percent(s)} to {n}" for s, n in zip(shares, names, strict=True) if s > 0]
         return (
-            f"There is no picture, so nothing can look at one: {_low(who)} gives {_listed(parts)}. Choose a picture "
+            f"There is no picture, so nothing can look at one: {_low(who)} gives {listed(parts)}. Choose a picture "
             "at the top to see how picture and text share the attention."
         )
     if not found.keys[:, 0].any():
@@ -42,7 +43,7 @@ def headline(found: "Attention") -> str:
         for k, (s, name) in enumerate(zip(shares, names, strict=True))
         if keys[k] > 0
     ]
-    said = f"{who} gives {_listed(parts)}, averaged over {found.layers} layers and {found.heads} heads."
+    said = f"{who} gives {listed(parts)}, averaged over {found.layers} layers and {found.heads} heads."
     most = int(found.mass[:, 0].argmax())
     if found.layers > 1:
         said += f" Layer {most + 1} looks at the picture most ({percent(found.mass[most, 0])})."
@@ -58,10 +59,6 @@ def _who(found: "Attention") -> str:
 
 def _low(text: str) -> str:
     return text[0].lower() + text[1:]
-
-
-def _listed(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
 def _each(found: "Attention") -> str:
@@ -152,7 +149,7 @@ def by_token(found: "Attention") -> str:
     wrong = [i for i, bad in enumerate(found.invented) if bad]
     if wrong:
         others = np.delete(values, wrong)
-        said += f" Named, but not there: {_listed(_names(found, wrong))}, written with {percent(values[wrong].mean())}"
+        said += f" Named, but not there: {listed(_names(found, wrong))}, written with {percent(values[wrong].mean())}"
         said += (
             f" on the picture, the other tokens with {percent(others.mean())}." if others.size else " on the picture."
         )

@@ -1,6 +1,5 @@
 """The Attention room on the page, and its endpoint."""
 
-from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
@@ -9,7 +8,7 @@ import numpy as np
 from analysis import page
 from analysis.attention import figure, more, place, sentence
 from analysis.attention.measure import Attention, attend
-from analysis.attention.where import MODES, Where, look
+from analysis.attention.where import MODES, look
 from analysis.bar import Bar, open_picture, open_upload, show
 from analysis.charts import data_uri, empty, source
 from models import catalog
@@ -40,26 +39,6 @@ _TRY = (
     ),
     ("no-picture", "What kind of thing is a bee?", "Nothing to look at: where does the attention go then?"),
 )
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One token's attention with the picture it is drawn on, a ``data:`` address or None: a saved page shows it too."""
-
-    found: Where
-    picture: str | None
-
-    def to_csv(self) -> str:
-        return self.found.to_csv()
-
-    def to_json(self) -> dict:
-        return self.found.to_json()
-
-    def sentence(self) -> str:
-        return place.sentence(self.found)
-
-    def figures(self) -> list:
-        return [place.overlay(self.found, self.picture)]
 
 
 def build(bar: Bar) -> None:
@@ -106,7 +85,9 @@ def build(bar: Bar) -> None:
             words = gr.HTML(elem_id="attention-words")
     seen_said = gr.HTML(elem_id="attention-where-sentence", elem_classes="sentence")
     seen = gr.State(None, time_to_live=_LASTS)
-    page.exports(f"{NAME}-where", seen, _Seen.sentence, _Seen.figures)
+    page.exports(
+        f"{NAME}-where", seen, lambda s: place.sentence(s.found), lambda s: [place.overlay(s.found, s.picture)]
+    )
     gr.HTML("<h3>While it answers</h3>")
     writing = gr.Plot(
         empty("Attention to the picture, token by token", 160), show_label=False, container=False,
@@ -118,7 +99,7 @@ def build(bar: Bar) -> None:
     page.exports(NAME, result, sentence.headline, _figures)
     running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
     more.build(bar, running)
-    tries = page.pickable(_tries(), elem_id="attention-tries")
+    tries = page.pickable(page.tries(_TRY), elem_id="attention-tries")
     page.lesson(NAME)
 
     shown = gr.State(None, time_to_live=_LASTS)
@@ -258,10 +239,11 @@ def _spots(mllm, asked, found: Attention, picture, layer: int, head: int, mode: 
     """The heat map with the chosen cell, the overlay, the words, their sentence and what is saved."""
     _, checkpoint, _, question = asked
     where = look(mllm, picture, question, found.position, found.written_ids, checkpoint, layer, head, mode)
-    seen = _Seen(where, data_uri(picture) if picture else None)
+    seen = page.Pictured(where, data_uri(picture) if picture else None)
     chosen = (0, 0) if mode == "rollout" else (layer, head)
     heads = figure.heads(found, *chosen, by_value=mode == "value_norm")
-    return heads, seen.figures()[0], place.words(where), f"<p>{escape(seen.sentence())}</p>", seen
+    overlay, said = place.overlay(where, seen.picture), f"<p>{escape(place.sentence(where))}</p>"
+    return heads, overlay, place.words(where), said, seen
 
 
 def _picked(found: Attention | None, event: gr.EventData):
@@ -282,15 +264,6 @@ def _seen(asked, found: Attention | None, layer, head, mode) -> tuple:
         return _spots(mllm, asked, found, picture, int(layer), int(head), mode)
 
 
-def _tries() -> str:
-    cards = [
-        page.button(name, f"<b>{escape(question)}</b><span>{escape(why)}</span>", link="example")
-        for name, question, why in _TRY
-    ]
-    return page.tries(cards)
-
-
 def _try(event: gr.EventData):
-    questions = {name: question for name, question, _ in _TRY}
-    name = page.picked(event) if page.picked(event) in questions else _TRY[0][0]
-    return show(name, questions[name], 0)[:4]
+    name, question, _ = _TRY[page.tried(len(_TRY), event)]
+    return show(name, question, 0)[:4]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, SERIES, TEXT, WRONG, empty, figure
+from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, empty, figure, over_picture, tint
 
 if TYPE_CHECKING:
     from analysis.attribution.measure import Attribution
@@ -26,20 +26,10 @@ def overlay(found: "Attribution", uri: str | None) -> go.Figure:
     if not found.patches:
         why = "The picture's tokens have no known places" if found.size else "No picture: only words were asked about"
         return empty(why, 160)
-    width, height = found.size
     density = [p.values / _area(p) for p in found.patches]
     most = max(float(np.abs(d).max()) for d in density) or 1.0
     traces = [_heat(p, d, most) for p, d in zip(found.patches, density, strict=True)]
-    axis = {"visible": False, "fixedrange": True, "constrain": "domain"}
-    picture = {
-        "source": uri, "xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": 1, "sizey": 1, "sizing": "stretch",
-        "layer": "below",
-    }  # fmt: skip
-    return figure(
-        360, *traces, images=[picture] if uri else [], margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        xaxis={**axis, "range": [0, 1]},
-        yaxis={**axis, "range": [1, 0], "scaleanchor": "x", "scaleratio": height / width},
-    )  # fmt: skip
+    return over_picture(360, traces, uri, found.size)
 
 
 def _area(patches) -> float:
@@ -48,18 +38,11 @@ def _area(patches) -> float:
 
 
 def _heat(patches, density: np.ndarray, most: float) -> go.Heatmap:
-    (left, top, right, bottom), (rows, columns) = patches.box, patches.values.shape
-    across, down = (right - left) / columns, (bottom - top) / rows
     return go.Heatmap(
-        z=density, x0=left + across / 2, dx=across, y0=top + down / 2, dy=down, zmin=-most, zmax=most, showscale=False,
-        colorscale=[[0, _tint(AGAINST, _STRONG)], [0.5, _tint(FOR, 0)], [0.5, _tint(FOR, 0)], [1, _tint(FOR, _STRONG)]],
+        z=density, **cells(patches.box, *patches.values.shape), zmin=-most, zmax=most, showscale=False,
+        colorscale=[[0, tint(AGAINST, _STRONG)], [0.5, tint(FOR, 0)], [0.5, tint(FOR, 0)], [1, tint(FOR, _STRONG)]],
         customdata=patches.values, hovertemplate="%{customdata:+.3f} nats<extra></extra>",
     )  # fmt: skip
-
-
-def _tint(colour: str, opacity: float) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity:.2f})"
 
 
 def words(found: "Attribution") -> str:
@@ -67,7 +50,7 @@ def words(found: "Attribution") -> str:
     most = max((abs(w.score) for w in found.words), default=0.0) or 1.0
     spans = [
         f'<span tabindex="0" title="{_nats(w.score)}" aria-label="{escape(w.text)}: {_nats(w.score)}" '
-        f'style="background:{_tint(FOR if w.score > 0 else AGAINST, _STRONG * abs(w.score) / most)};'
+        f'style="background:{tint(FOR if w.score > 0 else AGAINST, _STRONG * abs(w.score) / most)};'
         f'border-radius:4px;padding:2px 4px">{escape(w.text)}</span>'
         for w in found.words
     ]

@@ -1,6 +1,5 @@
 """The block of a room that shows what stands behind an answer."""
 
-from dataclasses import dataclass
 from functools import partial
 from html import escape
 
@@ -31,24 +30,8 @@ _EXPLAINED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """A result with the picture it is drawn on, a ``data:`` address or None: a saved page has to show it, too."""
-
-    found: Attribution
-    picture: str | None
-
-    def to_csv(self) -> str:
-        return self.found.to_csv()
-
-    def to_json(self) -> dict:
-        return self.found.to_json()
-
-    def sentence(self) -> str:
-        return figure.sentence(self.found)
-
-    def figures(self) -> list:
-        return [figure.overlay(self.found, self.picture), figure.bars(self.found)]
+def _figures(shown: page.Pictured) -> list:
+    return [figure.overlay(shown.found, shown.picture), figure.bars(shown.found)]
 
 
 def build(bar: Bar) -> None:
@@ -76,7 +59,7 @@ def build(bar: Bar) -> None:
             bars = gr.Plot(empty("Picture against words"), show_label=False, container=False)
     sentence = gr.HTML(elem_id="attribute-sentence", elem_classes="sentence")
     result = gr.State(None, time_to_live=3600)
-    page.exports("attribute", result, _Shown.sentence, _Shown.figures)
+    page.exports("attribute", result, lambda shown: figure.sentence(shown.found), _figures)
     said = "".join(f"<p><b>{name}.</b> {text}</p>" for name, text in _EXPLAINED)
     gr.HTML(f'<div class="key">{said}</div>', elem_id="attribute-explained")
     run = start.click(
@@ -97,9 +80,8 @@ def _explained(model, checkpoint, path, question, answer, method):
         if isinstance(found, page.Progress):
             yield found.html, *[gr.skip()] * 5
     said = f"<p>{escape(figure.sentence(found))}</p>{source(found.provenance)}"
-    uri = data_uri(picture) if picture else None
-    shown = _Shown(found, uri)
-    overlay, bars = shown.figures()
+    shown = page.Pictured(found, data_uri(picture) if picture else None)
+    overlay, bars = _figures(shown)
     yield "", overlay, figure.words(found), bars, said, shown
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from analysis.charts import NEUTRAL, SERIES, WRONG, empty, figure
+from analysis.wording import percent
 
 if TYPE_CHECKING:
     from analysis.decoding.game import Moment
@@ -21,12 +22,6 @@ _LABELLED = 24  # steps: more have no room for their words on an axis
 def shown(token: str) -> str:
     """A token as a person can see it: white space alone as a sign."""
     return token.strip() or ("↵" if "\n" in token else "␣")
-
-
-def percent(p: float) -> str:
-    if 0 < p < 0.01:
-        return "< 1 %"
-    return "> 99 %" if 0.99 < p < 1 else f"{100 * p:.0f} %"
 
 
 def side_by_side(found: "Decoding") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, SERIES, TEXT, WRONG, empty, figure
+from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, empty, figure, over_picture, tint
 from analysis.decoding.figure import TOGETHER, shown
 
 if TYPE_CHECKING:
@@ -105,21 +105,12 @@ def overlay(found: "Regions | None", uri: str | None, size: tuple[int, int] | No
     if found is None or size is None:
         return empty("The map appears here", 120)
     side, most = len(found.losses), float(np.abs(found.losses).max()) or 1.0
-    tints = [[0, _tint(WRONG, _OPACITY)], [0.5, _tint(WRONG, 0)], [0.5, _tint(SERIES[5], 0)]]
+    tints = [[0, tint(WRONG, _OPACITY)], [0.5, tint(WRONG, 0)], [0.5, tint(SERIES[5], 0)]]
     heat = go.Heatmap(
-        z=found.losses, x0=0.5 / side, dx=1 / side, y0=0.5 / side, dy=1 / side, zmin=-most, zmax=most, showscale=False,
-        colorscale=[*tints, [1, _tint(SERIES[5], _OPACITY)]], hovertemplate="%{z:+.3f} nats<extra></extra>",
+        z=found.losses, **cells((0, 0, 1, 1), side, side), zmin=-most, zmax=most, showscale=False,
+        colorscale=[*tints, [1, tint(SERIES[5], _OPACITY)]], hovertemplate="%{z:+.3f} nats<extra></extra>",
     )  # fmt: skip
-    axis = {"visible": False, "fixedrange": True, "constrain": "domain"}
-    drawn = {
-        "source": uri, "xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": 1, "sizey": 1, "sizing": "stretch",
-        "layer": "below",
-    }  # fmt: skip
-    return figure(
-        340, heat, images=[drawn] if uri else [], margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        xaxis={**axis, "range": [0, 1]},
-        yaxis={**axis, "range": [1, 0], "scaleanchor": "x", "scaleratio": size[1] / size[0]},
-    )  # fmt: skip
+    return over_picture(340, [heat], uri, size)
 
 
 def where(found: "Regions") -> str:
@@ -145,8 +136,3 @@ def _num(value: float) -> str:
 
 def _nats(value: float) -> str:
     return f"{value:+.2f} nats".replace("-", "−") if abs(value) >= _CLOSE else "0.00 nats"
-
-
-def _tint(colour: str, opacity: float) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity:.2f})"

@@ -1,7 +1,8 @@
 """The plain sentence under the answers: whether they part, who names what is not there, what the locator did."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from analysis.wording import listed
 
 if TYPE_CHECKING:
     from analysis.decoding.measure import Decoding, Written
@@ -12,11 +13,6 @@ def sentence(found: "Decoding") -> str:
     parts = [_apart(found), _true(found), _locator(found)]
     parts += [f"{w.title}: {w.note}" for w in found.strategies if w.note and not w.steps]
     return " ".join(p for p in parts if p)
-
-
-def listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _apart(found: "Decoding") -> str:

@@ -80,7 +80,7 @@ def build(bar: Bar) -> None:
     block = steps_view.build(bar, result, asked, threshold)
     page.exports(NAME, result, sentence, _figures)
     sets.build(bar, settings)
-    tries = page.pickable(_tries(), elem_id="decode-tries")
+    tries = page.pickable(page.tries(_TRY), elem_id="decode-tries")
     page.lesson("decoding")
 
     keys = [(name, parameter) for name, rows in settings.items() for parameter, _ in rows]
@@ -218,16 +218,7 @@ def _opened(keys, asked: steps_view.Asked | None, *inputs):
     yield from _decoded(keys, *inputs)
 
 
-def _tries() -> str:
-    cards = [
-        page.button(i, f"<b>{escape(question)}</b><span>{escape(why)}</span>")
-        for i, (_, question, why) in enumerate(_TRY)
-    ]
-    return page.tries(cards)
-
-
 def _try(event: gr.EventData):
     """An example with its question, the first strategies and no objects of the visitor's."""
-    index = page.picked(event)
-    name, question, _ = _TRY[int(index) if index.isdigit() and int(index) < len(_TRY) else 0]
+    name, question, _ = _TRY[page.tried(len(_TRY), event)]
     return [*show(name, question, 0)[:4], list(_FIRST), ""]

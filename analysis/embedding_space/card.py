@@ -12,6 +12,7 @@ from analysis.embedding_space.result import LIKENESS, MEASURES, Space
 from analysis.embedding_space.retrieval import DIRECTIONS, KS, compared, recalls
 from analysis.embedding_space.sentence import sentence
 from analysis.statistics import Difference
+from analysis.wording import signed
 from models.embedded.phases import SET
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _summary(spaces: dict[str, Space]) -> str:
             near = [f"{100 * recalls(space, direction, k).average[-1]:.1f}" for k in KS]
             far = [f"{100 * recalls(space, direction, k, 'all').average[-1]:.1f}" for k in KS]
             found = recalls(space, direction)
-            back = "–" if np.isnan(found.backward) else _signed(100 * found.backward)
+            back = "–" if np.isnan(found.backward) else signed(100 * found.backward, 1)
             rows.append([title, name, *near, *far, f"{100 * found.forgetting.mean():.1f}", back])
     head = [*(f"R@{k} in the domain" for k in KS), *(f"R@{k} among all" for k in KS)]
     return _table(["method", "direction", *head, "forgetting, points", "backward transfer, points"], rows)
@@ -145,15 +146,11 @@ def _number(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.2f}"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
-
-
 def _points(of: Difference | None) -> str:
     if of is None:
         return "–"
     p = "" if np.isnan(of.p) else f"; p = {of.p:.2g}"
-    return f"{_signed(100 * of.mean)} ({_signed(100 * of.low)} to {_signed(100 * of.high)}{p})"
+    return f"{signed(100 * of.mean, 1)} ({signed(100 * of.low, 1)} to {signed(100 * of.high, 1)}{p})"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, WRONG, figure
+from analysis.wording import signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,18 +129,14 @@ def sentence(found: "Contrast") -> str:
     k = len(found.texts)
     before, after = int(found.right_before.sum()), int(found.right_after.sum())
     return (
-        f"From {found.phases[0]} to {found.phases[1]} true pairs change by {_signed(found.diagonal)} in cosine, all "
-        f"others by {_signed(found.off_diagonal)}. Of {k} pictures {before} had their own text nearest before, {after} "
-        f"after; {len(found.wrong)} went wrong."
+        f"From {found.phases[0]} to {found.phases[1]} true pairs change by {signed(found.diagonal, 3)} in cosine, all "
+        f"others by {signed(found.off_diagonal, 3)}. Of {k} pictures {before} had their own text nearest before, "
+        f"{after} after; {len(found.wrong)} went wrong."
     )
 
 
 def _cosine(value: float, sign: str = "") -> str:
     return f"{round(float(value), 2) + 0.0:{sign}.2f}".replace("-", "−")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def _short(text: str) -> str:

@@ -40,8 +40,8 @@ def own_pairs(key: gr.State, offered: dict) -> list:
         stop = gr.Button("Stop", elem_id="own-stop", min_width=80)
         progress = gr.HTML(elem_id="own-progress")
     run = start.click(
-        page.for_model(_measured), [model, phases, file], [progress, key], concurrency_id="measure",
-        concurrency_limit=1, show_progress="hidden", api_visibility="private",
+        page.for_model(_measured), [model, phases, file], [progress, key], **page.LONG_QUEUE,
+        show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     run.failure(lambda: "", None, progress, **page.QUICK)
     stop.click(lambda: '<span class="key">Stopped.</span>', None, progress, cancels=run, **page.QUICK)

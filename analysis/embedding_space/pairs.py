@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from models import fingerprint
 from models.embedded.phases import DOMAINS
-from models.embedded.pictures import PARQUET, STYLES, UNSEEN_STYLE, decode, table
+from models.embedded.pictures import DRAWN, PAGE, PARQUET, STYLES, UNSEEN_STYLE, alone, table
 from models.errors import InputError
-
-_SIDE, _DRAWN = 160, 136  # pixels: of the page, of the drawing on it
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +67,5 @@ def drawings(style: str = UNSEEN_STYLE) -> Pairs:
     rows.sort(key=lambda i: (list(DOMAINS).index(of[table()[i]["group"]]), table()[i]["name"]))
     texts = tuple(table()[i]["name"] for i in rows)
     domains = tuple(of[table()[i]["group"]] for i in rows)
-    data = json.dumps([fingerprint.of_path(PARQUET), style, _SIDE, _DRAWN, DOMAINS])
-    return Pairs(f"drawings, {style}", texts, domains, lambda place: _alone(rows[place]), data)
-
-
-def _alone(row: int) -> Image.Image:
-    """One drawing in the middle of a white page."""
-    drawn = ImageOps.pad(decode(row), (_DRAWN, _DRAWN), color=(0, 0, 0, 0))
-    page = Image.new("RGB", (_SIDE, _SIDE), "white")
-    page.paste(drawn, ((_SIDE - _DRAWN) // 2,) * 2, drawn)
-    return page
+    data = json.dumps([fingerprint.of_path(PARQUET), style, PAGE, DRAWN, DOMAINS])
+    return Pairs(f"drawings, {style}", texts, domains, lambda place: alone(rows[place]), data)

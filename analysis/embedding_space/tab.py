@@ -34,23 +34,22 @@ _ONE_MAP = (
     "This map looks at distances alone, which no rotation changes: raw and turned back are one and the same. Distances "
     "far apart, and the sizes of islands, mean nothing here; the numbers below are measured in the full space."
 )
-_TRY = {
-    "turn": ("plain", "PCA", "", "", "Train on one domain after another",
-             "Press Play. What turns in the raw cloud, and what still moves when it is turned back?"),
-    "wrong": ("plain", "PCA", "animals", "", "Who takes the animals' names?",
-              "The contrastive matrix of animals at the end: which rows went wrong, and whose names are preferred?"),
-    "decay": ("plain", "PCA", "", "sandwich", "Search for “sandwich” in every phase",
-              "The same word, phase by phase: when does the sandwich leave the list?"),
-    "none": ("plain", "AlignedUMAP", "", "", "No effect: turn a map of neighbours",
-             "Distances do not change when a space turns as a whole, so there is nothing to turn back here. What still "
-             "moves?"),
-}  # fmt: skip
+_TRY = (
+    ("plain", "PCA", "", "", "Train on one domain after another",
+     "Press Play. What turns in the raw cloud, and what still moves when it is turned back?"),
+    ("plain", "PCA", "animals", "", "Who takes the animals' names?",
+      "The contrastive matrix of animals at the end: which rows went wrong, and whose names are preferred?"),
+    ("plain", "PCA", "", "sandwich", "Search for “sandwich” in every phase",
+      "The same word, phase by phase: when does the sandwich leave the list?"),
+    ("plain", "AlignedUMAP", "", "", "No effect: turn a map of neighbours",
+     "Distances do not change when a space turns as a whole, so there is nothing to turn back here. What still "
+     "moves?"),
+)  # fmt: skip
 """Method, projection, domain of the matrix, words to search for, title, what to look for."""
 
 
 def build(bar: Bar) -> None:
     """The room, wired to the bar's picture."""
-    gr.HTML(f"<style>{(_HERE / 'style.css').read_text(encoding='utf-8')}</style>")
     offered = shipped.recipes()
     first = next(iter(offered), None)
     with gr.Row(elem_classes="measure"):
@@ -94,11 +93,10 @@ def build(bar: Bar) -> None:
     with gr.Accordion("Your own CLIP, phases or pairs", open=False, elem_id="space-own"):
         own = own_pairs(key, offered)
     page.exports(NAME, key, _said, _figures)
-    tries = page.pickable(_tries(), elem_id="space-tries")
+    tries = page.pickable(page.tries([("", title, why) for *_, title, why in _TRY]), elem_id="space-tries")
     page.lesson(NAME)
 
-    running = {"show_progress": "hidden", "api_visibility": "private", "concurrency_id": "measure",
-               "concurrency_limit": 1}  # fmt: skip
+    running = {**page.LONG_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
     drawing = {**running, "concurrency_id": "maps", "concurrency_limit": 2}
     busy = [progress, stop]
     choose, inputs = page.for_model(_chosen), [method, style]
@@ -249,13 +247,8 @@ def _figures(key: Key) -> list:
             contrast_view.chart(key), *retrieval_view.charts(key)]  # fmt: skip
 
 
-def _tries() -> str:
-    inner = {name: f"<b>{escape(title)}</b><span>{escape(why)}</span>" for name, (*_, title, why) in _TRY.items()}
-    return page.tries([page.button(name, told) for name, told in inner.items()])
-
-
 def _try(event: gr.EventData):
     """Settings of an example: method, projection, the domain of the matrix, words to search for, and what to unfold."""
-    method, projection, domain, words, *_ = _TRY.get(page.picked(event), _TRY["turn"])
+    method, projection, domain, words, *_ = _TRY[page.tried(len(_TRY), event)]
     unfolded = [gr.Accordion(open=True) if part else gr.skip() for part in (domain, words)]
     return method, projection, domain or gr.skip(), words, *unfolded

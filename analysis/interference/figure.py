@@ -1,7 +1,6 @@
 """How interference looks: option probabilities side by side, what was done, dose and response, one sentence each."""
 
 import math
-from collections.abc import Sequence
 from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, data_uri, empty, figure
+from analysis.wording import listed, percent, signed
 
 if TYPE_CHECKING:
     from analysis.interference.dose import Dose
@@ -22,20 +22,6 @@ _LABELLED = 0.14  # a narrower part of a bar has no room for its name
 _CLEARLY = 0.02  # of probability: less is no change
 _CLEAR_ODDS = 0.1  # nats of log-odds: less is no change
 _ORIGIN = "As asked"
-
-
-def _percent(p: float) -> str:
-    if 0 < p < 0.01:
-        return "< 1 %"
-    return "> 99 %" if 0.99 < p < 1 else f"{100 * p:.0f} %"
-
-
-def _signed(value: float, digits: int = 2) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def options(found: "Interference") -> go.Figure:
@@ -57,33 +43,32 @@ def options(found: "Interference") -> go.Figure:
     bars = [
         go.Bar(
             x=100 * part, y=places, orientation="h", name=escape(label[:32]), marker_color=colour,
-            text=[f"{escape(label[:18])} {_percent(p)}" if p >= _LABELLED else "" for p in part],
+            text=[f"{escape(label[:18])} {percent(p)}" if p >= _LABELLED else "" for p in part],
             textposition="inside", insidetextanchor="middle", textfont={"color": "#fff"},
             customdata=[escape(label)] * len(rows), hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
         )
         for label, part, colour in parts
-    ]  # fmt: skip
-    # a mark has its place beside the plot: one that is placed beyond the end of the axis is not drawn
-    flips = [
-        {
-            "x": 1.0, "xref": "paper", "y": i + 1, "xanchor": "left", "xshift": 6, "showarrow": False,
-            "font": {"color": WRONG, "size": 14}, "text": f"<b>⇄ {escape(found.labels[e.best][:14])}</b>",
-        }
-        for i, e in enumerate(found.effects)
-        if e.flipped
     ]  # fmt: skip
     before = 100 * values[0, found.target]
     line = {
         "type": "line", "x0": before, "x1": before, "y0": 0.5, "y1": len(rows) - 0.5,
         "line": {"dash": "dash", "width": 2, "color": NEUTRAL},
     }  # fmt: skip
-    names = [f"<b>{_ORIGIN}</b>", *(_narrow(e.title) for e in found.effects)]
+    names = [f"<b>{_ORIGIN}</b>", *(_narrow(e.title) + _flip(found, e) for e in found.effects)]
+    row = 18 * max(2, *(name.count("<br>") + 1 for name in names)) + 8
     return figure(
-        150 + 44 * len(rows), *bars, barmode="stack", bargap=0.3, annotations=flips,
-        shapes=[line] if found.effects else [], margin={"l": 8, "r": 130, "t": 64, "b": 8},
+        150 + row * len(rows), *bars, barmode="stack", bargap=0.3,
+        shapes=[line] if found.effects else [], margin={"l": 8, "r": 16, "t": 64, "b": 8},
         xaxis={"title": "Probability, % (n = 1 question)", "range": [0, 100]},
         yaxis={"tickvals": places, "ticktext": names, "autorange": "reversed"}, legend={"traceorder": "normal"},
     )  # fmt: skip
+
+
+def _flip(found: "Interference", effect: "Effect") -> str:
+    """The mark of a flip under a row's title; beside the bars it would leave them no room on a phone."""
+    if not effect.flipped:
+        return ""
+    return f'<br><b><span style="color:{WRONG}">⇄ {escape(found.labels[effect.best][:14])}</span></b>'
 
 
 def _narrow(title: str) -> str:
@@ -100,7 +85,7 @@ def changes(found: "Interference") -> go.Figure:
     reach = 1.35 * max(1e-6, *(abs(v) for v in values))
     bars = go.Bar(
         x=values, y=places, orientation="h", marker_color=[_SIDES[e.side] for e in found.effects],
-        text=[f"{_signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects], textposition="outside",
+        text=[f"{signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects], textposition="outside",
         cliponaxis=False, hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
     title = f"Change of the log-probability of “{escape(found.labels[found.target][:24])}”, nats"
@@ -133,7 +118,7 @@ def attacks(found: "Interference") -> go.Figure:
 def table(found: "Interference") -> str:
     """What was done, and the answer, divergence and change that came of it."""
     rows = [
-        f"<tr><th>{_ORIGIN}</th><td></td><td>{escape(found.labels[found.best])}, {_percent(found.probability.max())}"
+        f"<tr><th>{_ORIGIN}</th><td></td><td>{escape(found.labels[found.best])}, {percent(found.probability.max())}"
         "</td><td></td><td></td></tr>"
     ]
     rows += [_row(found, e) for e in found.effects]
@@ -158,26 +143,26 @@ def _row(found: "Interference", effect: "Effect") -> str:
         done = f'<img src="{uri}" alt="{escape(effect.title)}" width="56" height="56" style="object-fit: contain">'
     elif effect.loss is not None:
         done = f"loss {effect.loss[0]:.2f} → {effect.loss.max():.2f} nats"
-    answer = f"{escape(found.labels[effect.best])}, {_percent(effect.probability.max())}"
+    answer = f"{escape(found.labels[effect.best])}, {percent(effect.probability.max())}"
     if effect.flipped:
         answer = f'<span class="wrong">⇄ {answer}</span>'
     return (
         f'<tr><th scope="row">{escape(effect.title)}</th><td>{done}</td><td>{answer}</td><td>{effect.js:.2f}</td>'
-        f"<td>{_signed(effect.delta_logprob)}</td></tr>"
+        f"<td>{signed(effect.delta_logprob)}</td></tr>"
     )
 
 
 def sentence(found: "Interference") -> str:
     """What happened, in plain words; as long as attacks are waiting, what is known so far."""
     before, target = found.labels[found.best], found.labels[found.target]
-    said = f"As asked, the answer is “{before}” ({_percent(found.probability[found.best])})"
+    said = f"As asked, the answer is “{before}” ({percent(found.probability[found.best])})"
     if found.truth_known:
         said += ", which is right." if found.best == found.target else f"; the right one is “{target}”."
     else:
         said += "."
     if found.proposed:
         said += " No options were given: these are the model's own likeliest answers."
-    missing = f" Not measured yet: {_listed([_low(w) for w in found.waiting])}." if found.waiting else ""
+    missing = f" Not measured yet: {listed([_low(w) for w in found.waiting])}." if found.waiting else ""
     if not found.effects:
         return f"{said}{missing}" if missing else f"{said} Nothing could be disturbed here."
     return f"{said} {_disturbed(found)}{missing}"
@@ -196,7 +181,7 @@ def _disturbed(found: "Interference") -> str:
         most = max(found.effects, key=lambda e: abs(e.delta_logprob))
         return (
             "With one option nothing can flip; what changes is its log-probability, most under "
-            f"“{most.title}”{so_far}: {_signed(most.delta_logprob)} nats."
+            f"“{most.title}”{so_far}: {signed(most.delta_logprob)} nats."
         )
     flips = [e for e in found.effects if e.flipped]
     total = len(found.effects)
@@ -204,10 +189,10 @@ def _disturbed(found: "Interference") -> str:
         how = "The perturbation does not change it" if total == 1 else f"None of the {total} perturbations changes it"
         return (
             f"{how}{so_far}. {under} the probabilities move most ({strongest.js:.2f} bits): “{before}” goes "
-            f"to {_percent(strongest.probability[found.best])}."
+            f"to {percent(strongest.probability[found.best])}."
         )
     said = (
-        f"{under} it flips to “{found.labels[strongest.best]}” ({_percent(strongest.probability.max())}). "
+        f"{under} it flips to “{found.labels[strongest.best]}” ({percent(strongest.probability.max())}). "
         f"{len(flips)} of {total} perturbations {'flips' if len(flips) == 1 else 'flip'} the answer{so_far}"
     )
     parts = []
@@ -215,7 +200,7 @@ def _disturbed(found: "Interference") -> str:
         of_side = [e for e in found.effects if e.side == side]
         if of_side:
             parts.append(f"{sum(e.flipped for e in of_side)} of {len(of_side)} {what}")
-    return f"{said}: {_listed(parts)}." if len(parts) > 1 else f"{said}."
+    return f"{said}: {listed(parts)}." if len(parts) > 1 else f"{said}."
 
 
 def response(found: "Dose") -> go.Figure:
@@ -297,7 +282,7 @@ def response_sentence(found: "Dose") -> str:
     whose = f"the right “{target}”" if found.truth_known else f"“{target}”, the model's own answer,"
     end = "full strength" if found.done else f"strength {found.strength[-1]:.2f} (not yet more)"
     first, last = found.cue[0], found.cue[-1]
-    said = f"From none to {end} of {_low(found.title)}, {whose} goes from {_percent(first)} to {_percent(last)}"
+    said = f"From none to {end} of {_low(found.title)}, {whose} goes from {percent(first)} to {percent(last)}"
     if len(found.labels) == 1:
         said += "; one option cannot flip."
     elif found.flipped is None:
@@ -317,12 +302,12 @@ def _helped(found: "Dose") -> str:
     if found.cue[0] - found.cue[weak] < _CLEARLY:
         return "The picture's cue does not weaken, so nothing can be said about help for a weak cue."
     adds = (
-        f"The hint “{found.hint}” adds {_signed(100 * found.gain[0], 0)} points where the picture is clear "
-        f"and {_signed(100 * found.gain[weak], 0)} where it is weakest"
+        f"The hint “{found.hint}” adds {signed(100 * found.gain[0], 0)} points where the picture is clear "
+        f"and {signed(100 * found.gain[weak], 0)} where it is weakest"
     )
     if found.gain[weak] - found.gain[0] < _CLEARLY:
         return f"{adds}: no inverse effectiveness here."
-    odds = f"{_signed(found.odds_gain[0], 1)} and {_signed(found.odds_gain[weak], 1)} nats of log-odds"
+    odds = f"{signed(found.odds_gain[0], 1)} and {signed(found.odds_gain[weak], 1)} nats of log-odds"
     if found.odds_gain[weak] - found.odds_gain[0] >= _CLEAR_ODDS:
         return f"{adds} ({odds}): in this one question the weaker cue gains more, as inverse effectiveness has it."
     return f"{adds}, but in log-odds it does not clearly gain more ({odds}): the ceiling at 100 % explains it."

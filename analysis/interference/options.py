@@ -88,8 +88,8 @@ def proposed(
 ) -> tuple[str, ...]:
     """Up to ``count`` different answers of the model's own, the greedy one first.
 
-    Each begins with another of the likeliest first tokens, special ones of the template aside, and is finished
-    greedily. Answers that are empty, or repeat one before, are left out. ``told`` the share done before each token;
+    Each begins with another of the likeliest first tokens and is finished greedily, special tokens of the template
+    aside. Answers that are empty, or repeat one before, are left out. ``told`` the share done before each token;
     what it raises stops the work.
     """
     found: dict[str, str] = {}
@@ -110,17 +110,16 @@ def proposed(
 
 
 class _Begun(Greedy):
-    """Greedy, but for the first token: the one of rank ``rank`` (0: the likeliest) among all but ``special`` ones."""
+    """Greedy without ``special`` tokens, but for the first one: that of rank ``rank`` (0: the likeliest)."""
 
     def __init__(self, rank: int, special: Sequence[int]):
         self.rank, self.special = rank, special
 
     def choose(self, logits: torch.Tensor, step: int) -> Choice:
-        if step > 0:
-            return super().choose(logits, step)
         ordinary = logits[0].clone()
         ordinary[[i for i in self.special if i < len(ordinary)]] = -torch.inf
-        return Choice(int(ordinary.topk(min(self.rank + 1, len(ordinary))).indices[-1]))
+        rank = 0 if step else min(self.rank, len(ordinary) - 1)
+        return Choice(int(ordinary.topk(rank + 1).indices[-1]))
 
 
 def _distinct(texts: Sequence[str]) -> tuple[str, ...]:

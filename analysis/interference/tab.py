@@ -111,7 +111,7 @@ def build(bar: Bar) -> None:
     attribution.build(bar)
     conflict.build(bar)
     dataset.build(bar)
-    tries = page.pickable(_tries(), elem_id="interference-tries")
+    tries = page.pickable(page.tries(_TRY), elem_id="interference-tries")
     page.lesson(NAME)
 
     settings = [own, own_picture, covered, epsilon, steps, size, seed]
@@ -268,17 +268,8 @@ def _dose_views(found: Dose) -> tuple:
     return figure.response(found), figure.effectiveness(found), said, found
 
 
-def _tries() -> str:
-    cards = [
-        page.button(name, f"<b>{escape(question)}</b><span>{escape(why)}</span>", link="example")
-        for name, question, why in _TRY
-    ]
-    return page.tries(cards)
-
-
 def _try(event: gr.EventData):
     """An example with its question, the usual perturbations and no options of the visitor's."""
-    questions = {name: question for name, question, _ in _TRY}
-    name = page.picked(event) if page.picked(event) in questions else _TRY[0][0]
+    name, question, _ = _TRY[page.tried(len(_TRY), event)]
     usual = [[n for n in DEFAULT if ALL[n].side == side] for side in _SIDES]
-    return [*show(name, questions[name], 0)[:4], *usual, ""]
+    return [*show(name, question, 0)[:4], *usual, ""]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
@@ -16,7 +15,7 @@ from models.embedded.augment import MILD, augment, stack
 from models.embedded.concepts import CONCEPTS
 from models.embedded.fit import Fit, device
 from models.embedded.patches import BACKGROUND, box_loss, patch_boxes, patch_labels, patch_loss
-from models.embedded.pictures import TRAINED_STYLES, decode, table
+from models.embedded.pictures import TRAINED_STYLES, alone, table
 from models.embedded.scenes import ANGLES, Scene, placed, random_background, random_scene
 from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor
 
@@ -132,14 +131,7 @@ def recall(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, style: str, lim
     """Image-to-text R@1: how often a drawing of ``style`` on white is nearest to its own name among all."""
     rows = [i for i, row in enumerate(table()) if row["style"] == style][:limit]
     names = [table()[i]["name"] for i in rows]
-    size = max(IMAGE_SIZE, 160)
-    pictures = []
-    for i in rows:
-        drawn = ImageOps.pad(decode(i), (int(0.85 * size),) * 2, color=(0, 0, 0, 0))
-        page = Image.new("RGB", (size, size), "white")
-        page.paste(drawn, ((size - drawn.width) // 2,) * 2, drawn)
-        pictures.append(page)
-    pixels = build_image_processor()(pictures, return_tensors="pt")["pixel_values"]
+    pixels = build_image_processor()([alone(i) for i in rows], return_tensors="pt")["pixel_values"]
     coded = tokenizer(names, padding=True, truncation=True, max_length=TOKENS, return_tensors="pt")
     where = model.device
     image = torch.cat([model.get_image_features(pixel_values=p.to(where)).pooler_output for p in pixels.split(256)])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, ImageOps
 
 from models.embedded import ASSETS
 from models.embedded.concepts import CONCEPTS
@@ -33,6 +33,7 @@ _ART = {
     "noto": ("emoji-datasource-google@16.0.0", "img/google/64/{}.png", "Apache-2.0"),
 }
 _LARGEST_SIDE = 160  # pixels kept of the 256 px drawings: what a scene shown at 448 px can use
+PAGE, DRAWN = 160, 136  # pixels of a page with one drawing on it, and of the drawing's longer side
 _FLAGS, _COMPONENTS = 9, 2  # emojibase groups that are no drawings of things
 
 
@@ -126,6 +127,14 @@ def decode(row: int) -> Image.Image:
     """The drawing in ``row`` of the table, RGBA, cropped to what is drawn. Shared: do not modify it."""
     image = Image.open(io.BytesIO(table()[row]["webp"])).convert("RGBA")
     return image.crop(image.getchannel("A").point(lambda a: 255 * (a > 16)).getbbox())
+
+
+def alone(row: int) -> Image.Image:
+    """The drawing in ``row`` of the table in the middle of a white page, RGB, ``PAGE`` x ``PAGE``."""
+    drawn = ImageOps.pad(decode(row), (DRAWN, DRAWN), color=(0, 0, 0, 0))
+    page = Image.new("RGB", (PAGE, PAGE), "white")
+    page.paste(drawn, ((PAGE - DRAWN) // 2,) * 2, drawn)
+    return page
 
 
 def picture(name: str, style: str) -> Image.Image:

@@ -131,15 +131,22 @@ def _retrieval() -> str:
 
 
 def _cost(folder: Path) -> str:
+    """Steps and minutes of every stage whose state is kept below ``folder``, in the order they ended."""
     rows = []
-    for file in sorted(folder.glob("*.safetensors"), key=lambda f: f.stat().st_mtime):
+    for file in sorted(folder.rglob("*.safetensors"), key=lambda f: f.stat().st_mtime):
         with safe_open(file, "pt") as saved:
-            done = {k: json.loads(v) for k, v in saved.metadata().items()}
+            told = saved.metadata() or {}
+        if "step" not in told:  # an adapter, not the state of a stage
+            continue
+        done = {k: json.loads(v) for k, v in told.items()}
         minutes = f"{done['seconds'] / 60:.1f}" if "seconds" in done else "not recorded"
-        rows.append([file.stem, str(done["step"]), minutes, done.get("device", "not recorded")])
+        stage = str(file.relative_to(folder).with_suffix(""))
+        rows.append([stage, str(done["step"]), minutes, done.get("device", "not recorded")])
     if not rows:
         return "No training state is on the machine that wrote this card."
-    return _table(["stage", "steps", "minutes", "device"], rows)
+    return "Wall-clock time, beside other work on the machine: an upper bound.\n\n" + _table(
+        ["stage", "steps", "minutes", "device"], rows
+    )
 
 
 def _speed(mllm) -> str:

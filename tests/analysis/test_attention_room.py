@@ -9,7 +9,7 @@ import pytest
 
 from analysis import bar as shared_bar
 from analysis import kept
-from analysis.attention import card, effect, more, sample, tab, trained
+from analysis.attention import card, effect, more, place, sample, tab, trained
 from analysis.attention.decay import fit
 from analysis.attention.measure import attend, disparity
 from analysis.attention.sample import LINKS, Looks, looks, of_sets
@@ -300,7 +300,7 @@ def test_the_page_shows_one_measurement(shown, mllm, picture):
     seen = views[-1]
     assert (seen.found.layer, seen.found.head) == (layer, head)
     assert seen.found.image == pytest.approx(found.share[layer - 1, head - 1, 0], abs=1e-5)
-    assert seen.figures()[0].layout.images[0].source.startswith("data:image/webp;")
+    assert place.overlay(seen.found, seen.picture).layout.images[0].source.startswith("data:image/webp;")
     labels = {value: label for label, value in views[7].choices}
     assert f"{found.position + 1} · “{found.written[0].strip()}” (answer)" == labels[found.position + 1]
     assert found.position not in labels and labels[tab._BEGINS].startswith("the one that writes")
@@ -365,5 +365,5 @@ def test_the_room_is_built_and_its_examples_exist():
     examples = shared_bar.examples()
     for name, question, _ in tab._TRY:
         assert examples[name].known.turn(question) is not None
-    assert tab._try(gr.EventData(None, {"pick": "no-picture"}))[3] == tab._TRY[-1][1]
+    assert tab._try(gr.EventData(None, {"pick": str(len(tab._TRY) - 1)}))[3] == tab._TRY[-1][1]
     assert sample.ITEMS == 120

@@ -372,10 +372,9 @@ def test_what_is_saved_shows_the_picture(mllm, picture, tmp_path, monkeypatch):
     picture.save(tmp_path / "p.png")
     for path in (str(tmp_path / "p.png"), None):
         *_, (*_, shown) = view._explained("m", "base", path, QUESTION, "bee", "ablation")
-        overlay, bars = shown.figures()
+        overlay, bars = view._figures(shown)
         assert [image.source[:16] for image in overlay.layout.images] == (["data:image/webp;"] if path else [])
         assert bars.data
-        assert shown.sentence() == figure.sentence(shown.found)
         assert shown.to_json() == shown.found.to_json() and shown.to_csv() == shown.found.to_csv()
 
 

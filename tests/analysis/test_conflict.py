@@ -19,10 +19,11 @@ from analysis.interference.conflict import measure as many
 from analysis.interference.conflict.balance import Fit, NearAndFar, binned, fit, near_and_far
 from analysis.interference.conflict.inside import entropies, relative_uncertainty, switched, switches
 from analysis.interference.conflict.measure import follows, measure, measured
-from analysis.interference.conflict.sentence import percent, sentence, single
+from analysis.interference.conflict.sentence import sentence, single
 from analysis.interference.conflict.single import Conflict, conflict
 from analysis.interference.conflict.triplets import OCCLUSIONS, TEXTS, digest, triplets
 from analysis.result import Provenance
+from analysis.wording import percent
 from models import catalog
 from models.embedded.questions import Turn
 from models.errors import CheckpointError, InputError, ModelError

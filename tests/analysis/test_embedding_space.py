@@ -4,7 +4,6 @@ import io
 import json
 import math
 import shutil
-import tempfile
 import zipfile
 from contextlib import nullcontext
 from dataclasses import replace
@@ -515,16 +514,6 @@ def packed_up(file, members):
         for name, data in members.items():
             out.writestr(name, data)
     return file
-
-
-@pytest.fixture
-def unpacking(tmp_path, monkeypatch):
-    """Where pairs are unpacked: empty again when nobody has them."""
-    place = tmp_path / "unpacked"
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    yield place
-    assert not list(place.iterdir())
 
 
 def test_captioned_pictures_and_listed_ones_are_pairs(tmp_path, unpacking):

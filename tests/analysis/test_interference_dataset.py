@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import stat
-import tempfile
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -31,11 +30,10 @@ from analysis.interference.dataset.sentence import sentence
 from analysis.interference.scoring import logprobs_each, pose
 from models import catalog
 from models.checkpoints import Checkpoint
-from models.encoding import Encoded
 from models.errors import EvalSetError, InputError, ModelError
 from models.evalset import EvalItem
 from models.mllm import MLLM
-from models.segments import Modality
+from tests.analysis.handmade import Prompts
 from tests.models import conftest as small
 
 tokenizer, saved, zoo = small.tokenizer, small.saved, small.zoo
@@ -69,7 +67,7 @@ class HandMade(torch.nn.Module):
         return SimpleNamespace(logits=logits.log())
 
 
-class Ruled:
+class Ruled(Prompts):
     """What the view asks of an ``MLLM``, around a ``HandMade`` model with checkpoints ``names``."""
 
     def __init__(self, rule, names=(), name="ruled", folder=None):
@@ -81,25 +79,6 @@ class Ruled:
         self.encoder = SimpleNamespace(
             width=8, inputs=self._inputs, continuation=lambda encoded, choice: [WORDS[choice]]
         )
-
-    def _inputs(self, text, picture):
-        if text not in self.model.texts:
-            self.model.texts.append(text)
-        ids = [0] * len(text.split()) + [1000 + self.model.texts.index(text)]
-        inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
-        if picture is not None:
-            inputs["pixel_values"] = torch.full((1, 3, 2, 2), float(np.asarray(picture).mean() / 255))
-        return inputs
-
-    def encode(self, picture, text):
-        inputs = self._inputs(text, picture)
-        length = inputs["input_ids"].shape[1]
-        kinds, places = torch.full((length,), int(Modality.QUESTION)), torch.arange(length)[None]
-        size = picture.size if picture else None
-        return Encoded(inputs, kinds, (), (), text, places, length, size, encoder=self.encoder)
-
-    def edits(self, checkpoint):
-        return ()
 
     @contextmanager
     def using(self, checkpoint):
@@ -477,7 +456,7 @@ def test_the_chart_shows_the_numbers(model, grey):
     low, high = wilson(16, N)
     assert base.error_x.array[1] == pytest.approx(100 * high - 40)
     assert base.error_x.arrayminus[1] == pytest.approx(40 - 100 * low)
-    assert "n = 40 items" in drawn.layout.xaxis.title.text and "n = 8 items" in drawn.layout.xaxis2.title.text
+    assert [note.text.rsplit(", ")[-1] for note in drawn.layout.annotations] == ["n = 40", "n = 8"]
     tops = [drawn.layout.yaxis.domain, drawn.layout.yaxis2.domain]
     assert tops[0][0] > tops[1][1] and tops[1][0] >= 0 and tops[0][1] <= 1
     half = figure.accuracy(found, "first half")
@@ -623,16 +602,6 @@ def packed(file: Path, **members) -> Path:
             info, data = data if isinstance(data, tuple) else (name, data)
             out.writestr(info, data)
     return file
-
-
-@pytest.fixture
-def unpacking(tmp_path, monkeypatch):
-    """Where own sets are unpacked in this test: empty again afterwards, whatever happened."""
-    place = tmp_path / "unpacking"
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    yield place
-    assert list(place.iterdir()) == []
 
 
 def test_a_set_of_ones_own_with_pictures(tmp_path, unpacking, model):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from analysis.charts import ANSWER, NEUTRAL, WRONG, empty, figure
-from analysis.decoding.sentence import listed
+from analysis.wording import listed, signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ def _change(of: "Difference | None") -> str:
 
 def points(value: float) -> str:
     """A difference of shares in percentage points."""
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return signed(100 * value, 1)
 
 
 def sentence(found: "Hallucination", subset: str) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 
 from analysis.interference.conflict.figure import title
 from analysis.interference.conflict.measure import ITEMS, Conflicts, measured
-from analysis.interference.conflict.sentence import percent, sentence, signed
+from analysis.interference.conflict.sentence import sentence
+from analysis.wording import percent, signed
 from models import catalog
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, NEUTRAL, TEXT, empty, figure
-from analysis.interference.conflict.sentence import percent, signed
+from analysis.wording import percent, signed
 
 if TYPE_CHECKING:
     from analysis.interference.conflict.measure import Conflicts, Tier
     from analysis.interference.conflict.single import Conflict
 
 _POINTS = 121
-_AXIS = "Relative uncertainty: −2 surer in the text, 0 equal, +2 surer in the picture"
+_SURER = "−2: surer in the text, +2: in the picture"
 _FROM = ("The text alone", "The picture alone", "Both")
 
 
@@ -102,7 +102,7 @@ def law(found: "Conflicts") -> go.Figure:
             _mark(layout, curve)
     return figure(
         420, *traces, showlegend=True, margin={"l": 8, "r": 16, "t": 72, "b": 8}, **layout,
-        xaxis={"title": f"{_AXIS} (n = {int(found.counted.sum())})", "range": [-2.1, 2.1]},
+        xaxis={"title": f"Relative uncertainty (n = {int(found.counted.sum())})<br>{_SURER}", "range": [-2.1, 2.1]},
         yaxis={"title": "Follows the text, %", "range": [-4, 104]},
     )  # fmt: skip
 

@@ -4,24 +4,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.wording import percent, signed
+
 if TYPE_CHECKING:
     from analysis.interference.conflict.balance import Fit, NearAndFar
     from analysis.interference.conflict.measure import Conflicts
     from analysis.interference.conflict.single import Conflict
 
 _CLEARLY = 0.05  # of relative uncertainty: less is no difference
-
-
-def percent(share: float) -> str:
-    """``"12 %"``; shares that rounding would make nothing or all are told as such."""
-    if 0 < share < 0.01:
-        return "< 1 %"
-    return "> 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, the minus a real one."""
-    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def sentence(found: "Conflicts") -> str:

@@ -48,7 +48,7 @@ def accuracy(found: "Accuracies", segment: str | None = None) -> go.Figure:
         counts = [r.n for r in rows]
         n_of = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         layout[f"xaxis{axis}"] = {
-            "title": f"Accuracy, % (n = {n_of} items)", "range": [-2, 102], "anchor": f"y{axis}", "dtick": 25,
+            "title": "Accuracy, %", "range": [-2, 102], "anchor": f"y{axis}", "dtick": 25,
         }  # fmt: skip
         layout[f"yaxis{axis}"] = {
             "domain": [max(low, 0.0), high], "tickvals": list(range(len(titles))),
@@ -56,8 +56,9 @@ def accuracy(found: "Accuracies", segment: str | None = None) -> go.Figure:
             "zeroline": False,
         }  # fmt: skip
         notes.append({
-            "text": f"<b>{escape(panel.title)}</b>{_named(found, panel)}", "x": 0, "xref": "paper", "xanchor": "left",
-            "y": high, "yref": "paper", "yanchor": "bottom", "showarrow": False, "font": {"size": 15},
+            "text": f"<b>{escape(panel.title)}</b>{_named(found, panel)}, n = {n_of}", "x": 0, "xref": "paper",
+            "xanchor": "left", "y": high, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+            "font": {"size": 15},
         })  # fmt: skip
         guess = 100 * rows[0].chance
         lines.append({

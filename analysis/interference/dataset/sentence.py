@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from analysis.wording import listed
+
 if TYPE_CHECKING:
     from analysis.interference.dataset.result import Accuracies, Compared, Row
 
@@ -31,7 +33,7 @@ def sentence(found: "Accuracies") -> str:
     disturbed = [r for r in rows if r.drop is not None]
     if not disturbed:
         told = [f"{100 * r.accuracy:.0f} % of {r.n} {r.kind} items ({_range(r.low, r.high)})" for r in rows]
-        return f"As asked, {_called(found, who)} answers {_listed(told)} correctly; nothing was disturbed."
+        return f"As asked, {_called(found, who)} answers {listed(told)} correctly; nothing was disturbed."
     head = next((r for r in disturbed if (r.kind, r.condition) == _FIRST), None)
     head = head or max(disturbed, key=lambda r: r.drop.mean)
     parts = [_costs(found, head, rows)]
@@ -158,7 +160,3 @@ def _signed(share: float) -> str:
 
 def _range(low: float, high: float) -> str:
     return f"95 % {_number(low)} to {_number(high)}"
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
