@@ -131,14 +131,14 @@ def _retrieval() -> str:
 
 
 def _cost(folder: Path) -> str:
-    """Steps and minutes of every stage whose state is kept below ``folder``, in the order they ended."""
+    """Steps and minutes of every finished stage whose state is kept below ``folder``, in the order they ended."""
     rows = []
     for file in sorted(folder.rglob("*.safetensors"), key=lambda f: f.stat().st_mtime):
         with safe_open(file, "pt") as saved:
             told = saved.metadata() or {}
-        if "step" not in told:  # an adapter, not the state of a stage
+        done = {k: json.loads(v) for k, v in told.items()} if "step" in told else {}  # else it is an adapter
+        if not done or done["step"] < done.get("steps", 0):
             continue
-        done = {k: json.loads(v) for k, v in told.items()}
         minutes = f"{done['seconds'] / 60:.1f}" if "seconds" in done else "not recorded"
         stage = str(file.relative_to(folder).with_suffix(""))
         rows.append([stage, str(done["step"]), minutes, done.get("device", "not recorded")])

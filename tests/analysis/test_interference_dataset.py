@@ -512,9 +512,11 @@ def test_the_page_measures_and_keeps_models_side_by_side(offered):
     assert all("<progress" in step[0] for step in steps)
     html, chart, said, table, recovery, _, blocks, found = last
     assert html == "" and len(chart.data) == 2 and "costs the base" in said and "Measured: ruled" in said
+    assert "Measured now" not in said  # it is all there is
     assert "recovery under" in recovery and "Misleading description" in table
     *_, last = view._measured(blocks, "other", ["base"], ["misleading"], ["image-heavy"])
     *_, more, both = last
+    assert last[2].index("Measured now:") < last[2].index("All that is shown:")
     assert both.columns == (("ruled", "base"), ("ruled", "mended"), ("other", "base"))
     assert together(more, blocks) == more  # measured again, it takes its own place
     assert view._of_segment(both, "first half")[0].data and view._of_segment(None, "all items")

@@ -160,15 +160,20 @@ def _joined(blocks: tuple[Block, ...] | None, model: str, checkpoints, condition
     for found in page.watched(work):
         if isinstance(found, page.Progress):
             yield found.html, *[gr.skip()] * 7
-    yield "", *_views(together(blocks or (), found))
+    yield "", *_views(together(blocks or (), found), tuple(found))
 
 
-def _views(blocks: tuple[Block, ...]) -> tuple:
-    """Everything that shows these blocks; of none, what to do."""
+def _views(blocks: tuple[Block, ...], newest: tuple[Block, ...] = ()) -> tuple:
+    """Everything that shows these blocks, and a sentence of the ``newest`` alone before that of all; of none, what to
+    do.
+    """
     found = accuracies(blocks)
     if found is None:
         return empty(_HINT), "", "", "", gr.Radio([_ALL], value=_ALL, visible=False), (), None
-    told = f"<p>{escape(sentence(found))}</p>{source(found.provenance)}"
+    said = [sentence(found)]
+    if newest and (new := sentence(accuracies(newest))) not in said:
+        said = [f"Measured now: {new}", f"All that is shown: {said[0]}"]
+    told = "".join(f"<p>{escape(s)}</p>" for s in said) + source(found.provenance)
     segments = gr.Radio([_ALL, *found.segments], value=_ALL, visible=bool(found.segments))
     return figure.accuracy(found), told, figure.table(found), figure.recovery(found), segments, blocks, found
 
