@@ -55,6 +55,9 @@ _THEME = gr.themes.Base(
     font=_SANS, font_mono=["ui-monospace", "Menlo", "monospace"],
 )  # fmt: skip
 _HEAD = """<script>
+// Gradio's base points to where the page is anyway. With one, Plotly names what its charts are clipped by with the
+// whole address: as soon as that changes, marks are no longer drawn.
+document.querySelector('base')?.remove();
 window.crosstalk = (key, value) => {  // keeps the address a link to what is shown, once what it asked for is
   if (!window.crosstalk.ready) return;
   const here = new URL(location);

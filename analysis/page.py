@@ -42,14 +42,6 @@ element.addEventListener('click', event => {
   trigger('click', {pick: target.dataset.pick});
 });
 """
-_JUMP = """
-element.addEventListener('click', event => {  // the page's own address keeps what it links to
-  const link = event.target.closest('a');
-  if (!link) return;
-  event.preventDefault();
-  document.querySelector(link.getAttribute('href')).scrollIntoView({behavior: 'smooth'});
-});
-"""
 _CLICK = "() => setTimeout(() => document.querySelector('#{} a, #{}').click(), 300)"
 
 
@@ -156,7 +148,7 @@ def heading(title: str, anchor: str) -> None:
 def contents(parts: dict[str, str]) -> None:
     """Links to the parts of a long room: anchor and short title of each."""
     links = "".join(f'<a href="#part-{anchor}">{html.escape(title)}</a>' for anchor, title in parts.items())
-    gr.HTML(f'<nav class="contents" aria-label="Parts of this room">{links}</nav>', js_on_load=_JUMP)
+    gr.HTML(f'<nav class="contents" aria-label="Parts of this room">{links}</nav>')
 
 
 def tries(cards: Sequence[tuple[str, str, str]]) -> str:

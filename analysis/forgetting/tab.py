@@ -1,9 +1,8 @@
 """The Forgetting room on the page, and its endpoint."""
 
 import contextlib
-from functools import lru_cache, partial
+from functools import partial
 from html import escape
-from pathlib import Path
 
 import gradio as gr
 
@@ -11,47 +10,19 @@ from analysis import page
 from analysis.bar import Bar
 from analysis.charts import data_uri, empty, source
 from analysis.forgetting import figure
+from analysis.forgetting.held import evaluation, keep, sets
 from analysis.forgetting.measure import Forgetting, cell, measure
 from models import catalog, hub
-from models.errors import CheckpointError, CrosstalkError
+from models.errors import CrosstalkError
 from models.evaluation import Evaluation, evaluate
-from models.manifest import Manifest
 
 TITLE, NAME = "Forgetting", "forgetting"
 _PAGE = 12  # items shown at a time
-_fresh: dict[str, Evaluation] = {}
-"""What was measured again since the start; by checkpoint set, the same for every visitor."""
-
-
-def sets() -> dict[str, catalog.Entry]:
-    """The checkpoint sets on offer: embedded ones by their method's name, the researcher's by her model's.
-
-    An embedded set without evaluation sets was not made to show forgetting.
-    """
-    offered = [e for e in catalog.entries() if e.checkpoint_folder]
-    found = {e.checkpoint_folder.name if catalog.embedded(e.name) else e.name: e for e in offered}
-    return {name: e for name, e in found.items() if not catalog.embedded(e.name) or _has_items(e.checkpoint_folder)}
-
-
-def _has_items(folder: Path) -> bool:
-    return any(c.eval for c in Manifest.load(folder).checkpoints)
-
-
-@lru_cache(maxsize=8)
-def _saved(name: str) -> Evaluation:
-    return Evaluation.load(sets()[name].checkpoint_folder)
-
-
-def _evaluation(name: str) -> Evaluation:
-    """The answers of a set. Raises ``CheckpointError`` for an unknown one, or one never measured."""
-    if name not in sets():
-        raise CheckpointError(f"There is no checkpoint set {name!r}. There are: {', '.join(sets())}.")
-    return _fresh.get(name) or _saved(name)
 
 
 def endpoint(method: str = "") -> dict:
     """Accuracy of every checkpoint of a set on every task, with transfer and forgetting (default: the embedded set)."""
-    found = measure(_evaluation(str(method or next(iter(sets())))))
+    found = measure(evaluation(str(method or next(iter(sets())))))
     return {**found.to_json(), "sentence": figure.sentence(found)}
 
 
@@ -110,7 +81,7 @@ def build(bar: Bar) -> None:
 def _views(name: str) -> tuple:
     """Matrix, sentence, chart, numbers and result of a set; of one never measured, what to do."""
     try:
-        found = measure(_evaluation(name))
+        found = measure(evaluation(name))
     except CrosstalkError as error:
         return f'<div class="card quiet">{escape(str(error))}</div>', "", empty("Not measured yet"), "", None
     return _drawn(found)
@@ -153,7 +124,7 @@ def _items(name: str, row: int | None, column: int | None, which: str, start: in
     """The matrix with the chosen cell marked, a page of the cell's items from ``start``, and its start."""
     if row is None or column is None:
         return gr.skip(), "", 0
-    answers = _evaluation(name)
+    answers = evaluation(name)
     found = measure(answers)
     listed = cell(answers, found.checkpoints[row], found.tasks[column], which == "only wrong")
     start = max(0, min(start, (len(listed) - 1) // _PAGE * _PAGE))
@@ -177,7 +148,7 @@ def _measured(name: str):
     for found in page.watched(partial(_evaluated, name)):
         if isinstance(found, page.Progress):
             yield found.html, gr.Button(interactive=False), gr.Button(visible=True)
-    _fresh[name] = found
+    keep(name, found)
     if name in sets() and not catalog.embedded(sets()[name].name) and not hub.public():
         with contextlib.suppress(OSError):  # a folder that may not be written to: it is measured again next time
             found.save(sets()[name].checkpoint_folder)

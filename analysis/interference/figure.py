@@ -42,7 +42,8 @@ def options(found: "Interference") -> go.Figure:
     places = list(range(len(rows)))
     bars = [
         go.Bar(
-            x=100 * part, y=places, orientation="h", name=escape(label[:32]), marker_color=colour,
+            x=100 * part, y=places, orientation="h", marker_color=colour,
+            name=escape(label if len(label) <= 32 else f"{label[:31]}…"),
             text=[f"{escape(label[:18])} {percent(p)}" if p >= _LABELLED else "" for p in part],
             textposition="inside", insidetextanchor="middle", textfont={"color": "#fff"},
             customdata=[escape(label)] * len(rows), hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
@@ -59,7 +60,7 @@ def options(found: "Interference") -> go.Figure:
     return figure(
         150 + row * len(rows), *bars, barmode="stack", bargap=0.3,
         shapes=[line] if found.effects else [], margin={"l": 8, "r": 16, "t": 64, "b": 8},
-        xaxis={"title": "Probability, % (n = 1 question)", "range": [0, 100]},
+        xaxis={"title": "Probability, % (n = 1)", "range": [0, 100]},
         yaxis={"tickvals": places, "ticktext": names, "autorange": "reversed"}, legend={"traceorder": "normal"},
     )  # fmt: skip
 

@@ -456,7 +456,7 @@ def test_the_chart_shows_the_numbers(model, grey):
     low, high = wilson(16, N)
     assert base.error_x.array[1] == pytest.approx(100 * high - 40)
     assert base.error_x.arrayminus[1] == pytest.approx(40 - 100 * low)
-    assert [note.text.rsplit(", ")[-1] for note in drawn.layout.annotations] == ["n = 40", "n = 8"]
+    assert [note.text.rsplit("<br>")[-1] for note in drawn.layout.annotations] == ["n = 40", "n = 8"]
     tops = [drawn.layout.yaxis.domain, drawn.layout.yaxis2.domain]
     assert tops[0][0] > tops[1][1] and tops[1][0] >= 0 and tops[0][1] <= 1
     half = figure.accuracy(found, "first half")

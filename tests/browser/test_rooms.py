@@ -40,6 +40,17 @@ def test_data_sets_and_remedies_are_shown_before_anything_is_pressed(page):
     expect(page.locator("#part-sets")).to_be_in_viewport()
 
 
+def test_marks_stay_when_the_address_changes(page):
+    opened(page, "/?tab=interference&example=three-penguins&question=What%20is%20this%3F")
+    read(page, "#interference-sentence")
+    read(page, "#dataset-sentence")
+    drawn(page, "#dataset-chart")
+    clipped = page.locator("#dataset-chart [clip-path], #interference-chart [clip-path]")
+    assert clipped.count() > 4
+    paths = clipped.evaluate_all("all => all.map(e => e.getAttribute('clip-path'))")
+    assert all(path.startswith("url('#") for path in paths), paths[0]
+
+
 def test_putting_picture_and_text_in_conflict(page):
     opened(page, "/?tab=interference&example=three-penguins&question=What%20is%20this%3F")
     read(page, "#interference-sentence")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from analysis.interference.conflict.single import Conflict
 
 _POINTS = 121
-_SURER = "−2: surer in the text, +2: in the picture"
+_SURER = "−2: surer in text, +2: in picture"
 _FROM = ("The text alone", "The picture alone", "Both")
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _MARKS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "cross", "x", "star")
 _ROW, _MARK = 40, 12  # pixels: of a condition at least, of a checkpoint in it
 _LEGEND = 46  # letters beside each other, on a phone
-_TITLE, _AXIS = 36, 62  # pixels: of a panel's title, of its axis
+_TITLE, _AXIS = 54, 62  # pixels: of a panel's title, of its axis
 
 
 def label(found: "Accuracies", column: tuple[str, str]) -> str:
@@ -56,8 +56,8 @@ def accuracy(found: "Accuracies", segment: str | None = None) -> go.Figure:
             "zeroline": False,
         }  # fmt: skip
         notes.append({
-            "text": f"<b>{escape(panel.title)}</b>{_named(found, panel)}, n = {n_of}", "x": 0, "xref": "paper",
-            "xanchor": "left", "y": high, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+            "text": f"<b>{escape(panel.title)}</b>{_named(found, panel)}<br>n = {n_of}", "align": "left", "x": 0,
+            "xref": "paper", "xanchor": "left", "y": high, "yref": "paper", "yanchor": "bottom", "showarrow": False,
             "font": {"size": 15},
         })  # fmt: skip
         guess = 100 * rows[0].chance
