@@ -48,7 +48,7 @@ def test_marks_stay_when_the_address_changes(page):
     clipped = page.locator("#dataset-chart [clip-path], #interference-chart [clip-path]")
     assert clipped.count() > 4
     paths = clipped.evaluate_all("all => all.map(e => e.getAttribute('clip-path'))")
-    assert all(path.startswith("url('#") for path in paths), paths[0]
+    assert all(path.startswith("url(#") for path in paths), paths[0]
 
 
 def test_putting_picture_and_text_in_conflict(page):
