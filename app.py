@@ -21,6 +21,7 @@ from analysis.attribution.endpoint import attribute  # noqa: E402
 from analysis.decoding import tab as decoding  # noqa: E402
 from analysis.embedding_space import tab as embedding_space  # noqa: E402
 from analysis.forgetting import tab as forgetting  # noqa: E402
+from analysis.forgetting.probe.endpoint import forgetting_probe  # noqa: E402
 from analysis.interference import tab as interference  # noqa: E402
 from analysis.interference.conflict.view import conflict, conflicts  # noqa: E402
 from analysis.interference.dataset.view import dataset_endpoint  # noqa: E402
@@ -41,10 +42,11 @@ ENDPOINTS = {
     "decode": decoding.endpoint,
     "embedding_space": embedding_space.endpoint,
     "forgetting": forgetting.endpoint,
+    "forgetting_probe": forgetting_probe,
 }
 """What others may call, by name."""
 
-LONG = ("interference_dataset", "conflicts", "embedding_space")
+LONG = ("interference_dataset", "conflicts", "embedding_space", "forgetting")
 """Endpoints that may take minutes: they must not keep the others waiting."""
 
 _HERE = Path(__file__).parent
@@ -107,8 +109,9 @@ def build() -> gr.Blocks:
         with gr.Tabs(elem_id="rooms") as tabs:
             for room in ROOMS:
                 with gr.Tab(room.TITLE, id=room.NAME, elem_id=f"room-{room.NAME}") as tab:
+                    # first: listeners run one after another, each to its end
+                    tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
                     room.build(bar)
-                tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
         for name, endpoint in ENDPOINTS.items():
             queue = page.LONG_QUEUE if name in LONG else page.MODEL_QUEUE
             gr.api(page.for_model(endpoint), api_name=name, **queue)

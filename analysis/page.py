@@ -7,7 +7,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,26 +189,33 @@ def lesson(room: str) -> None:
         gr.Markdown((Path(__file__).parent / room / "lesson.md").read_text(encoding="utf-8"))
 
 
-def exports(name: str, result: gr.State, say: Callable, draw: Callable) -> None:
+def exports(
+    name: str, result: gr.State, say: Callable, draw: Callable, more: Mapping[str, tuple[str, Callable]] | None = None
+) -> None:
     """Buttons that save the current result as CSV, JSON, or a page that works without a network.
 
-    ``say(result)`` is its sentence, ``draw(result)`` the list of its Plotly figures.
+    ``say(result)`` is its sentence, ``draw(result)`` the list of its Plotly figures; ``more`` are further kinds of
+    file, by the button's text: (ending, function from the result to the file's text).
     """
     writers = {
-        "CSV": lambda found: found.to_csv(),
-        "JSON": lambda found: json.dumps({**found.to_json(), "sentence": say(found)}, ensure_ascii=False, indent=2),
-        "HTML": lambda found: _page(say(found), draw(found)),
+        "CSV": ("csv", lambda found: found.to_csv()),
+        "JSON": (
+            "json",
+            lambda found: json.dumps({**found.to_json(), "sentence": say(found)}, ensure_ascii=False, indent=2),
+        ),
+        "HTML": ("html", lambda found: _page(say(found), draw(found))),
+        **(more or {}),
     }
     with gr.Row(elem_classes="exports"):
         gr.HTML("<span>Save as</span>")
-        for kind, write in writers.items():
+        for kind, (ending, write) in writers.items():
             asked = gr.Button(kind, size="sm", variant="secondary", elem_id=f"{name}-{kind.lower()}", min_width=64)
             ready = gr.DownloadButton(visible="hidden", elem_id=f"{name}-{kind.lower()}-file")
 
-            def save(found, write=write, kind=kind):
+            def save(found, write=write, ending=ending):
                 if found is None:
                     raise gr.Error("There is nothing to save yet.", print_exception=False)
-                return _saved(f"crosstalk-{name}.{kind.lower()}", write(found))
+                return _saved(f"crosstalk-{name}.{ending}", write(found))
 
             click = _CLICK.replace("{}", f"{name}-{kind.lower()}-file")
             asked.click(save, result, ready, **QUICK).success(None, js=click, api_visibility="private")

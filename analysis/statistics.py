@@ -7,7 +7,7 @@ from scipy.stats import binomtest, bootstrap
 
 from models.evaluation import interval
 
-__all__ = ["Difference", "difference", "interval", "spread"]
+__all__ = ["Difference", "cka", "difference", "interval", "spread"]
 
 _DRAWS = 2000
 
@@ -48,6 +48,23 @@ def spread(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return float(values[0]), float(values[0])
     draws = bootstrap((values,), np.mean, n_resamples=_DRAWS, method="percentile", rng=np.random.default_rng(seed))
     return float(draws.confidence_interval.low), float(draws.confidence_interval.high)
+
+
+def cka(x: np.ndarray, y: np.ndarray) -> float:
+    """Linear CKA (Kornblith et al., arXiv 1905.00414): |Y'X|_F^2 / (|X'X|_F |Y'Y|_F) of centred columns, 0 to 1.
+
+    Rows are the same samples, ``[n, d]`` and ``[n, e]``. Where there are fewer of them than dimensions it is computed
+    from the kernels XX' and YY', which is the same. Not-a-number where all samples of one side are the same.
+    """
+    x, y = x - x.mean(0), y - y.mean(0)
+    if len(x) < min(x.shape[1], y.shape[1]):
+        of_x, of_y = x @ x.T, y @ y.T
+        shared = float((of_x * of_y).sum())
+    else:
+        of_x, of_y = x.T @ x, y.T @ y
+        shared = float(np.linalg.norm(y.T @ x) ** 2)
+    own = float(np.linalg.norm(of_x) * np.linalg.norm(of_y))
+    return float("nan") if own < 1e-20 else shared / own
 
 
 def _mcnemar(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,37 +1,62 @@
 """Reading an answer: its style, its box, the things it names, and how right it is."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
-STYLES = ("word", "numeral", "yes/no", "box", "letter", "sentence", "other")
-_BOX = re.compile(r"[\[(]\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*[\])]")
+_VALUE, _NEXT = r"(\d{1,4}(?:\.\d+)?|\.\d+)", r"\s*[,;)\]]+[\s(\[]*"
+_BOX = re.compile(r"[\[(]+\s*" + _NEXT.join([_VALUE] * 4) + r"\s*[\])]+")
+_NAME = r"[^\W\d_]+(?:['’-]+[^\W\d_]+)*"
+_VERB = (
+    r"\b(?:is|are|was|were|am|has|have|had|does|do|did|shows?|sees?|contains?|looks?|seems?|appears?|"
+    r"(?:it|there|that|he|she|what)['’]s|[a-z]+n['’]t)\b"
+)
+_FORMS = {
+    "box": re.compile(rf"{_BOX.pattern}|[\[\s]*\{{[^{{}}]*\"bbox(?:_2d)?\"\s*:\s*{_BOX.pattern}[^{{}}]*\}}[\]\s]*"),
+    "yes/no": re.compile(r"\(?(?P<core>yes|no)\)?"),
+    "numeral": re.compile(r"\(?(?P<core>[-−]?\d+(?:,\d{3})*(?:\.\d+)?)\)?"),
+    "letter": re.compile(r"[(\[]?(?P<core>[a-h])(?:[)\]]?|(?:[).:]\s|\s*\n).+)", re.DOTALL),
+    "word": re.compile(rf"(?!.*{_VERB})(?:(?:an?|the)\s+)?(?P<core>{_NAME}(?:,?\s+{_NAME}){{0,2}})"),
+    "sentence": re.compile(rf"(?=.*{_VERB})\S+\s+\S.*|(?:\S+\s+){{3,}}\S+", re.DOTALL),
+}
+"""What each style looks like; the first that fits a whole answer, bare, is its style. A row more is a style more: where
+an exact match compares less than the whole answer, the pattern's group ``core`` holds that."""
+
+STYLES = (*_FORMS, "other")
 _MARK = re.compile(r"(?<![^\W_])\(?([A-Z])[.):]\s*")
 _REQUEST = re.compile(r"\s+[A-Z][^.?!]*\bletters?\b.*")
 """What may follow the last option on its line: a request for the form of the answer."""
+_FENCE = re.compile(r"```\w*\n?")
+_LEAD_IN = re.compile(r"(?:the\s+)?(?:(?:correct|final|best)\s+)?(?:answer|option)(?:\s+is|\s*:)?[\s*_:]+(?=\S)")
+_EDGES = " \t\r\n.,;:!?*_`#>$\"'“”‘’«»"
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NUMBERS = {"no": 0, "a": 1, "an": 1, "some": 1, "one": 1, "two": 2, "three": 3, "four": 4}
 
 
 def _bare(text: str) -> str:
-    return text.strip().strip(".!\"' ").lower()
+    """An answer without what changes neither its form nor its content: case, width, Markdown, quotes, end marks, and
+    a lead-in such as *Answer:*."""
+    bare = _FENCE.sub("", unicodedata.normalize("NFKC", text)).strip(_EDGES).lower()
+    return _LEAD_IN.sub("", bare).strip(_EDGES)
 
 
 def style_of(text: str) -> str:
-    """The form of an answer, one of ``STYLES``: judged by its looks alone."""
+    """The form of a whole answer, one of ``STYLES``, judged by its looks alone; ``"other"`` where none fits.
+
+    An answer has a style where the scorer of that style can read it: *(B) cat* is a letter, but *Yes, there is a bee*
+    and *The box is [10,20,30,40]* are sentences, and *three* is a word. A word is a name of up to three words, an
+    article aside, without a verb; what is longer, or has a verb, is a sentence.
+    """
     bare = _bare(text)
-    if _BOX.fullmatch(bare):
-        return "box"
-    if bare in ("yes", "no"):
-        return "yes/no"
-    if re.fullmatch(r"\d+", bare):
-        return "numeral"
-    if re.fullmatch(r"\(?[a-h]\)?", bare):
-        return "letter"
-    words = bare.split()
-    if len(words) >= 3:
-        return "sentence"
-    return "word" if 0 < len(words) <= 2 and re.fullmatch(r"[^\W\d_]+(?:[ -][^\W\d_]+)?", bare) else "other"
+    return next((style for style, form in _FORMS.items() if form.fullmatch(bare)), "other")
+
+
+def _core(text: str, style: str) -> str:
+    """What an exact match compares of an answer: of *the cat*, asked for a word, *cat*."""
+    bare = _bare(text)
+    found = _FORMS[style].fullmatch(bare) if style in _FORMS else None
+    return found["core"] if found and "core" in found.re.groupindex else bare.strip("()")
 
 
 def options_in(question: str) -> dict[str, str]:
@@ -55,11 +80,16 @@ def options_in(question: str) -> dict[str, str]:
 
 
 def box_of(text: str) -> tuple[float, float, float, float] | None:
-    """The first box in ``text``, ``[left,top,right,bottom]`` in hundredths, as fractions; None where there is none."""
+    """The first box in ``text``, ``[left,top,right,bottom]``, as fractions; None where there is none.
+
+    Numbers are hundredths, or where they are written with a point and none is above 1, fractions already.
+    """
     match = _BOX.search(text)
     if match is None:
         return None
-    left, top, right, bottom = (min(int(v), 100) / 100 for v in match.groups())
+    values = [float(v) for v in match.groups()]
+    whole = 1 if "." in match[0] and max(values) <= 1 else 100
+    left, top, right, bottom = (min(v, whole) / whole for v in values)
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
@@ -105,7 +135,7 @@ def content_words(texts: Iterable[str]) -> dict[str, str]:
 def score(answer: str, truth: str, style: str, names: dict[str, str] | None = None) -> float:
     """How right an answer is, 0 to 1, where the truth is ``truth`` in ``style``.
 
-    Exact match without case and end marks; ``box``: 1 where the IoU is above 0.5; ``sentence``: F1 of
+    Exact match without case, article and end marks; ``box``: 1 where the IoU is above 0.5; ``sentence``: F1 of
     the things named (``names`` as in ``objects_in``; without it, whatever truth and answer give an
     article or a number). An answer in another style than asked is wrong here; whether its knowledge is
     still there is another question.
@@ -117,4 +147,4 @@ def score(answer: str, truth: str, style: str, names: dict[str, str] | None = No
         names = names or content_words([truth, answer])
         if wanted := objects_in(truth, names):
             return f1(objects_in(answer, names), wanted) if style_of(answer) == "sentence" else 0.0
-    return float(_bare(answer).strip("()") == _bare(truth).strip("()"))
+    return float(_core(answer, style) == _core(truth, style))

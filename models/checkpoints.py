@@ -2,12 +2,13 @@
 
 Weights of a checkpoint are those of the base plus a low-rank change (LoRA, arXiv 2106.09685), or tensors in the place
 of the base's, or both (an adapter that also saved a projector). Switching replaces no modules: all LoRA layers share
-one list of active adapters, and tensors are exchanged by reference, so the base comes back bit for bit.
+one list of active adapters (while a ``Patch`` is on, each has its own), and tensors are exchanged by reference, so the
+base comes back bit for bit.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from models import devices
@@ -15,24 +16,11 @@ from models.attention import Edit
 from models.errors import CheckpointError
 from models.files import told
 from models.manifest import BASE, MANIFEST, Checkpoint, Manifest, locate, same_base
-from models.switchboard import Change, State, Switchboard
+from models.mixtures import Blend, Merge, Patch, Weights
+from models.switchboard import Change, Part, State, Switchboard
 from models.weights import load_adapter, load_attention, load_full, size
 
-__all__ = ["BASE", "MANIFEST", "Blend", "Checkpoint", "CheckpointSet", "Manifest"]
-
-_PEFT_BASE = "__base__"  # how peft names a row of a mixed batch without an adapter
-
-
-@dataclass(frozen=True)
-class Blend:
-    """A point between two checkpoints: effective weights (1 - alpha) * W_a + alpha * W_b. Stands for a checkpoint."""
-
-    a: str
-    b: str
-    alpha: float
-
-    def __str__(self) -> str:
-        return f"{self.a} + {self.alpha:g} * ({self.b} - {self.a})"
+__all__ = ["BASE", "MANIFEST", "Blend", "Checkpoint", "CheckpointSet", "Manifest", "Merge", "Patch", "Weights"]
 
 
 class CheckpointSet:
@@ -100,33 +88,41 @@ class CheckpointSet:
         """Names, ``"base"`` included, that can share a mixed batch; the others run one by one."""
         return tuple(name for name, change in self._changes.items() if change.batchable)
 
+    @property
+    def adapted(self) -> list:
+        """The layers that adapters of this set change."""
+        names = [change.adapter for change in self._changes.values() if change.adapter]
+        return list(dict.fromkeys(layer for name in names for layer in self._board.holding(name)))
+
     def _change(self, name: str) -> Change:
         if name not in self._changes:
             raise CheckpointError(f"There is no checkpoint {name!r}. There are: {', '.join(self._changes)}.")
         return self._changes[name]
 
-    def _state(self, name: str | Blend) -> State:
-        if not isinstance(name, Blend):
-            return () if name == BASE else ((self._change(name), 1.0),)
-        alpha, ends = name.alpha, (self._state(name.a), self._state(name.b))
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-            raise CheckpointError(f"alpha is {alpha!r}: it must be a number from 0 (all {name.a}) to 1 (all {name.b}).")
-        if alpha in (0, 1) or name.a == name.b:
-            return ends[int(alpha)]
-        if own := [n for n in (name.a, name.b) if n != BASE and self._change(n).attention]:
+    def _state(self, name: Weights) -> State:
+        shares = [(name, 1.0, None)] if isinstance(name, str) else name.parts(self._board.modules)
+        parts = {own: Part(self._change(own), share, modules) for own, share, modules in shares}
+        parts = {own: part for own, part in parts.items() if own != BASE and part.share}
+        mixed = not all(part.whole for part in parts.values()) or len(parts) > 1
+        if mixed and (own := [n for n, part in parts.items() if part.change.attention]):
             raise CheckpointError(
-                f"{', '.join(own)} has another attention than the base, so there is nothing halfway between {name.a} "
-                f"and {name.b}: take two checkpoints with the base's attention."
+                f"{', '.join(own)} has another attention than the base, and attention cannot be mixed, so there is no "
+                f"{name}: take checkpoints with the base's attention."
             )
-        return ((self._change(name.a), 1.0 - alpha), (self._change(name.b), float(alpha)))
+        return tuple(parts.values())
 
-    def edits(self, name: str | Blend) -> tuple[Edit, ...]:
+    def edits(self, name: Weights) -> tuple[Edit, ...]:
         """How checkpoint ``name`` changes attention, beside its weights. Raises ``CheckpointError`` as ``use`` does."""
-        return tuple(change.attention for change, _ in self._state(name) if change.attention)
+        return tuple(part.change.attention for part in self._state(name) if part.change.attention)
 
     @contextmanager
-    def use(self, name: str | Blend) -> Iterator[None]:
-        """Hold the model's lock with checkpoint ``name`` (``"base"``, or a ``Blend``) on; then what was on before."""
+    def use(self, name: Weights) -> Iterator[None]:
+        """Hold the model's lock with ``name`` on; then what was on before.
+
+        ``name`` is a checkpoint's, ``"base"``, or a ``Blend``, ``Merge`` or ``Patch``. Weights are exact where one
+        checkpoint is whole, else rounded once. Raises ``CheckpointError`` for an unknown name, for values that make no
+        weights, and for a mixture with a checkpoint whose attention is not the base's.
+        """
         with self._board.switched(self._state(name)):
             yield
 
@@ -147,19 +143,5 @@ class CheckpointSet:
         changes = [self._change(name) for name in names]
         if alone := sorted({n for n, c in zip(names, changes, strict=True) if not c.batchable}):
             raise CheckpointError(f"{', '.join(alone)} cannot share a batch with other checkpoints: run each alone.")
-        rows = [change.adapter or _PEFT_BASE for change in changes]
-
-        def assign(layer, args, kwargs):
-            if len(args[0]) != len(rows):
-                raise CheckpointError(
-                    f"A batch of {len(rows)} checkpoints met a layer that sees {len(args[0])} rows: give every row "
-                    "the same number of pictures, or run each checkpoint alone."
-                )
-            return args, {**kwargs, "adapter_names": rows}
-
-        board = self._board
-        # peft's own hooks stay behind when a forward fails (out of memory), and every later answer would be mixed
-        with board.switched(()), ExitStack() as undo:
-            for layer in dict.fromkeys(x for name in set(rows) - {_PEFT_BASE} for x in board.holding(name)):
-                undo.callback(layer.register_forward_pre_hook(assign, with_kwargs=True).remove)
+        with self._board.mixed([change.adapter for change in changes]):
             yield

@@ -1,16 +1,22 @@
-"""Evaluation sets: JSON Lines of ``{"image", "question", "answer", "choices"?, "style"?, "segment"?}``."""
+"""Evaluation sets: JSON Lines of ``{"image", "question", "answer", "choices"?, "style"?, "segment"?, "score"?}``.
+
+``score`` names the rule by which answers to this line are scored, one of ``models.scoring.RULES``; without it the style
+of the truth decides (``models.answers.score``).
+"""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 
 from PIL import Image
 
-from models.answers import STYLES, style_of
+from models import answers, scoring
+from models.answers import STYLES, box_of, options_in, style_of
 from models.errors import EvalSetError
 from models.files import inside, is_file, nameless, plain, told
 
-_TEXT = {"image", "question", "answer", "style", "segment"}
+_TEXT = {"image", "question", "answer", "style", "segment", "score"}
 _MAX_BYTES = 50_000_000
 
 
@@ -24,6 +30,20 @@ class EvalItem:
     choices: tuple[str, ...] = ()
     style: str = "other"
     segment: str | None = None
+    score: str | None = None
+
+    def scored(self, answer: str) -> float:
+        """How right an answer is, 0 to 1, by the rule of this item."""
+        if self.score is None:
+            return answers.score(answer, self.answer, self.style)
+        return scoring.score(answer, self.answer, self.score, self.options)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options, letter to text: ``choices``, or where those are letters what the question lists under them."""
+        if any(len(choice.strip("() .")) > 1 for choice in self.choices):
+            return dict(zip(ascii_uppercase, self.choices, strict=False))
+        return options_in(self.question) or {c.strip("() .").upper(): c for c in self.choices}
 
     def picture(self) -> Image.Image | None:
         """The picture as RGB; None where the question has none."""
@@ -74,4 +94,24 @@ def _item(path: Path, number: int, line: str) -> EvalItem:
         image = (path.parent / image).resolve()
         if not is_file(image):
             raise fail(f'field "image": {nameless(data["image"])[:200]!r} is not there.')
-    return EvalItem(image, data["question"], data["answer"], tuple(choices), style, data.get("segment"))
+    rule = data.get("score")
+    if rule is not None and rule not in scoring.RULES:
+        raise fail(f'field "score" is {rule!r}, not one of {", ".join(scoring.RULES)}.')
+    item = EvalItem(image, data["question"], data["answer"], tuple(choices), style, data.get("segment"), rule)
+    if lacking := _unscorable(item):
+        raise fail(lacking)
+    return item
+
+
+def _unscorable(item: EvalItem) -> str:
+    """Why no answer to this item could be right; empty where one could."""
+    rule = item.score or ("iou" if item.style == "box" else "")
+    if rule == "iou" and box_of(item.answer) is None:
+        return 'field "answer" is no box [left,top,right,bottom] in hundredths.'
+    if rule == "numeric" and not scoring.numbers_in(item.answer):
+        return 'field "answer" has no number, which "score": "numeric" compares.'
+    if rule == "choice" and len(item.options) < 2:
+        return 'field "choices" has no two options, and the question lists none: "score": "choice" needs them.'
+    if rule == "choice" and scoring.letter_of(item.answer, item.options) is None:
+        return f'field "answer" is none of the options {", ".join(item.options.values())}.'
+    return ""

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.checkpoints import BASE, Blend
+from models.checkpoints import BASE, Blend, Merge, Patch, Weights
 from models.files import folder_at
 
 if TYPE_CHECKING:
@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 _WHOLE = 256e6  # bytes of weights up to which their contents are hashed; of larger ones, size and time of change
 
 
-def of(mllm: "MLLM", checkpoint: "str | Blend" = BASE) -> str:
+def of(mllm: "MLLM", checkpoint: Weights = BASE) -> str:
     """Fingerprint of a model with one of its checkpoints: the same weights give the same text on every machine.
 
     Of weights above 256 MB only names, sizes and times of change count, and of a model from the Hub its commit.
     """
-    if isinstance(checkpoint, Blend):
-        return f"{of(mllm, checkpoint.a)}>{of(mllm, checkpoint.b)}@{checkpoint.alpha!r}"
+    match checkpoint:
+        case Blend(a, b, alpha):
+            return f"{of(mllm, a)}>{of(mllm, b)}@{alpha!r}"
+        case Merge(weights):
+            added = sorted(f"{float(weight)!r}*({of(mllm, name)})" for name, weight in weights if weight)
+            return "+".join([of(mllm), *added])
+        case Patch(base, donor, modules):
+            return f"{of(mllm, base)}<{of(mllm, donor)}@{'|'.join(sorted(modules))}"
     parts = [_model(mllm)]
     if checkpoint != BASE:
         chosen = next(c for c in mllm.checkpoints.manifest.checkpoints if c.name == checkpoint)
@@ -63,10 +69,11 @@ def _contents(file: Path, size: int, changed: int) -> str:
 
 
 def of_items(items: "Sequence[EvalItem]") -> str:
-    """Fingerprint of evaluation items: questions, answers, options, and the contents of their pictures."""
+    """Fingerprint of evaluation items: all their fields, and the contents of their pictures."""
     digest = hashlib.sha256()
     for item in items:
         picture = _contents(item.image, *_stat(item.image)) if item.image else None
         told_of = [picture, item.question, item.answer, item.choices, item.style, item.segment]
+        told_of += [item.score] if item.score else []
         digest.update(json.dumps(told_of, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()[:16]

@@ -1,7 +1,7 @@
 """Generation as an iterator of steps. A strategy chooses each token from the logits of one or several contexts."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -118,12 +118,15 @@ class Generator:
         top: int = TOP,
         alike: bool = True,
         edits: Sequence[Edit] = (),
+        aside: Callable[[Flow, torch.Tensor], None] | None = None,
     ) -> Iterator[list[Step | None]]:
         """Steps of several answers at once, None for one that has ended: all their contexts are one batch.
 
         ``using()`` is entered for each forward and holds the lock: between two steps it is free. ``recorder``
-        sees every forward; steps tell their ``top`` likeliest tokens; ``alike`` and ``edits`` as in ``Flow``. Raises
-        ``InputError`` where contexts differ in length and ``ModelError`` where memory does not suffice.
+        sees every forward; steps tell their ``top`` likeliest tokens; ``alike`` and ``edits`` as in ``Flow``. ``aside``
+        is called once the prompts are read, with a fork of their flow and the logits after them: what else it asks
+        costs no second reading. Raises ``InputError`` where contexts differ in length and ``ModelError`` where memory
+        does not suffice.
         """
         flow = Flow(self.model, [context for a in answers for context in a.contexts], alike=alike, edits=edits)
         layers = sorted({layer for a in answers for layer in getattr(a.strategy, "layers", ())})
@@ -141,6 +144,8 @@ class Generator:
                 else:
                     logits = flow.more(torch.tensor(tokens).repeat_interleave(widths)[:, None])[:, -1]
                 early = exits.logits(logits) if exits else {}
+            if number == 0 and aside is not None:
+                aside(flow.fork(), logits)
             rows = torch.arange(len(logits)).split(widths.tolist())
             choices = [
                 None if token in self.ends else _chosen(answer.strategy, logits[own], number, early, own)

@@ -36,10 +36,11 @@ def offline() -> bool:
 
 def cached(repo: str) -> bool:
     """Whether the configuration of ``repo`` was downloaded before."""
-    return _snapshot(repo) is not None
+    return snapshot(repo) is not None
 
 
-def _snapshot(repo: str) -> Path | None:
+def snapshot(repo: str) -> Path | None:
+    """The folder of the Hub's cache that ``repo`` was downloaded to; None where it was not."""
     found = try_to_load_from_cache(repo, "config.json")
     return Path(found).parent if isinstance(found, str) else None
 
@@ -75,7 +76,7 @@ def parameters_of(repo: str) -> float:
         return found
     total = 0.0
     try:
-        if folder := _snapshot(repo):
+        if folder := snapshot(repo):
             total = float(parameters(weight_files(folder, ModelError), ModelError))
     except (ModelError, OSError):  # only its settings are here, or a part of its weights
         total = 0.0

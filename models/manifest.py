@@ -8,18 +8,25 @@ file, or a folder with ``model.safetensors`` or its shards). One trained with mo
 fuser (``"attention"``: a safetensors file, ``models.moda``). Checkpoints whose task is not in ``order`` are references
 (for example one trained on all tasks jointly).
 
+Every path stays in the set's folder. Only the sets that Crosstalk ships, side by side in one folder, may take their
+evaluation sets from each other (``"eval": "../sequential/naming.jsonl"``).
+
 ``base`` is compared by ``same_base`` where it is a Hub id; a folder's name proves nothing, since copies are renamed.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models import hub
 from models.errors import CheckpointError, ModelError
-from models.files import folder_at, inside, nameless, plain, read_json, told
+from models.files import folder_at, inside, is_file, nameless, plain, read_json, told
 
 BASE = "base"
+SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "embedded" / "checkpoints"
 MANIFEST = "checkpoints.json"
+ADAPTER_CONFIG = "adapter_config.json"
 _SET_FILES = ("*.json", "*.jsonl", "*.safetensors", "*.png", "*.jpg", "*.jpeg", "*.webp")
 
 
@@ -62,15 +69,41 @@ class Manifest:
                 f'{told(file)}: "order" must list task names, at least one, and "checkpoints" at least one checkpoint.'
             )
         found = tuple(_checkpoint(file, i, entry) for i, entry in enumerate(entries, 1))
-        names = [c.name for c in found]
-        if len(set(names)) < len(names) or BASE in names:
-            raise CheckpointError(f'{told(file)}: checkpoint names must differ from each other and from "{BASE}".')
+        _once(file, "name", [BASE, *(c.name for c in found)])
+        _once(file, "order", order)
         missing = [task for task in order if task not in {c.task for c in found}]
         if missing:
             raise CheckpointError(f'{told(file)}: "order" names {", ".join(missing)}, but no checkpoint has that task.')
         base, method = _field(file, data, "base", str), _field(file, data, "method", str)
+        _one_base(file, base, found)
         found = tuple(sorted(found, key=lambda c: order.index(c.task) if c.task in order else len(order)))
         return cls(folder, base, method, order, found)
+
+
+def _once(file: Path, field: str, names: Sequence[str]) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise CheckpointError(
+            f'{told(file)}: field "{field}" has {twice[0]!r} twice: names must differ from each other'
+            + (f', and checkpoints from "{BASE}".' if field == "name" else ".")
+        )
+
+
+def _one_base(file: Path, base: str, checkpoints: Sequence[Checkpoint]) -> None:
+    """Raises ``CheckpointError`` where an adapter was made for another model than ``base``, or than another adapter."""
+    made_for = {}
+    for checkpoint in (c for c in checkpoints if c.adapter):
+        config = checkpoint.adapter / ADAPTER_CONFIG
+        if not inside(file.parent, config) or not is_file(config):
+            continue
+        try:
+            named = str(read_json(config, CheckpointError).get("base_model_name_or_path") or "")
+        except CheckpointError:  # told when it is opened
+            continue
+        where = f'{told(config)}: field "base_model_name_or_path"'
+        same_base(where, named, base, f'"base" of {told(file)}')
+        for name, other in made_for.items():
+            same_base(where, named, other, f"that of checkpoint {name!r}")
+        made_for[checkpoint.name] = named
 
 
 def _field(file: Path, data, key: str, kind: type):
@@ -81,14 +114,14 @@ def _field(file: Path, data, key: str, kind: type):
 
 
 def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
-    def path(key: str) -> Path | None:
+    def path(key: str, within: Path = file.parent) -> Path | None:
         value = entry.get(key)
         if value is None:
             return None
         if not isinstance(value, str) or "\0" in value:
             raise CheckpointError(f'{told(file)}: field "{key}" is not a text. (checkpoint {number})')
         where, shown = f'{told(file)}: checkpoint {number} field "{key}"', nameless(value)[:200]
-        if not inside(file.parent, file.parent / value):
+        if not inside(within, file.parent / value):
             raise CheckpointError(f"{where} leads out of the checkpoint set's folder, or in a circle: {shown!r}.")
         try:
             there = (file.parent / value).exists()
@@ -108,7 +141,8 @@ def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
             f'{told(file)}: one of the fields "adapter" and "weights" is needed, not '
             f"{'both' if adapter else 'none'}. (checkpoint {number})"
         )
-    return Checkpoint(name, task, adapter, path("eval"), weights, path("attention"))
+    shared = SHIPPED if file.parent.parent == SHIPPED else file.parent
+    return Checkpoint(name, task, adapter, path("eval", shared), weights, path("attention"))
 
 
 def locate(source: str | Path) -> Path:
@@ -130,15 +164,16 @@ def locate(source: str | Path) -> Path:
         raise CheckpointError(f"The checkpoint set {source} cannot be had: {error}") from error
 
 
-def same_base(where: str, base: str, model: str | Path) -> None:
+def same_base(where: str, base: str, model: str | Path, whose: str = "this") -> None:
     """Raises ``CheckpointError`` where what ``where`` says it was made for and ``model`` are two models of the Hub.
 
     Both must be Hub ids (or copies in the Hub's cache): then their names must agree, owners apart, for a mirror is the
     same model. Another base of the same shape under a local folder's name is not caught: nothing there tells.
+    ``whose`` says in the message what ``model`` is.
     """
     ids = hub.id_of(base), hub.id_of(model)
     if all(ids) and len({name.split("/")[1].lower() for name in ids}) > 1:
         raise CheckpointError(
-            f"{where} was made for {ids[0]}, and this is {ids[1]}: its changes would be added to other weights. Where "
-            "both are the same model, write the same name there."
+            f"{where} was made for {ids[0]}, and {whose} is {ids[1]}: its changes would be added to other weights. "
+            "Where both are the same model, write the same name there."
         )

@@ -11,13 +11,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import transformers
 from PIL import Image
 
 from models.attention import Edit
-from models.checkpoints import BASE, Blend, CheckpointSet
+from models.checkpoints import BASE, CheckpointSet, Weights
+from models.choices import Choices, Scores, joined
 from models.encoding import Encoded, Encoder
 from models.errors import InputError, ModelError
 from models.flow import Flow, OutOfMemory, common_length
@@ -32,31 +32,23 @@ _TOKENS = 16_384  # of a batch, prompts and answers: what fits beside a model of
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Log-probability (nats) of each choice, summed over its ``tokens``."""
-
-    choices: tuple[str, ...]
-    logprob: np.ndarray
-    tokens: np.ndarray
-
-    @property
-    def per_token(self) -> np.ndarray:
-        """Length-normalised log-probability, nats per token."""
-        return self.logprob / self.tokens
-
-    @property
-    def probability(self) -> np.ndarray:
-        """Softmax of ``logprob`` over the choices: sums to one."""
-        shifted = np.exp(self.logprob - self.logprob.max())
-        return shifted / shifted.sum()
-
-
-@dataclass(frozen=True)
 class Forward:
     """One forward of a batch: ``logits`` ``[B, V]`` of the token after each prompt, float32 or finer."""
 
     logits: torch.Tensor
     readings: Readings
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One checkpoint's answer: its ``steps``, the ``scores`` of the choices (None without any), and the ``readings`` of
+    the batch that it was written in, as row ``row``.
+    """
+
+    steps: tuple[Step, ...]
+    scores: Scores | None
+    readings: Readings
+    row: int
 
 
 class MLLM:
@@ -68,15 +60,14 @@ class MLLM:
         self.tokenizer = processor.tokenizer
         try:
             install(model)
-            self._unmeasurable = ""
+            self.unmeasurable = ""
         except ModelError as error:  # it still answers
-            self._unmeasurable = str(error)
+            self.unmeasurable = str(error)
         self.lock = checkpoints.lock if checkpoints else threading.RLock()
         self.encoder = Encoder(processor, model)
-        with self.lock:  # another set's adapters may go into the model just now; later ones are in no row of this set
+        with self.lock:  # another set's adapters may go into the model just now
             text = set(model.get_decoder().modules()) if checkpoints else set()
-            adapted = [m for m in model.modules() if hasattr(m, "lora_A")] if checkpoints else []
-            self._text_alone = text.issuperset(adapted)
+            self._text_alone = text.issuperset(checkpoints.adapted if checkpoints else ())
         self.generator = Generator(self.model, self.tokenizer)
 
     @classmethod
@@ -99,7 +90,7 @@ class MLLM:
         """``"base"`` first, then the checkpoints in the order of their set."""
         return (BASE, *(self.checkpoints.names if self.checkpoints else ()))
 
-    def provenance(self, checkpoint: str | Blend, seed: int | None = None, seconds: float = 0.0) -> dict:
+    def provenance(self, checkpoint: Weights, seed: int | None = None, seconds: float = 0.0) -> dict:
         """What computed a result: the fields of ``Provenance``."""
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
         return {
@@ -115,7 +106,7 @@ class MLLM:
         return self.encoder.encode(image, text, history)
 
     @contextmanager
-    def using(self, checkpoint: str | Blend | Sequence[str]) -> Iterator[None]:
+    def using(self, checkpoint: Weights | Sequence[str]) -> Iterator[None]:
         """Hold the lock with one checkpoint switched on, or one for each row.
 
         Raises ``CheckpointError`` or ``ModelError`` where it is not there.
@@ -133,14 +124,14 @@ class MLLM:
         else:
             raise ModelError(f"{self.name} has no checkpoint {checkpoint!r}: it has no checkpoint set.")
 
-    def _alike(self, checkpoint: str | Blend | Sequence[str]) -> bool:
+    def _alike(self, checkpoint: Weights | Sequence[str]) -> bool:
         """Whether all rows see a picture alike: one checkpoint, or several that differ in the text decoder alone."""
         if not isinstance(checkpoint, list | tuple):
             return True
         return self._text_alone
 
     def edits(
-        self, checkpoint: str | Blend | Sequence[str], interventions: Sequence[Intervention] = ()
+        self, checkpoint: Weights | Sequence[str], interventions: Sequence[Intervention] = ()
     ) -> tuple[Edit, ...]:
         """What changes attention under a checkpoint (or one for each row): its own edits, then ``interventions``.
 
@@ -161,14 +152,14 @@ class MLLM:
         common_length(batch)
         if not instruments:
             return None
-        if self._unmeasurable and any(isinstance(i, HEARD) for i in instruments):
-            raise ModelError(self._unmeasurable)
+        if self.unmeasurable and any(isinstance(i, HEARD) for i in instruments):
+            raise ModelError(self.unmeasurable)
         return Recorder(self.model, torch.stack([e.segments for e in batch]), instruments)
 
     def forward(
         self,
         batch: Sequence[Encoded],
-        checkpoint: str | Blend | Sequence[str] = BASE,
+        checkpoint: Weights | Sequence[str] = BASE,
         instruments: Sequence[Instrument] = (),
         grad: bool = False,
         interventions: Sequence[Intervention] = (),
@@ -189,7 +180,7 @@ class MLLM:
             logits = flow.begin(grad)
         return Forward(logits, recorder.readings() if recorder else Readings())
 
-    def embeddings(self, encoded: Encoded, checkpoint: str | Blend = BASE) -> torch.Tensor:
+    def embeddings(self, encoded: Encoded, checkpoint: Weights = BASE) -> torch.Tensor:
         """What the decoder reads of a prompt, image features included, before any noise: float32 ``[T, d]``.
 
         Raises ``ModelError`` where the model does not hand it over.
@@ -216,7 +207,7 @@ class MLLM:
     def generate(
         self,
         encoded: Encoded,
-        checkpoint: str | Blend = BASE,
+        checkpoint: Weights = BASE,
         max_new_tokens: int = 64,
         strategy: Strategy | Search | None = None,
         instruments: Sequence[Instrument] = (),
@@ -245,17 +236,56 @@ class MLLM:
         self, encoded: Encoded, checkpoints: Sequence[str], max_new_tokens: int = 64
     ) -> dict[str, list[Step]]:
         """Greedy answers of several checkpoints to one prompt: those that can be are one mixed batch."""
+        found = self.examine_each(encoded, checkpoints, max_new_tokens=max_new_tokens)
+        return {name: list(examined.steps) for name, examined in found.items()}
+
+    def examine_each(
+        self,
+        encoded: Encoded,
+        checkpoints: Sequence[str],
+        choices: Sequence[str] = (),
+        max_new_tokens: int = 64,
+        instruments: Sequence[Instrument] = (),
+    ) -> dict[str, Examined]:
+        """Greedy answers of several checkpoints to one prompt, read by ``instruments``, and how likely ``choices`` are
+        to begin each.
+
+        Checkpoints that can be are one mixed batch, and the prompt is read once for answer and choices. Raises what
+        ``generate`` and ``score`` raise.
+        """
         names = list(dict.fromkeys(checkpoints))
-        alone = [n for n in names if not self.checkpoints or n not in self.checkpoints.batchable]
-        together = [n for n in names if n not in alone]
-        found = {name: list(self.generate(encoded, name, max_new_tokens)) for name in alone}
-        if together:
-            written = self._greedy([encoded] * len(together), max_new_tokens, together)
-            found |= zip(together, written, strict=True)
+        together = [n for n in names if self.checkpoints and n in self.checkpoints.batchable]
+        groups = [together, *([n] for n in names if n not in together)]
+        found = {}
+        for group in filter(None, groups):
+            found |= self._examined(encoded, group, choices, max_new_tokens, instruments)
         return {name: found[name] for name in names}
 
+    def _examined(self, encoded, names: list[str], choices, limit: int, instruments) -> dict[str, Examined]:
+        def rows(each: int) -> str | list[str]:
+            return [name for name in names for _ in range(each)] if len(names) > 1 else names[0]
+
+        scores: list[list[Scores]] = [[] for _ in names]
+
+        def score(flow: Flow, logits: torch.Tensor) -> None:
+            most = max(_TOKENS // (len(names) * flow.length), 1)
+            for start in range(0, len(choices), most):
+                part = Choices(self.encoder, encoded, choices[start : start + most])
+                with self.using(rows(len(part))):
+                    for of, new in zip(scores, part.scores(flow.fork(), logits), strict=True):
+                        of.append(new)
+
+        prompts = [encoded] * len(names)
+        recorder = self._recorder(prompts, instruments)
+        steps = self._greedy(prompts, limit, rows(1), recorder=recorder, aside=score if choices else None)
+        readings = recorder.readings() if recorder else Readings()
+        return {
+            name: Examined(tuple(steps[i]), joined(scores[i]) if choices else None, readings, i)
+            for i, name in enumerate(names)
+        }
+
     def answers(
-        self, prompts: Sequence[Encoded], checkpoint: str | Blend = BASE, max_new_tokens: int = 64, batch: int = 32
+        self, prompts: Sequence[Encoded], checkpoint: Weights = BASE, max_new_tokens: int = 64, batch: int = 32
     ) -> list[str]:
         """Greedy answers to many prompts, in their order. Prompts of one length share a batch: no padding.
 
@@ -280,12 +310,14 @@ class MLLM:
                 texts[i] = text_of(steps)
         return texts
 
-    def _greedy(self, prompts: Sequence[Encoded], limit: int, checkpoint, top: int = TOP) -> list[list[Step]]:
+    def _greedy(
+        self, prompts: Sequence[Encoded], limit: int, checkpoint, top: int = TOP, recorder=None, aside=None
+    ) -> list[list[Step]]:
         found: list[list[Step]] = [[] for _ in prompts]
         answers = [Writing(Greedy(), (prompt,)) for prompt in prompts]
         using, alike = lambda: self.using(checkpoint), self._alike(checkpoint)
         edits = self.edits(checkpoint)
-        for row in self.generator.steps(answers, limit, using, top=top, alike=alike, edits=edits):
+        for row in self.generator.steps(answers, limit, using, recorder, top, alike, edits, aside):
             for steps, step in zip(found, row, strict=True):
                 if step is not None:
                     steps.append(step)
@@ -295,7 +327,7 @@ class MLLM:
         self,
         encoded: Encoded,
         choices: Sequence[str],
-        checkpoint: str | Blend = BASE,
+        checkpoint: Weights = BASE,
         interventions: Sequence[Intervention] = (),
     ) -> Scores:
         """How likely each choice is as the beginning of the answer; the picture is read once.
@@ -303,21 +335,7 @@ class MLLM:
         ``interventions`` change attention. Raises ``InputError`` where there are no choices, one is empty or an
         intervention does not fit, ``ModelError`` where memory is short.
         """
-        choices = tuple(c.strip() for c in choices)
-        if not choices or not all(choices):
-            raise InputError("Options need at least one character each.")
-        tails = [self.encoder.continuation(encoded, choice) for choice in choices]
-        counts = torch.tensor([len(t) for t in tails])
-        width = int(counts.max())
-        ids = torch.full((len(tails), width), self.tokenizer.pad_token_id or 0)
-        for row, tail in enumerate(tails):
-            ids[row, : len(tail)] = torch.tensor(tail)
+        wanted = Choices(self.encoder, encoded, choices)
         flow = Flow(self.model, [encoded], edits=self.edits(checkpoint, interventions))
         with self.using(checkpoint):
-            logits = flow.begin()[:, None].expand(len(tails), -1, -1)
-            if width > 1:
-                flow.repeat(len(tails))
-                logits = torch.cat([logits, flow.more(ids[:, :-1])], dim=1)
-        picked = logits.log_softmax(-1).gather(2, ids[:, :, None].to(logits.device))[:, :, 0].cpu()
-        picked = picked.masked_fill(torch.arange(width)[None] >= counts[:, None], 0.0)
-        return Scores(choices, picked.sum(1).double().numpy(), counts.numpy())
+            return wanted.scores(flow, flow.begin())[0]

@@ -19,11 +19,11 @@ from models import devices, hub
 from models.errors import CheckpointError
 from models.files import inside, plain, read_json, tensor_shapes, told, weight_files
 from models.loading import OPENING, refuse_misfit
-from models.manifest import Checkpoint, Manifest, same_base
+from models.manifest import ADAPTER_CONFIG, Checkpoint, Manifest, same_base
 from models.moda import FUSER, Moda, Settings, fuser_shape
 from models.switchboard import Change, Switchboard
 
-_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_WEIGHTS, _CONFIG = "adapter_model.safetensors", ADAPTER_CONFIG
 _MORE_THAN_LORA = (
     "use_dora", "use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config", "velora_config",
     "monteclora_config", "kasa_config", "trainable_token_indices", "target_parameters", "layer_replication",

@@ -35,7 +35,7 @@ def test_only_the_named_endpoints_are_public(client):
     described = client.view_api(return_format="dict", print_info=False)
     assert set(described["named_endpoints"]) == {
         "/models", "/ask", "/interference", "/interference_dataset", "/conflict", "/conflicts", "/attribute",
-        "/attention", "/decode", "/embedding_space", "/forgetting",
+        "/attention", "/decode", "/embedding_space", "/forgetting", "/forgetting_probe",
     }  # fmt: skip
     assert not described["unnamed_endpoints"]
 

@@ -1,17 +1,10 @@
 """A researcher's own model, two LoRA checkpoints and evaluation sets, through the running app."""
 
-import json
-
-import numpy as np
 import pytest
-import torch
 from gradio_client import Client, handle_file
-from peft import LoraConfig, get_peft_model
-from PIL import Image
-from transformers import AutoModelForImageTextToText
 
 import app
-from analysis.forgetting import tab as forgetting
+from analysis.forgetting import matrix_view
 from tests.models import zoo
 
 TASKS = ("colours", "shapes")
@@ -21,21 +14,7 @@ TASKS = ("colours", "shapes")
 def own(tmp_path_factory):
     """Folder with ``my-model``, ``my-set`` and a picture, as the README describes them."""
     folder = tmp_path_factory.mktemp("own")
-    zoo.save("qwen2_5_vl", folder / "my-model")
-    checkpoints = folder / "my-set"
-    checkpoints.mkdir()
-    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(checkpoints / "one.png")
-    for seed, task in enumerate(TASKS):
-        torch.manual_seed(seed)
-        model = AutoModelForImageTextToText.from_pretrained(folder / "my-model")
-        lora = LoraConfig(r=2, target_modules=r".*language_model.*\.(q|v)_proj", init_lora_weights=False)
-        get_peft_model(model, lora).save_pretrained(checkpoints / task)
-        lines = [{"image": "one.png", "question": f"What is it, {i}?", "answer": "red"} for i in range(3)]
-        (checkpoints / f"{task}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-    entries = [{"name": t, "task": t, "adapter": t, "eval": f"{t}.jsonl"} for t in TASKS]
-    manifest = {"base": "my-model", "method": "sequential", "order": list(TASKS), "checkpoints": entries}
-    (checkpoints / "checkpoints.json").write_text(json.dumps(manifest))
+    zoo.save_set("qwen2_5_vl", folder, TASKS)
     return folder
 
 
@@ -71,14 +50,15 @@ def test_a_set_that_was_never_measured_says_what_to_do(client):
         client.predict("my-model", api_name="/forgetting")
 
 
-def test_measuring_the_set_keeps_its_answers_in_its_folder_and_shows_its_own_items(client, own):
-    *_, last = forgetting._measured("my-model")
-    assert "Measured again" in last[0]
-    assert json.loads((own / "my-set" / "answers.json").read_text(encoding="utf-8"))
+def test_measuring_the_set_is_done_once_and_shows_its_own_items(client, own):
+    *_, last = matrix_view._measured("my-model")
+    assert "my-model: measured in" in last[0]
+    assert not [f for f in (own / "my-set").iterdir() if "answers" in f.name]
     found = client.predict("my-model", api_name="/forgetting")
     assert found["tasks"] == list(TASKS) and found["n"] == [3, 3]
-    items = forgetting._changed("my-model")[7]
-    assert "What is it, 0?" in items and "after shapes, colours" in items
+    views = matrix_view._changed("my-model")
+    items = next(view for view in views if "Which of the colours, 0?" in str(view))
+    assert "after shapes, colours" in items
     assert client.predict("sequential", api_name="/forgetting")["tasks"] != list(TASKS)
 
 

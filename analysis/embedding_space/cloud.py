@@ -1,5 +1,6 @@
 """How a cloud of pairs looks: one figure a view, phase by phase, pictures and texts told apart, true pairs joined."""
 
+import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from analysis.embedding_space.project import Cloud
     from analysis.embedding_space.result import Space
 
-HEIGHT = 460
+HEIGHT = 520
 _SVG = 1200  # points above which WebGL draws them
 _JOINED = 600  # pairs above which the lines between them hide everything, so they start switched off
 _AXES = "xyz"
@@ -24,23 +25,30 @@ _GRID = "#80868F"
 def draw(found: "Space", seen: "Cloud", span: np.ndarray, title: str, phase: int = 0) -> go.Figure:
     """One view of the pairs shown, at ``phase``; ``span`` ``[2, dimensions]`` is what the axes cover (``spans``).
 
-    ``layout.meta`` holds every phase for the page's player: ``labels``, ``images`` and ``words`` ``[phases][pairs]
-    [dimensions]``, and ``rows``: which pairs each trace draws, by its name. The last trace is for a chosen pair.
+    ``layout.meta`` holds every phase for the page's player: ``labels``, how many ``pairs`` and ``dimensions``, where
+    ``images`` and ``words`` lie (float32 ``[phases, pairs, dimensions]`` as base64: lists of thousands of places are
+    slow), and ``rows``: which pairs each trace draws, and of what kind. The last trace is for a chosen pair.
     """
     rows = _rows(found)
     traces = [_trace(kind, name, pairs, found, seen, phase) for kind, name, pairs in rows]
     meta = {
         "labels": list(found.phases),
-        "images": np.round(seen.images, 4).tolist(),
-        "words": np.round(seen.words, 4).tolist(),
+        "pairs": len(found.shown),
+        "dimensions": seen.dimensions,
+        "images": _packed(seen.images),
+        "words": _packed(seen.words),
         "rows": [{"kind": kind, "pairs": pairs.tolist()} for kind, _, pairs in rows],
     }
-    named = {"text": f"{title}, n = {len(found.shown)} pairs", "font": {"size": 15}, "x": 0, "xanchor": "left"}
+    named = {"text": f"{title}, n = {len(found.shown)}", "font": {"size": 15}, "x": 0, "xanchor": "left"}
     return figure(
         HEIGHT, *traces, meta=meta, title=named, showlegend=True, margin={"l": 8, "r": 8, "t": 40, "b": 8},
-        legend={"itemsizing": "constant", "orientation": "h", "y": -0.16, "yanchor": "top", "x": 0},
+        legend={"itemsizing": "constant", "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
         **_axes(seen, span),
     )  # fmt: skip
+
+
+def _packed(places: np.ndarray) -> str:
+    return base64.b64encode(places.astype("<f4").tobytes()).decode()
 
 
 def spans(*clouds: "Cloud") -> np.ndarray:
@@ -113,7 +121,7 @@ def _trace(kind: str, name: str, pairs: np.ndarray, found: "Space", seen: "Cloud
     size = (4 if large else 8) if flat else 4
     return make(
         **_places(points), mode="markers", name=name, legendgroup=name, showlegend=kind == "images",
-        text=[found.texts[found.shown[i]] for i in pairs], customdata=pairs.tolist(),
+        text=[found.texts[found.shown[i]] for i in pairs], customdata=pairs,
         marker={"symbol": _MARKS[kind], "size": size, "opacity": 0.85,
                 "color": SERIES[order.index(name) % len(SERIES)]},
         hovertemplate=f"<b>%{{text}}</b><br>{said} · {name}<extra></extra>",

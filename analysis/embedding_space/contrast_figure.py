@@ -70,7 +70,9 @@ def table(found: "Contrast", uris: "Sequence[str]", view: str = "after", chosen:
     values = {"after": found.after, "before": found.before, "change": found.after - found.before}[view]
     low, high = (0.0, float(np.abs(values).max())) if view == "change" else (float(values.min()), float(values.max()))
     shades = (np.abs(values) if view == "change" else values - low) / max(1e-9, high - low)
-    head = "".join(f'<th scope="col"><span>{escape(_short(text))}</span></th>' for text in found.texts)
+    head = "".join(
+        f'<th scope="col" title="{escape(text)}"><span>{escape(_short(text, 16))}</span></th>' for text in found.texts
+    )
     rows = []
     for i, text in enumerate(found.texts):
         state = "gone wrong" if i in found.wrong else "right" if found.right_after[i] else "wrong before and after"
@@ -139,5 +141,5 @@ def _cosine(value: float, sign: str = "") -> str:
     return f"{round(float(value), 2) + 0.0:{sign}.2f}".replace("-", "−")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 22 else f"{text[:21]}…"
+def _short(text: str, most: int = 22) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

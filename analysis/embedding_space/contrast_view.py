@@ -36,7 +36,7 @@ def build(key: gr.State) -> ContrastPart:
         domain = gr.Dropdown([_EVERY], value=_EVERY, label="Pairs of", elem_id="contrast-domain", min_width=150)
         before = gr.Dropdown([], label="Before", elem_id="contrast-before", min_width=110)
         after = gr.Dropdown([], label="After", elem_id="contrast-after", min_width=110)
-        view = gr.Radio(list(figure.VIEWS), value="after", label="Show", elem_id="contrast-view")
+        view = gr.Radio(list(figure.VIEWS), value="after", label="Show", elem_id="contrast-view", min_width=290)
     chosen = gr.Dropdown(
         [], value=[], multiselect=True, max_choices=MOST, label=f"Chosen pairs, up to {MOST}", elem_id="contrast-chosen"
     )
@@ -44,7 +44,8 @@ def build(key: gr.State) -> ContrastPart:
     table = page.pickable(elem_id="contrast-table")
     with gr.Row(equal_height=False):
         row = gr.Dropdown([], label="Picture", elem_id="contrast-row", min_width=180)
-        shown = gr.HTML(elem_id="contrast-shown")
+        with gr.Column(min_width=280):
+            shown = gr.HTML(elem_id="contrast-shown")
     asked, views = [key, chosen, before, after, view], [said, table, row, shown]
     drawn = page.for_people(_drawn)
     gr.on([part.input for part in (chosen, before, after)], drawn, asked, views, **page.QUICK)

@@ -1,8 +1,10 @@
 """The endpoint of the room: the embedded default's phases as numbers."""
 
-from analysis.embedding_space import shipped
+from analysis.embedding_space import runs, shipped
+from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import LIKENESS, OF_A_PHASE
 from analysis.embedding_space.retrieval import DIRECTIONS, recalls
+from analysis.embedding_space.runs import Run
 from analysis.embedding_space.sentence import sentence
 from analysis.result import plain
 from models.errors import InputError
@@ -15,11 +17,14 @@ def endpoint(method: str = "", phase: str = "") -> dict:
     null where a phase is earlier than the one compared with. ``rotation_degrees``, ``between_degrees`` and
     ``residual`` (degrees left after the best rotation) are means over pictures and over texts, ``deviation_degrees``
     is the angle between the rotations of the two, ``recall`` are matrices phase x domain of R@1 within the domain.
+    All that is of the training that ships; ``trainings`` has, for it and for those of other seeds, the recall (mean
+    over domains) and the angles of the last phase.
     """
     for name, value in (("method", method), ("phase", phase)):
         if not isinstance(value, str | None):
             raise InputError(f"The {name} must be a text.")
-    found = shipped.measured(shipped.recipe(method or "plain"))
+    recipe = shipped.recipe(method or "plain")
+    found = shipped.measured(recipe)
     if phase and phase not in found.phases:
         raise InputError(f"There is no phase {phase!r}. There are: {', '.join(found.phases)}.")
     s = found.phases.index(phase) if phase else 0
@@ -38,6 +43,16 @@ def endpoint(method: str = "", phase: str = "") -> dict:
             **{name: found.numbers[name] for name in OF_A_PHASE},
             "recall": {name: of.matrix for name, of in recall.items()},
             "forgetting": {name: of.forgetting for name, of in recall.items()},
+            "trainings": [_ends(run) for run in (runs.of_space(found), *runs.load(recipe, drawings()))],
             "sentence": sentence(found, s), "provenance": found.provenance,
         }
     )  # fmt: skip
+
+
+def _ends(run: Run) -> dict:
+    """What one training comes to after its last phase, against the base."""
+    return {
+        "training": run.label, "recall": {name: recalls(run, name).average[-1] for name in DIRECTIONS},
+        "rotation_degrees": {side: run.angles[f"rotation_{side}"][-1] for side in ("image", "text")},
+        "deviation_degrees": run.angles["deviation"][-1],
+    }  # fmt: skip

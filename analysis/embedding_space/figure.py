@@ -61,7 +61,8 @@ def numbers(found: "Space", before: int = 0) -> str:
     head = "".join(f'<th scope="col">{escape(found.phases[t])}</th>' for t in (before, *phases))
     rows = [_row(name, ["–", *(_spread_cell(name, found.spreads[name], before, t) for t in phases)])
             for name in BETWEEN_PHASES]  # fmt: skip
-    rows += [_row(name, ["–", *(_number(found.likeness[name][before, t]) for t in phases)]) for name in LIKENESS]
+    rows += [_row(name, ["–", *(_number(found.likeness[name][before, t], MEASURES[name].unit) for t in phases)])
+             for name in LIKENESS]  # fmt: skip
     rows += [_row(name, [_number(found.numbers[name][t], MEASURES[name].unit) for t in (before, *phases)])
              for name in OF_A_PHASE]  # fmt: skip
     return (

@@ -10,10 +10,11 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from analysis.embedding_space import own, shipped
+from analysis.embedding_space import own, runs, shipped
 from analysis.embedding_space.measure import Phase, measure
 from analysis.embedding_space.pairs import Pairs, drawings
 from analysis.embedding_space.result import Space
+from analysis.embedding_space.runs import Run
 from analysis.result import plain
 from models import dual_catalog
 from models.checkpoints import BASE
@@ -26,17 +27,19 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 _MOST = 3  # spaces of visitors that are kept: those of thousands of pairs take hundreds of MB
 _MOST_EMBEDDED = 10
-_LARGE = ("images", "words")  # thousands of embeddings, which no saved file needs
+_LARGE = ("images", "words", "gallery")  # thousands of embeddings, which no saved file needs
 
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """A space, the pairs it was measured on, its phases, and how its encoder is opened."""
+    """A space, the pairs it was measured on, its phases, how its encoder is opened, and, of a method of the embedded
+    default, its training and those of other seeds that were measured on the same pairs."""
 
     space: Space
     pairs: Pairs
     phases: tuple[Phase, ...]
     opened: "Callable[[], AbstractContextManager[DualEncoder]]"
+    runs: tuple[Run, ...] = ()
 
     def picture(self, shown: int):
         """The picture of a pair by its place among those shown."""
@@ -91,7 +94,9 @@ def known(key: Key) -> Held | None:
 
 def _kept(key: Key, space: Space) -> Held:
     recipe = shipped.recipe(key.method)
-    found = Held(space, drawings(key.style), recipe.phases, partial(shipped.opened, recipe))
+    pairs = drawings(key.style)
+    trained = runs.of_space(space), *runs.load(recipe, pairs)
+    found = Held(space, pairs, recipe.phases, partial(shipped.opened, recipe), trained)
     with _lock:
         _embedded[recipe, key.style] = found
         while len(_embedded) > _MOST_EMBEDDED:

@@ -8,11 +8,13 @@ Both methods look at distances alone, which no rotation changes: a raw and an al
 import base64
 import hashlib
 import importlib.metadata
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,8 @@ METHODS = {"umap": "AlignedUMAP", "tsne": "t-SNE"}
 NEIGHBOURS, PERPLEXITY, SEED = 15, 30.0, 0
 _LIBRARY = {"umap": "umap-learn", "tsne": "scikit-learn"}
 _ROOM, _VERSION = "embedding_space-maps", 1
-_SAID = {"umap": "Construct embedding"}  # a line of umap-learn's own for every phase
+_DONE = {"umap": "Finished embedding", "tsne": "phase done"}  # in a line for every phase; the first is umap-learn's
+_EPOCHS = re.compile(r"Epochs completed: +(\d+)%")  # how umap-learn tells how far an optimisation is
 _EVERY = 0.25  # seconds between two looks at whether to go on
 
 
@@ -73,7 +76,6 @@ def _made_of(clouds: np.ndarray, method: str, dimensions: int) -> dict:
 
 def _made(clouds: np.ndarray, method: str, dimensions: int, progress: Callable[[float, str], None]) -> np.ndarray:
     """Run the work in another process, listening to how far it is."""
-    told = f"{METHODS[method]} of {len(clouds)} phases of {clouds.shape[1]} points"
     with tempfile.TemporaryDirectory(prefix="crosstalk-map-") as folder:
         given, made = Path(folder) / "input.npz", Path(folder) / "output.npy"
         np.savez(given, clouds=clouds, method=method, dimensions=dimensions)
@@ -85,8 +87,8 @@ def _made(clouds: np.ndarray, method: str, dimensions: int, progress: Callable[[
         reader.start()
         try:
             while running.poll() is None:
-                done = sum(_SAID.get(method, "phase done") in line for line in list(lines))
-                progress(min(0.95, (done + 0.5) / (len(clouds) + 1.5)), told)
+                share, at = _how_far(method, list(lines), len(clouds))
+                progress(share, f"{METHODS[method]} of {len(clouds)} phases of {clouds.shape[1]} points, {at}")
                 reader.join(_EVERY)
         finally:
             if running.poll() is None:
@@ -100,9 +102,29 @@ def _made(clouds: np.ndarray, method: str, dimensions: int, progress: Callable[[
         return np.load(made)
 
 
-def _umap(clouds: np.ndarray, dimensions: int) -> np.ndarray:
-    from umap import UMAP, AlignedUMAP
+def _how_far(method: str, lines: list[str], phases: int) -> tuple[float, str]:
+    """The share done and what is done now, from what the work has said so far.
 
+    UMAP is compiled, fits each phase, and then moves all of them together, which takes most of the time.
+    """
+    ends = [i for i, line in enumerate(lines) if _DONE[method] in line]
+    if method != "umap":
+        return min(0.95, (len(ends) + 0.5) / (phases + 0.5)), f"phase {min(len(ends) + 1, phases)}"
+    if not ends:
+        return 0.05, "compiled first, which takes a moment"
+    if len(ends) < phases:
+        return 0.1 + 0.3 * len(ends) / phases, f"phase {len(ends) + 1}"
+    epochs = [int(found[1]) for line in lines[ends[-1] :] if (found := _EPOCHS.search(line))]
+    return 0.4 + 0.55 * (epochs[-1] if epochs else 0) / 100, "all phases together"
+
+
+def _umap(clouds: np.ndarray, dimensions: int) -> np.ndarray:
+    from umap import UMAP, AlignedUMAP, aligned_umap
+
+    # AlignedUMAP does not ask its last and longest part to tell how far it is
+    aligned_umap.optimize_layout_aligned_euclidean = partial(
+        aligned_umap.optimize_layout_aligned_euclidean, verbose=True
+    )
     few = min(NEIGHBOURS, clouds.shape[1] - 1)
     if len(clouds) == 1:
         return UMAP(n_neighbors=few, n_components=dimensions, random_state=SEED, verbose=True).fit_transform(clouds[0])[

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,19 @@ import numpy as np
 from analysis import kept
 from analysis.embedding_space import space as sp
 from analysis.embedding_space.pairs import Pairs
-from analysis.embedding_space.result import BETWEEN_PHASES, LIKENESS, PERCENTILES, Space, Spread, packed, unpacked
+from analysis.embedding_space.result import (
+    BETWEEN_PHASES,
+    LIKENESS,
+    PERCENTILES,
+    Space,
+    Spread,
+    coarse,
+    packed,
+    unpacked,
+)
 from analysis.embedding_space.retrieval import all_ranks
 from analysis.result import Provenance
+from analysis.statistics import cka
 from models import fingerprint
 from models.checkpoints import BASE, Blend, Manifest
 from models.errors import CheckpointError
@@ -27,7 +37,7 @@ COUPLES = 2000
 
 _OF_COUPLES = ("between_image", "between_text")  # measures over pairs of samples, the others are over pairs
 _SPREAD_OUT = 20000  # pairs of samples, at most, for uniformity
-_VERSION = 1  # of what is measured: another number makes kept entries stale
+_VERSION = 2  # of what is measured: another number makes kept entries stale
 _SEED = 0  # of which pairs are shown, which samples are compared, and of the bootstrap
 _EMBEDDING = 0.8  # of the time, about; the rest is measuring
 
@@ -81,7 +91,7 @@ def measure(
         images, words, pairs, phases, provenance, method, shown,
         lambda done, what: progress(_EMBEDDING + (1 - _EMBEDDING) * done, what),
     )  # fmt: skip
-    kept.save(ROOM, made_of, packed(found))
+    kept.save(ROOM, made_of, packed(replace(found, gallery=None)))  # it is a megabyte: searches then take those shown
     return found
 
 
@@ -146,7 +156,7 @@ def space_of(
     at = pairs.sample(shown, _SEED)
     return Space(
         provenance=provenance, **_told(pairs, phases, method), shown=at, images=v[:, at].astype(np.float32),
-        words=t[:, at].astype(np.float32), likeness=likeness,
+        words=t[:, at].astype(np.float32), gallery=coarse(v) if len(at) < n else None, likeness=likeness,
         spreads=_spreads(values, count),
         numbers={
             "angle": np.array([sp.angles(x, y).mean() for x, y in zip(v, t, strict=True)]),
@@ -178,8 +188,8 @@ def _between(v, t, v_after, t_after, which: np.ndarray) -> tuple[dict[str, np.nd
         "floor": sp.floor(v, t, v_after, t_after, _SEED),
         "rigid_image": sp.explained(v, v_after, turned_v),
         "rigid_text": sp.explained(t, t_after, turned_t),
-        "cka_image": sp.cka(v, v_after),
-        "cka_text": sp.cka(t, t_after),
+        "cka_image": cka(v, v_after),
+        "cka_text": cka(t, t_after),
     }
     return spread, single
 

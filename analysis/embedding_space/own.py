@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis import archive
 from analysis.bar import open_picture
 from analysis.embedding_space.pairs import Pairs
-from analysis.embedding_space.space import LEAST
+from analysis.embedding_space.project import LEAST
 from models import fingerprint
 from models.errors import InputError
 from models.files import inside, is_file
@@ -32,7 +32,7 @@ def opened(file: str | Path) -> Pairs:
     of pictures with their captions, ``cat.png`` with ``cat.txt``, whose folder is their domain.
 
     What was unpacked stays as long as the pairs do. Raises ``InputError`` naming the file, and the line and field, for
-    all else: captions without pictures and the reverse, fewer than 2 pairs or more than ``MOST_PAIRS``, what
+    all else: captions without pictures and the reverse, fewer than ``LEAST`` pairs or more than ``MOST_PAIRS``, what
     ``archive.unpacked`` refuses, and what is no picture.
     """
     file = Path(file)

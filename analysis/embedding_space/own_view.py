@@ -7,13 +7,14 @@ import gradio as gr
 from analysis import page
 from analysis.embedding_space import held
 from analysis.embedding_space.own import MOST_PAIRS
+from analysis.embedding_space.project import LEAST
 from models import dual_catalog, hub
 
 _FORMAT = (
     "Pairs come as one `.zip`: pictures with captions of the same name (`cat.png`, `cat.txt`; a folder is a domain), "
     'or pictures and a `.jsonl`, a line a pair: `{"image": "cat.png", "text": "a cat", "domain": "animals"}`. '
-    f"2 to {MOST_PAIRS} pairs. Phases are a checkpoint set: a folder or a Hub repository with a `checkpoints.json`, as "
-    "for every model here (see the README)."
+    f"{LEAST} to {MOST_PAIRS} pairs. Phases are a checkpoint set: a folder or a Hub repository with a "
+    "`checkpoints.json`, as for every model here (see the README)."
 )
 
 

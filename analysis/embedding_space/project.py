@@ -40,9 +40,7 @@ def aligned(images: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarr
     1966): min over orthogonal R of ||X_t R - X'_{t-1}||_F, X' being aligned already. What is left is no rotation of the
     whole: disorder within a modality, and the modalities turning differently. Float64, same shapes.
     """
-    clouds = _together(images, words)
-    for t in range(1, len(clouds)):
-        clouds[t] = clouds[t] @ rotation(clouds[t], clouds[t - 1])
+    clouds = _turned_back(_together(images, words))
     return clouds[:, : images.shape[1]], clouds[:, images.shape[1] :]
 
 
@@ -53,8 +51,9 @@ def pca(images: np.ndarray, words: np.ndarray, dimensions: int = 2) -> tuple[Clo
     three pairs, or embeddings that are no numbers.
     """
     checked(images, words)
-    fitted = PCA(dimensions, svd_solver="covariance_eigh").fit(_together(images[:1], words[:1])[0])
-    return _drawn(fitted, images, words), _drawn(fitted, *aligned(images, words))
+    clouds = _together(images, words)
+    fitted = PCA(dimensions, svd_solver="covariance_eigh").fit(clouds[0])
+    return _drawn(fitted, clouds), _drawn(fitted, _turned_back(clouds))
 
 
 def checked(images: np.ndarray, words: np.ndarray) -> None:
@@ -70,9 +69,17 @@ def _together(images: np.ndarray, words: np.ndarray) -> np.ndarray:
     return np.concatenate([images, words], axis=1, dtype=np.float64)
 
 
-def _drawn(fitted: PCA, images: np.ndarray, words: np.ndarray) -> Cloud:
-    clouds = _together(images, words)
-    seen = (clouds - fitted.mean_) @ fitted.components_.T
-    total = clouds.var(axis=1).sum(axis=1)
-    held = np.divide(seen.var(axis=1).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
-    return Cloud("pca", seen[:, : images.shape[1]], seen[:, images.shape[1] :], held)
+def _turned_back(clouds: np.ndarray) -> np.ndarray:
+    """``clouds`` ``[phases, points, d]`` with each phase turned onto the one before; the first as it is."""
+    turned = [clouds[0]]
+    for cloud in clouds[1:]:
+        turned.append(cloud @ rotation(cloud, turned[-1]))
+    return np.stack(turned)
+
+
+def _drawn(fitted: PCA, clouds: np.ndarray) -> Cloud:
+    seen = clouds @ fitted.components_.T - fitted.mean_ @ fitted.components_.T
+    total = np.einsum("tnd,tnd->t", clouds, clouds) / clouds.shape[1] - (clouds.mean(axis=1) ** 2).sum(axis=1)
+    held = np.divide(seen.var(axis=1).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 1e-12)
+    n = clouds.shape[1] // 2
+    return Cloud("pca", seen[:, :n], seen[:, n:], held)

@@ -131,7 +131,8 @@ class Space(Result):
 
     ``phases`` are labels, ``trained`` the domain that each phase trained on (empty: none of them, or all). ``texts``
     and ``domains`` are of all pairs. ``shown`` ``[m]`` are the pairs whose embeddings are kept, for clouds and
-    contrastive matrices: ``images`` and ``words``, float32 unit vectors ``[phases, m, d]``.
+    contrastive matrices: ``images`` and ``words``, float32 unit vectors ``[phases, m, d]``. ``gallery`` holds the
+    pictures of all pairs for words to be searched among, ``coarse`` int8 ``[phases, n, d]``; None where all are shown.
 
     ``spreads``, ``likeness`` (float64 ``[phases, phases]``, s then t) and ``numbers`` (float64 ``[phases]``) hold what
     ``BETWEEN_PHASES``, ``LIKENESS`` and ``OF_A_PHASE`` explain, measured on all pairs.
@@ -148,6 +149,7 @@ class Space(Result):
     shown: np.ndarray
     images: np.ndarray
     words: np.ndarray
+    gallery: np.ndarray | None
     spreads: dict[str, Spread]
     likeness: dict[str, np.ndarray]
     numbers: dict[str, np.ndarray]
@@ -189,6 +191,11 @@ class Space(Result):
         return [(s, t) for t in range(len(self.phases)) for s in range(t)]
 
 
+def coarse(vectors: np.ndarray) -> np.ndarray:
+    """``vectors`` ``[..., d]`` in a byte a number, int8: the largest of each is 127. Their length is lost."""
+    return np.round(127 * vectors / np.abs(vectors).max(-1, keepdims=True)).astype(np.int8)
+
+
 _HALF = ("images", "words", "percentiles")  # kept in half precision: 0.02 degrees of a direction, 0.06 of an angle
 _GIVEN = ("texts", "domains", "provenance", "method", "phases", "trained")  # known without measuring, or plain texts
 
@@ -214,7 +221,8 @@ def _packed(name: str, value):
         return {k: _packed(k, v) for k, v in value.items()}
     if not isinstance(value, np.ndarray):
         return value
-    kind = "<i4" if value.dtype.kind == "i" else "<f2" if name in _HALF else "<f8"
+    whole = "<i1" if value.dtype == np.int8 else "<i4"
+    kind = whole if value.dtype.kind == "i" else "<f2" if name in _HALF else "<f8"
     return {"kind": kind, "shape": value.shape, "base64": base64.b64encode(value.astype(kind).tobytes()).decode()}
 
 
@@ -224,4 +232,4 @@ def _unpacked(part):
     if "base64" not in part:
         return {name: _unpacked(inner) for name, inner in part.items()}
     flat = np.frombuffer(base64.b64decode(part["base64"]), part["kind"]).reshape(part["shape"])
-    return flat.astype({"<i4": np.int64, "<f2": np.float32, "<f8": np.float64}[part["kind"]])
+    return flat.astype({"<i1": np.int8, "<i4": np.int64, "<f2": np.float32, "<f8": np.float64}[part["kind"]])

@@ -2,21 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from analysis.statistics import Difference, difference, interval
 from models.errors import InputError
 
-if TYPE_CHECKING:
-    from analysis.embedding_space.result import Space
-
 DIRECTIONS = {"i2t": "image → text", "t2i": "text → image"}
 KS = (1, 5, 10)
 AMONG = {"domain": "its own domain", "all": "all domains"}
 _ROWS = 1024  # queries whose similarities are in memory
 _SAME = 1e-6  # of a cosine, below which two candidates are as near
+
+
+class Ranked(Protocol):
+    """What recall is counted of: a ``Space``, or a ``Run`` of another seed. The fields are those of ``Space``."""
+
+    method: str
+    phases: tuple[str, ...]
+    trained: tuple[str, ...]
+    texts: tuple[str, ...]
+    domains: tuple[str, ...]
+    ranks: dict[str, np.ndarray]
+
+    @property
+    def domain_names(self) -> tuple[str, ...]: ...
 
 
 def ranks(v: np.ndarray, t: np.ndarray, texts: Sequence[str]) -> dict[str, np.ndarray]:
@@ -79,7 +90,7 @@ class Recalls:
     backward: float
 
 
-def hits(space: "Space", direction: str = "i2t", k: int = 1, among: str = "domain") -> np.ndarray:
+def hits(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "domain") -> np.ndarray:
     """1 where the right answer is among the first ``k``, else 0: float64 ``[phases, n]``.
 
     Raises ``InputError`` for an unknown ``direction`` or ``among``, or a ``k`` below 1.
@@ -91,7 +102,7 @@ def hits(space: "Space", direction: str = "i2t", k: int = 1, among: str = "domai
     return (space.ranks[direction if among == "all" else f"{direction}_domain"] <= k).astype(float)
 
 
-def recalls(space: "Space", direction: str = "i2t", k: int = 1, among: str = "domain") -> Recalls:
+def recalls(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "domain") -> Recalls:
     """Recall of every phase on every domain. Raises ``InputError`` as ``hits``."""
     right, domains = hits(space, direction, k, among), np.asarray(space.domains)
     names = space.domain_names
@@ -109,7 +120,7 @@ def recalls(space: "Space", direction: str = "i2t", k: int = 1, among: str = "do
     )  # fmt: skip
 
 
-def _own(space: "Space") -> tuple[int, ...]:
+def _own(space: Ranked) -> tuple[int, ...]:
     return tuple(space.trained.index(name) if name in space.trained else 0 for name in space.domain_names)
 
 
@@ -119,7 +130,7 @@ class Compared:
 
     ``final``: after the last phase, on all pairs. ``earlier``: the same on pairs whose domain's own phase is not the
     last. ``kept``: on those, hit after the last phase minus hit right after their own, so what came later is all that
-    counts. None where there are no such pairs.
+    counts. None where there are no such pairs. ``seeds``: how many trainings of each method the hits are means of.
     """
 
     direction: str
@@ -127,28 +138,42 @@ class Compared:
     among: str
     n: int
     n_earlier: int
+    seeds: int
     final: Difference
     earlier: Difference | None
     kept: Difference | None
 
 
-def compared(a: "Space", b: "Space", direction: str = "i2t", k: int = 1, among: str = "domain") -> Compared:
-    """``a`` against ``b``, paired by item. Raises ``InputError`` where they are not of the same pairs."""
-    if a.texts != b.texts or a.domains != b.domains:
-        raise InputError(f"{a.method} and {b.method} were measured on different pairs: measure both on the same.")
-    right = [hits(space, direction, k, among) for space in (a, b)]
-    own = [np.array(_own(space))[_index(space)] for space in (a, b)]
-    old = np.logical_and(*(o < len(h) - 1 for o, h in zip(own, right, strict=True)))
-    last = [h[-1] for h in right]
-    first = [h[o, np.arange(a.n)] for h, o in zip(right, own, strict=True)]
-    change = [x - y for x, y in zip(last, first, strict=True)]
+def compared(
+    a: Sequence[Ranked], b: Sequence[Ranked], direction: str = "i2t", k: int = 1, among: str = "domain"
+) -> Compared:
+    """The trainings ``a`` of one method against those of another, ``b``, seed by seed the same, paired by item.
+
+    Of every pair the hits are averaged over the trainings first, so the intervals are over pairs: they cover other
+    pairs, not other trainings. Raises ``InputError`` where the trainings are not of the same pairs, or not as many.
+    """
+    if not a or len(a) != len(b):
+        raise InputError(f"{len(a)} and {len(b)} trainings cannot be compared: give as many of each method.")
+    if any((of.texts, of.domains) != (a[0].texts, a[0].domains) for of in (*a, *b)):
+        raise InputError(f"{a[0].method} and {b[0].method} were measured on different pairs: measure both on the same.")
+    (last, change, old), (other, before, too) = (_ends(side, direction, k, among) for side in (a, b))
+    old = old & too
     return Compared(
-        direction, k, among, a.n, int(old.sum()), difference(*last),
-        difference(last[0][old], last[1][old]) if old.any() else None,
-        difference(change[0][old], change[1][old]) if old.any() else None,
+        direction, k, among, len(old), int(old.sum()), len(a), difference(last, other),
+        difference(last[old], other[old]) if old.any() else None,
+        difference(change[old], before[old]) if old.any() else None,
     )  # fmt: skip
 
 
-def _index(space: "Space") -> np.ndarray:
+def _ends(runs: Sequence[Ranked], direction: str, k: int, among: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every pair ``[n]``: hit after the last phase and its change since the pair's own, means over ``runs``, and
+    whether its own phase is not the last."""
+    right = np.mean([hits(run, direction, k, among) for run in runs], axis=0)
+    own = np.array(_own(runs[0]))[_index(runs[0])]
+    first = right[own, np.arange(right.shape[1])]
+    return right[-1], right[-1] - first, own < len(right) - 1
+
+
+def _index(space: Ranked) -> np.ndarray:
     places = {name: j for j, name in enumerate(space.domain_names)}
     return np.array([places[d] for d in space.domains])

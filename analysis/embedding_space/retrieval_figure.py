@@ -9,10 +9,12 @@ import plotly.graph_objects as go
 
 from analysis.charts import DASHES, SERIES, figure
 from analysis.embedding_space.retrieval import AMONG, DIRECTIONS
+from analysis.wording import signed
 
 if TYPE_CHECKING:
-    from analysis.embedding_space.retrieval import Compared, Recalls
+    from analysis.embedding_space.retrieval import Recalls
     from analysis.embedding_space.search import Found
+    from analysis.embedding_space.seeds import Over, Repeated, Versus
     from analysis.statistics import Difference
 
 _WHITE_FROM = 0.87  # of full shade: where white text reads better than dark text
@@ -34,11 +36,11 @@ def matrix(found: "Recalls", chosen: tuple[int, int] | None = None) -> str:
         + f"<td><b>{100 * found.average[i]:.0f}</b></td></tr>"
         for i, phase in enumerate(found.phases)
     )
-    lost = "".join(f"<td>{_points(-value)}</td>" for value in found.forgetting)
+    lost = "".join(f"<td>{points(-value)}</td>" for value in found.forgetting)
     return (
         f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}<th scope="col">mean</th></tr></thead>'
         f'<tbody>{rows}<tr class="reference"><th scope="row" title="At the end minus the best since its own phase">'
-        f"lost, points</th>{lost}<td>{_points(-float(found.forgetting.mean()))}</td></tr></tbody></table></div>"
+        f"lost, points</th>{lost}<td>{points(-float(found.forgetting.mean()))}</td></tr></tbody></table></div>"
         f'<p class="key">{told(found)}, %, by phase (rows) and domain (columns). Outlined: a domain right after its '
         "own phase. Choose a cell to see which pictures were lost.</p>"
     )
@@ -76,24 +78,29 @@ def course(found: "Recalls") -> go.Figure:
     )  # fmt: skip
 
 
-def averages(found: dict[str, "Recalls"]) -> go.Figure:
+def averages(found: "dict[str, Repeated]") -> go.Figure:
     """Mean recall over domains, phase by phase, a line for each method; a method with other phases is a marker at the
-    end."""
-    longest = max((of.phases for of in found.values()), key=len)
+    end. Of a method trained more than once: the mean over its seeds, with bars from the smallest to the largest."""
+    longest = max((of.each[0].phases for of in found.values()), key=len)
     lines = []
     for i, (title, of) in enumerate(found.items()):
-        x = list(of.phases) if of.phases == longest else [longest[0], longest[-1]]
-        y = 100 * (of.average if of.phases == longest else of.average[[0, -1]])
+        whole = of.each[0].phases == longest
+        at = slice(None) if whole else [0, -1]
+        mean, least, most = (100 * side[at] for side in (of.average.mean, of.average.least, of.average.most))
+        colour = SERIES[i % len(SERIES)]
         lines.append(
             go.Scatter(
-                x=x, y=y, name=title, mode="lines+markers" if of.phases == longest else "markers",
-                line={"color": SERIES[i % len(SERIES)], "width": 2.5, "dash": DASHES[i % len(DASHES)]},
-                marker={"size": 8 if of.phases == longest else 13, "color": SERIES[i % len(SERIES)],
-                        "symbol": "circle" if of.phases == longest else "diamond"},
+                x=list(longest) if whole else [longest[0], longest[-1]], y=mean,
+                name=title if of.seeds == 1 else f"{title} ({of.seeds} seeds)",
+                mode="lines+markers" if whole else "markers",
+                line={"color": colour, "width": 2.5, "dash": DASHES[i % len(DASHES)]},
+                marker={"size": 8 if whole else 13, "color": colour, "symbol": "circle" if whole else "diamond"},
+                error_y={"visible": of.seeds > 1, "symmetric": False, "array": most - mean, "arrayminus": mean - least,
+                         "thickness": 1.5, "width": 5},
                 hovertemplate="%{y:.1f} %",
             )
         )  # fmt: skip
-    first = next(iter(found.values()))
+    first = next(iter(found.values())).each[0]
     return figure(
         360, *lines, hovermode="x unified", margin={"l": 8, "r": 16, "t": 64, "b": 8},
         xaxis={"title": f"Phase (n = {int(first.n.sum())} pairs)"},
@@ -101,30 +108,79 @@ def averages(found: dict[str, "Recalls"]) -> go.Figure:
     )  # fmt: skip
 
 
-def methods(found: dict[str, "Recalls"], against: "dict[str, Compared]", base: str) -> str:
+def methods(found: "dict[str, Repeated]", against: "dict[str, Versus]", base: str) -> str:
     """What each method reaches, loses, and how it compares with ``base`` pair by pair, points."""
     rows = "".join(
-        f'<tr><th scope="row">{escape(title)}</th><td>{100 * of.average[-1]:.1f}</td>'
-        f"<td>{_points(-float(of.forgetting.mean()))}</td>"
-        f"<td>{_points(of.backward) if not np.isnan(of.backward) else '–'}</td>"
-        f"<td>{_difference(against[title].final) if title in against else '–'}</td></tr>"
+        f'<tr><th scope="row">{escape(title)}</th><td>{of.seeds}</td><td>{_over(of.average, -1)}</td>'
+        f"<td>{points(-float(of.forgetting.mean.mean()))}</td>"
+        f"<td>{points(float(of.backward.mean)) if not np.isnan(of.backward.mean) else '–'}</td>"
+        f"<td>{_difference(against[title].pooled.final) if title in against else '–'}</td></tr>"
         for title, of in found.items()
     )
     return (
-        '<div class="scroll"><table class="plain"><thead><tr><th>method</th><th title="Mean over domains after the '
-        'last phase">at the end, %</th><th title="At the end minus the best since its own phase, mean over domains">'
+        '<div class="scroll"><table class="plain"><thead><tr><th>method</th><th title="How often it was trained, each '
+        'time from another seed">seeds</th><th title="Mean over domains after the last phase; smallest to largest of '
+        'the seeds">at the end, %</th><th title="At the end minus the best since its own phase, mean over domains">'
         'lost, points</th><th title="Backward transfer: at the end minus right after its own phase, mean over the '
-        f'domains before the last">BWT, points</th><th title="All pairs after the last phase, paired bootstrap">minus '
-        f"{escape(base)}, points (95 %)</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f'domains before the last">BWT, points</th><th title="All pairs after the last phase, paired bootstrap over '
+        f'pairs, over the seeds that both have">minus {escape(base)}, points (95 %)</th></tr></thead><tbody>{rows}'
+        "</tbody></table></div>"
+    )
+
+
+_DIFFERENCES = {
+    "final": "all domains, at the end",
+    "earlier": "domains before the last, at the end",
+    "kept": "of these, what they lost or gained since their own phase",
+}
+"""What is compared (fields of ``Compared``), in words."""
+
+
+def versus(found: "Versus", title: str, base: str) -> str:
+    """One method minus another, seed by seed and of all seeds, with what each interval covers; points."""
+    head = "".join(f'<th scope="col">{escape(label)}</th>' for label in found.each)
+    rows = []
+    for which, name in _DIFFERENCES.items():
+        if getattr(found.pooled, which) is None:
+            continue
+        cells = "".join(f"<td>{_difference(getattr(of, which))}</td>" for of in found.each.values())
+        low, high = found.between(which)
+        rows.append(
+            f'<tr><th scope="row">{name}</th>{cells}<td><b>{_difference(getattr(found.pooled, which))}</b></td>'
+            f"<td>{points(low)} to {points(high)}</td></tr>"
+        )
+    n, earlier, count = found.pooled.n, found.pooled.n_earlier, len(found.each)
+    return (
+        f"<h4>{escape(title)} minus {escape(base)}, training by training</h4>"
+        f'<div class="scroll"><table class="plain"><thead><tr><th>points (95 %)</th>{head}<th scope="col">mean of '
+        f'{count} seeds, over pairs</th><th scope="col">over seeds</th></tr></thead><tbody>{"".join(rows)}</tbody>'
+        f'</table></div><p class="key">n = {n} pairs, {earlier} of them in domains before the last. {covers(count)}</p>'
+    )
+
+
+def covers(seeds: int) -> str:
+    """What the two kinds of interval say, and what they do not."""
+    return (
+        "Intervals over pairs (paired bootstrap) tell what other drawings would change, with these very trainings. "
+        f"What another training would change only the seeds tell: the last interval is Student's t over {seeds} of "
+        f"them ({seeds - 1} degrees of freedom), wide because they are few. All start from the same base."
     )
 
 
 def _difference(of: "Difference") -> str:
-    return f"{_points(of.mean)} ({_points(of.low)} to {_points(of.high)})"
+    return f"{points(of.mean)} ({points(of.low)} to {points(of.high)})"
 
 
-def _points(value: float) -> str:
-    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")
+def _over(of: "Over", place: int) -> str:
+    """A share over trainings, per cent, with the smallest and the largest where there are several."""
+    mean = f"{100 * of.mean[place]:.1f}"
+    return mean if of.n == 1 else f"{mean} ({100 * of.least[place]:.1f} to {100 * of.most[place]:.1f})"
+
+
+def points(value: float) -> str:
+    """A share as points with its sign; none where it is rounded to zero."""
+    rounded = round(100 * float(value), 1)
+    return signed(rounded, 1) if rounded else "0.0"
 
 
 def lost(texts: Sequence[str], ranks: Sequence[tuple[int, int]], uris: Sequence[str], where: str, total: int) -> str:

@@ -9,7 +9,9 @@ from analysis.embedding_space import held, shipped
 from analysis.embedding_space import retrieval_figure as figure
 from analysis.embedding_space.angles_view import Part
 from analysis.embedding_space.held import Key
-from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, KS, Recalls, compared, hits, recalls
+from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, KS, Recalls, hits, recalls
+from analysis.embedding_space.runs import Run
+from analysis.embedding_space.seeds import repeated, versus
 
 _SHOWN = 12  # lost pictures, the worst first
 _BASE = "plain"  # what other methods are compared with
@@ -49,43 +51,41 @@ def build(key: gr.State) -> Part:
 
 def charts(key: Key) -> list:
     """The figures, for a page of their own: recall by domain, and the methods side by side."""
-    everyone = _everyone(key, "i2t", 1, "domain")
+    everyone = {title: repeated(runs) for title, runs in _everyone(key).items()}
     return [figure.course(recalls(held.of(key).space)), *([figure.averages(everyone)] if everyone else [])]
 
 
-def _everyone(key: Key, direction: str, k: int, among: str) -> dict[str, Recalls]:
-    """Every method that was measured on the same drawings; none for a visitor's own space."""
+def _everyone(key: Key) -> dict[str, tuple[Run, ...]]:
+    """The trainings of every method that was measured on the same drawings, by title; none for a visitor's own."""
     if key.own:
         return {}
     found = {recipe.title: held.known(Key(name, key.style)) for name, recipe in shipped.recipes().items()}
-    return {title: recalls(of.space, direction, k, among) for title, of in found.items() if of}
+    return {title: of.runs for title, of in found.items() if of}
 
 
-def _compared(key: Key, direction: str, k: int, among: str) -> str:
-    """The table of methods, each against the plain one pair by pair."""
-    everyone = _everyone(key, direction, k, among)
-    plain = held.known(Key(_BASE, key.style)) if not key.own and _BASE in shipped.recipes() else None
-    if not plain:
-        return ""
-    others = {r.title: held.known(Key(name, key.style)) for name, r in shipped.recipes().items() if name != _BASE}
-    against = {t: compared(of.space, plain.space, direction, k, among) for t, of in others.items() if of}
-    return figure.methods(everyone, against, _BASE)
+def _side_by_side(key: Key, direction: str, k: int, among: str) -> tuple:
+    """The methods' averages, and the table of methods, each against the plain one pair by pair."""
+    trained = _everyone(key)
+    if not trained:
+        return empty("Methods are compared for crosstalk-clip only", 120), ""
+    how = direction, k, among
+    everyone = {title: repeated(runs, *how) for title, runs in trained.items()}
+    plain = next((title for title, runs in trained.items() if runs[0].method == _BASE), None)
+    others = {t: runs for t, runs in trained.items() if plain and t != plain}
+    against = {t: versus(runs, trained[plain], *how) for t, runs in others.items()}
+    told = [figure.versus(of, title, plain) for title, of in against.items() if len(of.each) > 1]
+    return figure.averages(everyone), figure.methods(everyone, against, _BASE) + "".join(told)
 
 
 def _shown(key: Key | None, direction, k, among, phase, domain) -> tuple:
     if key is None:
         return (gr.skip(),) * 5
     found = recalls(held.of(key).space, direction, int(k), among)
-    everyone = _everyone(key, direction, int(k), among)
-    side_by_side = figure.averages(everyone) if everyone else empty("Methods are compared for crosstalk-clip only", 120)
-    table = _compared(key, direction, int(k), among)
+    averages, methods = _side_by_side(key, direction, int(k), among)
     return (
-        figure.matrix(found, _place(found, phase, domain)),
-        figure.course(found),
-        side_by_side,
-        table,
+        figure.matrix(found, _place(found, phase, domain)), figure.course(found), averages, methods,
         _lost(key, found, phase, domain),
-    )
+    )  # fmt: skip
 
 
 def _place(found: Recalls, phase, domain) -> tuple[int, int] | None:

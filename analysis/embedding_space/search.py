@@ -1,4 +1,4 @@
-"""One query in every phase: the names nearest to a picture, or the shown pictures nearest to words."""
+"""One query in every phase: the names nearest to a picture, or the pictures nearest to words."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from PIL import Image
 
 from analysis.embedding_space.measure import Phase
 from analysis.embedding_space.pairs import Pairs
+from analysis.embedding_space.space import unit
 from models.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,13 +54,14 @@ def by_picture(
 
 
 def by_words(encoder: "DualEncoder", space: "Space", phases: Sequence[Phase], words: str) -> list[Found]:
-    """The ``TOP`` nearest of the pictures shown, in every phase of ``space``. Raises ``InputError`` for no words."""
+    """The ``TOP`` nearest of all pictures, in every phase of ``space``. Raises ``InputError`` for no words."""
     if not words or not words.strip():
         raise InputError("There are no words to search by: write some.")
     query = encoder.texts([words.strip()[:_LONGEST]], [phase.checkpoint for phase in phases])[:, 0]
-    return [
-        _found(p.label, v @ q, space.shown, space.texts) for p, v, q in zip(phases, space.images, query, strict=True)
-    ]
+    places, pictures = space.shown, space.images
+    if space.gallery is not None:
+        places, pictures = np.arange(space.n), unit(space.gallery)
+    return [_found(p.label, v @ q, places, space.texts) for p, v, q in zip(phases, pictures, query, strict=True)]
 
 
 def _words(encoder: "DualEncoder", pairs: Pairs, checkpoints: list, progress: Callable) -> np.ndarray:

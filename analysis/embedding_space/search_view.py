@@ -27,8 +27,8 @@ class SearchPart:
 def build(key: gr.State, bar: Bar) -> SearchPart:
     """The part, wired to the space that ``key`` names and to the picture at the top."""
     gr.HTML(
-        '<p class="key">Words find the pictures shown in the cloud; a picture finds the names of all pairs. The '
-        "picture is the one at the top of the page: upload your own there, or choose an example.</p>"
+        '<p class="key">Words are searched among all pictures, a picture among all names. The picture is the one at '
+        "the top of the page: upload your own there, or choose an example.</p>"
     )
     with gr.Row(elem_classes="measure"):
         words = gr.Textbox(
@@ -59,7 +59,7 @@ def tried(key: Key | None, words: str):
 
 
 def asked(key: Key | None, words: str):
-    """The shown pictures nearest to words, in every phase."""
+    """The pictures nearest to words, in every phase."""
     if key is None:
         raise InputError("There is no space yet: choose a method at the top of this room.")
     if not (words or "").strip():

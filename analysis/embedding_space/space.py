@@ -2,7 +2,7 @@
 
 ``v`` are images, ``t`` texts, arrays ``[n, d]`` of unit vectors, row i of both one pair. Where a phase is compared with
 an earlier one, ``before`` and ``after`` hold the same samples. Angles are in degrees. Measures from arXiv 2305.07437
-(Mod-X), 2203.02053 (modality gap), 2005.10242 (alignment and uniformity), 1905.00414 (CKA).
+(Mod-X), 2203.02053 (modality gap), 2005.10242 (alignment and uniformity).
 """
 
 from collections.abc import Iterator
@@ -134,18 +134,6 @@ def uniformity(x: np.ndarray, which: np.ndarray) -> float:
     """log mean exp(-2 |x_i - x_j|^2) over the couples ``which`` (arXiv 2005.10242, equation 4 with t = 2), -8 to 0."""
     i, j = which
     return float(np.log(np.exp(-2 * np.linalg.norm(x[i] - x[j], axis=1) ** 2).mean()))
-
-
-def cka(x: np.ndarray, y: np.ndarray) -> float:
-    """Linear CKA (arXiv 1905.00414): |Y'X|_F^2 / (|X'X|_F |Y'Y|_F) of centred columns, 0 to 1.
-
-    Rows are the same samples. Not-a-number where all samples of one side are the same.
-    """
-    x, y = x - x.mean(0), y - y.mean(0)
-    own = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
-    if own < 1e-20:
-        return float("nan")
-    return float(np.linalg.norm(y.T @ x) ** 2 / own)
 
 
 def intervals(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

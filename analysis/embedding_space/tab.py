@@ -1,5 +1,6 @@
 """The Embedding space room on the page: the clouds, phase by phase, and everything that hangs on them."""
 
+from collections import Counter
 from functools import lru_cache, partial
 from html import escape
 from pathlib import Path
@@ -28,8 +29,9 @@ _HINT = "Open this room, or choose a method: the pairs of picture and name appea
 _KEY = (
     "● a picture, ◇ its name, coloured by domain; a line joins what belongs together. <b>Raw</b>: as the model embeds "
     "them. <b>Turned back</b>: each phase turned as a whole onto the phase before (orthogonal Procrustes). What still "
-    "moves there is no rotation: it is disorder. Point at a mark, or choose a name, to see its picture."
+    "moves there is no rotation: it is disorder."
 )
+_NO_PAIR = '<div class="card quiet">Point at a mark, or choose a name, to see the picture and its text.</div>'
 _ONE_MAP = (
     "This map looks at distances alone, which no rotation changes: raw and turned back are one and the same. Distances "
     "far apart, and the sizes of islands, mean nothing here; the numbers below are measured in the full space."
@@ -55,13 +57,17 @@ def build(bar: Bar) -> None:
     with gr.Row(elem_classes="measure"):
         method = gr.Dropdown(
             [(r.title, name) for name, r in offered.items()], value=first, label="Trained by",
-            elem_id="space-method", min_width=150,
+            elem_id="space-method", min_width=150, scale=2,
         )  # fmt: skip
-        projection = gr.Radio(list(_PROJECTIONS), value="PCA", label="Drawn by", elem_id="space-projection")
-        dimensions = gr.Radio(["2-D", "3-D"], value="2-D", label="Dimensions", elem_id="space-dimensions")
+        projection = gr.Radio(
+            list(_PROJECTIONS), value="PCA", label="Drawn by", elem_id="space-projection", min_width=330, scale=4
+        )
+        dimensions = gr.Radio(
+            ["2-D", "3-D"], value="2-D", label="Dimensions", elem_id="space-dimensions", min_width=150, scale=2
+        )
         style = gr.Dropdown(
             [(f"{s}{' (never trained on)' if s == UNSEEN_STYLE else ''}", s) for s in reversed(STYLES)],
-            value=UNSEEN_STYLE, label="Drawings in style", elem_id="space-style", min_width=150,
+            value=UNSEEN_STYLE, label="Drawings in style", elem_id="space-style", min_width=240, scale=3,
         )  # fmt: skip
     with gr.Row(elem_classes="measure"):
         progress = gr.HTML(elem_id="space-progress")
@@ -73,11 +79,12 @@ def build(bar: Bar) -> None:
             min_width=300,
         )  # fmt: skip
     player = gr.HTML(js_on_load=(_HERE / "player.js").read_text(encoding="utf-8"), elem_id="space-player")
-    said = gr.HTML(elem_id="space-sentence", elem_classes="sentence")
-    note = gr.HTML(f'<p class="key">{_KEY}</p>', elem_id="space-note")
     with gr.Row(equal_height=False):
         name = gr.Dropdown([], label="A pair, by its name", elem_id="space-name", min_width=220, filterable=True)
-        pair = gr.HTML(elem_id="space-pair", min_height=140)
+        with gr.Column(min_width=280):
+            pair = gr.HTML(_NO_PAIR, elem_id="space-pair", min_height=136)
+    said = gr.HTML(elem_id="space-sentence", elem_classes="sentence")
+    note = gr.HTML(f'<p class="key">{_KEY}</p>', elem_id="space-note")
 
     key = gr.State(None, time_to_live=_LASTS)
     with gr.Accordion("Angles: what turned, and what broke", open=False, elem_id="space-angles"):
@@ -155,7 +162,7 @@ def _drawn(key: Key | None, projection: str, dimensions: str):
     for found in page.watched(partial(_clouds, shown, method, count)):
         if isinstance(found, page.Progress):
             yield found.html, gr.Button(visible=True), *[gr.skip()] * 5
-    yield "", gr.Button(visible=False), *_views(shown, found)
+    yield "", gr.Button(visible=False), *_views(key, shown, found)
 
 
 def _clouds(shown: Held, method: str, dimensions: int, progress) -> tuple[Cloud, ...]:
@@ -166,13 +173,13 @@ def _clouds(shown: Held, method: str, dimensions: int, progress) -> tuple[Cloud,
     return (maps.embedded(space.images, space.words, method, dimensions, progress),)
 
 
-def _views(shown: Held, clouds: tuple[Cloud, ...]) -> tuple:
-    plots = _plots(shown, clouds, cloud.draw)
+def _views(key: Key, shown: Held, clouds: tuple[Cloud, ...]) -> tuple:
+    plots = _plots(key, shown, clouds, cloud.draw)
     second = gr.Plot(plots[1], visible=True) if len(plots) > 1 else gr.Plot(visible=False)
     told = f"<p>{escape(sentence(shown.space))}</p>{source(shown.space.provenance)}"
     more = _ONE_MAP if len(plots) == 1 else escape(cloud.held(clouds[1], shown.space.phases))
     about = _about(shown.space.method)
-    return plots[0], second, _player(shown), told, f'{about}<p class="key">{_KEY}</p><p class="key">{more}</p>'
+    return plots[0], second, _player(key, shown), told, f'{about}<p class="key">{_KEY}</p><p class="key">{more}</p>'
 
 
 def _about(method: str) -> str:
@@ -181,33 +188,36 @@ def _about(method: str) -> str:
     return f'<p class="key"><b>{escape(recipe.title)}</b>: {escape(recipe.about)}.</p>' if recipe else ""
 
 
-def _plots(shown: Held, clouds: tuple[Cloud, ...], draw) -> list:
+def _plots(key: Key, shown: Held, clouds: tuple[Cloud, ...], draw) -> list:
     span = cloud.spans(*clouds)
-    titles = ("Raw", "Turned back") if len(clouds) > 1 else (maps.METHODS[clouds[0].method],)
+    whose = shown.pairs.name if key.own else shipped.recipe(key.method).title
+    seen_as = ("Raw", "Turned back") if len(clouds) > 1 else (maps.METHODS[clouds[0].method],)
+    titles = [f"{seen}, {whose}" for seen in seen_as]
     return [draw(shown.space, seen, span, title) for seen, title in zip(clouds, titles, strict=True)]
 
 
-def _player(shown: Held) -> str:
-    """Play button, slider over phases and the switch of lines, for ``player.js``."""
-    phases = shown.space.phases
+def _player(key: Key, shown: Held) -> str:
+    """Play button, slider over phases and the switch of lines, for ``player.js``; another text for another space."""
+    phases, token = shown.space.phases, escape(" ".join((key.method, key.style, key.own)))
     joined = " checked" if cloud.joined(len(shown.space.shown)) else ""
     return (
-        '<div class="player"><button type="button" data-play>▶ Play</button><label>Phase <input type="range" min="0" '
-        f'max="{len(phases) - 1}" value="0" step="1" aria-label="Phase" aria-valuetext="{escape(phases[0])}"></label>'
+        f'<div class="player" data-space="{token}"><button type="button" data-play>▶ Play</button><label>Phase '
+        f'<input type="range" min="0" max="{len(phases) - 1}" value="0" step="1" aria-label="Phase" '
+        f'aria-valuetext="{escape(phases[0])}"></label>'
         f'<output>{escape(phases[0])}</output><label><input type="checkbox" data-join{joined}> join true pairs</label>'
-        "</div>"
+        '<div class="pointed" aria-hidden="true" hidden></div></div>'
     )
 
 
 def _names(key: Key | None) -> tuple:
     """The pairs shown, by name; those that share a name by their number too."""
     if key is None:
-        return gr.Dropdown([], value=None), ""
+        return gr.Dropdown([], value=None), _NO_PAIR
     space = held.of(key).space
     texts = [space.texts[i] for i in space.shown]
-    twice = {text for text in texts if texts.count(text) > 1} if len(set(texts)) < len(texts) else set()
-    choices = [(f"{text} ({i + 1})" if text in twice else text, i) for i, text in enumerate(texts)]
-    return gr.Dropdown(choices, value=None), ""
+    often = Counter(texts)
+    choices = [(f"{text} ({i + 1})" if often[text] > 1 else text, i) for i, text in enumerate(texts)]
+    return gr.Dropdown(choices, value=None), _NO_PAIR
 
 
 def _picked(key: Key | None, event: gr.EventData):
@@ -220,7 +230,7 @@ def _picked(key: Key | None, event: gr.EventData):
 def _pair(key: Key | None, place: int | None) -> str:
     """A pair's picture and text, and where its own text ranks, phase by phase."""
     if key is None or place is None:
-        return ""
+        return _NO_PAIR
     shown = held.of(key)
     at = int(shown.space.shown[int(place)])
     ranks = " → ".join(f"{rank}" for rank in shown.space.ranks["i2t"][:, at])
@@ -243,8 +253,9 @@ def _said(key: Key) -> str:
 def _figures(key: Key) -> list:
     shown = held.of(key)
     clouds = pca(shown.space.images, shown.space.words)
-    return [*_plots(shown, clouds, cloud.animated), *(figures.angles(shown.space, kind) for kind in figures.ANGLES),
-            contrast_view.chart(key), *retrieval_view.charts(key)]  # fmt: skip
+    angles = [figures.angles(shown.space, kind) for kind in figures.ANGLES]
+    plots = _plots(key, shown, clouds, cloud.animated)
+    return [*plots, *angles, contrast_view.chart(key), *retrieval_view.charts(key)]
 
 
 def _try(event: gr.EventData):

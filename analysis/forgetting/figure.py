@@ -1,4 +1,4 @@
-"""How forgetting looks: the accuracy matrix, its course, its numbers, the items of a cell, one sentence."""
+"""How forgetting looks: the accuracy matrix, its course, its numbers, the items of a cell then and now."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from analysis.charts import DASHES, IMAGE, SERIES, figure
 
 if TYPE_CHECKING:
-    from analysis.forgetting.measure import Forgetting, Shown
+    from analysis.forgetting.measure import Answer, Forgetting, Shown
 
 _SCALE = [[0, "rgba(0,114,178,0.05)"], [1, IMAGE]]
 _WHITE_FROM = 0.87  # of full shade: where white text reads better than dark text
@@ -114,82 +114,86 @@ def course(found: "Forgetting") -> go.Figure:
 
 
 def numbers(found: "Forgetting") -> str:
-    """The field's summary numbers, each explained on hover; and forgetting task by task."""
+    """The field's summary numbers with their intervals, each explained on hover; and forgetting task by task."""
     tiles = []
     for key, short, meaning in _NUMBERS:
         value = getattr(found, key)
-        shown = _points(value) if key in ("bwt", "fwt") else _percent(value)
-        tiles.append(f'<div tabindex="0" title="{meaning}"><dt><abbr>{short}</abbr></dt><dd>{shown}</dd></div>')
+        told, unit = (_points, "points; ") if key in ("bwt", "fwt") else (_percent, "")
+        low, high = found.intervals[key]
+        between = "" if math.isnan(low) else f"<small>{unit}95 %: {told(low)} to {told(high)}</small>"
+        tiles.append(
+            f'<div tabindex="0" title="{meaning}"><dt><abbr>{short}</abbr></dt><dd>{told(value)}{between}</dd></div>'
+        )
     head = "".join(f"<th>{escape(t)}</th>" for t in found.tasks)
     rows = (
         (
             "Forgetting, points",
             "Best accuracy since its own training, minus the accuracy at the end.",
             found.forgetting,
+            [_between(*both) for both in zip(found.forgetting_low, found.forgetting_high, strict=True)],
         ),
         (
-            "Lost to another form, % of items",
-            "Right after its own task, wrong at the end, and not in the asked form.",
+            "Superficial, % of items",
+            "Right after its own task, wrong at the end, in another form than asked; yet among options the true one is "
+            "still the likeliest.",
             found.superficial,
+            [""] * len(found.tasks),
         ),
         (
-            "Lost to a wrong fact, % of items",
-            "Right after its own task, wrong at the end, though in the asked form.",
+            "Essential, % of items",
+            "Right after its own task, wrong at the end: a wrong fact in the asked form, or in another, and among "
+            "options another is likelier.",
             found.essential,
+            [""] * len(found.tasks),
         ),
     )
     body = "".join(
         f'<tr><th scope="row" title="{hint}">{name}</th>'
-        + "".join(f"<td>{_points(v).lstrip('+')}</td>" for v in values)
+        + "".join(f"<td{told}>{_points(v).lstrip('+')}</td>" for v, told in zip(values, notes, strict=True))
         + "</tr>"
-        for name, hint, values in rows
+        for name, hint, values, notes in rows
     )
+    untold = len(found.tasks) > 1 and bool(np.isnan(found.superficial).all())
+    key = '<p class="key">–: not asked again yet, see “Is the knowledge gone, or only the form?” below.</p>'
     return (
         f'<dl class="numbers">{"".join(tiles)}</dl><div class="scroll"><table class="plain"><thead><tr><th></th>{head}'
-        f"</tr></thead><tbody>{body}</tbody></table></div>"
+        f"</tr></thead><tbody>{body}</tbody></table></div>{key if untold else ''}"
     )
 
 
-def items(shown: "Sequence[Shown]", uris: Sequence[str | None], where: str, first: int, total: int) -> str:
-    """One page of a cell's items: picture, question, truth, answer, form, right or wrong."""
+def _between(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f' title="95 %: {_points(low)} to {_points(high)}"'
+
+
+def items(
+    shown: "Sequence[Shown]", uris: Sequence[str | None], cell: str, labels: tuple[str, str], first: int, total: int
+) -> str:
+    """One page of the items of ``cell``: picture, question, truth, and two answers beside each other.
+
+    ``labels`` say whose the answers are, that right after the task's own training and that of the chosen checkpoint;
+    where they are the same, one is shown.
+    """
     if not shown:
-        return f'<div class="card quiet">{escape(where)}: nothing to show here.</div>'
+        return f'<div class="card quiet">{escape(cell)}: nothing to show here.</div>'
     cards = []
     for item, uri in zip(shown, uris, strict=True):
         picture = f'<img src="{uri}" alt="">' if uri else '<div class="none">text only</div>'
-        verdict = "right" if item.score == 1 else "wrong" if item.score == 0 else "partly"
-        sign = {"right": "✓ right", "wrong": "✗ wrong", "partly": f"◐ {item.score:.2f}"}[verdict]
+        answers = dict(zip(labels, (item.then, item.now), strict=True))
+        told = "".join(_answer(label, answer) for label, answer in answers.items())
         cards.append(
-            f"<li>{picture}<div><p>{escape(item.question)}</p><p><small>truth</small> <b>{escape(item.truth)}</b></p>"
-            f"<p><small>answer</small> <b>{escape(item.given) or '<i>nothing</i>'}</b></p>"
-            f'<p><span class="kind">{escape(item.style)}</span> <span class="{verdict}">{sign}</span></p></div></li>'
+            f"<li>{picture}<div><p>{escape(item.question)}</p><p><small>truth</small> <b>{escape(item.truth)}</b> "
+            f'<span class="kind">{escape(item.style)}</span></p><div class="answers">{told}</div></div></li>'
         )
-    heading = f"{escape(where)}: {first + 1} to {first + len(shown)} of {total}"
-    return f'<p class="key" aria-live="polite">{heading}</p><ul class="items">{"".join(cards)}</ul>'
+    heading = f"{escape(cell)}: {first + 1} to {first + len(shown)} of {total}"
+    return f'<p class="key" aria-live="polite">{heading}</p><ul class="items then">{"".join(cards)}</ul>'
 
 
-def sentence(found: "Forgetting") -> str:
-    """What was learnt and what was lost, in plain words."""
-    own = found.matrix[list(found.own), range(len(found.tasks))]
-    gain = float((own - found.matrix[0]).mean())
-    if math.isnan(found.mft) or math.isnan(found.mfn) or math.isnan(gain):
-        return "Some cells were not measured, so what was learnt and lost cannot be summed up."
-    said = (
-        f"Right after its own training a task reaches {_percent(found.mft)} on average, {abs(100 * gain):.0f} points "
-        f"{'above' if gain >= 0 else 'below'} the base."
+def _answer(label: str, answer: "Answer | None") -> str:
+    if answer is None:
+        return f"<p><small>{escape(label)}</small><i>not measured</i></p>"
+    verdict = "right" if answer.score == 1 else "wrong" if answer.score == 0 else "partly"
+    sign = {"right": "✓ right", "wrong": "✗ wrong", "partly": f"◐ {answer.score:.2f}"}[verdict]
+    return (
+        f"<p><small>{escape(label)}</small><b>{escape(answer.given) or '<i>nothing</i>'}</b>"
+        f'<span><span class="kind">{escape(answer.style)}</span> <span class="{verdict}">{sign}</span></span></p>'
     )
-    if len(found.tasks) < 2:
-        return said
-    lost = own - found.matrix[found.own[-1]]
-    worst = int(np.argmax(lost[:-1]))
-    if found.bwt < -0.005:
-        said += (
-            f" After the last task {_percent(found.mfn)} is left: training on later tasks cost the earlier ones "
-            f"{-100 * found.bwt:.0f} points on average, most of all {found.tasks[worst]} "
-            f"({_percent(own[worst])} → {_percent(found.matrix[found.own[-1], worst])})."
-        )
-    else:
-        said += (
-            f" After the last task it is {_percent(found.mfn)}: later tasks cost the earlier ones nothing on average."
-        )
-    return said

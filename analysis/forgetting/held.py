@@ -1,15 +1,16 @@
-"""The checkpoint sets that the room offers, and the answers of each that were measured before."""
+"""The checkpoint sets that the room offers, and the answers of each that are kept."""
 
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
-from models import catalog
+from analysis.forgetting.matrix import at_hand
+from models import catalog, devices, hub
 from models.errors import CheckpointError
 from models.evaluation import Evaluation
-from models.manifest import Manifest
+from models.manifest import MANIFEST, Manifest
 
-_fresh: dict[str, Evaluation] = {}
-"""What was measured again since the start; by checkpoint set, the same for every visitor."""
+_SHIPPED = "float32"  # the type of the weights that gave the shipped answers, whatever the device here computes in
 
 
 def sets() -> dict[str, catalog.Entry]:
@@ -24,25 +25,53 @@ def sets() -> dict[str, catalog.Entry]:
 
 def entry(name: str) -> catalog.Entry:
     """A set on offer. Raises ``CheckpointError`` for an unknown one."""
-    if name not in sets():
-        raise CheckpointError(f"There is no checkpoint set {name!r}. There are: {', '.join(sets())}.")
-    return sets()[name]
+    offered = sets()
+    if name not in offered:
+        raise CheckpointError(f"There is no checkpoint set {name!r}. There are: {', '.join(offered)}.")
+    return offered[name]
 
 
 def _has_items(folder: Path) -> bool:
     return any(c.eval for c in Manifest.load(folder).checkpoints)
 
 
-@lru_cache(maxsize=8)
-def _saved(folder: Path) -> Evaluation:
-    return Evaluation.load(folder)
-
-
 def evaluation(name: str) -> Evaluation:
-    """The answers of a set. Raises ``CheckpointError`` for an unknown one, or one never measured."""
-    return _fresh.get(name) or _saved(entry(name).checkpoint_folder)
+    """The answers of a set, read without opening its model.
+
+    Raises ``CheckpointError`` for an unknown set, one that is not whole, and one not or not wholly measured.
+    """
+    return _read(entry(name))
 
 
-def keep(name: str, found: Evaluation) -> None:
-    """Show ``found`` from now on as the answers of a set."""
-    _fresh[name] = found
+@lru_cache(maxsize=32)  # what raises is not kept: it is looked for again
+def _read(entry: catalog.Entry) -> Evaluation:
+    if entry.hub_set and not (entry.checkpoint_folder / MANIFEST).is_file():
+        raise CheckpointError(f"The set {entry.hub_set} was not downloaded yet: press Measure, which does that first.")
+    missing = total = 0
+    for model in stand_ins(entry):
+        found, lacking = at_hand(model)
+        if not lacking:
+            return found
+        missing, total = len(lacking), len(found.tasks) * len(found.checkpoints)
+    work = "It asks every checkpoint every question."
+    if missing < total:
+        work = f"{total - missing} of {total} cells are there; it goes on from those."
+    raise CheckpointError(f"The set {entry.checkpoint_folder.name} has not been measured: press Measure. {work}")
+
+
+def stand_ins(entry: catalog.Entry) -> list[SimpleNamespace]:
+    """What to look for kept measurements of a set with, in this order: its model as the device here would open it, and
+    an embedded one as it was where it ships from.
+    """
+    here = str(devices.dtype_on(devices.pick())).removeprefix("torch.")
+    return [closed(entry, d) for d in dict.fromkeys([here, _SHIPPED] if catalog.embedded(entry.name) else [here])]
+
+
+def closed(entry: catalog.Entry, dtype: str) -> SimpleNamespace:
+    """What names and fingerprints of a model need, without opening it; ``dtype`` is what its weights would have."""
+    source = str(hub.snapshot(entry.source) or entry.source) if hub.is_id(entry.source) else entry.source
+    return SimpleNamespace(
+        name=entry.name,
+        model=SimpleNamespace(name_or_path=source, dtype=dtype),
+        checkpoints=SimpleNamespace(manifest=Manifest.load(entry.checkpoint_folder)),
+    )

@@ -1,5 +1,6 @@
 """The accuracy matrix of a checkpoint set and the numbers that the field reads from it."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,17 @@ from models.answers import style_of
 from models.evaluation import interval
 
 if TYPE_CHECKING:
+    from analysis.forgetting.split.result import Split
     from models.evaluation import Evaluation
 
-_RIGHT = 0.5  # a score above it counts as right where an item must be one or the other
+SUMMARY = ("mft", "mfn", "maa", "bwt", "fwt")
+"""The summary numbers, by their names in ``Forgetting``."""
+
+LISTED = ("all, wrong first", "only wrong", "right then, wrong now", "wrong then, right now")
+"""Which items of a cell are listed."""
+
+_RIGHT = 0.5  # a score from here on counts as right where an item must be one or the other
+_DRAWS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +37,14 @@ class Forgetting(Result):
     With A[i, j] the accuracy on task j after task i, b the base, T the last task:
     ``mft`` = mean of A[j, j]; ``mfn`` = mean of A[T, j]; ``maa`` = mean over i of the mean of A[i, :i];
     ``bwt`` = mean over j < T of A[T, j] - A[j, j]; ``fwt`` = mean over j > 1 of A[j - 1, j] - b[j];
-    ``forgetting[j]`` = best A[i, j] over i >= j, minus A[T, j].
+    ``forgetting[j]`` = best A[i, j] over i >= j, minus A[T, j]. ``intervals`` maps the name of a summary number to its
+    95 % interval (low, high), and ``forgetting_low`` to ``forgetting_high`` is that of ``forgetting``: percentiles of
+    ``resampled``. With one task there is no transfer, and ``bwt`` and ``fwt`` are not-a-number.
 
-    ``superficial[j]`` and ``essential[j]`` split the share of items that were right after their own task
-    and are wrong at the end: by the form of the answer alone. Another form than asked is superficial,
-    the asked form with a wrong fact is essential. Whether the knowledge behind a wrong form is still
-    there is not tested here.
+    ``superficial[j]`` and ``essential[j]``, as shares of the n[j] items: right after their own task and wrong at the
+    end, though the true option is still the likeliest; or because it no longer is (``split.result.Split``, SEFE).
+    The form of an answer alone does not tell, so both are not-a-number until items were asked again; 0 for the last
+    task, which nothing came after.
     """
 
     method: str
@@ -49,7 +60,10 @@ class Forgetting(Result):
     maa: float
     bwt: float
     fwt: float
+    intervals: dict[str, tuple[float, float]]
     forgetting: np.ndarray
+    forgetting_low: np.ndarray
+    forgetting_high: np.ndarray
     superficial: np.ndarray
     essential: np.ndarray
 
@@ -66,37 +80,81 @@ class Forgetting(Result):
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a checkpoint said to an item, the form it has, and how right it is (0 to 1)."""
+
+    given: str
+    style: str
+    score: float
+
+    @property
+    def right(self) -> bool:
+        return self.score >= _RIGHT
+
+
+@dataclass(frozen=True)
 class Shown:
-    """One item of a cell: what was asked, what is true, what was answered, in which form, how right (0 to 1)."""
+    """One item of a cell: what was asked, what is true in which form, and two answers.
+
+    ``then`` is the answer right after the task's own training, None where that was not measured; ``now`` that of the
+    chosen checkpoint.
+    """
 
     image: Path | None
     question: str
     truth: str
-    given: str
     style: str
-    score: float
+    then: Answer | None
+    now: Answer
 
     def picture(self) -> Image.Image | None:
         return Image.open(self.image).convert("RGB") if self.image else None
 
 
 def numbers(matrix: np.ndarray, base: np.ndarray) -> dict:
-    """The summary numbers of ``Forgetting`` from ``matrix`` ``[T, T]`` (row i: after task i) and ``base`` ``[T]``."""
-    tasks = len(matrix)
-    own, last = np.diag(matrix), matrix[-1]
-    nothing = float("nan")
+    """The summary numbers of ``Forgetting`` from ``matrix`` ``[..., T, T]`` (row i: after task i) and ``base``
+    ``[..., T]``; each ``[...]``, and ``forgetting`` ``[..., T]``.
+    """
+    tasks = matrix.shape[-1]
+    own, last = np.diagonal(matrix, axis1=-2, axis2=-1), matrix[..., -1, :]
+    nothing = np.full(matrix.shape[:-2], np.nan)[()]
+    before = np.diagonal(matrix, offset=1, axis1=-2, axis2=-1)  # each task but the first, just before its training
     return {
-        "mft": float(own.mean()),
-        "mfn": float(last.mean()),
-        "maa": float(np.mean([matrix[i, : i + 1].mean() for i in range(tasks)])),
-        "bwt": float((last - own)[:-1].mean()) if tasks > 1 else nothing,
-        "fwt": float(np.mean([matrix[j - 1, j] - base[j] for j in range(1, tasks)])) if tasks > 1 else nothing,
-        "forgetting": np.array([matrix[j:, j].max() - last[j] for j in range(tasks)]),
+        "mft": own.mean(-1),
+        "mfn": last.mean(-1),
+        "maa": np.mean([matrix[..., i, : i + 1].mean(-1) for i in range(tasks)], axis=0),
+        "bwt": (last - own)[..., :-1].mean(-1) if tasks > 1 else nothing,
+        "fwt": (before - base[..., 1:]).mean(-1) if tasks > 1 else nothing,
+        "forgetting": np.stack([matrix[..., j:, j].max(-1) - last[..., j] for j in range(tasks)], -1),
     }
 
 
-def measure(found: "Evaluation") -> Forgetting:
-    """Everything from the raw answers of a checkpoint set."""
+def resampled(found: "Evaluation", seed: int = 0) -> np.ndarray:
+    """Accuracy matrices of 2,000 sets of items drawn with replacement: float64 ``[draws, checkpoints, tasks]``.
+
+    A draw takes the same items of a task for every checkpoint, and for every set of checkpoints that was asked as many
+    items of a task of that name: differences of numbers made of these are paired. Not-a-number where nothing was
+    measured.
+    """
+    drawn = np.full((_DRAWS, len(found.checkpoints), len(found.tasks)), np.nan)
+    for j, task in enumerate(found.tasks):
+        n = len(found.items[task])
+        rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=_DRAWS) / n
+        for i, name in enumerate(found.checkpoints):
+            if name in found.scores[task]:
+                drawn[:, i, j] = counts @ found.scores[task][name]
+    return drawn
+
+
+def spread(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of numbers from ``resampled`` matrices, their draws first: low and high."""
+    low, high = np.percentile(draws, (2.5, 97.5), axis=0)
+    return low, high
+
+
+def measure(found: "Evaluation", tested: "Split | None" = None) -> Forgetting:
+    """Everything from the raw answers of a checkpoint set, and from what it had lost at the end, ``tested``."""
     shape = (len(found.checkpoints), len(found.tasks))
     matrix, low, high = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
     for i, name in enumerate(found.checkpoints):
@@ -106,7 +164,9 @@ def measure(found: "Evaluation") -> Forgetting:
                 matrix[i, j] = scores.mean()
                 low[i, j], high[i, j] = interval(scores)
     own = [found.checkpoints.index(found.trained[task]) for task in found.tasks]
-    split = [_split(found, task) for task in found.tasks]
+    drawn = resampled(found)
+    spreads = {name: spread(draws) for name, draws in numbers(drawn[:, own], drawn[:, 0]).items()}
+    split = [_split(found, task, tested) for task in found.tasks]
     return Forgetting(
         provenance=Provenance(**found.provenance),
         method=found.method,
@@ -118,24 +178,43 @@ def measure(found: "Evaluation") -> Forgetting:
         high=high,
         n=np.array([len(found.items[task]) for task in found.tasks]),
         **numbers(matrix[own], matrix[0]),
+        intervals={name: tuple(map(float, spreads[name])) for name in SUMMARY},
+        forgetting_low=spreads["forgetting"][0],
+        forgetting_high=spreads["forgetting"][1],
         superficial=np.array([s for s, _ in split]),
         essential=np.array([e for _, e in split]),
     )
 
 
-def _split(found: "Evaluation", task: str) -> tuple[float, float]:
-    after, last = found.trained[task], found.trained[found.tasks[-1]]
-    scores = found.scores[task]
-    if after not in scores or last not in scores:
+def _split(found: "Evaluation", task: str, tested: "Split | None") -> tuple[float, float]:
+    last = found.tasks[-1]
+    if tested is None or tested.checkpoint != found.trained[last]:
         return float("nan"), float("nan")
-    lost = (scores[after] >= _RIGHT) & (scores[last] < _RIGHT)
-    answers = zip(found.items[task], found.given[task][last], strict=True)
-    other_form = np.array([style_of(given) != item.style for item, given in answers])
-    return float((lost & other_form).mean()), float((lost & ~other_form).mean())
+    if task == last:
+        return 0.0, 0.0
+    became = tested.of(task)
+    return (became.superficial.count / became.n, became.essential.count / became.n) if became else (np.nan, np.nan)
 
 
-def cell(found: "Evaluation", checkpoint: str, task: str, wrong_only: bool = False) -> list[Shown]:
-    """The items of one cell, least right first."""
-    rows = zip(found.items[task], found.given[task][checkpoint], found.scores[task][checkpoint], strict=True)
-    shown = [Shown(i.image, i.question, i.answer, given, style_of(given), float(s)) for i, given, s in rows]
-    return sorted((s for s in shown if not wrong_only or s.score < 1), key=lambda s: s.score)
+def cell(found: "Evaluation", checkpoint: str, task: str, which: str = LISTED[0]) -> list[Shown]:
+    """The items of one cell, least right now first; ``which`` of ``LISTED``."""
+    then = _answers(found, found.trained[task], task)
+    rows = zip(found.items[task], then, _answers(found, checkpoint, task), strict=True)
+    shown = [Shown(item.image, item.question, item.answer, item.style, *both) for item, *both in rows]
+    return sorted((s for s in shown if _wanted(s, which)), key=lambda s: s.now.score)
+
+
+def _wanted(item: Shown, which: str) -> bool:
+    if which == LISTED[1]:
+        return item.now.score < 1
+    if which in LISTED[2:]:
+        lost = which == LISTED[2]
+        return item.then is not None and item.then.right == lost and item.now.right != lost
+    return True
+
+
+def _answers(found: "Evaluation", checkpoint: str, task: str) -> list[Answer | None]:
+    if checkpoint not in found.given[task]:
+        return [None] * len(found.items[task])
+    scores = found.scores[task][checkpoint]
+    return [Answer(g, style_of(g), float(s)) for g, s in zip(found.given[task][checkpoint], scores, strict=True)]

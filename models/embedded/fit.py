@@ -50,13 +50,18 @@ class Fit:
     """Train the parameters of ``model`` that require gradients, for ``steps`` steps, then stop.
 
     ``make(rng) -> batch`` runs in a worker process; ``loss(batch) -> (scalar, {name: number})``.
-    AdamW with a one-cycle schedule (warm-up ``warm``, cosine to zero), bfloat16 autocast.
-    ``groups`` are (parameters, peak learning rate); parameters with fewer than 2 axes do not decay.
+    AdamW with a one-cycle schedule (warm-up ``warm``, cosine to zero), bfloat16 autocast unless ``half`` is false.
+    ``groups`` are (parameters, peak learning rate); parameters with fewer than 2 axes do not decay. ``beside`` are
+    tensors that are saved and restored with the state, changed in place by whoever holds them.
     """
 
-    def __init__(self, folder: Path, stage: str, model, groups, steps: int, seed: int, warm=0.1, decay=0.05, clip=1.0):
+    def __init__(
+        self, folder: Path, stage: str, model, groups, steps: int, seed: int, warm=0.1, decay=0.05, clip=1.0, half=True,
+        beside: dict[str, torch.Tensor] | None = None,
+    ):  # fmt: skip
         self.file, self.stage, self.model = folder / f"{stage}.safetensors", stage, model
         self.steps, self.seed, self.clip, self.seconds = steps, seed, clip, 0.0
+        self.half, self.beside = half, beside or {}
         self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
         split = []
         for parameters, peak in groups:
@@ -74,7 +79,7 @@ class Fit:
             group["lr"] = peak * float(min(up, down))
 
     def _save(self, step: int):
-        tensors = {}
+        tensors = {f"beside.{name}": tensor for name, tensor in self.beside.items()}
         for name, p in self.named.items():
             tensors[f"w.{name}"] = p.detach()
             for key, value in self.optimizer.state.get(p, {}).items():
@@ -94,6 +99,8 @@ class Fit:
             if planned != self.steps:
                 raise ValueError(f"{self.file} is of a run of {planned} steps, not {self.steps}: delete it.")
             self.seconds = json.loads(saved.metadata().get("seconds", "0"))
+            for name, tensor in self.beside.items():
+                tensor.copy_(saved.get_tensor(f"beside.{name}"))
             for name, p in self.named.items():
                 with torch.no_grad():
                     p.copy_(saved.get_tensor(f"w.{name}"))
@@ -104,10 +111,11 @@ class Fit:
                     }
         return step
 
-    def run(self, make: Callable, loss: Callable, log=print) -> None:
+    def run(self, make: Callable, loss: Callable, log=print, after: Callable[[int], None] = lambda step: None) -> None:
         """Train to the end, from the saved state if there is one. Returns at once where it was finished.
 
-        Raises ``ValueError`` where the saved state is of a run of another length: its schedule is another.
+        ``after(step)`` is called when so many steps are done. Raises ``ValueError`` where the saved state is of a run
+        of another length: its schedule is another.
         """
         start, where = self._load(), device()
         if start >= self.steps:
@@ -124,12 +132,13 @@ class Fit:
         running: dict[str, float] = {}
         for step, batch in enumerate(data, start):
             self._schedule(step)
-            with torch.autocast(where.type, torch.bfloat16):
+            with torch.autocast(where.type, torch.bfloat16, enabled=self.half):
                 value, numbers = loss(to(batch, where))
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
             torch.nn.utils.clip_grad_norm_(self.named.values(), self.clip)
             self.optimizer.step()
+            after(step + 1)
             for name, number in {"loss": value.detach(), **numbers}.items():
                 running[name] = 0.95 * running.get(name, float(number)) + 0.05 * float(number)
             now = time.monotonic()

@@ -106,14 +106,12 @@ class Batches:
         return rows
 
     def _batch(self, rows: list[tuple], pictures: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-        packed = self.pack([[branch] for branch, *_ in rows])
+        packed = self.pack.short([[branch] for branch, *_ in rows])
         answered = packed["weight"] > 0
         if not answered.any(1).all():
             raise ValueError(f"a question has more than {LENGTH - PREFIX} tokens")
-        longest = int((packed["branch"] > 0).sum(1).max()) + PREFIX
-        packed = {key: value[:, :longest] for key, value in packed.items()}
         picture, item, version = (torch.tensor(column) for column in list(zip(*rows, strict=True))[1:])
-        order = torch.arange(longest)
+        order = torch.arange(answered.shape[1])
         # an answer's first token follows <|end|><|assistant|>
         question = (order >= PREFIX) & (order < answered.int().argmax(1, keepdim=True) - 2)
         image = (order > 0) & (order < PREFIX)

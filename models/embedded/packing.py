@@ -68,6 +68,12 @@ class Packer:
         arrays = {"input_ids": ids, "position_ids": positions, "branch": branch, "sees": sees, "weight": weight}
         return {k: torch.from_numpy(v) for k, v in arrays.items()}
 
+    def short(self, rows: list[list[Branch]]) -> dict[str, torch.Tensor]:
+        """The same, cut to the longest row: ``[N, T]``."""
+        packed = self(rows)
+        longest = int((packed["branch"] > 0).sum(1).max()) + PREFIX
+        return {key: value[:, :longest] for key, value in packed.items()}
+
     def patches(self, scenes: list[Scene]) -> dict[str, torch.Tensor]:
         """What each patch shows: ``patches``, the first token of its name or the image token for background,
         int64 ``[N, patches]``; ``boxes``, where that drawing lies, float32 ``[N, patches, 4]``.
@@ -101,16 +107,29 @@ def attention_mask(branch: torch.Tensor, sees: torch.Tensor, dtype: torch.dtype)
     return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
 
-def answer_loss(
-    model, batch: dict[str, torch.Tensor], box_head: torch.nn.Linear | None = None
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Weighted cross-entropy of the answers' tokens in a packed batch with ``pixel_values``.
+@dataclass(frozen=True)
+class Answered:
+    """What a model says at the tokens of all answers in a packed batch, ``A`` in all.
 
-    ``model`` is a ``LlavaForConditionalGeneration``, bare or with LoRA layers. Logits are computed only
-    where an answer is. With ``patches`` (int64 ``[N, image tokens]``) the decoder also says, at each image
-    token, the first token of the name of what that patch shows: so many labels a picture that a small
-    model starts to look early, where answers alone leave it guessing from the question for long. With
-    ``box_head`` each image token also tells the box of its drawing (``patches.box_loss``).
+    ``logits`` float32 ``[A, V]``; ``target``, ``weight`` and ``row`` (of the batch) ``[A]``; ``hidden`` ``[N, T, d]``.
+    """
+
+    logits: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+    row: torch.Tensor
+    hidden: torch.Tensor
+
+    @property
+    def right(self) -> torch.Tensor:
+        """float32 ``[A]``: 1 where the true token is the most likely one."""
+        return (self.logits.argmax(1) == self.target).float()
+
+
+def answered(model, batch: dict[str, torch.Tensor]) -> Answered:
+    """Run ``model``, a ``LlavaForConditionalGeneration``, on a packed batch with ``pixel_values``.
+
+    Logits are computed only where an answer is.
     """
     dtype = torch.bfloat16 if torch.is_autocast_enabled(batch["input_ids"].device.type) else torch.float32
     hidden = model.model(
@@ -123,14 +142,35 @@ def answer_loss(
     wanted = batch["weight"][:, 1:] > 0
     logits = model.lm_head(hidden[:, :-1][wanted]).float()
     target, weight = batch["input_ids"][:, 1:][wanted], batch["weight"][:, 1:][wanted]
-    losses = torch.nn.functional.cross_entropy(logits, target, reduction="none")
-    right = (logits.argmax(1) == target).float()
-    value, numbers = (losses * weight).sum() / weight.sum(), {"token accuracy": (right * weight).sum() / weight.sum()}
+    return Answered(logits, target, weight, wanted.nonzero()[:, 0], hidden)
+
+
+def answer_loss(
+    model, batch: dict[str, torch.Tensor], box_head: torch.nn.Linear | None = None
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """``loss_of`` what ``model``, bare or with LoRA layers, says of a packed batch."""
+    return loss_of(model, batch, answered(model, batch), box_head)
+
+
+def loss_of(
+    model, batch: dict[str, torch.Tensor], said: Answered, box_head: torch.nn.Linear | None = None
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Weighted cross-entropy of the answers' tokens.
+
+    With ``patches`` (int64 ``[N, image tokens]``) the decoder also says, at each image token, the first token of the
+    name of what that patch shows: so many labels a picture that a small model starts to look early, where answers
+    alone leave it guessing from the question for long. With ``box_head`` each image token also tells the box of its
+    drawing (``patches.box_loss``).
+    """
+    losses = torch.nn.functional.cross_entropy(said.logits, said.target, reduction="none")
+    value = (losses * said.weight).sum() / said.weight.sum()
+    numbers = {"token accuracy": (said.right * said.weight).sum() / said.weight.sum()}
     if "patches" in batch:
         background = int(batch["input_ids"][0, 1])  # the image token
-        dense, numbers["patches named"] = patch_loss(model.lm_head(hidden[:, 1:PREFIX]), batch["patches"], background)
+        seen = said.hidden[:, 1:PREFIX]
+        dense, numbers["patches named"] = patch_loss(model.lm_head(seen), batch["patches"], background)
         value = value + PATCHES_WEIGHT * dense
         if box_head is not None:
-            numbers["box"] = box_loss(box_head, hidden[:, 1:PREFIX], batch["boxes"])
+            numbers["box"] = box_loss(box_head, seen, batch["boxes"])
             value = value + BOXES_WEIGHT * numbers["box"]
     return value, numbers

@@ -17,7 +17,7 @@ import argparse
 import copy
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -170,10 +170,14 @@ def train(folder: Path, clip: CLIPModel, tokenizer, seed: int, methods=METHODS, 
             keep(peft_model, folder / "phases" / f"{method}-{phase}", "crosstalk-clip")
 
 
-def write(folder: Path, out: Path = SET) -> None:
-    """Write the checkpoint sets of one seed: ``out/<method>/checkpoints.json`` and the adapters it names."""
-    shutil.rmtree(out, ignore_errors=True)
-    for method in METHODS:
+def write(folder: Path, out: Path = SET, methods: Sequence[str] = METHODS) -> None:
+    """Write the checkpoint sets of one seed: ``out/<method>/checkpoints.json`` and the adapters it names.
+
+    Other files beside them, which tell of other seeds, stay.
+    """
+    for method in methods:
+        for old in (out / method).glob("*/"):
+            shutil.rmtree(old)
         order = ["all domains at once"] if method == "joint" else list(PHASES)
         names = {task: "joint" if method == "joint" else f"{method}-{task}" for task in order}
         for task, name in names.items():

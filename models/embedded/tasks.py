@@ -1,9 +1,4 @@
-"""Per-task checkpoints of ``crosstalk-mini``: six tasks one after another, and all of them at once.
-
-Each task has ten concepts of its own and one answer style. Plain sequential fine-tuning: one LoRA
-adapter goes on from task to task, and a copy is kept after each. The joint adapter sees all six in
-every batch: what there was to learn.
-"""
+"""The six tasks of ``crosstalk-mini``: each has ten concepts of its own and one answer style."""
 
 import json
 import shutil
@@ -18,16 +13,16 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from models.embedded import questions as Q
 from models.embedded.augment import MILD, augment, stack
 from models.embedded.base import varied
-from models.embedded.concepts import TASKS, learnt_in
-from models.embedded.fit import Fit, device
-from models.embedded.packing import PREFIX, Branch, Packer, answer_loss
+from models.embedded.concepts import learnt_in
+from models.embedded.fit import device
+from models.embedded.packing import PREFIX, Branch, Packer
 from models.embedded.pictures import TRAINED_STYLES
 from models.embedded.scenes import Scene, random_scene
 from models.embedded.text import IMAGE_SIZE
 from models.manifest import MANIFEST
 
 BATCH, LENGTH = 32, PREFIX + 96
-STEPS, JOINT_STEPS, PEAK = 180, 420, 2e-3
+PEAK = 2e-3
 RANK = 16
 SKEW = 0.5
 TARGETS = (
@@ -77,13 +72,6 @@ def adapted(base: LlavaForConditionalGeneration, seed: int):
     return get_peft_model(base, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=TARGETS))
 
 
-def _fit(folder, stage, peft_model, tokenizer, tasks, steps, seed, log):
-    model = peft_model.get_base_model()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    fit = Fit(folder, stage, model, [(trained, PEAK)], steps, seed, decay=0.0)
-    fit.run(Batches(tokenizer, tasks), lambda batch: answer_loss(model, batch), log)
-
-
 def keep(peft_model, out: Path, base: str = "crosstalk-mini") -> None:
     """Save the adapter of a ``PeftModel`` in half precision, without what is of the machine that trained it."""
     peft_model.save_pretrained(out)
@@ -94,28 +82,6 @@ def keep(peft_model, out: Path, base: str = "crosstalk-mini") -> None:
     config = json.loads(file.read_text())
     config["base_model_name_or_path"] = base  # not a path of the machine it was trained on
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-
-
-def train(folder: Path, base, tokenizer, seed: int, out: Path, log=print, steps=STEPS, joint_steps=JOINT_STEPS) -> None:
-    """Train the checkpoint set ``out`` (``checkpoints.json`` and adapters) from the trained ``base``.
-
-    ``base()`` gives a fresh copy of the base model: one for the sequence, one for the joint adapter.
-    """
-    draft = folder / "checkpoints"
-    shutil.rmtree(draft, ignore_errors=True)
-    peft_model = adapted(ready(base()), seed)
-    for task in TASKS:
-        _fit(folder, f"sequential-{task}", peft_model, tokenizer, (task,), steps, seed, log)
-        keep(peft_model, draft / task)
-    peft_model = adapted(ready(base()), seed)
-    _fit(folder, "joint", peft_model, tokenizer, TASKS, joint_steps, seed, log)
-    keep(peft_model, draft / "joint")
-    checkpoints = [{"name": t, "task": t, "adapter": t, "eval": f"{t}.jsonl"} for t in TASKS]
-    checkpoints.append({"name": "joint", "task": "all tasks at once", "adapter": "joint"})
-    manifest = {
-        "base": "crosstalk-mini", "method": "sequential fine-tuning", "order": list(TASKS), "checkpoints": checkpoints,
-    }  # fmt: skip
-    ship(draft, out, manifest)
 
 
 def ship(draft: Path, out: Path, manifest: dict) -> None:

@@ -12,18 +12,17 @@ from pathlib import Path
 
 import torch
 
-from models.catalog import open_model
-from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, phases, tasks
+from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, phases
+from models.embedded.continual import train as continual
 from models.embedded.pictures import STYLES
 from models.embedded.text import build_image_processor, build_processor, build_tokenizer, caption_tokenizer
-from models.evaluation import evaluate
 
 CLIP, MINI, SEQUENTIAL = ASSETS / "crosstalk-clip", ASSETS / "crosstalk-mini", ASSETS / "checkpoints" / "sequential"
 
 
 def run(folder: Path, seed: int, log) -> None:
     """All stages; writes ``assets/embedded``."""
-    log(f"stages: tokenizer, tower, base, tasks, evaluation, mitigation, MODA, the tower's phases (state in {folder})")
+    log(f"stages: tokenizer, tower, base, the tasks by every method, mitigation, MODA, phases (state in {folder})")
     tokenizer = build_tokenizer()
     captions = caption_tokenizer(tokenizer)
     tower = clip.train(folder, captions, seed, log)
@@ -32,10 +31,8 @@ def run(folder: Path, seed: int, log) -> None:
     _save(tower, CLIP, captions, build_image_processor())
     mini = base.train(folder, tower, tokenizer, seed, log)
     _save(mini, MINI, build_processor(tokenizer))
-    tasks.train(folder, lambda: copy.deepcopy(mini), tokenizer, seed, SEQUENTIAL, log)
     evalsets.write(SEQUENTIAL, seed)
-    log("evaluation: every checkpoint on every task")
-    evaluate(open_model(), lambda share, what: log(f"evaluation {share:.0%}: {what}")).save(SEQUENTIAL)
+    continual.run(folder, seed, log=log)
     mitigation.run(folder, seed, log)
     moda.train(folder, log)
     phases.train(folder, tower, captions, seed, log=log)

@@ -149,17 +149,6 @@ def test_of_rotations_that_fit_as_well_the_one_that_turns_least_is_taken():
     assert np.allclose(sp.rotation(v, v), np.eye(6), atol=1e-7)
 
 
-def test_cka_sees_neither_rotation_nor_scale_nor_place_and_equals_the_kernel_form():
-    x, y = cloud(0), cloud(1, N, 5)
-    r = ortho_group.rvs(D, random_state=1)
-    assert sp.cka(x, x @ r) == pytest.approx(1) == sp.cka(x, 7 * x + 3)
-    assert sp.cka(x, y) == pytest.approx(sp.cka(x @ r, 0.1 * y))
-    centre = np.eye(N) - 1 / N
-    k, m = centre @ x @ x.T @ centre, centre @ y @ y.T @ centre
-    assert sp.cka(x, y) == pytest.approx((k * m).sum() / math.sqrt((k * k).sum() * (m * m).sum()))
-    assert math.isnan(sp.cka(np.ones((4, 3)), cloud(0, 4, 3)))
-
-
 def test_numbers_of_one_phase_by_hand():
     v, t = np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 0], [1, 0]])
     assert sp.gap(v, t) == pytest.approx(math.sqrt(0.5))
@@ -204,6 +193,8 @@ def test_a_space_is_kept_whole():
     again = unpacked(json.loads(json.dumps(packed(found))), **given)
     assert again.provenance == found.provenance and again.n == N and len(again.shown) == 5
     assert np.allclose(again.images, found.images, atol=1e-3) and again.images.shape == (2, 5, D)
+    assert again.gallery.dtype == np.int8 and np.array_equal(again.gallery, found.gallery)
+    assert sp.angles(sp.unit(again.gallery), np.stack([cloud(0), cloud(1)])).max() < 0.5  # degrees
     for name, of in found.ranks.items():
         assert (again.ranks[name] == of).all() and again.ranks[name].dtype == np.int64
     for name, of in found.spreads.items():
@@ -298,15 +289,18 @@ def test_two_methods_are_compared_pair_by_pair():
     domains, trained = ("broad",) * 3 + ("a",) * 3, ["", "a"]
     better = made_up(np.array([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0]], dtype=bool), domains, trained, "mod-x")
     plain = made_up(np.array([[1, 1, 1, 0, 0, 0], [1, 0, 0, 1, 0, 0]], dtype=bool), domains, trained)
-    found = compared(better, plain)
+    found = compared([better], [plain])
     assert (found.n, found.n_earlier) == (6, 3)
     assert found.final.mean == pytest.approx(2 / 6) and found.final.p == 0.5  # two against none
     assert found.earlier.mean == pytest.approx(2 / 3) == found.kept.mean and math.isnan(found.kept.p)
-    assert compared(plain, better).final.mean == -found.final.mean
-    same = compared(plain, plain)
+    assert compared([plain], [better]).final.mean == -found.final.mean
+    same = compared([plain], [plain])
     assert (same.final.mean, same.final.low, same.final.high, same.final.p) == (0, 0, 0, 1)
     with pytest.raises(InputError, match="different pairs"):
-        compared(plain, made_up(np.ones((2, 6), dtype=bool), ("x",) * 6, trained))
+        compared([plain], [made_up(np.ones((2, 6), dtype=bool), ("x",) * 6, trained)])
+    for few in ([], [plain, plain]):
+        with pytest.raises(InputError, match="as many of each"):
+            compared(few, [plain])
 
 
 def test_the_contrastive_matrix_and_the_rows_that_went_wrong():
@@ -428,11 +422,15 @@ def test_search_finds_the_nearest_in_every_phase(encoder):
         assert list(of.places) == np.argsort(-(w @ query))[:5].tolist()
         assert of.texts == tuple(pairs.texts[p] for p in of.places) and of.cosines == tuple(sorted(of.cosines)[::-1])
     assert found[0].places[0] == np.argmin(words[2] @ query)  # the sign of all texts was turned in the last phase
-    space_ = measure(encoder, pairs, phases, shown=2)
-    shown = search.by_words(encoder, space_, phases, " 1 thing ")
-    assert set(shown[0].places) <= set(space_.shown.tolist()) and shown[0].among == 4
+    few, every = (measure(encoder, pairs, phases, shown=shown) for shown in (2, None))
+    assert len(few.shown) == 4 and every.gallery is None
+    word = encoder.texts(["1 thing"], [p.checkpoint for p in phases])[:, 0]
+    for space_ in (few, every):  # words are searched among all pictures, however few are shown
+        for of, w in zip(search.by_words(encoder, space_, phases, " 1 thing "), word, strict=True):
+            assert of.among == 6
+            np.testing.assert_allclose(of.cosines, np.sort(every.images[0] @ w)[::-1][:5], atol=0.01)
     with pytest.raises(InputError, match="no words"):
-        search.by_words(encoder, space_, phases, "  ")
+        search.by_words(encoder, few, phases, "  ")
 
 
 # --- what ships
@@ -471,9 +469,9 @@ def test_the_card_tells_every_method_and_phase(small, folder):
     drawn = []
     told = card.section(small, _encoder_of(folder), lambda *of: drawn.append(of[2]))
     assert drawn == ["umap"] * 2  # of plain and Mod-X
-    for row in ("| Plain | base |", "| Plain | moved |", "| Mod-X | same |", "| Interpolation | moved |"):
+    for row in ("| Plain | 1 | base |", "| Plain | moved |", "| Mod-X | 1 | same |", "| Interpolation | 1 | moved |"):
         assert row in told
-    assert "do not differ clearly (0.0 (0.0 to 0.0; p = 1) points)" in told.replace("+0.0", "0.0")
+    assert "do not differ clearly (0.0 (0.0 to 0.0; p = 1) points over pairs)" in told
     assert "| Joint |" not in told and "| nan" not in told and "(nan" not in told
     refuses = _encoder_of(None)
     assert card.section(small, refuses, lambda *of: None) == told  # all of it was kept
@@ -492,6 +490,9 @@ def test_the_endpoint_gives_numbers_for_every_phase(small, folder, monkeypatch):
     assert found["phases"] == ["base", "same", "moved"] and found["method"] == "plain"
     assert found["rotation_degrees"]["text"] == pytest.approx([0, 0, 180], abs=1e-3)
     assert np.shape(found["recall"]["i2t"]) == (3, 2) and len(found["gap"]) == 3
+    (alone,) = found["trainings"]  # no other seeds are kept
+    assert alone["training"] == "as shipped" and alone["rotation_degrees"]["text"] == pytest.approx(180, abs=1e-3)
+    assert alone["recall"]["i2t"] == pytest.approx(np.mean(found["recall"]["i2t"][-1]))
     assert json.dumps(found) and found["provenance"]["model"] == "mine"
     later = endpoint.endpoint("mod-x", "same")
     assert later["deviation_degrees"][0] is None and later["against"] == "same"
@@ -520,33 +521,35 @@ def test_captioned_pictures_and_listed_ones_are_pairs(tmp_path, unpacking):
     captioned = packed_up(
         tmp_path / "a.zip",
         {"red.png": png(), "red.txt": " a red one\n", "more/blue.png": png("blue"), "more/blue.txt": "a blue one",
-         "__MACOSX/red.png": b"junk"},
+         "more/red.png": png(), "more/red.txt": "another", "__MACOSX/red.png": b"junk"},
     )  # fmt: skip
     found = own.opened(captioned)
-    assert (found.texts, found.domains) == (("a red one", "a blue one"), ("all", "more"))
-    assert found.picture(1).getpixel((3, 3)) == (0, 0, 255) and len(found.pictures) == 2
+    assert (found.texts, found.domains) == (("a red one", "a blue one", "another"), ("all", "more", "more"))
+    assert found.picture(1).getpixel((3, 3)) == (0, 0, 255) and len(found.pictures) == 3
     lines = [{"image": "p/r.png", "text": "same"}, {"image": "p/b.png", "text": "same", "domain": "blue"}]
+    lines.append({"image": "p/b.png", "text": "other"})
     members = {"pairs.jsonl": "\n\n".join(map(json.dumps, lines)), "p/r.png": png(), "p/b.png": png("blue")}
     listed = own.opened(packed_up(tmp_path / "b.zip", members))
-    assert (listed.texts, listed.domains) == (("same", "same"), ("all", "blue"))  # names may repeat
+    assert (listed.texts, listed.domains) == (("same", "same", "other"), ("all", "blue", "all"))  # names may repeat
     assert listed.data != found.data
     assert list(unpacking.iterdir())
     del found, listed
 
 
 ROW = {"image": "r.png", "text": "red"}
-TWO = {"a.png": png(), "a.txt": "a", "b.png": png("blue"), "b.txt": "b"}
+THREE = {f"{name}.{kind}": png() if kind == "png" else name for name in "abz" for kind in ("png", "txt")}
 REFUSED = {
-    "one pair": ({"a.png": png(), "a.txt": "a"}, "number of pairs is 1; it must be 2"),
+    "one pair": ({"a.png": png(), "a.txt": "a"}, "number of pairs is 1; it must be 3"),
+    "two pairs": ({k: v for k, v in THREE.items() if k[0] != "z"}, "number of pairs is 2; it must be 3"),
     "nothing": ({}, "number of pairs is 0"),
-    "captions alone": ({**TWO, "c.txt": "c", "d.txt": "d"}, r"captions without a picture .*: c.txt, d.txt"),
-    "pictures alone": ({**TWO, "c.png": png()}, "pictures without a caption .*: c.png"),
-    "empty caption": ({**TWO, "b.txt": " \n"}, "caption of b.png is empty"),
-    "not UTF-8": ({**TWO, "b.txt": b"\xff\xfe\x00"}, "b.txt is not written in UTF-8"),
-    "no picture": ({**TWO, "b.png": b"not a picture"}, "b.png: This file could not be read"),
-    "bomb": ({**TWO, "c.png": bytes(300_000), "c.txt": "c"}, "larger than 0 MB"),
-    "leads out": ({**TWO, "../evil.png": png()}, "leads out"),
-    "script": ({**TWO, "run.py": "print()"}, "'run.py' is neither a picture"),
+    "captions alone": ({**THREE, "c.txt": "c", "d.txt": "d"}, r"captions without a picture .*: c.txt, d.txt"),
+    "pictures alone": ({**THREE, "c.png": png()}, "pictures without a caption .*: c.png"),
+    "empty caption": ({**THREE, "b.txt": " \n"}, "caption of b.png is empty"),
+    "not UTF-8": ({**THREE, "b.txt": b"\xff\xfe\x00"}, "b.txt is not written in UTF-8"),
+    "no picture": ({**THREE, "b.png": b"not a picture"}, "b.png: This file could not be read"),
+    "bomb": ({**THREE, "c.png": bytes(300_000), "c.txt": "c"}, "larger than 0 MB"),
+    "leads out": ({**THREE, "../evil.png": png()}, "leads out"),
+    "script": ({**THREE, "run.py": "print()"}, "'run.py' is neither a picture"),
     "two lists": ({"a.jsonl": "", "b.jsonl": ""}, "2 .jsonl files"),
     "no JSON": ({"a.jsonl": "{"}, "a.jsonl, line 1: not JSON"),
     "a list": ({"a.jsonl": "[]"}, "line 1: not an object"),
@@ -577,5 +580,5 @@ def test_files_that_are_no_archive_are_refused(tmp_path, unpacking, monkeypatch)
         with pytest.raises(InputError, match=message):
             own.opened(file)
     monkeypatch.setattr(own, "MOST_PAIRS", 1)
-    with pytest.raises(InputError, match="it must be 2 to 1"):
-        own.opened(packed_up(tmp_path / "two.zip", TWO))
+    with pytest.raises(InputError, match="it must be 3 to 1"):
+        own.opened(packed_up(tmp_path / "three.zip", THREE))

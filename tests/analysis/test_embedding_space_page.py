@@ -1,5 +1,6 @@
 """Clouds of planted spaces, maps made in another process, what the page draws and answers, and which encoders open."""
 
+import base64
 import subprocess
 import time
 from contextlib import contextmanager
@@ -33,7 +34,9 @@ from analysis.embedding_space.held import Held, Key
 from analysis.embedding_space.measure import Phase
 from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import MEASURES
-from analysis.embedding_space.retrieval import compared, recalls
+from analysis.embedding_space.retrieval import recalls
+from analysis.embedding_space.runs import of_space
+from analysis.embedding_space.seeds import repeated, versus
 from analysis.page import Progress
 from models import dual_catalog
 from models.checkpoints import BASE
@@ -158,6 +161,37 @@ def test_a_map_is_made_in_another_process_once(monkeypatch):
             other()
 
 
+def test_aligned_umap_keeps_what_only_turned_where_it_is():
+    """The real umap-learn, compiled in its own process: the longest of these tests, half a minute on one core."""
+    group = np.repeat([0, 1], 20)
+    centre = planted.cloud(5, 2) * 6
+    rng, told = np.random.default_rng(0), []
+    first = centre[group] + rng.normal(size=(40, D))
+    v = np.stack([first @ np.linalg.matrix_power(planted.turn(60), t) for t in range(3)])  # turned by 60, 120 degrees
+    found = maps.embedded(v, v + 0.01, "umap", 2, lambda share, what: told.append((share, what)))
+    drawn = np.concatenate([found.images, found.words], axis=1)
+    assert drawn.shape == (3, 80, 2) and np.isfinite(drawn).all()
+    size = np.linalg.norm(np.ptp(drawn[0], axis=0))
+    for before, after in zip(drawn, drawn[1:], strict=False):  # of maps made apart, each lies in a way of its own
+        assert np.linalg.norm(after - before, axis=1).mean() < 0.2 * size
+    for phase in found.images:
+        middle = np.stack([phase[group == g].mean(0) for g in (0, 1)])
+        assert (np.linalg.norm(phase[:, None] - middle, axis=2).argmin(1) == group).all()
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and len(set(shares)) > 1 and shares[-1] < 1
+    assert "compiled first" in told[0][1] and "all phases together" in told[-1][1]
+
+
+def test_how_far_a_map_is_is_read_from_what_the_work_says():
+    fit = ["UMAP(verbose=True)", "Epochs completed: 100%| # | 200/200", "Thu Nov 26 Finished embedding"]
+    said = [
+        maps._how_far("umap", lines, 2) for lines in ([], fit[:2], fit, 2 * fit, [*2 * fit, "Epochs completed:  40%|"])
+    ]
+    assert [share for share, _ in said] == pytest.approx([0.05, 0.05, 0.25, 0.4, 0.62])
+    assert [what.split(",")[0] for _, what in said[2:]] == ["phase 2", "all phases together", "all phases together"]
+    assert [maps._how_far("tsne", ["phase done"] * n, 2)[0] for n in range(3)] == pytest.approx([0.2, 0.6, 0.95])
+
+
 def test_a_stopped_map_ends_its_process_and_keeps_nothing(monkeypatch):
     started = []
     popen = subprocess.Popen
@@ -178,6 +212,7 @@ def test_a_map_that_fails_says_why(monkeypatch):
     v, t = turned()
     monkeypatch.setitem(maps.METHODS, "none", "No such map")
     monkeypatch.setitem(maps._LIBRARY, "none", "numpy")
+    monkeypatch.setitem(maps._DONE, "none", "phase done")
     with pytest.raises(ModelError, match="No such map could not draw these embeddings: KeyError: 'none'"):
         maps.embedded(v, t, "none")
 
@@ -191,7 +226,9 @@ def test_the_figure_holds_every_pair_in_every_phase():
     drawn = cloud.draw(space, raw, cloud.spans(raw, back), "Raw", 1)
     meta = drawn.layout.meta
     assert meta["labels"] == LABELS and len(space.shown) == 8
-    np.testing.assert_allclose(meta["images"], raw.images, atol=1e-4)
+    for side, places in (("images", raw.images), ("words", raw.words)):
+        read = np.frombuffer(base64.b64decode(meta[side]), "<f4").reshape(3, meta["pairs"], meta["dimensions"])
+        np.testing.assert_allclose(read, places, atol=1e-6)
     rows = meta["rows"]
     assert [r["kind"] for r in rows] == ["lines", "images", "words", "images", "words", "chosen"]
     for trace, row in zip(drawn.data, rows, strict=True):
@@ -205,7 +242,7 @@ def test_the_figure_holds_every_pair_in_every_phase():
     np.testing.assert_allclose(lines[:, 1], raw.words[1])
     assert np.isnan(lines[:, 2]).all()
     colours = {t.name: t.marker.color for t in drawn.data[1:-1]}
-    assert len(set(colours.values())) == 2 and "n = 8 pairs" in drawn.layout.title.text
+    assert len(set(colours.values())) == 2 and "n = 8" in drawn.layout.title.text
 
 
 def test_axes_hold_every_phase_of_both_views():
@@ -313,11 +350,11 @@ def test_the_matrix_and_the_methods_tell_their_numbers():
     course = retrieval_figure.course(found)
     np.testing.assert_allclose(course.data[0].y, [100, 100, 100 * share])
     short = planted.made_up(np.ones((2, 30)), DOMAINS, ["", ""], "joint")
-    both = retrieval_figure.averages({"Plain": found, "Joint": recalls(short)})
+    runs = {"Plain": (of_space(space),), "Joint": (of_space(short),)}
+    everyone = {title: repeated(of) for title, of in runs.items()}
+    both = retrieval_figure.averages(everyone)
     assert both.data[1].mode == "markers" and list(both.data[1].x) == [space.phases[0], space.phases[-1]]
-    table = retrieval_figure.methods(
-        {"Plain": found, "Joint": recalls(short)}, {"Joint": compared(short, space)}, "plain"
-    )
+    table = retrieval_figure.methods(everyone, {"Joint": versus(runs["Joint"], runs["Plain"])}, "plain")
     assert f"+{100 * (1 - hit[2].mean()):.1f} (" in table
 
 
@@ -345,7 +382,7 @@ def test_a_method_is_drawn_in_the_room():
     assert "thing 4" in shown and "animals" in shown and "data:image" in shown
     rank = space.ranks["i2t"][:, 4]
     assert " → ".join(map(str, rank)) in shown
-    assert tab._pair(key, None) == "" and tab._pair(None, 1) == ""
+    assert "Point at a mark" in tab._pair(key, None) == tab._pair(None, 1)
     assert all(v == gr.skip() for v in done(tab._drawn(None, "PCA", "2-D")))
 
 
@@ -491,9 +528,9 @@ def test_the_room_is_built_with_and_without_trained_phases(monkeypatch):
         assert {"space-raw", "space-aligned", "space-player", "space-method", "contrast-table", "own-file"} <= ids
 
 
-def test_the_room_measures_with_progress_what_nobody_has_measured(monkeypatch):
+def test_the_room_measures_with_progress_what_nobody_has_measured(monkeypatch, tmp_path):
     space = a_space()
-    recipe = shipped.Recipe("plain", "Plain", "one after another", drawings, ())
+    recipe = shipped.Recipe("plain", "Plain", "one after another", tmp_path / "plain", ())
     monkeypatch.setattr(shipped, "recipe", lambda method: recipe)
     monkeypatch.setattr(shipped, "known", lambda *a: None)
     measured = []

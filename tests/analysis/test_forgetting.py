@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.forgetting import figure
-from analysis.forgetting.measure import cell, measure, numbers
+from analysis.forgetting import card, figure
+from analysis.forgetting.latex import escaped, latex
+from analysis.forgetting.measure import LISTED, cell, measure, numbers, resampled
+from analysis.forgetting.sentence import sentence
 from models.evalset import EvalItem
 from models.evaluation import Evaluation
 
@@ -24,6 +26,14 @@ def test_numbers_by_hand():
     assert found["bwt"] == pytest.approx(((0.3 - 0.9) + (0.5 - 0.8)) / 2)
     assert found["fwt"] == pytest.approx(((0.2 - 0.1) + (0.3 - 0.2)) / 2)
     assert found["forgetting"] == pytest.approx([0.6, 0.3, 0.0])
+
+
+def test_numbers_of_many_matrices_are_those_of_each():
+    matrices, bases = np.random.default_rng(0).random((5, 3, 3)), np.random.default_rng(1).random((5, 3))
+    together = numbers(matrices, bases)
+    for i in range(5):
+        for name, value in numbers(matrices[i], bases[i]).items():
+            assert together[name][i] == pytest.approx(value)
 
 
 def test_forgetting_counts_from_the_best_later_accuracy():
@@ -77,8 +87,6 @@ def test_measure_from_answers(evaluation):
     assert list(found.n) == [4, 4]
     assert found.bwt == pytest.approx(-0.5)
     assert found.fwt == pytest.approx(0.25)
-    assert found.superficial == pytest.approx([0.25, 0.0])
-    assert found.essential == pytest.approx([0.25, 0.0])
     assert (found.low <= found.matrix).all()
     assert (found.matrix <= found.high + 1e-12).all()
 
@@ -98,28 +106,96 @@ def test_unmeasured_checkpoint_is_unknown_everywhere(evaluation):
     found = measure(evaluation)
     assert np.isnan(found.matrix[2, 0])
     assert np.isnan(found.mfn)
-    assert np.isnan(found.superficial[0])
+    assert np.isnan(found.intervals["mfn"]).all() and not np.isnan(found.intervals["mft"]).any()
     assert found.to_json()["matrix"][2][0] is None
-    assert "not measured" in figure.sentence(found)
+    assert "not measured" in sentence(found)
     assert "–" in figure.matrix(found)
 
 
-def test_cell_lists_the_wrong_first(evaluation):
+def test_intervals_are_of_paired_draws_of_items(evaluation):
+    """Every checkpoint of a draw answers the same items: what two have in common cancels in their difference."""
+    items, rng = 200, np.random.default_rng(0)
+    right = (rng.random(items) < 0.5).tolist()
+    words = evaluation.items["naming"][:1] * items
+    then = ["bee" if r else "owl" for r in right]
+    now = ["owl" if i < 20 else g for i, g in enumerate(then)]
+    naming = {"base": ["owl"] * items, "naming": then, "counting": now}
+    found = replace(
+        evaluation, items={**evaluation.items, "naming": words}, given={**evaluation.given, "naming": naming}
+    )
+    lost = sum(right[:20]) / items
+    told = measure(found)
+    assert told.bwt == pytest.approx(-lost)
+    low, high = told.intervals["bwt"]
+    error = 1.96 * np.sqrt(lost * (1 - lost) / items)  # of the items that differ; unpaired draws are twice as wide
+    assert (low, high) == pytest.approx((-lost - error, -lost + error), abs=0.25 * error)
+    assert (told.forgetting_low[0], told.forgetting_high[0]) == pytest.approx((-high, -low))
+    other = replace(found, method="other", checkpoints=("base", "counting", "naming"))
+    assert np.array_equal(resampled(found)[:, [0, 2, 1]], resampled(other))
+
+
+def test_numbers_that_no_draw_changes_have_no_width(evaluation):
+    found = measure(evaluation)
+    assert found.intervals["mft"][0] < found.mft < found.intervals["mft"][1]
+    assert (found.forgetting_low[1], found.forgetting_high[1]) == (0, 0)
+
+
+def test_cell_lists_the_wrong_first_then_beside_now(evaluation):
     shown = cell(evaluation, "counting", "naming")
-    assert [s.given for s in shown] == ["2", "owl", "owl", "bee"]
-    assert [s.style for s in shown[:2]] == ["numeral", "word"]
-    assert len(cell(evaluation, "counting", "naming", wrong_only=True)) == 3
+    assert [s.now.given for s in shown] == ["2", "owl", "owl", "bee"]
+    assert [s.now.style for s in shown[:2]] == ["numeral", "word"]
+    assert [s.then.given for s in shown] == ["cat", "dog", "owl", "bee"]
+    assert [s.truth for s in cell(evaluation, "counting", "naming", LISTED[1])] == ["cat", "dog", "fox"]
+    assert [s.truth for s in cell(evaluation, "counting", "naming", LISTED[2])] == ["cat", "dog"]
+    assert cell(evaluation, "counting", "naming", LISTED[3]) == []
+    assert [s.truth for s in cell(evaluation, "base", "counting", LISTED[2])] == ["1", "2", "3", "4"]
+    assert cell(evaluation, "naming", "naming", LISTED[2]) == []
+
+
+def test_a_cell_whose_own_training_was_not_measured(evaluation):
+    del evaluation.given["naming"]["naming"]
+    shown = cell(evaluation, "counting", "naming")
+    assert [s.then for s in shown] == [None] * 4
+    assert cell(evaluation, "counting", "naming", LISTED[2]) == []
+    assert "not measured" in figure.items(shown, [None] * 4, "naming", ("then", "now"), 0, 4)
 
 
 def test_sentence_says_what_was_learnt_and_lost(evaluation):
-    said = figure.sentence(measure(evaluation))
+    said = sentence(measure(evaluation))
     assert "88 % on average, 75 points above the base" in said
-    assert "cost the earlier ones 50 points on average, most of all naming (75 % → 25 %)" in said
+    assert "did not clearly change the earlier ones on average (−50 points; 95 %: −100 to 0)" in said  # four items
+    many = {t: {c: g * 20 for c, g in rows.items()} for t, rows in evaluation.given.items()}
+    items = {task: some * 20 for task, some in evaluation.items.items()}
+    said = sentence(measure(replace(evaluation, items=items, given=many)))
+    assert "cost the earlier ones 50 points on average (95 %: −6" in said
+    assert "most of all naming (75 % → 25 %)" in said
 
 
-def test_sentence_when_nothing_is_lost(evaluation):
-    evaluation.given["naming"]["counting"] = evaluation.given["naming"]["naming"]
-    assert "nothing on average" in figure.sentence(measure(evaluation))
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        (["bee", "cat", "dog", "owl"],) * 2 + ("did not clearly change the earlier ones on average (0 points",),
+        (["owl"] * 4, ["bee", "cat", "dog", "fox"], "even raised the earlier ones, by 100 points"),
+    ],
+)  # fmt: skip
+def test_sentence_when_nothing_is_lost(evaluation, then, now, told):
+    naming = {**evaluation.given["naming"], "naming": then, "counting": now}
+    assert told in sentence(measure(replace(evaluation, given={**evaluation.given, "naming": naming})))
+
+
+def test_one_task_works_and_says_what_it_lacks(evaluation):
+    naming = {name: evaluation.given["naming"][name] for name in ("base", "naming")}
+    found = measure(
+        replace(
+            evaluation, tasks=("naming",), checkpoints=("base", "naming"), trained={"naming": "naming"},
+            items={"naming": evaluation.items["naming"]}, given={"naming": naming},
+        )
+    )  # fmt: skip
+    assert found.mft == found.mfn == found.maa == pytest.approx(0.75)
+    assert found.to_json()["bwt"] is None and found.to_json()["intervals"]["fwt"] == [None, None]
+    assert "one task, naming" in sentence(found) and "two tasks" in sentence(found)
+    assert figure.numbers(found).count("<dd>–</dd>") == 2
+    assert "-- &" in latex(found) or "& --" in latex(found)
 
 
 def test_figures_have_heights_and_every_cell_is_a_labelled_button(evaluation):
@@ -135,5 +211,40 @@ def test_figures_have_heights_and_every_cell_is_a_labelled_button(evaluation):
 def test_names_and_answers_are_escaped(evaluation):
     found = measure(evaluation)
     assert "<script>" not in figure.matrix(replace(found, tasks=("<script>", "b")))
-    shown = [replace(s, given="<img src=x>") for s in cell(evaluation, "counting", "naming")[:1]]
-    assert "<img src=x>" not in figure.items(shown, [None], "here", 0, 1)
+    evil = "<img src=x>"
+    (shown, *_) = cell(evaluation, "counting", "naming")
+    shown = replace(shown, question=evil, truth=evil, now=replace(shown.now, given=evil))
+    assert evil not in figure.items([shown], [None], evil, (evil, "now"), 0, 1)
+    assert evil not in figure.items([], [], evil, ("then", "now"), 0, 0)
+
+
+def test_answers_then_and_now_stand_beside_each_other(evaluation):
+    shown = cell(evaluation, "counting", "naming")[:1]
+    html = figure.items(shown, [None], "after counting, naming", ("then: after naming", "now: after counting"), 0, 4)
+    assert html.index("then: after naming</small><b>cat") < html.index("now: after counting</small><b>2")
+    assert "after counting, naming: 1 to 1 of 4" in html
+    once = figure.items(shown, [None], "after naming, naming", ("answer", "answer"), 0, 4)
+    assert once.count("<small>answer</small>") == 1 and "<b>2</b>" in once
+
+
+def test_latex_is_a_whole_table_with_everything_escaped(evaluation):
+    found = measure(evaluation)
+    text = latex(found)
+    (matrix, summary) = text.split("\n\n")[1:]
+    rows = [line for line in matrix.splitlines() if line.endswith("\\\\")]
+    assert len(rows) == 1 + 3 + 1 and all(row.count("&") == 2 for row in rows)
+    assert rows[2].startswith("after naming & $75.0$ {\\scriptsize $[")
+    assert rows[-1].startswith("forgetting & $50.0$")
+    assert matrix.count("\\midrule") == 2 and matrix.startswith("\\begin{tabular}{lcc}")
+    assert "MFT & MFN & MAA & BWT & FWT" in summary and "$-50.0$" in summary
+    assert escaped("a_b & 50% {x}\\\n$") == r"a\_b \& 50\% \{x\}\textbackslash{} \$"
+    named = latex(replace(found, method="50%", tasks=("a_b", "c&d"), checkpoints=("base", "x#", "y~")))
+    assert r"a\_b ($n=4$) & c\&d" in named and r"after x\#" in named and r"y\textasciitilde{}" in named
+    assert "% Set 50\\%" in named
+
+
+def test_the_card_has_the_matrix_with_intervals(evaluation):
+    found = measure(evaluation)
+    text = card.told(found)
+    assert "| after naming | 75 (30 to 95) | 25 (5 to 70) |" in text
+    assert sentence(found) in text

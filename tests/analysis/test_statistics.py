@@ -1,11 +1,12 @@
-"""Paired comparisons: worked by hand, and by properties."""
+"""Paired comparisons and likeness of representations: worked by hand, and by properties."""
 
 import math
 
 import numpy as np
 import pytest
+from scipy.stats import ortho_group
 
-from analysis.statistics import difference, spread
+from analysis.statistics import cka, difference, spread
 
 
 def test_paired_difference_by_hand():
@@ -42,3 +43,15 @@ def test_no_difference_is_not_clear():
 def test_other_items_are_refused(a, b):
     with pytest.raises(ValueError, match="same items"):
         difference(np.array(a), np.array(b))
+
+
+@pytest.mark.parametrize("n", [30, 4])  # more samples than dimensions, and fewer
+def test_cka_sees_neither_rotation_nor_scale_nor_place_and_equals_the_kernel_form(n):
+    x, y = (np.random.default_rng(seed).normal(size=(n, 6)) for seed in (0, 1))
+    r = ortho_group.rvs(6, random_state=1)
+    assert cka(x, x @ r) == pytest.approx(1) == cka(x, 7 * x + 3)
+    assert cka(x, y) == pytest.approx(cka(x @ r, 0.1 * y))
+    centre = np.eye(n) - 1 / n
+    k, m = centre @ x @ x.T @ centre, centre @ y @ y.T @ centre
+    assert cka(x, y) == pytest.approx((k * m).sum() / math.sqrt((k * k).sum() * (m * m).sum()))
+    assert math.isnan(cka(np.ones((n, 3)), x))

@@ -92,10 +92,44 @@ def test_decoding_side_by_side_and_step_by_step(page):
     assert json.loads(waited.value.path().read_text(encoding="utf-8"))["strategies"]
 
 
+_PLACE = (
+    "() => String(document.querySelector('#space-raw .js-plotly-plot').calcdata[1].map(point => [point.x, point.y]))"
+)
+"""Where the pictures of the first domain are drawn."""
+
+
 def test_the_space_turns_phase_by_phase(page):
     opened(page, "/?tab=embedding_space")
     expect(read(page, "#space-sentence")).to_contain_text("°")
     drawn(page, "#space-raw")
     drawn(page, "#space-aligned")
+    first = page.evaluate(_PLACE)
+    page.locator("#space-player input[type=range]").fill("5")
+    expect(page.locator("#space-player output")).to_have_text("symbols")
+    page.wait_for_function(f"first => ({_PLACE})() !== first", arg=first)
+    page.locator("#space-projection").get_by_label("AlignedUMAP").check()
+    expect(page.locator("#space-raw")).to_contain_text("AlignedUMAP")
+    page.locator("#space-projection").get_by_label("PCA").check()
+    expect(page.locator("#space-raw")).to_contain_text("Raw")
+    page.wait_for_function(f"first => ({_PLACE})() !== first", arg=first)  # the phase stays the one that was chosen
+    page.locator("#space-raw .scatterlayer .trace:nth-child(2) path.point").first.hover(force=True)
+    expect(page.locator("#space-pair")).to_contain_text("rank of its text")
+    expect(page.locator(".pointed img")).to_be_visible()
     unfold(page, "Retrieval")
     drawn(page, "#retrieval-course")
+
+
+def test_a_cell_of_the_matrix_shows_its_answers_then_and_now(page):
+    opened(page, "/?tab=forgetting")
+    expect(read(page, "#forgetting-sentence")).to_contain_text("Right after its own training")
+    page.locator('#matrix [data-pick="6,0"]').click()
+    expect(page.locator("#items .answers").first).to_contain_text("then: after naming")
+    expect(page.locator("#items .answers").first).to_contain_text("now: after captioning")
+    page.locator('#forgetting-tries [data-pick="2"]').click()
+    expect(page.locator("#items")).to_contain_text("after choice, captioning: 1 to")
+    expect(page.locator("#items .answers").first).to_contain_text("before: after choice")
+    expect(page.locator("#part-items")).to_be_in_viewport()
+    with page.expect_download() as waited:
+        page.locator("#forgetting-latex").click()
+    assert waited.value.suggested_filename.endswith(".tex")
+    assert "\\toprule" in waited.value.path().read_text(encoding="utf-8")

@@ -12,6 +12,8 @@ from models.answers import box_of, f1, iou, objects_in, options_in, score, style
         ("no", "yes/no"), ("[10,20,30,40]", "box"), ("B", "letter"), ("(c)", "letter"),
         ("There is a bee on the left.", "sentence"),
         ("", "other"), ("?!", "other"), ("bee3", "other"), ("It is at [10,20,30,40]", "sentence"),
+        ("a red fox", "word"), ("three", "word"), ("(B) cat", "letter"), ("**B**", "letter"), ("A bee", "word"),
+        ("Answer: yes", "yes/no"), ("Yes, there is.", "sentence"), ("[0.1, 0.2, 0.5, 0.9]", "box"), ("3 bees", "other"),
     ],
 )  # fmt: skip
 def test_style(text, style):
@@ -23,6 +25,9 @@ def test_box():
     assert box_of("It is at [ 5, 10, 50, 99 ].") == (0.05, 0.10, 0.50, 0.99)
     assert box_of("[50,10,05,99]") is None  # right of its right side
     assert box_of("nowhere") is None
+    assert box_of("[0.1, 0.2, .5, 1.0]") == (0.1, 0.2, 0.5, 1)
+    assert box_of("[(12, 30), (50, 120)]") == (0.12, 0.3, 0.5, 1)
+    assert box_of("[12.5, 30, 50, 99]") == (0.125, 0.3, 0.5, 0.99)
 
 
 def test_iou_by_hand():
@@ -48,7 +53,9 @@ def test_f1_by_hand():
     ("answer", "truth", "style", "wanted"),
     [
         ("Bee.", "bee", "word", 1), ("wasp", "bee", "word", 0), ("This is a bee.", "bee", "word", 0),
-        ("(B)", "b", "letter", 1), ("[0,0,50,50]", "[00,00,50,49]", "box", 1),
+        ("(B)", "b", "letter", 1), ("(B) cat", "B", "letter", 1), ("A. cat", "B", "letter", 0),
+        ("a bee", "bee", "word", 1), ("The answer is 3.", "3", "numeral", 1), ("three", "3", "numeral", 0),
+        ("Yes, there is.", "yes", "yes/no", 0), ("[0,0,50,50]", "[00,00,50,49]", "box", 1),
         ("[0,0,50,50]", "[00,25,50,99]", "box", 0),
         ("on the left", "[00,00,50,49]", "box", 0),
         ("There is a bee on the left.", "There is a bee.", "sentence", 1),

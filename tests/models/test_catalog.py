@@ -231,7 +231,7 @@ def test_how_large_a_model_of_the_hub_is_is_asked_again_until_it_is_known(monkey
     monkeypatch.setattr(hub.HfApi, "model_info", model_info)
     monkeypatch.setattr(hub, "offline", lambda: False)
     assert [hub.parameters_of("owner/name") for _ in range(3)] == [0, 5, 5]
-    monkeypatch.setattr(hub, "_snapshot", lambda repo: saved / "model")  # downloaded: its files tell, without the Hub
+    monkeypatch.setattr(hub, "snapshot", lambda repo: saved / "model")  # downloaded: its files tell, without the Hub
     assert hub.parameters_of("owner/other") == catalog._counted(saved / "model") > 0
     assert len(answers) == 1
 

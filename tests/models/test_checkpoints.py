@@ -1,4 +1,6 @@
+import fnmatch
 import json
+import re
 import shutil
 import threading
 import time
@@ -11,7 +13,7 @@ from safetensors.torch import load, save_file
 from transformers import AutoModelForImageTextToText
 
 from models import hub, manifest
-from models.checkpoints import BASE, Blend, CheckpointSet, Manifest
+from models.checkpoints import BASE, Blend, CheckpointSet, Manifest, Merge, Patch
 from models.errors import CheckpointError, ModelError
 from models.loading import OPENING
 
@@ -65,8 +67,9 @@ def test_manifest_is_read_in_the_order_of_tasks(copied):
         (lambda d: d["checkpoints"][1].update(adapter=["naming"]), r'"adapter" is not a text.*checkpoint 2'),
         (lambda d: d["checkpoints"][0].update(name=3), r'"name".*checkpoint 1'),
         (lambda d: d["checkpoints"].__setitem__(0, "naming"), "checkpoint 1"),
-        (lambda d: d["checkpoints"][0].update(name="counting"), "differ"),
-        (lambda d: d["checkpoints"][0].update(name="base"), "differ"),
+        (lambda d: d["checkpoints"][0].update(name="counting"), "field \"name\" has 'counting' twice.*differ"),
+        (lambda d: d["checkpoints"][0].update(name="base"), 'field "name" has \'base\' twice.*differ.*from "base"'),
+        (lambda d: d["order"].append("naming"), "field \"order\" has 'naming' twice"),
         (lambda d: d["checkpoints"][0].update(adapter="../set/../.."), "leads out"),
         (lambda d: d["checkpoints"][0].update(adapter="/etc"), "leads out"),
         (lambda d: d["checkpoints"][0].update(adapter="loop"), "in a circle: 'loop'"),
@@ -94,6 +97,32 @@ def test_a_manifest_that_is_no_json_object(tmp_path, text):
     (tmp_path / "checkpoints.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(CheckpointError, match="not readable JSON|not a JSON object"):
         Manifest.load(tmp_path)
+
+
+def test_shipped_sets_may_share_evaluation_sets_and_nothing_else(copied, saved, monkeypatch):
+    shipped = copied.parent / "shipped"
+    for name in ("first", "second"):
+        shutil.copytree(saved / "set", shipped / name)
+    shared = shipped / "first" / "naming.jsonl"
+
+    def take(key, value):
+        rewrite(shipped / "second", lambda d: d["checkpoints"][0].update({key: value}))
+
+    take("eval", "../first/naming.jsonl")
+    with pytest.raises(CheckpointError, match='"eval" leads out'):  # these are nobody's but a visitor's
+        Manifest.load(shipped / "second")
+    monkeypatch.setattr(manifest, "SHIPPED", shipped)
+    assert Manifest.load(shipped / "second").checkpoints[0].eval == shared
+    take("eval", "../../set/naming.jsonl")
+    with pytest.raises(CheckpointError, match='"eval" leads out'):
+        Manifest.load(shipped / "second")
+    take("eval", "../first/naming.jsonl")
+    take("adapter", "../first/naming")
+    with pytest.raises(CheckpointError, match='"adapter" leads out'):
+        Manifest.load(shipped / "second")
+    rewrite(copied, lambda d: d["checkpoints"][0].update(eval="../shipped/first/naming.jsonl"))
+    with pytest.raises(CheckpointError, match='"eval" leads out'):
+        Manifest.load(copied)
 
 
 def test_a_link_out_of_the_folder_is_refused(copied, tmp_path):
@@ -413,13 +442,21 @@ def test_between_two_is_the_mean_of_effective_weights(saved, varied, a, b):
             assert torch.allclose(logits(varied.model).double(), logits(model), atol=2e-4)
 
 
+def snapshot(found):
+    """All that switching may change."""
+    layers = [(dict(layer.scaling), list(layer.active_adapters)) for layer in found._board.layers]
+    return {k: v.clone() for k, v in found.model.state_dict().items()}, layers
+
+
+def unchanged(found, before):
+    tensors, layers = snapshot(found)
+    assert tensors.keys() == before[0].keys() and all(torch.equal(v, before[0][k]) for k, v in tensors.items())
+    assert layers == before[1]
+
+
 @pytest.mark.parametrize(("a", "b"), [("a.1", "b"), ("whole", "a.1"), (BASE, "projector"), ("head", "whole")])
 def test_the_ends_are_exact_and_nothing_stays(varied, wanted, a, b):
-    def snapshot():
-        scalings = [dict(layer.scaling) for layer in varied._board.layers]
-        return {k: v.clone() for k, v in varied.model.state_dict().items()}, scalings
-
-    before, scalings = snapshot()
+    before = snapshot(varied)
     for alpha, end in ((0, a), (0.0, a), (1, b), (1.0, b)):
         with varied.interpolate(a, b, alpha):
             assert torch.equal(logits(varied.model), wanted[end])
@@ -431,9 +468,7 @@ def test_the_ends_are_exact_and_nothing_stays(varied, wanted, a, b):
 
     with pytest.raises(ZeroDivisionError):
         fail_between()
-    after, after_scalings = snapshot()
-    assert after.keys() == before.keys() and all(torch.equal(after[k], before[k]) for k in before)
-    assert after_scalings == scalings
+    unchanged(varied, before)
     with varied.use(Blend(a, b, 0.5)), varied.use(b):
         assert torch.equal(logits(varied.model), wanted[b])
 
@@ -445,9 +480,137 @@ def test_an_alpha_that_is_no_share(varied, alpha):
 
 
 def test_unknown_names_are_told(varied):
-    for context in (varied.use("c"), varied.interpolate("c", "b", 0.5), varied.mixed(["c"])):
+    unknown = ("c", Blend("c", "b", 0.5), Merge((("c", 1.0),)), Patch("c", "b", ("*.q_proj",)), Patch("b", "c", ("*",)))
+    for context in (varied.mixed(["c"]), *(varied.use(name) for name in unknown)):
         with pytest.raises(CheckpointError, match=r"no checkpoint 'c'.*base, a.1"), context:
             pass
+
+
+# Task arithmetic
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"a.1": 0.5, "b": 0.5},
+        {"a.1": 1.0, "b": 1.0, "projector": 1.0},
+        {"a.1": 2.0, "b": -1.0},
+        {"whole": 0.25, "head": 1.5, "a.1": -0.5, "projector": 0.75, "b": 0.5},
+        {"projector": 0.3, BASE: 2.0},
+    ],
+)
+def test_a_merge_adds_up_what_was_learnt(saved, varied, weights):
+    base = effective(saved, varied, BASE)
+    total = {k: v.clone() for k, v in base.items()}
+    for name, weight in weights.items():
+        for k, v in effective(saved, varied, name).items():
+            total[k] += weight * (v - base[k])
+    model = fresh(saved).double()
+    model.load_state_dict(total)
+    with varied.use(Merge(tuple(weights.items()))):
+        assert torch.allclose(logits(varied.model).double(), logits(model), atol=1e-3)
+
+
+def test_a_merge_of_one_or_none_or_two_is_what_it_is(varied, wanted):
+    before = snapshot(varied)
+    for name in varied.names:
+        with varied.use(Merge(((name, 1.0), ("head" if name != "head" else "b", 0.0)))):
+            assert torch.equal(logits(varied.model), wanted[name])
+    for nothing in (Merge(()), Merge((("a.1", 0.0),)), Merge(((BASE, 0.7),))):
+        with varied.use(nothing):
+            assert torch.equal(logits(varied.model), wanted[BASE])
+    for a, b in (("a.1", "b"), ("whole", "projector"), ("head", "whole")):
+        with varied.use(Blend(a, b, 0.25)):
+            between = logits(varied.model)
+        with varied.use(Merge(((a, 0.75), (b, 0.25)))):
+            assert torch.equal(logits(varied.model), between)
+    unchanged(varied, before)
+
+
+@pytest.mark.parametrize("weight", [-1.01, 2.5, float("nan"), float("inf"), "much", None, True])
+def test_a_weight_that_is_none(varied, weight):
+    with pytest.raises(CheckpointError, match=r"weight of b is .*from -1 to 2"), varied.use(Merge((("b", weight),))):
+        pass
+    with pytest.raises(CheckpointError, match=r"^b is there twice"), varied.use(Merge((("b", 1.0), ("b", 0.5)))):
+        pass
+
+
+# Module by module
+
+
+@pytest.mark.parametrize(
+    ("base", "donor", "patterns"),
+    [
+        ("a.1", "b", ("*.layers.1",)),
+        ("b", "a.1", ("*.q_proj", "*language_model.layers.2.mlp.*")),
+        (BASE, "b", ("model.language_model.layers.0.self_attn.v_proj",)),
+        ("a.1", BASE, ("*.down_proj",)),
+        ("projector", "whole", ("*multi_modal_projector", "*.layers.0")),
+        ("whole", "projector", ("*.linear_1",)),
+        ("head", "a.1", ("*.layers.[01]",)),
+        ("a.1", "whole", ("*norm*", "*vision_tower*.k_proj")),
+    ],
+)
+def test_a_patch_takes_modules_of_the_donor(saved, varied, wanted, base, donor, patterns):
+    first, other = effective(saved, varied, base), effective(saved, varied, donor)
+
+    def taken(key):
+        return any(fnmatch.fnmatchcase(key, f"{pattern}.*") for pattern in patterns)
+
+    model = fresh(saved).double()
+    model.load_state_dict({k: other[k] if taken(k) else first[k] for k in first})
+    before = snapshot(varied)
+    with varied.use(Patch(base, donor, patterns)):
+        found = logits(varied.model)
+    unchanged(varied, before)
+    assert torch.allclose(found.double(), logits(model), atol=2e-4)
+    assert not torch.allclose(found, wanted[donor], atol=1e-2)
+    with varied.use(base):
+        assert torch.equal(logits(varied.model), wanted[base])
+
+
+@pytest.mark.parametrize(("base", "donor"), [("a.1", "b"), ("whole", "a.1"), ("projector", BASE), ("b", "head")])
+def test_a_patch_of_all_is_the_donor_and_of_none_the_base(varied, wanted, base, donor):
+    for patterns in (("*",), ("model", "lm_head")):
+        with varied.use(Patch(base, donor, patterns)):
+            assert torch.equal(logits(varied.model), wanted[donor])
+    for nothing in (Patch(base, donor, ()), Patch(base, base, ("*.q_proj",))):
+        with varied.use(nothing):
+            assert torch.equal(logits(varied.model), wanted[base])
+
+
+def test_modules_that_share_a_weight_are_taken_together(varied, wanted):
+    for name in ("lm_head", "*.embed_tokens"):
+        with varied.use(Patch(BASE, "head", (name,))):  # all that the head changes is the weight of both
+            assert torch.equal(logits(varied.model), wanted["head"])
+
+
+@pytest.mark.parametrize("pattern", ["", "*.layers.7", "q_proj", "layers.0", "*.Q_proj"])
+def test_a_pattern_that_matches_no_module(varied, pattern):
+    told = rf"called '{re.escape(pattern)}'.*model\.language_model\.layers\.0\.self_attn\.q_proj"
+    with pytest.raises(CheckpointError, match=told), varied.use(Patch("a.1", "b", ("*.k_proj", pattern))):
+        pass
+
+
+def test_a_failure_inside_a_patch_leaves_nothing_behind(varied, wanted):
+    before = snapshot(varied)
+
+    def fail_inside():
+        with varied.use(Patch("a.1", "whole", ("*.layers.0",))), varied.use(Merge((("b", 0.5), ("head", 0.5)))):
+            with varied.use("b"):
+                assert torch.equal(logits(varied.model), wanted["b"])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
+    unchanged(varied, before)
+    assert torch.equal(logits(varied.model), wanted[BASE])
+
+
+def test_mixtures_say_what_they_are():
+    assert str(Blend("a", "b", 0.25)) == "a + 0.25 * (b - a)"
+    assert str(Merge((("a", 0.5), ("b", -1.0), ("c", 0.0)))) == "base + 0.5 * (a - base) - 1 * (b - base)"
+    assert str(Patch("a", "b", ("*.q_proj", "*.layers.3"))) == "a with *.q_proj, *.layers.3 of b"
 
 
 # Full weights
@@ -560,6 +723,25 @@ def test_a_set_and_its_adapters_must_be_of_one_base(target, saved, copied, monke
         CheckpointSet.open(copied, target.model, beside=target)
 
 
+def test_mixed_bases_are_told_before_any_weights_are_opened(copied):
+    """Where the manifest names a folder, its adapters still must be of one base, if they name models of the Hub."""
+    for task, base in (("naming", "owner/first"), ("counting", "owner/second")):
+        changed_config(base_model_name_or_path=base)(copied / task)
+    with pytest.raises(
+        CheckpointError,
+        match=r'^counting/adapter_config\.json: field "base_model_name_or_path" was made for owner/second, and that of '
+        "checkpoint 'naming' is owner/first",
+    ):
+        Manifest.load(copied)
+    changed_config(base_model_name_or_path="mirror/first")(copied / "counting")
+    assert Manifest.load(copied).base == "small"
+    rewrite(copied, lambda data: data.update(base="owner/third"))
+    with pytest.raises(
+        CheckpointError, match=r'^naming/adapter.*first, and "base" of set/checkpoints\.json is owner/third'
+    ):
+        Manifest.load(copied)
+
+
 def test_two_sets_of_one_model_share_its_lock_and_do_not_mix(saved, copied):
     first = CheckpointSet.open(saved / "set", fresh(saved))
     shutil.move(copied / "naming", copied / "x")
@@ -576,9 +758,13 @@ def test_two_sets_of_one_model_share_its_lock_and_do_not_mix(saved, copied):
 
 
 def test_visitors_on_two_checkpoints_and_between_them_never_mix(varied, wanted):
-    with varied.interpolate("a.1", "whole", 0.5):
-        between = logits(varied.model)
-    plan = [("a.1", wanted["a.1"]), ("whole", wanted["whole"]), (Blend("a.1", "whole", 0.5), between)]
+    mixtures = (
+        Blend("a.1", "whole", 0.5), Merge((("a.1", 0.5), ("b", 1.5))), Patch("a.1", "b", ("*.layers.0", "*.q_proj")),
+    )  # fmt: skip
+    plan = [("a.1", wanted["a.1"]), ("whole", wanted["whole"])]
+    for mixture in mixtures:
+        with varied.use(mixture):
+            plan.append((mixture, logits(varied.model)))
     wrong = []
 
     def visit(name, right):

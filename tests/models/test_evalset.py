@@ -47,3 +47,34 @@ def test_no_file_and_no_items(tmp_path):
     with pytest.raises(EvalSetError, match="no items") as empty:
         load(write(tmp_path, ""))
     assert not any(str(tmp_path.parent) in str(error.value) for error in (missing, empty))
+
+
+def test_the_rule_of_each_line_decides_and_without_one_the_style(tmp_path):
+    told = {"image": None, "question": "How many bees? A. 2 B. 3", "answer": "3"}
+    plain, numeric, choice, lettered = load(
+        write(
+            tmp_path, told, {**told, "score": "numeric"}, {**told, "score": "choice"},
+            {**told, "answer": "B", "choices": ["A", "B"], "score": "choice"},
+        )
+    )  # fmt: skip
+    assert [item.scored("three") for item in (plain, numeric)] == [0, 1]
+    assert [item.scored("B") for item in (plain, choice, lettered)] == [0, 1, 1]
+    assert lettered.options == choice.options == {"A": "2", "B": "3"}
+    assert load(write(tmp_path, {**told, "choices": ["two", "3"]}))[0].options == {"A": "two", "B": "3"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"score": "bleu"}, "field \"score\" is 'bleu', not one of exact, numeric, iou, choice, token f1"),
+        ({"score": 3}, 'field "score" is not a text'),
+        ({"score": "numeric"}, 'field "answer" has no number'),
+        ({"score": "iou"}, 'field "answer" is no box'),
+        ({"style": "box"}, 'field "answer" is no box'),
+        ({"score": "choice"}, 'field "choices" has no two options'),
+        ({"score": "choice", "choices": ["no", "perhaps"]}, 'field "answer" is none of the options no, perhaps'),
+    ],
+)
+def test_a_truth_that_its_rule_cannot_use_is_named(tmp_path, change, told):
+    with pytest.raises(EvalSetError, match=rf"set\.jsonl, line 2: {told}"):
+        load(write(tmp_path, GOOD, {**GOOD, **change}))

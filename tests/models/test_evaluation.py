@@ -3,86 +3,76 @@ import json
 import numpy as np
 import pytest
 
-from models.checkpoints import CheckpointSet
+from models.checkpoints import Blend, CheckpointSet
 from models.errors import CheckpointError
-from models.evaluation import Evaluation, evaluate, interval
+from models.evalset import load
+from models.evaluation import Evaluation, given, interval, scored
+from models.manifest import Manifest
 from models.mllm import MLLM, text_of
 
 
 @pytest.fixture
-def measured(saved, copied):
-    mllm = MLLM.open(saved / "model", "small", copied, device="cpu")
-    seen = []
-    return mllm, evaluate(mllm, lambda share, what: seen.append((share, what))), seen
+def items(saved):
+    return load(saved / "set" / "counting.jsonl")
 
 
-def test_every_checkpoint_answers_every_item(measured):
-    mllm, found, seen = measured
-    assert found.tasks == ("naming", "counting")
-    assert found.checkpoints == ("base", "naming", "counting")
-    item = found.items["counting"][3]
-    alone = mllm.generate(mllm.encode(item.picture(), item.question), "naming")
-    assert found.given["counting"]["naming"][3] == text_of(list(alone))
-    assert [s for s, _ in seen] == pytest.approx(np.arange(6) / 6)
-    assert found.provenance["model"] == "small"
+def test_every_item_is_answered_in_its_place(mllm, items):
+    item, halfway = items[3], Blend("base", "naming", 0.5)
+    for checkpoint in ("naming", halfway):
+        alone = mllm.generate(mllm.encode(item.picture(), item.question), checkpoint)
+        assert given(mllm, items, checkpoint)[3] == text_of(list(alone))
+    assert given(mllm, items, "naming") != given(mllm, items, "base")
 
 
-def test_saved_and_loaded_again(measured, copied):
-    _, found, _ = measured
-    found.save(copied)
-    again = Evaluation.load(copied)
-    assert again.given == found.given
-    assert again.scores["naming"]["base"].shape == (5,)
+def test_few_pictures_are_in_memory_at_once(mllm, items, monkeypatch):
+    whole = given(mllm, items, "naming")
+    monkeypatch.setattr("models.evaluation._AT_ONCE", 2)
+    answers, sizes, told = mllm.answers, [], []
+    monkeypatch.setattr(mllm, "answers", lambda prompts, name: sizes.append(len(prompts)) or answers(prompts, name))
+    assert given(mllm, items, "naming", lambda *progress: told.append(progress)) == whole
+    assert sizes == [2, 2, 1]
+    assert [share for share, _ in told] == pytest.approx([0, 0.4, 0.8])
+    assert told[1][1] == "naming: 2 of 5 items"
 
 
-def test_scores_follow_the_answers(measured):
-    _, found, _ = measured
-    found.given["counting"]["base"] = ["0", "9", "2", "two", "4"]
-    assert found.scores["counting"]["base"].tolist() == [1, 0, 1, 0, 1]
+def test_progress_may_stop_the_run(saved, items):
+    mllm = MLLM.open(saved / "model", "small", saved / "set", device="cpu")
+
+    def stop(share, what):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        given(mllm, items, "naming", stop)
+    assert isinstance(mllm.checkpoints, CheckpointSet)
+    assert not mllm.lock._is_owned()
 
 
-def test_answers_of_another_set_are_refused(measured, copied):
-    _, found, _ = measured
-    with pytest.raises(CheckpointError, match="The set set has not been measured.*press Measure again") as error:
-        Evaluation.load(copied)
-    assert str(copied.parent) not in str(error.value)
-    found.save(copied)
-    data = json.loads((copied / "answers.json").read_text())
-    data["given"]["naming"]["base"].pop()
-    (copied / "answers.json").write_text(json.dumps(data))
-    with pytest.raises(CheckpointError, match="^set/answers.json is not of.*press Measure again"):
-        Evaluation.load(copied)
+def test_a_set_without_answers(copied):
+    found = Evaluation.unanswered(Manifest.load(copied))
+    assert (found.tasks, found.checkpoints) == (("naming", "counting"), ("base", "naming", "counting"))
+    assert found.trained == {"naming": "naming", "counting": "counting"}
+    assert [len(found.items[task]) for task in found.tasks] == [5, 5]
+    assert found.given == {"naming": {}, "counting": {}} and found.scores == {"naming": {}, "counting": {}}
+
+
+def test_scores_follow_the_answers_and_their_rules(copied):
+    file = copied / "counting.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[3]["score"] = "numeric"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    found = Evaluation.unanswered(Manifest.load(copied))
+    found.given["counting"]["base"] = ["0", "9", "2", "three of them", "four"]
+    assert found.scores["counting"]["base"].tolist() == [1, 0, 1, 1, 0]
+    with pytest.raises(ValueError, match="shorter"):
+        scored(found.items["counting"], ["0"])
 
 
 def test_tasks_without_an_evaluation_set_are_named_without_the_place_on_disk(copied):
     manifest = json.loads((copied / "checkpoints.json").read_text())
     del manifest["checkpoints"][1]["eval"]
     (copied / "checkpoints.json").write_text(json.dumps(manifest))
-    (copied / "answers.json").write_text(json.dumps({"given": {}, "provenance": {}}))
-    with pytest.raises(CheckpointError, match='^The set set has no evaluation set for counting.*"eval"'):
-        Evaluation.load(copied)
-
-
-def test_few_pictures_are_in_memory_at_once(measured, monkeypatch):
-    mllm, found, _ = measured
-    monkeypatch.setattr("models.evaluation._AT_ONCE", 2)
-    answers, sizes, shares = mllm.answers, [], []
-    monkeypatch.setattr(mllm, "answers", lambda prompts, name: sizes.append(len(prompts)) or answers(prompts, name))
-    assert evaluate(mllm, lambda share, what: shares.append(share)).given == found.given
-    assert sizes == [2] * 3 + [2] * 3 + [1] * 3 + [2] * 3 + [2] * 3 + [1] * 3
-    assert shares == pytest.approx((np.cumsum(sizes) - sizes) / 30)
-
-
-def test_progress_may_stop_the_run(saved, copied):
-    mllm = MLLM.open(saved / "model", "small", copied, device="cpu")
-
-    def stop(share, what):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(mllm, stop)
-    assert isinstance(mllm.checkpoints, CheckpointSet)
-    assert not mllm.lock._is_owned()
+    with pytest.raises(CheckpointError, match=r'^set/checkpoints\.json: field "eval" is missing for counting: '):
+        Evaluation.unanswered(Manifest.load(copied))
 
 
 def test_intervals_by_hand():

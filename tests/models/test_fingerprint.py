@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from models import fingerprint
-from models.checkpoints import Blend
+from models.checkpoints import Blend, Merge, Patch
 from models.evalset import EvalItem
 from models.mllm import MLLM
 
@@ -24,8 +24,14 @@ def test_checkpoints_differ_and_copies_do_not(opened, saved, tmp_path):
     found = [fingerprint.of(opened, name) for name in names]
     assert len(set(found)) == len(names)
     assert found == [fingerprint.of(again, name) for name in names]
-    ends = [fingerprint.of(opened, Blend(*names[:2], alpha)) for alpha in (0.25, 0.5)]
-    assert len(set(ends)) == 2
+    mixtures = (
+        *(Blend(*names[:2], alpha) for alpha in (0.25, 0.5)), Merge(((names[1], 0.5),)), Merge(((names[1], 0.25),)),
+        Merge(((names[1], 0.5), (names[2], 0.5))), Patch(*names[:2], ("*.q_proj",)), Patch(*names[:2], ("*.v_proj",)),
+        Patch(names[1], names[0], ("*.q_proj",)),
+    )  # fmt: skip
+    mixed = [fingerprint.of(opened, mixture) for mixture in mixtures]
+    assert len({*found, *mixed}) == len(found) + len(mixtures)
+    assert mixed == [fingerprint.of(again, mixture) for mixture in mixtures]
 
 
 def test_one_changed_byte_is_another_model(saved, tmp_path):
@@ -52,11 +58,15 @@ def test_items_are_told_apart_by_every_field(tmp_path):
     picture.write_bytes(b"pixels")
     item = EvalItem(picture, "What?", "bee", ("bee", "cat"), "word", None)
     found = {fingerprint.of_items([item])}
-    for change in ({"image": None}, {"question": "Who?"}, {"answer": "cat"}, {"choices": ()}, {"segment": "near"}):
+    changes = (
+        {"image": None}, {"question": "Who?"}, {"answer": "cat"}, {"choices": ()}, {"segment": "near"},
+        {"score": "token f1"},
+    )  # fmt: skip
+    for change in changes:
         found.add(fingerprint.of_items([EvalItem(**{**vars(item), **change})]))
     moved = tmp_path / "b.png"
     moved.write_bytes(b"pixels")
     assert fingerprint.of_items([EvalItem(**{**vars(item), "image": moved})]) in found
     moved.write_bytes(b"pixelz")
     assert fingerprint.of_items([EvalItem(**{**vars(item), "image": moved})]) not in found
-    assert len(found) == 6
+    assert len(found) == 7

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, DynamicCache
 
 from models.attention import Call, Context
-from models.checkpoints import BASE, Blend, CheckpointSet
+from models.checkpoints import BASE, Blend, CheckpointSet, Merge, Patch
 from models.editing import editing
 from models.embedded.packing import attention_mask
 from models.errors import CheckpointError
@@ -293,11 +293,19 @@ def test_it_runs_alone(saved, withmoda):
 
 def test_there_is_nothing_halfway_to_another_attention(saved, withmoda):
     found = opened(saved, withmoda)
-    for blend in (Blend("naming", "counting", 0.5), Blend("counting", BASE, 0.5)):
-        with pytest.raises(CheckpointError, match="counting has another attention"), found.use(blend):
+    mixtures = (
+        Blend("naming", "counting", 0.5), Blend("counting", BASE, 0.5), Merge((("counting", 0.5),)),
+        Merge((("naming", 1.0), ("counting", 1.0))), Patch("naming", "counting", ("*.q_proj",)),
+        Patch("counting", BASE, ("*.q_proj",)),
+    )  # fmt: skip
+    for mixture in mixtures:
+        with pytest.raises(CheckpointError, match=r"^counting has another attention"), found.use(mixture):
             pass
-        with pytest.raises(CheckpointError, match="counting has another attention"):
-            found.edits(blend)
+        with pytest.raises(CheckpointError, match=r"^counting has another attention"):
+            found.edits(mixture)
+    for whole in (Merge((("naming", 0.0), ("counting", 1.0))), Patch("naming", "counting", ("*",))):
+        assert found.edits(whole) == found.edits("counting")
+    assert found.edits(Merge((("naming", 0.5), ("counting", 0.0)))) == ()
     assert found.edits(Blend("naming", "counting", 1)) == found.edits("counting")
     assert found.edits(Blend("naming", "counting", 0)) == ()
 

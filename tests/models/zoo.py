@@ -1,11 +1,14 @@
 """Tiny checkpoints of random weights, one a family: the exact classes, saved as a Hub repository holds them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from peft import LoraConfig, get_peft_model
+from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForImageTextToText,
@@ -335,3 +338,24 @@ def save(family: str, folder: Path) -> None:
     (Path(folder) / "processor_config.json").write_text(json.dumps(written))
     if member.template:
         (Path(folder) / "chat_template.jinja").write_text(member.template)
+
+
+def save_set(family: str, folder: Path, tasks: Sequence[str], items: int = 3) -> None:
+    """Write ``folder/my-model``, and ``folder/my-set``: an adapter and an evaluation set for each task, as a researcher
+    brings them. Answers differ between the checkpoints.
+    """
+    save(family, folder / "my-model")
+    checkpoints = folder / "my-set"
+    checkpoints.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(checkpoints / "one.png")
+    for seed, task in enumerate(tasks):
+        torch.manual_seed(seed)
+        model = AutoModelForImageTextToText.from_pretrained(folder / "my-model")
+        lora = LoraConfig(r=2, target_modules=r".*language_model.*\.(q|v)_proj", init_lora_weights=False)
+        get_peft_model(model, lora).save_pretrained(checkpoints / task)
+        lines = [{"image": "one.png", "question": f"Which of the {task}, {i}?", "answer": "red"} for i in range(items)]
+        (checkpoints / f"{task}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    entries = [{"name": t, "task": t, "adapter": t, "eval": f"{t}.jsonl"} for t in tasks]
+    manifest = {"base": "my-model", "method": "sequential", "order": list(tasks), "checkpoints": entries}
+    (checkpoints / "checkpoints.json").write_text(json.dumps(manifest))

@@ -5,6 +5,8 @@ from itertools import islice
 
 import pytest
 
+from analysis.forgetting import card, held
+from analysis.forgetting.measure import measure
 from models.catalog import open_model
 from models.checkpoints import BASE, Manifest
 from models.embedded import ASSETS, evalsets, report
@@ -22,7 +24,7 @@ def mini():
 
 @pytest.fixture(scope="module")
 def found() -> Evaluation:
-    return Evaluation.load(SEQUENTIAL)
+    return held.evaluation("sequential")
 
 
 def test_only_safetensors_and_small_enough():
@@ -73,9 +75,9 @@ def test_the_base_needs_the_picture(mini):
 
 
 def test_the_card_is_of_these_answers(found):
-    card = (ASSETS / "CARD.md").read_text(encoding="utf-8")
-    for line in report._matrix(found).splitlines():
-        assert line in card
+    text = (ASSETS / "CARD.md").read_text(encoding="utf-8")
+    for line in card._matrix(measure(found)).splitlines():
+        assert line in text
 
 
 def test_adapters_name_no_path_of_the_machine_they_were_made_on():

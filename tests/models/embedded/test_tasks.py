@@ -1,47 +1,9 @@
-import copy
-
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from models.embedded import tasks
 from models.embedded.concepts import TASKS, learnt_in
 from models.embedded.evalsets import examples
 from models.embedded.fit import generator
-
-
-@pytest.fixture
-def small(saved):
-    from transformers import AutoModelForImageTextToText
-
-    return AutoModelForImageTextToText.from_pretrained(saved / "model")
-
-
-def test_the_sequence_goes_on_from_task_to_task(small, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(tasks, "BATCH", 2)
-    monkeypatch.setattr(tasks, "TASKS", ("naming", "choice"))
-    out = tmp_path / "set"
-    log: list[str] = []
-
-    def train():
-        tasks.train(tmp_path / "state", lambda: copy.deepcopy(small), tokenizer, 0, out, log.append, 2, 1)
-
-    train()
-    first, second, joint = (load_file(out / n / "adapter_model.safetensors") for n in ("naming", "choice", "joint"))
-    assert first.keys() == second.keys() == joint.keys()
-    assert any("projector" in k for k in first)
-    assert any("vision_tower" in k for k in first)
-
-    def moved(a, b):
-        return sum(float((a[k].float() - b[k].float()).square().sum()) for k in a)
-
-    assert moved(first, second) > 0
-    assert {v.dtype for v in first.values()} == {torch.float16}
-    log.clear()
-    train()
-    assert log == ["sequential-naming: done before", "sequential-choice: done before", "joint: done before"]
-    again = load_file(out / "choice" / "adapter_model.safetensors")
-    assert moved(second, again) == 0
 
 
 @pytest.mark.parametrize("task", TASKS)

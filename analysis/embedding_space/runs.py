@@ -1,0 +1,186 @@
+"""The same training from other seeds: what each run retrieves and how far it turns, kept beside the set that ships.
+
+``python -m analysis.embedding_space.runs`` measures the phases that ``models.embedded.phases`` left in
+``build/train/seed<N>``, all but those that ship, and writes ``runs.json`` into the set of their method. What is there
+already is not measured again.
+"""
+
+import argparse
+import base64
+import json
+import tempfile
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.embedding_space import shipped
+from analysis.embedding_space.measure import measure
+from analysis.embedding_space.pairs import Pairs
+from analysis.embedding_space.result import BETWEEN_PHASES, Space
+from analysis.result import Provenance
+from models import fingerprint
+from models.embedded import phases
+from models.manifest import Manifest
+
+if TYPE_CHECKING:
+    from analysis.embedding_space.shipped import Recipe
+    from models.dual_encoder import DualEncoder
+
+FILE = "runs.json"
+STATES = Path("build/train")
+BEYOND = 11
+"""The rank that stands for itself and for all worse ones: recall is counted up to 10."""
+
+_VERSION = 1  # of what is kept: another number makes kept runs stale
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training of a method; ``seed`` is None for the one that ships.
+
+    ``method`` to ``domains`` are as in ``Space``, and so are ``ranks``, but for ``BEYOND``. ``angles`` are means over
+    pairs of each phase against the first, float64 ``[phases]``, by the names of ``BETWEEN_PHASES``, and ``"floor"``.
+    """
+
+    seed: int | None
+    method: str
+    phases: tuple[str, ...]
+    trained: tuple[str, ...]
+    texts: tuple[str, ...]
+    domains: tuple[str, ...]
+    ranks: dict[str, np.ndarray]
+    angles: dict[str, np.ndarray]
+    provenance: Provenance
+
+    @property
+    def domain_names(self) -> tuple[str, ...]:
+        """Every domain once, in the order of the pairs."""
+        return tuple(dict.fromkeys(self.domains))
+
+    @property
+    def label(self) -> str:
+        """How the run is called."""
+        return "as shipped" if self.seed is None else f"seed {self.seed}"
+
+
+def of_space(space: Space, seed: int | None = None) -> Run:
+    """What is kept of a measured space."""
+    angles = {name: space.spreads[name].mean[0] for name in BETWEEN_PHASES} | {"floor": space.likeness["floor"][0]}
+    ranks = {name: np.minimum(of, BEYOND) for name, of in space.ranks.items()}
+    return Run(
+        seed, space.method, space.phases, space.trained, space.texts, space.domains, ranks, angles, space.provenance
+    )
+
+
+def load(recipe: "Recipe", pairs: Pairs) -> tuple[Run, ...]:
+    """The kept runs of a method, by seed; none where they are of other pairs or were trained from another model."""
+    return tuple(_unpacked(told, recipe, pairs) for told in _kept(recipe, pairs))
+
+
+def collect(
+    states: Path,
+    pairs: Pairs,
+    root: Path = phases.SET,
+    opened: "Callable[[Path], DualEncoder] | None" = None,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Measure on ``pairs`` every run whose adapters lie complete in ``states/seed<N>/phases``, and keep it with the
+    sets in ``root``. ``opened`` opens the model with a checkpoint set. Killed, it goes on with the run it was at.
+    """
+    for recipe in shipped.recipes(root).values():
+        if recipe.method != recipe.folder.name:
+            continue  # made of another method's checkpoints
+        kept = {told["seed"]: told for told in _kept(recipe, pairs)}
+        checkpoints = Manifest.load(recipe.folder).checkpoints
+        ships = [fingerprint.of_path(checkpoint.adapter) for checkpoint in checkpoints]
+        for state in sorted(states.glob("seed*"), key=lambda folder: int(folder.name[4:])):
+            folders = [state / "phases" / checkpoint.name for checkpoint in checkpoints]
+            if not all(folder.is_dir() for folder in folders):
+                continue
+            seed, adapters = int(state.name[4:]), [fingerprint.of_path(folder) for folder in folders]
+            if adapters in (ships, *(told["adapters"] for told in kept.values())):
+                continue
+            log(f"{recipe.title}, seed {seed}: every phase on {len(pairs)} pairs")
+            kept[seed] = _packed(of_space(_space(recipe, state, pairs, opened or _opened, log), seed), adapters)
+            _write(recipe, pairs, [kept[seed] for seed in sorted(kept)])
+
+
+def _space(recipe: "Recipe", state: Path, pairs: Pairs, opened: Callable, log: Callable) -> Space:
+    """The space of a method's phases in a folder of training states."""
+    said = [-1]
+
+    def progress(share: float, what: str) -> None:
+        if int(10 * share) > said[0]:
+            said[0] = int(10 * share)
+            log(f"  {share:.0%}: {what}")
+
+    with tempfile.TemporaryDirectory(prefix="crosstalk-runs-") as folder:
+        phases.write(state, Path(folder), [recipe.method])
+        encoder = opened(Path(folder) / recipe.method)
+        return measure(encoder, pairs, recipe.phases, recipe.method, shipped.SHOWN, progress)
+
+
+def _opened(folder: Path) -> "DualEncoder":
+    from models.dual_encoder import DualEncoder
+
+    return DualEncoder.open(shipped.MODEL, phases=folder)
+
+
+def _made_of(recipe: "Recipe", pairs: Pairs) -> dict:
+    return {
+        "version": _VERSION, "model": fingerprint.of_path(shipped.MODEL), "pairs": len(pairs), "data": pairs.data,
+        "phases": [phase.label for phase in recipe.phases],
+    }  # fmt: skip
+
+
+def _kept(recipe: "Recipe", pairs: Pairs) -> list[dict]:
+    """The runs in the file of a method, packed; none where they are of other pairs, another model or other phases."""
+    file = recipe.folder / FILE
+    if recipe.method != recipe.folder.name or not file.exists():
+        return []
+    told = json.loads(file.read_text(encoding="utf-8"))
+    return told["runs"] if told["made_of"] == _made_of(recipe, pairs) else []
+
+
+def _write(recipe: "Recipe", pairs: Pairs, runs: list[dict]) -> None:
+    text = json.dumps({"made_of": _made_of(recipe, pairs), "runs": runs}, ensure_ascii=False, indent=1)
+    draft = recipe.folder / f".{FILE}"
+    draft.write_text(text + "\n", encoding="utf-8")
+    draft.replace(recipe.folder / FILE)
+
+
+def _packed(run: Run, adapters: list[str]) -> dict:
+    """A run as JSON; ``adapters`` are the fingerprints of the weights that it was measured with."""
+    ranks = {
+        name: base64.b64encode(zlib.compress(of.astype(np.uint8).tobytes(), 9)).decode()
+        for name, of in run.ranks.items()
+    }
+    angles = {name: of.round(4).tolist() for name, of in run.angles.items()}
+    told = {"seed": run.seed, "adapters": adapters, "provenance": asdict(run.provenance)}
+    return told | {"angles": angles, "ranks": ranks}
+
+
+def _unpacked(told: dict, recipe: "Recipe", pairs: Pairs) -> Run:
+    shape = len(recipe.phases), len(pairs)
+    ranks = {
+        name: np.frombuffer(zlib.decompress(base64.b64decode(of)), np.uint8).reshape(shape).astype(np.int64)
+        for name, of in told["ranks"].items()
+    }
+    labels, trained = (tuple(getattr(phase, name) for phase in recipe.phases) for name in ("label", "trained"))
+    return Run(
+        told["seed"], recipe.method, labels, trained, pairs.texts, pairs.domains, ranks,
+        {name: np.array(of) for name, of in told["angles"].items()}, Provenance(**told["provenance"]),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    from analysis.embedding_space.pairs import drawings
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--states", type=Path, default=STATES, help="where seed<N>/phases lie")
+    collect(parser.parse_args().states, drawings(), log=partial(print, flush=True))

@@ -1,0 +1,116 @@
+"""What the courses and the forgetting curve say, in plain words, true whatever the numbers are."""
+
+import math
+from typing import TYPE_CHECKING
+
+from analysis.wording import listed
+
+if TYPE_CHECKING:
+    from analysis.forgetting.gap.curves import Fit, ForgettingCurve
+    from analysis.forgetting.gap.measure import Gap, Gaps
+
+
+def gaps(found: "Gaps") -> str:
+    """How deep old tasks fall after a switch and what comes back, method by method."""
+    return " ".join(by_method(found))
+
+
+def by_method(found: "Gaps") -> list[str]:
+    """The same, a text a method; and of several one that compares their ends."""
+    told = [_gap(gap, found.first) for gap in found.gaps]
+    return [*told, _lowest(found)] if len(told) > 1 else told
+
+
+def _gap(gap: "Gap", first: float) -> str:
+    course, dips = gap.course, [d for d in gap.dips if not math.isnan(d.depth)]
+    if not dips:
+        return f"{course.method}: there is no switch between tasks with a measurement after it."
+    clear = [d for d in dips if d.clear]
+    steps = round(first * course.steps_per_task)
+    if not clear:
+        return (
+            f"{course.method}: after none of {len(dips)} switches do the old tasks fall by more than chance could "
+            f"within {steps} steps (n = {course.items} items a task)."
+        )
+    worst = max(clear, key=lambda d: d.depth)
+    said = (
+        f"{course.method}: within {steps} steps after a switch the old tasks fall by "
+        f"{_points(sum(d.depth for d in dips) / len(dips))} on average, clearly after {len(clear)} of {len(dips)} "
+        f"switches, most at the one to {course.tasks[worst.to]} ({_percent(worst.before)} → {_percent(worst.lowest)}, "
+        f"step {worst.step})."
+    )
+    returned = [d for d in clear if d.returns]
+    if not returned:
+        return f"{said} None of it clearly comes back by the new task's end: this is forgetting, not a stability gap."
+    back, depth = sum(d.back for d in returned), sum(d.depth for d in returned)
+    where = listed([course.tasks[d.to] for d in returned])
+    return (
+        f"{said} This is a stability gap at the switch to {where}: of {_points(depth / len(returned))} lost there, "
+        f"{_points(back / len(returned))} come back by the new task's end."
+    )
+
+
+def _lowest(found: "Gaps") -> str:
+    """What evaluation at the ends of tasks hides, for each method."""
+    told = [
+        f"{g.course.method} ends at {_percent(g.acc[-1])} on average, and its worst-case accuracy is "
+        f"{_percent(g.wc_acc[-1])}"
+        for g in found.gaps
+    ]
+    return f"{'; '.join(told)}."
+
+
+def curve(found: "ForgettingCurve") -> str:
+    """Which law describes forgetting better, by how much, and how fast it goes."""
+    of, n = found.points, found.n
+    whose = "the share kept of all tasks together" if of.together else f"accuracy on {of.task}"
+    basis = f"{found.method}, {n} points in {of.unit}"
+    if not found.falls:
+        return (
+            f"{basis}: neither law describes {whose} better than a flat line does, so there is no forgetting curve to "
+            "speak of."
+        )
+    both = f"AICc {_number(found.power.aicc)} for the power law, {_number(found.exponential.aicc)} for the exponential"
+    if found.better is None:
+        return (
+            f"{basis}: which law describes {whose} better cannot be told ({both}: they differ by "
+            f"{abs(found.delta):.1f}, less than 2). {_speed(found.power, found)}"
+        )
+    other = found.exponential if found.better is found.power else found.power
+    return (
+        f"{basis}: {_article(found.better.law)} fits {whose} better than {_article(other.law)}, by "
+        f"{abs(found.delta):.1f} of AICc ({both}; R² {found.better.r2:.2f} against {other.r2:.2f}). "
+        f"{_speed(found.better, found)}"
+    )
+
+
+def _article(law: str) -> str:
+    return f"{'an' if law[0] in 'aeiou' else 'a'} {law}"
+
+
+def _speed(fit: "Fit", found: "ForgettingCurve") -> str:
+    of = found.points
+    a, _, c = fit.parameters
+    soon = of.t[of.t > of.t.min()].min()
+    half = f"before the first measurement, {soon:g} {of.unit} after its end" if fit.half < soon else (
+        f"after {fit.half:.{0 if of.unit == 'steps' else 1}f} {of.unit}"
+    )  # fmt: skip
+    if fit.half > of.t.max():
+        half = f"only after what was measured ({of.t.max():g} {of.unit})"
+    return (
+        f"By the {fit.law}, it goes from {_percent(min(a + c, 1.0))} towards {_percent(c)}, and half of that way is "
+        f"gone {half}."
+    )
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def _points(share: float) -> str:
+    value = f"{100 * share:.0f}".replace("-", "−")
+    return f"{'0' if value == '−0' else value} point{'' if value == '1' else 's'}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")

@@ -1,0 +1,95 @@
+"""The visitor's own question, put to weights that are no checkpoint, beside checkpoints."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.result import Provenance, Result
+from models.answers import options_in, score, style_of
+from models.generation import text_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from analysis.bar import Known
+    from models.checkpoints import Weights
+    from models.mllm import MLLM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Result):
+    """What several weights, called ``labels``, answer to one question; ``here`` is the place of those asked about.
+
+    ``logprob`` ``[weights]``: of each one's own answer, nats; ``probability`` ``[weights, options]``: softmax over
+    ``options``, of which there may be none. ``scores`` ``[weights]``: how right, 0 to 1, not-a-number where the truth
+    is not known.
+    """
+
+    question: str
+    labels: tuple[str, ...]
+    here: int
+    answers: tuple[str, ...]
+    styles: tuple[str, ...]
+    logprob: np.ndarray
+    options: tuple[str, ...]
+    probability: np.ndarray
+    truth: str | None
+    scores: np.ndarray
+
+    def table(self) -> tuple[list[str], list[list]]:
+        header = ["question", "weights", "answer", "style", "logprob", "score", *self.options]
+        rows = zip(self.labels, self.answers, self.styles, self.logprob, self.scores, self.probability, strict=True)
+        return header, [[self.question, *row[:-1], *row[-1]] for row in rows]
+
+
+def ask(
+    model: "MLLM",
+    picture: "Image.Image | None",
+    question: str,
+    weights: "Sequence[tuple[str, Weights]]",
+    here: int,
+    known: "Known | None" = None,
+) -> Asked:
+    """Put ``question`` to each of ``weights`` (label and weights), all with the same prompt.
+
+    Options are those of the suggested question, or those that it lists, or else the truth and what was answered.
+    Raises ``InputError`` for an empty question, ``CheckpointError`` for weights that cannot be had.
+    """
+    began = time.perf_counter()
+    turn = known.turn(question) if known else None
+    prompt = model.encode(picture, question)
+    answers, logprob = [], []
+    for _, at in weights:
+        steps = list(model.generate(prompt, at))
+        answers.append(text_of(steps))
+        logprob.append(sum(step.logprob for step in steps))
+    labels = options_in(question)
+    options = (turn.choices if turn else ()) or tuple(labels) or _apart([turn.answer, *answers] if turn else answers)
+    probability = [model.score(prompt, options, at).probability if options else np.zeros(0) for _, at in weights]
+    right = [score(a, turn.answer, turn.style) if turn else np.nan for a in answers]
+    took = time.perf_counter() - began
+    return Asked(
+        provenance=Provenance(**model.provenance(weights[here][1], seconds=took)),
+        question=question,
+        labels=tuple(name for name, _ in weights),
+        here=here,
+        answers=tuple(answers),
+        styles=tuple(map(style_of, answers)),
+        logprob=np.array(logprob, dtype=float),
+        options=tuple(f"{o}: {labels[o]}" if o in labels else o for o in options),
+        probability=np.array(probability, dtype=float),
+        truth=turn.answer if turn else None,
+        scores=np.array(right, dtype=float),
+    )
+
+
+def _apart(texts: Sequence[str]) -> tuple[str, ...]:
+    """Texts none of which begins with another, of which it would be a part; none where that leaves fewer than two."""
+    kept: list[str] = []
+    for text in sorted(dict.fromkeys(filter(None, texts)), key=len):
+        if not any(text.lower().startswith(other.lower().rstrip(".")) for other in kept):
+            kept.append(text)
+    return tuple(sorted(kept, key=texts.index)) if len(kept) > 1 else ()

@@ -1,0 +1,55 @@
+"""What an accuracy matrix says, in plain words."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from analysis.forgetting.measure import Forgetting
+
+
+def sentence(found: "Forgetting") -> str:
+    """What was learnt and what was lost; whether it was is told by the 95 % interval of backward transfer."""
+    own = found.matrix[list(found.own), range(len(found.tasks))]
+    last = found.matrix[found.own[-1]]
+    gain = float((own - found.matrix[0]).mean())
+    if math.isnan(found.mft) or math.isnan(found.mfn) or math.isnan(gain):
+        return "Some cells were not measured, so what was learnt and lost cannot be summed up."
+    if len(found.tasks) < 2:
+        return (
+            f"The set has one task, {found.tasks[0]}: right after its training it reaches {_percent(found.mft)}, "
+            f"{_against(gain)}. What later tasks cost earlier ones, and whether earlier ones help, takes two tasks at "
+            "least."
+        )
+    said = f"Right after its own training a task reaches {_percent(found.mft)} on average, {_against(gain)}."
+    low, high = found.intervals["bwt"]
+    between = f"95 %: {_points(low)} to {_points(high)}"
+    if high < 0:
+        worst = int(np.argmax((own - last)[:-1]))
+        return (
+            f"{said} After the last task {_percent(found.mfn)} is left: training on later tasks cost the earlier ones "
+            f"{-100 * found.bwt:.0f} points on average ({between}), most of all {found.tasks[worst]} "
+            f"({_percent(own[worst])} → {_percent(last[worst])})."
+        )
+    if low > 0:
+        return (
+            f"{said} After the last task it is {_percent(found.mfn)}: later tasks even raised the earlier ones, by "
+            f"{100 * found.bwt:.0f} points on average ({between})."
+        )
+    return (
+        f"{said} After the last task it is {_percent(found.mfn)}: later tasks did not clearly change the earlier ones "
+        f"on average ({_points(found.bwt)} points; {between})."
+    )
+
+
+def _against(gain: float) -> str:
+    return f"{abs(100 * gain):.0f} points {'above' if gain >= 0 else 'below'} the base"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0")

@@ -1,0 +1,195 @@
+"""The matrix cell by cell: kept as it goes, never asked twice, and whole again after a kill."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import kept
+from analysis.forgetting import held, matrix
+from models import catalog
+from models.errors import CheckpointError, EvalSetError
+from models.mllm import MLLM
+from tests.models import zoo
+
+TASKS = ("colours", "shapes")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    zoo.save_set("llava", folder, TASKS, items=4)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(monkeypatch, tmp_path):
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(kept, "SHIPPED", tmp_path / "shipped")
+    held._read.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def mllm(folder):
+    return MLLM.open(folder / "my-model", "my-model", folder / "my-set", device="cpu")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The cells that were asked, in their order."""
+    seen, given = [], matrix.given
+
+    def counted(mllm, items, name, told):
+        seen.append((name, len(items)))
+        return given(mllm, items, name, told)
+
+    monkeypatch.setattr(matrix, "given", counted)
+    return seen
+
+
+def test_every_cell_is_asked_once(mllm, asked):
+    shares = []
+    found = matrix.evaluate(mllm, lambda share, what: shares.append((share, what)))
+    assert asked == [(name, 4) for name in ("base", *TASKS) for _ in TASKS]
+    assert [share for share, _ in shares] == pytest.approx([i / 6 for i in range(6)])
+    assert shares[3][1] == "shapes, colours: 0 of 4 items"
+    item = found.items["shapes"][2]
+    alone = mllm.answers([mllm.encode(item.picture(), item.question)], "colours")
+    assert found.given["shapes"]["colours"][2] == alone[0]
+    assert found.provenance["model"] == "my-model" and found.provenance["checkpoint"] == "all"
+    assert matrix.evaluate(mllm, pytest.fail) == found
+    assert len(asked) == 6
+    assert matrix.at_hand(mllm) == (found, [])
+
+
+KILLED = """
+import sys, time
+from analysis.forgetting import matrix
+from models import evaluation
+from models.mllm import MLLM
+
+evaluation._AT_ONCE = 2
+folder = sys.argv[1]
+
+def progress(share, what):
+    print(what, flush=True)
+    if what.startswith("colours, colours: 2"):  # in the middle of the third cell
+        time.sleep(600)
+
+matrix.evaluate(MLLM.open(folder + "/my-model", "my-model", folder + "/my-set", device="cpu"), progress)
+"""
+
+
+def test_a_killed_run_loses_the_cell_it_was_at_and_no_other(folder, mllm, asked):
+    run = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        told = []
+        while not told or not told[-1].startswith("colours, colours: 2"):
+            told.append(run.stdout.readline())
+            assert told[-1], "the run ended by itself"
+    finally:
+        run.kill()
+    assert run.wait() == -9
+    _, missing = matrix.at_hand(mllm)
+    assert missing == [("colours", "colours"), ("colours", "shapes"), ("shapes", "colours"), ("shapes", "shapes")]
+    found = matrix.evaluate(mllm)
+    assert len(asked) == 4  # of 6: nothing that was finished is asked again
+    assert all(len(found.given[task][name]) == 4 for task in TASKS for name in found.checkpoints)
+
+
+def test_half_a_file_is_asked_again_and_no_other(mllm, asked):
+    found = matrix.evaluate(mllm)
+    file = sorted(kept.folder().rglob("*.gz"))[2]
+    file.write_bytes(file.read_bytes()[:-20])
+    assert len(matrix.at_hand(mllm)[1]) == 1
+    assert matrix.evaluate(mllm).given == found.given
+    assert len(asked) == 7
+
+
+def test_a_stopped_run_goes_on_where_it_was(mllm, asked):
+    def stop(share, what):
+        if share >= 0.5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        matrix.evaluate(mllm, stop)
+    assert len(asked) == 4 and len(matrix.at_hand(mllm)[1]) == 3  # the fourth was begun
+    matrix.evaluate(mllm)
+    assert len(asked) == 7
+
+
+def test_the_same_weights_share_their_cells_whatever_they_are_called(folder, mllm, asked, tmp_path):
+    matrix.evaluate(mllm)
+    other = shutil.copytree(folder / "my-set", tmp_path / "other")
+    data = json.loads((other / "checkpoints.json").read_text())
+    data["checkpoints"][0]["name"] = "first"
+    shutil.move(other / "colours", other / "elsewhere")
+    data["checkpoints"][0]["adapter"] = "elsewhere"
+    (other / "checkpoints.json").write_text(json.dumps(data))
+    again = MLLM.open(folder / "my-model", "another name", other, device="cpu")
+    found = matrix.evaluate(again, pytest.fail)
+    assert found.checkpoints == ("base", "first", "shapes") and found.provenance["model"] == "another name"
+    shutil.copytree(other / "shapes", other / "elsewhere", dirs_exist_ok=True)  # other weights under the same name
+    asked.clear()
+    changed = matrix.evaluate(MLLM.open(folder / "my-model", "my-model", other, device="cpu"))
+    assert asked == []  # now it is the other checkpoint of the set
+    assert changed.given["colours"]["first"] == changed.given["colours"]["shapes"]
+
+
+def test_mended_truths_are_scored_anew_and_new_questions_asked(folder, mllm, asked, tmp_path):
+    matrix.evaluate(mllm)
+    other = shutil.copytree(folder / "my-set", tmp_path / "other")
+    text = (other / "shapes.jsonl").read_text()
+    (other / "shapes.jsonl").write_text(text.replace('"red"', '"blue"'))
+    again = MLLM.open(folder / "my-model", "my-model", other, device="cpu")
+    found = matrix.evaluate(again, pytest.fail)
+    assert {item.answer for item in found.items["shapes"]} == {"blue"}
+    asked.clear()
+    (other / "shapes.jsonl").write_text(text.replace("Which of the shapes, 0", "Which shape, 0"))
+    matrix.evaluate(again)
+    assert asked == [("base", 4), ("colours", 4), ("shapes", 4)]
+
+
+def entry(folder):
+    return catalog.Entry("my-model", str(folder / "my-model"), True, "", ("base", *TASKS), folder / "my-set")
+
+
+def test_what_is_at_hand_is_read_without_opening_the_model(folder, mllm, monkeypatch):
+    monkeypatch.setattr(held, "sets", lambda: {"my-model": entry(folder)})
+    with pytest.raises(CheckpointError, match="my-set has not been measured: press Measure. It asks every checkpoint"):
+        held.evaluation("my-model")
+
+    def stop(share, what):
+        if share >= 0.5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        matrix.evaluate(mllm, stop)
+    with pytest.raises(CheckpointError, match="press Measure. 3 of 6 cells are there; it goes on from those"):
+        held.evaluation("my-model")
+    found = matrix.evaluate(mllm)
+    monkeypatch.setattr(MLLM, "open", pytest.fail)
+    assert held.evaluation("my-model").given == found.given
+    with pytest.raises(CheckpointError, match="no checkpoint set 'nobody'.*my-model"):
+        held.evaluation("nobody")
+
+
+def test_a_model_quantised_otherwise_is_asked_itself(mllm, asked, monkeypatch):
+    matrix.evaluate(mllm)
+    monkeypatch.setenv("CROSSTALK_QUANTIZE", "4")
+    assert len(matrix.at_hand(mllm)[1]) == 6
+
+
+def test_what_is_no_whole_set_is_refused(folder, tmp_path):
+    plain = MLLM.open(folder / "my-model", "my-model", device="cpu")
+    with pytest.raises(CheckpointError, match="my-model has no checkpoint set to measure"):
+        matrix.evaluate(plain)
+    other = shutil.copytree(folder / "my-set", tmp_path / "other")
+    lines = (other / "shapes.jsonl").read_text().splitlines()
+    (other / "shapes.jsonl").write_text("\n".join([lines[0], json.dumps({"question": "What?"})]))
+    with pytest.raises(EvalSetError, match=r'other/shapes\.jsonl, line 2: field "answer" is missing'):
+        matrix.evaluate(MLLM.open(folder / "my-model", "my-model", other, device="cpu"))

@@ -1,0 +1,371 @@
+"""Methods side by side: metrics and paired intervals worked out by hand, runs kept and read, orders, sentences."""
+
+import json
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from analysis.forgetting import measure as matrix
+from analysis.forgetting.matrix import evaluate
+from analysis.forgetting.methods import about, card, figure, held, run, runs, tables, view
+from analysis.forgetting.methods.estimates import METRICS, Draws, parts
+from analysis.forgetting.methods.measure import measure
+from analysis.forgetting.methods.run import Run, load, of, save
+from analysis.forgetting.methods.sentence import orders, sentence
+from analysis.forgetting.methods.terms import NAMES, verdict
+from analysis.result import Provenance
+from models.errors import CheckpointError
+from models.evalset import EvalItem
+from models.evaluation import Evaluation
+from models.manifest import MANIFEST
+from models.mllm import MLLM
+from tests.models import zoo
+
+BY = Provenance("tiny", "all", "float32", "cpu", None, {"torch": "2"}, 1.0)
+# base, after a, after b, after c: how many of ten items are right, by task
+COUNTS = {"a": (1, 9, 6, 3), "b": (1, 2, 8, 5), "c": (2, 1, 3, 10)}
+
+
+def first(count, n=10):
+    return (np.arange(n) < count).astype(float)
+
+
+def made(method="sequential", seed=0, counts=COUNTS, order=("a", "b", "c"), split=True, n=10, **more):
+    scores = {task: np.stack([first(c, n) for c in counts[task]]) for task in order}
+    found = Run(method, seed, order, scores, None, {}, "items", "weights", BY)
+    flags = {task: lost & (np.arange(n) % 2 == 0) for task, lost in found.lost.items()}
+    return replace(found, superficial=flags if split else None, **more)
+
+
+def test_metrics_of_a_hand_worked_matrix():
+    drawn, one = Draws([made()]), made()
+    value = {metric: drawn.of(one, metric)[0] for metric in METRICS}
+    assert value["mft"] == pytest.approx((0.9 + 0.8 + 1.0) / 3)
+    assert value["mfn"] == pytest.approx((0.3 + 0.5 + 1.0) / 3)
+    assert value["maa"] == pytest.approx((0.9 + (0.6 + 0.8) / 2 + (0.3 + 0.5 + 1.0) / 3) / 3)
+    assert value["bwt"] == pytest.approx(((0.3 - 0.9) + (0.5 - 0.8)) / 2)
+    assert value["fwt"] == pytest.approx(((0.2 - 0.1) + (0.3 - 0.2)) / 2)
+    # of 17 items right, 3..8 of a and 5..7 of b are lost; the even ones, 4 6 8 and 6, in form alone
+    assert value["superficial"] == pytest.approx(4 / 17)
+    assert value["essential"] == pytest.approx(5 / 17)
+    assert value["superficial_of_lost"] == pytest.approx(4 / 9)
+
+
+def test_metrics_agree_with_the_matrix_of_the_room():
+    rng = np.random.default_rng(3)
+    scores = {task: rng.random((4, n)) for task, n in (("a", 7), ("b", 5), ("c", 9))}
+    one = replace(made(), scores=scores)
+    expected = matrix.numbers(one.matrix, one.base)
+    draws = Draws([one])
+    for metric in ("mft", "mfn", "maa", "bwt", "fwt"):
+        assert draws.of(one, metric)[0] == pytest.approx(expected[metric])
+
+
+def test_one_task_has_no_transfer_and_loses_nothing():
+    one = made(counts={"a": (1, 9)}, order=("a",))
+    draws = Draws([one])
+    assert draws.of(one, "mft")[0] == pytest.approx(0.9)
+    assert all(np.isnan(draws.of(one, m)[0]) for m in ("bwt", "fwt", "superficial", "superficial_of_lost"))
+    assert "nothing to forget" in sentence(measure([one]))
+
+
+def evaluation(given_after=("bee", "2", "owl", "owl"), references=()):
+    words = [EvalItem(None, f"What is {i}?", w, (), "word") for i, w in enumerate(("bee", "cat", "dog", "fox"))]
+    digits = [EvalItem(None, f"How many {i}?", n, (), "numeral") for i, n in enumerate("1234")]
+    given = {
+        "naming": {
+            "base": ["bee", "owl", "owl", "owl"], "naming": ["bee", "cat", "dog", "owl"], "counting": list(given_after),
+        },
+        "counting": {
+            "base": ["bee", "cat", "dog", "fox"], "naming": ["1", "cat", "dog", "fox"], "counting": list("1234"),
+        },
+    }  # fmt: skip
+    for name in references:
+        given = {task: {**rows, name: rows["counting"]} for task, rows in given.items()}
+    return Evaluation(
+        "sequential", ("naming", "counting"), ("base", "naming", "counting", *references),
+        {"naming": "naming", "counting": "counting"}, {"naming": words, "counting": digits}, given,
+        {"model": "tiny", "checkpoint": "all", "dtype": "float32", "device": "cpu", "seed": None, "versions": {},
+         "seconds": 2.0},
+    )  # fmt: skip
+
+
+def test_a_run_from_answers_and_their_split():
+    lost = [SimpleNamespace(task="naming", place=1, verdict="superficial"),
+            SimpleNamespace(task="naming", place=2, verdict="essential")]  # fmt: skip
+    found = of(evaluation(references=("joint",)), SimpleNamespace(lost=lost), "plain")
+    assert found.matrix == pytest.approx(np.array([[0.75, 0.25], [0.25, 1.0]]))
+    assert found.base == pytest.approx([0.25, 0.0])
+    assert found.lost["naming"].tolist() == [False, True, True, False]
+    assert found.superficial["naming"].tolist() == [False, True, False, False]
+    assert list(found.references) == ["joint"]
+    told = measure([found]).references
+    assert told["joint"].value == pytest.approx(0.625) and told["base"].value == pytest.approx(0.125)
+    half = evaluation()
+    del half.given["naming"]["counting"]
+    with pytest.raises(CheckpointError, match="counting on naming is missing"):
+        of(half, None, "plain")
+
+
+def test_intervals_are_those_of_the_accuracy_matrix():
+    answers = evaluation()
+    expected = matrix.measure(answers).intervals
+    (row,) = measure([of(answers, None, "sequential")]).rows
+    for metric, (low, high) in expected.items():
+        assert (row.estimates[metric].low, row.estimates[metric].high) == pytest.approx((low, high)), metric
+
+
+def test_differences_are_paired():
+    """Two methods that differ in six items alone differ by these, however little each is known by itself."""
+    better = {**COUNTS, "a": (1, 9, 6, 9)}
+    found = measure([made(n=40), made("replay", counts=better, n=40)])
+    plain, replay = found.rows
+    change = replay.changes["mfn"]
+    assert change.over.mean == pytest.approx(6 / 40 / 3)
+    assert change.clear and verdict(replay, "mfn") == "better"
+    assert change.over.high - change.over.low < plain.estimates["mfn"].high - plain.estimates["mfn"].low
+    assert (change.over.low, change.over.high) == pytest.approx(
+        tuple(np.quantile(np.random.default_rng(0).binomial(40, 6 / 40, 4000) / 120, (0.025, 0.975))), abs=0.009
+    )
+    assert replay.changes["mft"].over.mean == 0 and not replay.changes["mft"].clear
+    assert plain.changes["mfn"] is None
+
+
+def test_seeds_are_averaged_and_told_apart():
+    plain = [made(seed=s, counts={**COUNTS, "a": (1, 9, 6, 3 + s)}) for s in (0, 1, 2)]
+    replay = [made("replay", seed=s, counts={**COUNTS, "a": (1, 9, 9, 9)}) for s in (1, 5)]
+    rows = {row.method: row for row in measure([*plain, *replay]).rows}
+    assert rows["sequential"].estimates["bwt"].seeds == pytest.approx((-0.45, -0.4, -0.35))
+    assert rows["sequential"].estimates["bwt"].value == pytest.approx(-0.4)
+    assert rows["replay"].changes["bwt"].seeds == pytest.approx((-0.15 + 0.4,))  # the one seed both have
+    assert verdict(rows["replay"], "bwt") == "better"
+    apart = measure([made(), made("replay", seed=9)]).rows[1]
+    assert apart.changes["bwt"] is None
+
+
+def test_seeds_that_disagree_make_no_difference():
+    plain = [made(seed=s, n=40) for s in (0, 1)]
+    other = [made("hft", seed=0, counts={**COUNTS, "a": (1, 9, 9, 9)}, n=40),
+             made("hft", seed=1, counts={**COUNTS, "a": (1, 9, 2, 2)}, n=40)]  # fmt: skip
+    change = measure([*plain, *other]).rows[1].changes["bwt"]
+    assert change.over.clear and not change.clear
+
+
+def test_other_items_or_orders_are_left_out_and_told():
+    found = measure([made(), made("own", data="other"), made("odd", order=("c", "b", "a"))], {"new": "not measured"})
+    assert [row.method for row in found.rows] == ["sequential"]
+    assert set(found.without) == {"own", "odd", "new"}
+    assert "not those of the others" in tables.metrics(found)
+    with pytest.raises(CheckpointError, match="No checkpoint set was measured"):
+        measure([])
+
+
+def test_sentence_tells_gain_price_and_doubt():
+    plain, less, more = (
+        {task: [4 * c for c in counts] for task, counts in of.items()}
+        for of in (COUNTS, {**COUNTS, "a": (1, 6, 6, 6), "b": (1, 2, 8, 8)}, {**COUNTS, "a": (1, 9, 0, 0)})
+    )
+    rows = [made(counts=plain, n=40), made("ewc", counts=less, n=40), made("hft", counts=more, n=40)]
+    said = sentence(measure(rows))
+    assert "these forget less: ewc by +" in said and "The price is in learning (MFT): ewc −" in said
+    assert "These forget more: hft by −" in said and "One seed each" in said
+    assert "know more than plain training: ewc (+" in said and "these know less: hft (−" in said
+    same = sentence(measure([made(), made("lwf")]))
+    assert "No difference in forgetting can be told for lwf" in same and "none knows clearly more" in same
+    assert "nothing to compare" in sentence(measure([made()]))
+    several = sentence(
+        measure([made(seed=s, counts={**COUNTS, "a": (1, 9, 6, 3 + s)}) for s in (0, 1)] + [made("lwf")])
+    )
+    assert "seeds differ by up to 5.0 points of BWT (sequential, 2 seeds); one seed alone for lwf" in several
+
+
+REVERSED = {"a": (1, 2, 2, 9), "b": (1, 2, 8, 6), "c": (2, 10, 3, 1)}
+
+
+def test_another_order_against_the_usual_one():
+    turned = made(order=("c", "b", "a"), counts=REVERSED)
+    found = measure([made(), turned, made(seed=1, order=("c", "b", "a"), counts=REVERSED), made("lwf")])
+    (one,) = found.orders
+    assert one.seeds == (0,) and one.order == ("c", "b", "a")
+    assert one.changes["mfn"].over.mean == pytest.approx((0.9 + 0.6 + 0.1) / 3 - (0.3 + 0.5 + 1.0) / 3)
+    assert one.changes["bwt"].over.mean == pytest.approx((-0.9 - 0.2) / 2 - (-0.45))
+    assert [end.mean for end in one.ends] == pytest.approx([0.6, 0.1, -0.9])
+    said = orders(found)
+    assert "does not clearly change how much sequential knows in the end" in said
+    assert "2 of 3 tasks end clearly higher or lower, most c: 100 % → 10 %" in said
+    assert "reversed" in tables.orders(found) and len(figure.orders(found).data) == 2
+    assert "another order" in orders(measure([made()])) and tables.orders(None) == ""
+
+
+def test_runs_are_kept_small_and_read_again(tmp_path):
+    rng = np.random.default_rng(0)
+    scores = {
+        **{task: (rng.random((4, 240)) < 0.5).astype(float) for task in "ab"},
+        "c": rng.choice([0, 0.4, 0.5, 2 / 3, 0.8, 1], (4, 240)),
+    }
+    one = replace(made(seed=2), scores=scores)
+    one = replace(one, superficial={t: lost & (rng.random(240) < 0.5) for t, lost in one.lost.items()})
+    save(tmp_path, (one, made(seed=1, split=False)))
+    again, bare = load(tmp_path, "replay")
+    assert (again.method, again.seed, again.order, again.data) == ("replay", 2, one.order, "items")
+    assert again.provenance == one.provenance
+    for task in "abc":
+        assert again.scores[task] == pytest.approx(scores[task])
+    for task in "ab":
+        assert (again.superficial[task] == one.superficial[task]).all()
+    assert bare.superficial is None
+    rows = json.loads((tmp_path / run.FILE).read_text())
+    assert rows[0]["matrix"][2][1] == pytest.approx(one.matrix[2, 1], abs=1e-4)
+    assert rows[0]["superficial"]["a"] + rows[0]["essential"]["a"] == one.lost["a"].sum()
+    assert len(json.dumps(rows[0])) < 4000
+    assert load(tmp_path / "none", "x") == ()
+
+
+def test_scores_of_many_levels_are_rounded(tmp_path):
+    scores = {task: np.random.default_rng(0).random((4, 100)) for task in "abc"}
+    save(tmp_path, (replace(made(split=False), scores=scores),))
+    (again,) = load(tmp_path, "x")
+    assert again.scores["a"] == pytest.approx(scores["a"], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda rows: rows[0].pop("order"),
+        lambda rows: rows[0]["items"]["a"].update(bits=["zz"] * 4),
+        lambda rows: rows[0]["items"]["a"]["bits"].pop(),
+        lambda rows: rows[0]["n"].update(a=30),
+        lambda rows: rows[0].update(provenance=None),
+    ],
+)
+def test_damaged_runs_are_told(tmp_path, spoil):
+    save(tmp_path, (made(),))
+    rows = json.loads((tmp_path / run.FILE).read_text())
+    spoil(rows)
+    (tmp_path / run.FILE).write_text(json.dumps(rows))
+    with pytest.raises(CheckpointError, match=r"runs\.json: run 1 cannot be read"):
+        load(tmp_path, "x")
+    (tmp_path / run.FILE).write_text("{}")
+    with pytest.raises(CheckpointError, match="not a list of runs"):
+        load(tmp_path, "x")
+
+
+def checkpoint_set(folder, order, weights="1"):
+    for task in order:
+        (folder / task).mkdir(parents=True)
+        (folder / task / "adapter_model.safetensors").write_text(weights)
+        (folder / f"{task}.jsonl").write_text('{"question": "What?", "answer": "bee"}\n')
+    rows = [{"name": t, "task": t, "adapter": t, "eval": f"{t}.jsonl"} for t in order]
+    told = {"base": "tiny", "method": "x", "order": list(order), "checkpoints": rows}
+    (folder / MANIFEST).write_text(json.dumps(told))
+    return folder
+
+
+def test_only_new_runs_are_measured(tmp_path, monkeypatch):
+    sets, root = tmp_path / "sets", tmp_path / "train"
+    for method in ("sequential", "sefe"):
+        checkpoint_set(sets / method, "abc")
+    checkpoint_set(root / "seed0/checkpoints/sequential", "abc")  # the one that ships
+    checkpoint_set(root / "seed0/checkpoints/sequential-reversed", "cba")
+    moved = checkpoint_set(root / "seed1/checkpoints/sequential", "abc")
+    checkpoint_set(root / "seed1/checkpoints/unknown", "abc")
+    (root / "seed2/checkpoints/sefe").mkdir(parents=True)  # not finished
+    asked, log = [], []
+
+    def measured(method, seed, folder, base, made_by, told):
+        asked.append((method, seed, folder.name))
+        order = ("c", "b", "a") if "reversed" in folder.name else ("a", "b", "c")
+        return made(method, seed, order=order, made_by=made_by)
+
+    monkeypatch.setattr(runs, "_measured", measured)
+    runs.measure(root, sets, tmp_path, log.append)
+    assert asked == [("sequential", 0, "sequential-reversed"), ("sequential", 1, "sequential")]
+    assert any("no set 'unknown'" in line for line in log)
+    assert [(r.seed, r.order) for r in load(sets / "sequential", "x")] == [(0, tuple("cba")), (1, tuple("abc"))]
+    runs.measure(root, sets, tmp_path, log.append)
+    assert len(asked) == 2
+    (moved / "a" / "adapter_model.safetensors").write_text("other weights")
+    runs.measure(root, sets, tmp_path, log.append)
+    assert asked[2:] == [("sequential", 1, "sequential")]
+    assert len(load(sets / "sequential", "x")) == 2
+
+
+def test_a_trained_set_is_really_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path / "cache"))
+    zoo.save_set("llava", tmp_path, ("colours", "shapes"), items=4)
+    sets, root = tmp_path / "sets", tmp_path / "train"
+    for place in (sets / "sequential", root / "seed3/checkpoints/sequential"):
+        shutil.copytree(tmp_path / "my-set", place)
+    runs.measure(root, sets, tmp_path / "my-model", lambda line: None)
+    (found,) = load(sets / "sequential", "sequential")
+    mllm = MLLM.open(tmp_path / "my-model", "x", sets / "sequential", device="cpu", dtype="float32")
+    answers = evaluate(mllm, pytest.fail)  # kept: the weights and questions are the same
+    assert found.seed == 3 and found.order == answers.tasks
+    assert found.data == of(answers, None, "x").data
+    for task in answers.tasks:
+        for row, name in enumerate(("base", *answers.tasks)):
+            assert found.scores[task][row] == pytest.approx(answers.scores[task][answers.trained.get(name, name)])
+    assert found.superficial is not None and found.provenance.dtype == "float32"
+
+
+def test_results_figures_and_tables():
+    found = measure([made("<b>"), made("replay", counts={**COUNTS, "a": (1, 9, 9, 9)}, n=10), made("lwf", split=False)])
+    data = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert data["rows"][2]["estimates"]["superficial"]["value"] is None
+    lines = found.to_csv().splitlines()
+    assert lines[0].startswith("method,order,metric,value,low,high,seeds")
+    assert len(lines) == 1 + 3 * len(METRICS) + 1
+    for metric in NAMES:
+        drawn = figure.dots(found, metric)
+        assert drawn.layout.xaxis.title.text and "n = 30" in drawn.layout.xaxis.title.text
+        assert len(drawn.data[0].x) == (2 if metric in ("superficial", "essential", "superficial_of_lost") else 3)
+    assert "<b>" not in tables.metrics(found).replace("<br>", "").split("<tbody>")[1].split("&lt;b&gt;")[0]
+    assert "▲" in tables.metrics(found) and tables.metrics(None) == ""
+    assert figure.dots(None, "bwt").layout.height > 0
+    with_seeds = figure.dots(measure([made(seed=0), made(seed=1)]), "bwt")
+    assert len(with_seeds.data[1].x) == 2
+
+
+def test_card_has_every_method_seed_and_order():
+    turned = made(order=("c", "b", "a"), counts=REVERSED)
+    found = measure([made(), made(seed=1), turned, made("replay", counts={**COUNTS, "a": (1, 9, 9, 9)})])
+    told = card.told(found)
+    assert "| sequential | 2 | 90.0 (" in told and "better |" in told
+    assert "| sequential | 1 seed | reversed |" in told and sentence(found) in told and orders(found) in told
+    assert "| replay | Some examples" in told
+    assert "order of tasks" not in card.told(measure([made()]))
+
+
+def test_every_method_is_explained():
+    told = about.told({"ewc": "", "my set": "my own way"})
+    assert "ewc = " in told["ewc"].here and "1612.00796" in told["ewc"].paper
+    assert told["my set"].here == "my own way"
+    assert 'href="https://arxiv.org/abs/1612.00796"' in tables.explained(told)
+    assert all(told.does != "A set of your own." for told in about.told(dict.fromkeys(about.METHODS, "")).values())
+
+
+def test_page_with_and_without_runs(monkeypatch):
+    monkeypatch.setattr(held, "runs", lambda: ([made(), made("replay", counts={**COUNTS, "a": (1, 9, 9, 9)})], {}))
+    with gr.Blocks():
+        view.build(None, gr.Dropdown(["sequential"], value="sequential"))
+    chart, said, table, turned, *_, found = view._views("bwt")
+    assert chart.data and "forget less: replay" in said and "replay" in table and not turned.visible
+    assert view._chosen(found, "bwt", "replay")[-1] == gr.skip()
+    assert view._chosen(found, "bwt", "new")[-1].rows and view._chosen(None, "bwt", "replay")[-1].rows
+    assert len(view._opened(None, "bwt")) == len(view._opened(found, "bwt")) == 8
+    meaning, other = view._of_metric(found, "mfn")
+    assert "Mean final accuracy" in meaning and other.data
+    assert view._figures(found) and "BWT" in view._whole(found)
+    monkeypatch.setattr(held, "runs", lambda: ([], {"sequential": "not measured"}))
+    *_, none = view._views("bwt")
+    assert none is None and "press Measure" in view._views("bwt")[1]
+
+
+def test_parts_sum_to_the_value():
+    above, below = parts(made(), "bwt")
+    assert below is None
+    assert sum(items.mean() for items in above.values()) == pytest.approx(-0.45)
