@@ -11,6 +11,9 @@ A drawing's third art style is never trained on: the held-out pairs are drawn in
   temperature, as in its InfoNCE.
 - ``replay``: InfoNCE where a share of every batch comes from a small buffer of pairs of the phases before.
 - ``joint``: InfoNCE on all domains, as many steps as all phases together: the upper bound.
+
+``python -m models.embedded.phases --seed 1 --methods plain mod-x`` trains these two once more from another seed, from
+the same ``crosstalk-clip``; the adapters stay in ``build/train/seed1/phases``, where the room measures them.
 """
 
 import argparse
