@@ -292,6 +292,8 @@ def test_only_new_runs_are_measured(tmp_path, monkeypatch):
     runs.measure(root, sets, tmp_path, log.append)
     assert asked[2:] == [("sequential", 1, "sequential")]
     assert len(load(sets / "sequential", "x")) == 2
+    runs.measure(tmp_path / "nothing", sets, tmp_path, log.append)
+    assert "no finished set" in log[-1]
 
 
 def test_a_trained_set_is_really_measured(tmp_path, monkeypatch):

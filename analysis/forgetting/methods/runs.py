@@ -39,7 +39,10 @@ def measure(root: Path, sets: Path = SETS, base: Path = _BASE, log: Callable[[st
     A run with the seed and order of the set that ships is that set, and one of a method that does not ship is told of
     and left out.
     """
-    for method, seed, folder in trained(root):
+    found = list(trained(root))
+    if not found:
+        log(f"{root}: there is no finished set (seed<N>/checkpoints/<method>/{MANIFEST}) to measure")
+    for method, seed, folder in found:
         if not (sets / method / MANIFEST).is_file():
             log(f"{folder}: there is no set {method!r} among those that ship, so it is left out")
             continue
