@@ -63,7 +63,7 @@ METHODS = {
         slow=0.98, consistent=0.05,
     ),
     "fpf": Method(
-        "the layers that moved most are mended on a small buffer", "parameters that move most, fine-tuned alone",
+        "the layers that moved most are mended on a small buffer", "arXiv 2304.04158",
         buffer=32, healing=40, movers=0.25,
     ),
 }  # fmt: skip

@@ -70,7 +70,7 @@ def test_the_plain_arm_is_what_eager_attention_gives(saved, few):
         value.backward()
         gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
         found.append((value.detach(), torch.cat(gradients)))
-    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)  # sums in another order
 
 
 def test_pictures_and_text_are_told_apart_in_packed_rows(saved, few):
