@@ -163,7 +163,8 @@ def covers(seeds: int) -> str:
     return (
         "Intervals over pairs (paired bootstrap) tell what other drawings would change, with these very trainings. "
         f"What another training would change only the seeds tell: the last interval is Student's t over {seeds} of "
-        f"them ({seeds - 1} degrees of freedom), wide because they are few. All start from the same base."
+        f"them ({seeds - 1} degree{'s' if seeds > 2 else ''} of freedom), wide because they are few. All start from "
+        "the same base."
     )
 
 

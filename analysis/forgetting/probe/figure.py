@@ -53,7 +53,7 @@ def strip(found: "Probe | None", uri: str | None = None) -> str:
 def _columns(found: "Probe") -> dict[str, Callable[[int], str]]:
     """The columns behind the checkpoint's: title, and the HTML of a checkpoint's cell by its place."""
     columns = {
-        "Answer": lambda i: escape(found.answers[i]) or "<i>nothing</i>",
+        "Answer": lambda i: f'<div style="min-width: 9em">{escape(found.answers[i]) or "<i>nothing</i>"}</div>',
         "Form": lambda i: f'<span class="kind">{escape(found.styles[i])}</span>',
     }
     if found.truth:
@@ -88,7 +88,7 @@ def _whole(text: str) -> str:
 
 def _mark(score: float) -> str:
     css, sign = {0: ("wrong", "✗ wrong"), 1: ("right", "✓ right")}.get(score, ("partly", f"◐ {score:.2f}"))
-    return f'<span class="{css}" title="How right: {score:.2f} of 1">{_whole(sign)}</span>'
+    return f'<span class="{css}" style="white-space: nowrap" title="How right: {score:.2f} of 1">{sign}</span>'
 
 
 def course(found: "Probe | None") -> go.Figure:
@@ -107,7 +107,7 @@ def course(found: "Probe | None") -> go.Figure:
     return figure(
         380, *(trace for trace in traces if len(trace.x)), hovermode="x unified",
         margin={"l": 8, "r": 16, "t": 60, "b": 8},
-        xaxis={"title": "Checkpoint: the base, then after each task<br>(n = 1 question)", "type": "category",
+        xaxis={"title": "Checkpoint, in training order<br>(n = 1 question)", "type": "category",
                "tickangle": -40},
         yaxis={"title": "Probability of the truth, %", "range": [-3, 103]},
     )  # fmt: skip
@@ -144,7 +144,7 @@ def attention(found: "Probe | None") -> go.Figure:
         120 + 34 * len(labels), *bars, barmode="stack", bargap=0.3, margin={"l": 8, "r": 16, "t": 60, "b": 8},
         legend={"traceorder": "normal"}, showlegend=True,
         xaxis={
-            "title": "Share of attention while it answers, %<br>(n = 1 question; mean over<br>layers, heads, tokens)",
+            "title": "Attention while it answers, %<br>(n = 1 question; mean over<br>layers, heads, tokens)",
             "range": [0, 100],
         },
         yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},

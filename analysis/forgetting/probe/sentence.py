@@ -45,7 +45,7 @@ def _of_truth(found: "Probe") -> str:
         wrong = [_at(found, i) for i in range(int(np.argmax(right)) + 1, last) if not right[i]]
         between = f", though it is wrong {listed(wrong)}" if wrong else ""
         return (
-            f"Not lost: after {where[last]}, the last task, the answer is right{between}. It begins with {truth} there "
+            f"Not lost: after {where[last]}, the last task, the answer is right{between}. There it begins with {truth} "
             f"with a probability of {percent(found.probability[last])} ({percent(found.probability[0])} "
             f"{_at(found, 0)})."
         )
@@ -54,7 +54,7 @@ def _of_truth(found: "Probe") -> str:
     if lost != last:
         said += f" {_quoted(found, last, f'At the end, {_at(found, last)}, it is')}."
     said += (
-        f" The answer begins with {truth} there with a probability of {percent(found.probability[last])} "
+        f" There the answer begins with {truth} with a probability of {percent(found.probability[last])} "
         f"({percent(found.probability[before])} {_at(found, before)})."
     )
     return f"{said} {_verdict(found)}"
