@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -26,7 +27,11 @@ from analysis.interference import tab as interference  # noqa: E402
 from analysis.interference.conflict.view import conflict, conflicts  # noqa: E402
 from analysis.interference.dataset.view import dataset_endpoint  # noqa: E402
 from models import catalog  # noqa: E402
+from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
+from server.health import Health  # noqa: E402
+from server.logs import keep_out_values  # noqa: E402
+from server.shutdown import Ending  # noqa: E402
 
 ROOMS = (ask, interference, attention, decoding, embedding_space, forgetting)
 """The tabs, in their order."""
@@ -49,6 +54,7 @@ ENDPOINTS = {
 LONG = ("interference_dataset", "conflicts", "embedding_space", "forgetting")
 """Endpoints that may take minutes: they must not keep the others waiting."""
 
+HEALTH = Health(catalog.EMBEDDED)
 _HERE = Path(__file__).parent
 _CSS = [_HERE / "assets" / "theme.css", *sorted(_HERE.glob("analysis/*/style.css"))]
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
@@ -78,7 +84,11 @@ def _told(source: str) -> str:
 
 
 def models() -> dict:
-    """The models on offer, why some are not available here, and their checkpoints."""
+    """List the multimodal language models that can be asked here, and the checkpoints of each.
+
+    Returns:
+        models: for each, its name, source, available, reason (why it is not) and checkpoints
+    """
     listed = [
         {"name": e.name, "source": _told(e.source), "available": e.available, "reason": e.reason,
          "checkpoints": shared_bar.choices(e.name)}
@@ -114,7 +124,9 @@ def build() -> gr.Blocks:
                     room.build(bar)
         for name, endpoint in ENDPOINTS.items():
             queue = page.LONG_QUEUE if name in LONG else page.MODEL_QUEUE
-            gr.api(page.for_model(endpoint), api_name=name, **queue)
+            called = page.for_model(endpoint)
+            called.__name__ = name  # what MCP clients call it
+            gr.api(called, api_name=name, **queue)
         gr.api(models, api_name="models", queue=False)
         for key, part in (("model", bar.model), ("checkpoint", bar.checkpoint)):
             part.change(None, part, js=f"value => crosstalk('{key}', value)", api_visibility="private")
@@ -122,7 +134,7 @@ def build() -> gr.Blocks:
         gr.on(to_ask, lambda: gr.Tabs(selected=ask.NAME), None, tabs, **page.QUICK)
         loaded = demo.load(_linked, bar.asked, [tabs, bar.model, bar.checkpoint, *bar.shown], **page.QUICK)
         loaded.then(None, js="() => { crosstalk.ready = true; }", api_visibility="private")
-    return demo.queue(max_size=64, api_open=False)
+    return demo.queue(max_size=host.QUEUE.now(), api_open=False)
 
 
 def _warm() -> None:
@@ -130,7 +142,13 @@ def _warm() -> None:
     try:
         ask.endpoint(question="Who are you?")
     except CrosstalkError as error:
+        HEALTH.failed(str(error))
         print(error, file=sys.stderr)
+    except Exception as error:
+        HEALTH.failed(type(error).__name__)
+        raise
+    else:
+        HEALTH.answered()
 
 
 def _has_display() -> bool:
@@ -141,11 +159,32 @@ def _has_display() -> bool:
 def settings() -> dict:
     """Arguments of ``launch``; address and port come from Gradio's own environment variables."""
     return {
-        "theme": _THEME, "css_paths": _CSS, "head": _HEAD, "footer_links": ["api"], "max_file_size": "25mb",
-        "enable_monitoring": False, "ssr_mode": False,
+        "theme": _THEME, "css_paths": _CSS, "head": _HEAD, "footer_links": ["api"],
+        "max_file_size": f"{host.UPLOAD.now()}mb", "app_kwargs": {"routes": [HEALTH.route()]},
+        "enable_monitoring": False, "run_history": False, "ssr_mode": False,
+        "mcp_server": None if "GRADIO_MCP_SERVER" in os.environ else find_spec("mcp") is not None,
     }  # fmt: skip
 
 
-if __name__ == "__main__":
+def _checked() -> None:
+    """Tell what is odd about the host's settings, and end with 2 where one cannot be followed."""
+    for odd in host.unknown():
+        print(odd, file=sys.stderr)
+    if wrong := host.wrong() or catalog.astray():
+        print("\n".join(wrong), file=sys.stderr)
+        sys.exit(2)
+
+
+def main() -> None:
+    """Serve the page until the process is told to end."""
+    _checked()
+    ending = Ending()
+    keep_out_values()
     threading.Thread(target=_warm, daemon=True).start()
-    build().launch(inbrowser=_has_display(), **settings())
+    demo = build()
+    demo.launch(prevent_thread_lock=True, inbrowser=_has_display(), **settings())
+    ending.wait(demo, page.close)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from analysis.result import plain
+from models import settings
 
 SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "embedded" / "measured"
 _LOG = logging.getLogger(__name__)
@@ -60,10 +61,7 @@ def at_hand(work: Callable):
 
 def folder() -> Path:
     """Where measurements made here are kept."""
-    named = os.environ.get("CROSSTALK_CACHE")
-    if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crosstalk"
+    return settings.CACHE.now()
 
 
 def _file(root: Path, room: str, made_of: dict) -> Path:

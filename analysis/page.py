@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ TELLING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility
 
 _FILES = tempfile.TemporaryDirectory(prefix="crosstalk-")
 _KEPT = 600  # seconds
+_running: dict[Future, threading.Event] = {}  # long work, and how it is told to stop
 
 _PICK = """
 element.addEventListener('click', event => {
@@ -105,12 +106,23 @@ def watched(work: Callable) -> Iterator:
     pool = ThreadPoolExecutor(1)
     try:
         running = pool.submit(work, progress)
+        _running[running] = left
+        running.add_done_callback(_running.pop)
         while not wait([running], timeout=0.5).done:
             yield told[0]
         yield running.result()
     finally:
         left.set()
         pool.shutdown(wait=False)
+
+
+def close(seconds: float) -> None:
+    """Tell all long work to stop, wait for it no longer than ``seconds``, and delete what was saved for visitors."""
+    under_way = dict(_running)
+    for left in under_way.values():
+        left.set()
+    wait(under_way, timeout=seconds)
+    _FILES.cleanup()
 
 
 def pickable(value: str = "", **kwargs) -> gr.HTML:

@@ -6,14 +6,13 @@ for by name on the page. In public mode only what is listed here opens.
 """
 
 import gc
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models import hub
+from models import hub, settings
 from models.errors import CheckpointError, ModelError
 from models.files import folder_at, inside, parameters, weight_files
 from models.manifest import Manifest
@@ -128,7 +127,7 @@ def _counted(folder: Path) -> float:
 
 def _own() -> list[Entry]:
     """The researcher's model, once for each of its checkpoint sets; all of them share its weights when opened."""
-    source = os.environ.get("CROSSTALK_MODEL")
+    source = settings.MODEL.now()
     if not source:
         return []
     folder = folder_at(source)
@@ -138,7 +137,7 @@ def _own() -> list[Entry]:
         reason = "is neither a folder nor a Hub id such as owner/name: set CROSSTALK_MODEL to one"
         return [Entry(name, name, False, reason, ())]
     source = str(folder.resolve()) if folder else source
-    sets = [s for s in os.environ.get("CROSSTALK_CHECKPOINTS", "").split(os.pathsep) if s.strip()]
+    sets = settings.CHECKPOINTS.now()
     wrong = _unsettled(name)
     if not sets:
         return [Entry(name, source, not wrong, wrong, (), None, held)]
@@ -182,6 +181,17 @@ def entries() -> list[Entry]:
     return [*_embedded(), *_own(), *(_from_hub(*p) for p in _PRESETS.items())]
 
 
+def astray() -> list[str]:
+    """What the host's settings name and is not there, a message for each."""
+    named = [(settings.MODEL, settings.MODEL.now())]
+    named += [(setting, text) for setting in (settings.CHECKPOINTS, settings.FOLDERS) for text in setting.now()]
+    return [
+        f"{setting.name}: {text!r} is {setting.allowed}."
+        for setting, text in named
+        if text and not folder_at(text) and (setting is settings.FOLDERS or not hub.is_id(text))
+    ]
+
+
 def parse(spec: str) -> Entry:
     """The model that ``spec`` asks for: the name of one on offer, or else a Hub id, or a folder below one of
     ``CROSSTALK_FOLDERS``.
@@ -210,8 +220,7 @@ def allowed_folder(spec: str) -> Path | None:
 
     Raises ``ModelError`` for a place that leads out of these folders.
     """
-    named = [r for r in os.environ.get("CROSSTALK_FOLDERS", "").split(os.pathsep) if r.strip()]
-    roots = [root for root in map(folder_at, named) if root]
+    roots = [root for root in map(folder_at, settings.FOLDERS.now()) if root]
     parts = Path(spec).parts
     if not parts or "\0" in spec:
         return None
@@ -228,14 +237,8 @@ def allowed_folder(spec: str) -> Path | None:
 
 
 def _budget() -> float:
-    asked = os.environ.get("CROSSTALK_MEMORY", "")
-    try:
-        given = float(asked) * 1e9 if asked else _memory() * _SHARE
-    except ValueError:
-        given = 0.0
-    if not 0 < given < float("inf"):
-        raise ModelError(f"CROSSTALK_MEMORY={asked!r} is not a number of GB.")
-    return given
+    given = settings.MEMORY.now()
+    return _memory() * _SHARE if given is None else given * 1e9
 
 
 def _freed() -> None:

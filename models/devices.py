@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from models import settings
 from models.errors import ModelError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -102,10 +103,7 @@ def shortage(device: torch.device, need: float) -> str:
 
 def quantization() -> int | None:
     """Bits a weight takes as ``CROSSTALK_QUANTIZE`` says, 4 or 8; None where it is not set."""
-    asked = os.environ.get("CROSSTALK_QUANTIZE", "")
-    if asked and asked not in ("4", "8"):
-        raise ModelError(f"CROSSTALK_QUANTIZE={asked!r} is neither 4 nor 8.")
-    return int(asked) if asked else None
+    return settings.QUANTIZE.now()
 
 
 def quantization_config(bits: int, device: torch.device, dtype: torch.dtype):

@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from models import settings
 from models.errors import ModelError
 from models.files import parameters, plain, weight_files
 
@@ -21,12 +22,8 @@ def is_id(text: str) -> bool:
 
 
 def public() -> bool:
-    """Whether strangers use this server: as ``CROSSTALK_PUBLIC`` says, else on a Space.
-
-    Only ``0``, ``false`` and ``no`` open the server: whoever sets it to anything else meant to close it.
-    """
-    said = os.environ.get("CROSSTALK_PUBLIC", "").strip().lower()
-    return said not in ("0", "false", "no") if said else bool(os.environ.get("SPACE_ID"))
+    """Whether strangers use this server: as ``CROSSTALK_PUBLIC`` says, else on a Space."""
+    return settings.PUBLIC.now()
 
 
 def offline() -> bool:
