@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-DEVELOPMENT := import-linter playwright pytest-timeout ruff
+DEVELOPMENT := axe-playwright-python import-linter playwright pytest-timeout ruff
 ARGS ?=
 
 .PHONY: run test lint train bench

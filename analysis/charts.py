@@ -13,6 +13,9 @@ RIGHT, WRONG = ANSWER, "#D55E00"
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98", "#B8A800")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
+SCROLL = '<div class="scroll" tabindex="0">'
+"""Begins a box around a table that may be wider than the page: scrolled by finger, by mouse, and by keyboard."""
+
 _INK, _GRID, _CLEAR = "#80868F", "rgba(128,134,143,0.25)", "rgba(0,0,0,0)"
 _AXIS = {
     "title": {"font": {"size": 14}},
@@ -56,6 +59,13 @@ def tint(colour: str, opacity: float) -> str:
     """``"#RRGGBB"`` at an opacity of 0 to 1, as CSS and Plotly write it."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:.2f})"
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever reads better on ``"#RRGGBB"`` (contrast as WCAG 2 defines it: always 4.5 or more)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+    return "#000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#fff"
 
 
 def cells(box: tuple[float, float, float, float], rows: int, columns: int) -> dict:

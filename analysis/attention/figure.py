@@ -120,10 +120,8 @@ def heads(found: "Attention", layer: int = 0, head: int = 0, by_value: bool = Fa
         for j in range(found.heads):
             chosen = " class=chosen" if (i + 1, j + 1) == (layer, head) else ""
             strong = share[i, j] / most
-            ink = "#fff" if strong > 0.55 else "var(--ink)"
-            paint = f"background:rgba(0,114,178,{0.03 + 0.97 * strong:.2f});color:{ink}"
             cells.append(
-                f'<button type="button" data-pick="{i + 1},{j + 1}"{chosen}{reach} style="{paint}" '
+                f'<button type="button" data-pick="{i + 1},{j + 1}"{chosen}{reach} style="--a:{strong:.2f}" '
                 f'title="layer {i + 1}, head {j + 1}: {100 * share[i, j]:.1f} % on the picture" aria-label="layer '
                 f'{i + 1}, head {j + 1}: {100 * share[i, j]:.0f} % of its attention is on the picture">'
                 f"{'' if wide else f'{100 * share[i, j]:.0f}'}</button>"

@@ -7,7 +7,7 @@ from html import escape
 import gradio as gr
 
 from analysis import page
-from analysis.bar import Bar, open_picture, open_upload, show
+from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.charts import source
 from analysis.decoding import figure, game_figure, steps_view
 from analysis.decoding import strategies as offered
@@ -134,21 +134,34 @@ def _render(settings: dict, elsewhere: gr.Slider) -> None:
 
 
 def endpoint(
-    image: dict | None = None,
+    image: Upload = None,
     question: str = "",
-    strategies: list | None = None,
+    strategies: list[str] | None = None,
     model: str = "",
     checkpoint: str = "",
-    parameters: dict | None = None,
+    parameters: dict[str, dict[str, float | str]] | None = None,
     objects: str = "",
     length: int = LENGTH,
 ) -> dict:
-    """Answer a question by several decoding strategies, each step with the interaction of picture and question.
+    """Let a multimodal language model answer by several decoding strategies, and compare what they write.
 
-    ``strategies`` are up to four names, such as "greedy", "inter" or "vcd" (default: greedy and inter); ``parameters``
-    maps a name to its parameters. ``image`` is an uploaded file or nothing; ``model`` and ``checkpoint`` default to
-    the embedded model's base. ``objects`` that are there, by commas: others are then told as hallucinated. ``length``
-    is the most tokens of an answer.
+    Strategies are: greedy, nucleus, beam, inter, vcd, m3id, dola, opera, cfg. Some are made to invent less.
+
+    Args:
+        image: The picture, as an uploaded file; left out, there is none.
+        question: What to ask.
+        strategies: Up to four names from the list above; left out, greedy and inter.
+        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
+        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
+        parameters: Numbers by name, by strategy, such as {"inter": {"threshold": 1}}; left out, the papers' own.
+        objects: What is in the picture, separated by commas; other things are then told as hallucinated.
+        length: The most tokens of an answer.
+
+    Returns:
+        strategies: for each, text, tokens_per_second, hallucinated (what it invents) and steps: token, logprob (nats),
+        interaction_variance (how much picture and question depend on each other) and fired (whether it intervened)
+        first_divergence: the first step at which they differ
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
     texts = {"question": question, "model": model, "checkpoint": checkpoint, "objects": objects}
     for name, value in texts.items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, WRONG, figure
+from analysis.charts import IMAGE, SCROLL, WRONG, figure
 from analysis.wording import signed
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def table(found: "Contrast", uris: "Sequence[str]", view: str = "after", chosen:
         view, f"change of cosine from {found.phases[0]} to {found.phases[1]}; orange: less"
     )
     return (
-        f'<div class="scroll"><table class="contrast"><thead><tr><th>picture</th>{head}</tr></thead>'
+        f'{SCROLL}<table class="contrast"><thead><tr><th>picture</th>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table></div><p class="key">Cosines, {escape(what)}. Rows are pictures, '
         f"columns texts, n = {len(found.texts)} pairs. Outlined: a picture's own text. Bold: the row's largest. ✗: was "
         f"right in {escape(found.phases[0])}, and is not any more. Choose a picture to see what is preferred to its "
@@ -99,7 +99,7 @@ def table(found: "Contrast", uris: "Sequence[str]", view: str = "after", chosen:
 
 def _cell(found: "Contrast", i: int, j: int, values: np.ndarray, shade: float, view: str) -> str:
     css = [c for c, on in (("own", j == i), ("best", view != "change" and values[j] == values.max()),
-                           ("less", view == "change" and values[j] < 0), ("full", shade > 0.87)) if on]  # fmt: skip
+                           ("less", view == "change" and values[j] < 0)) if on]  # fmt: skip
     told = (
         f"picture {found.texts[i]}, text {found.texts[j]}: {_cosine(found.before[i, j])} → {_cosine(found.after[i, j])}"
     )

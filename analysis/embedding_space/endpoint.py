@@ -11,14 +11,21 @@ from models.errors import InputError
 
 
 def endpoint(method: str = "", phase: str = "") -> dict:
-    """How the space of crosstalk-clip turned, phase by phase, against ``phase`` (default: base, before any).
+    """Tell how the embedding space of a CLIP model turned while it was trained on one domain after another.
 
-    ``method`` is plain (default), mod-x, replay, interpolation or joint. Lists have an entry for each of ``phases``;
-    null where a phase is earlier than the one compared with. ``rotation_degrees``, ``between_degrees`` and
-    ``residual`` (degrees left after the best rotation) are means over pictures and over texts, ``deviation_degrees``
-    is the angle between the rotations of the two, ``recall`` are matrices phase x domain of R@1 within the domain.
-    All that is of the training that ships; ``trainings`` has, for it and for those of other seeds, the recall (mean
-    over domains) and the angles of the last phase.
+    Lists have an entry for each of phases; null where a phase is earlier than the one compared with. Angles are in
+    degrees, means over pictures and over texts. trainings has the last phase of other seeds beside what ships.
+
+    Args:
+        method: How it was trained: plain, mod-x, replay, interpolation or joint; left out, plain.
+        phase: The phase that others are compared with; left out, base, before any domain.
+
+    Returns:
+        phases: their names; rotation_degrees: angle by which embeddings turned, of image and text
+        deviation_degrees: angle between the rotations of the two; residual: what is left after the best rotation
+        gap: distance between the means of pictures and texts
+        recall: matrices (phase, domain) of how often the right partner is found first, i2t and t2i
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
     for name, value in (("method", method), ("phase", phase)):
         if not isinstance(value, str | None):

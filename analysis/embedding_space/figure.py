@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, NEUTRAL, TEXT, empty, figure
+from analysis.charts import IMAGE, NEUTRAL, SCROLL, TEXT, empty, figure
 from analysis.embedding_space.result import BETWEEN_PHASES, LIKENESS, MEASURES, OF_A_PHASE
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def numbers(found: "Space", before: int = 0) -> str:
     rows += [_row(name, [_number(found.numbers[name][t], MEASURES[name].unit) for t in (before, *phases)])
              for name in OF_A_PHASE]  # fmt: skip
     return (
-        f'<div class="scroll"><table class="plain"><thead><tr><th>against {escape(found.phases[before])}</th>{head}'
+        f'{SCROLL}<table class="plain"><thead><tr><th>against {escape(found.phases[before])}</th>{head}'
         f'</tr></thead><tbody>{"".join(rows)}</tbody></table></div><p class="key">Means over n = {found.n} pairs; '
         f"between samples, over {found.spreads['between_image'].n} pairs of samples. Point at a name for what it "
         "means, at a number for its 95 % interval.</p>"

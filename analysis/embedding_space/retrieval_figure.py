@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import DASHES, SERIES, figure
+from analysis.charts import DASHES, SCROLL, SERIES, figure
 from analysis.embedding_space.retrieval import AMONG, DIRECTIONS
 from analysis.wording import signed
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from analysis.embedding_space.search import Found
     from analysis.embedding_space.seeds import Over, Repeated, Versus
     from analysis.statistics import Difference
-
-_WHITE_FROM = 0.87  # of full shade: where white text reads better than dark text
 
 
 def told(found: "Recalls") -> str:
@@ -38,7 +36,7 @@ def matrix(found: "Recalls", chosen: tuple[int, int] | None = None) -> str:
     )
     lost = "".join(f"<td>{points(-value)}</td>" for value in found.forgetting)
     return (
-        f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}<th scope="col">mean</th></tr></thead>'
+        f'{SCROLL}<table class="matrix"><thead><tr><th></th>{head}<th scope="col">mean</th></tr></thead>'
         f'<tbody>{rows}<tr class="reference"><th scope="row" title="At the end minus the best since its own phase">'
         f"lost, points</th>{lost}<td>{points(-float(found.forgetting.mean()))}</td></tr></tbody></table></div>"
         f'<p class="key">{told(found)}, %, by phase (rows) and domain (columns). Outlined: a domain right after its '
@@ -52,7 +50,7 @@ def _cell(found: "Recalls", i: int, j: int, chosen: bool) -> str:
         f"{found.phases[i]}, {found.domains[j]}: {100 * value:.0f} %, 95 % interval {100 * found.low[i, j]:.0f} to "
         f"{100 * found.high[i, j]:.0f} %, n = {found.n[j]}"
     )
-    css = " ".join(c for c, on in (("own", own), ("chosen", chosen), ("full", value >= _WHITE_FROM)) if on)
+    css = " ".join(c for c, on in (("own", own), ("chosen", chosen)) if on)
     pressed = ' aria-pressed="true"' if chosen else ""
     return (
         f'<td><button type="button" class="{css}" style="--a:{value:.2f}" data-pick="{i},{j}"{pressed} '
@@ -118,7 +116,7 @@ def methods(found: "dict[str, Repeated]", against: "dict[str, Versus]", base: st
         for title, of in found.items()
     )
     return (
-        '<div class="scroll"><table class="plain"><thead><tr><th>method</th><th title="How often it was trained, each '
+        f'{SCROLL}<table class="plain"><thead><tr><th>method</th><th title="How often it was trained, each '
         'time from another seed">seeds</th><th title="Mean over domains after the last phase; smallest to largest of '
         'the seeds">at the end, %</th><th title="At the end minus the best since its own phase, mean over domains">'
         'lost, points</th><th title="Backward transfer: at the end minus right after its own phase, mean over the '
@@ -152,7 +150,7 @@ def versus(found: "Versus", title: str, base: str) -> str:
     n, earlier, count = found.pooled.n, found.pooled.n_earlier, len(found.each)
     return (
         f"<h4>{escape(title)} minus {escape(base)}, training by training</h4>"
-        f'<div class="scroll"><table class="plain"><thead><tr><th>points (95 %)</th>{head}<th scope="col">mean of '
+        f'{SCROLL}<table class="plain"><thead><tr><th>points (95 %)</th>{head}<th scope="col">mean of '
         f'{count} seeds, over pairs</th><th scope="col">over seeds</th></tr></thead><tbody>{"".join(rows)}</tbody>'
         f'</table></div><p class="key">n = {n} pairs, {earlier} of them in domains before the last. {covers(count)}</p>'
     )

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import DASHES, IMAGE, SERIES, figure
+from analysis.charts import DASHES, IMAGE, SCROLL, SERIES, figure
 
 if TYPE_CHECKING:
     from analysis.forgetting.measure import Answer, Forgetting, Shown
 
 _SCALE = [[0, "rgba(0,114,178,0.05)"], [1, IMAGE]]
-_WHITE_FROM = 0.87  # of full shade: where white text reads better than dark text
 _NUMBERS = (
     ("mft", "MFT", "Mean fine-tune accuracy: each task right after its own training."),
     ("mfn", "MFN", "Mean final accuracy: all tasks after the last one."),
@@ -53,7 +52,7 @@ def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
         css = "" if i in found.own or i == 0 else ' class="reference"'
         rows.append(f'<tr{css}><th scope="row">{escape(row_label(found, i))}</th>{cells}</tr>')
     return (
-        '<div class="scroll"><table class="matrix" aria-describedby="matrix-key">'
+        f'{SCROLL}<table class="matrix" aria-describedby="matrix-key">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         '<p class="key" id="matrix-key">Accuracy in %, by checkpoint (rows) and task (columns). Outlined: a task right '
         "after its own training. Choose a cell to see its answers.</p>"
@@ -69,7 +68,7 @@ def _cell(found: "Forgetting", i: int, j: int, chosen: bool) -> str:
         f"{row_label(found, i)}, {found.tasks[j]}: {_percent(value)}, 95 % interval {_percent(low)} to "
         f"{_percent(high)}, n = {found.n[j]}"
     )
-    css = " ".join(c for c, on in (("own", own), ("chosen", chosen), ("full", value >= _WHITE_FROM)) if on)
+    css = " ".join(c for c, on in (("own", own), ("chosen", chosen)) if on)
     pressed = ' aria-pressed="true"' if chosen else ""
     return (
         f'<td><button type="button" class="{css}" style="--a:{value:.2f}" data-pick="{i},{j}"{pressed} '
@@ -156,7 +155,7 @@ def numbers(found: "Forgetting") -> str:
     untold = len(found.tasks) > 1 and bool(np.isnan(found.superficial).all())
     key = '<p class="key">–: not asked again yet, see “Is the knowledge gone, or only the form?” below.</p>'
     return (
-        f'<dl class="numbers">{"".join(tiles)}</dl><div class="scroll"><table class="plain"><thead><tr><th></th>{head}'
+        f'<dl class="numbers">{"".join(tiles)}</dl>{SCROLL}<table class="plain"><thead><tr><th></th>{head}'
         f"</tr></thead><tbody>{body}</tbody></table></div>{key if untold else ''}"
     )
 

@@ -37,7 +37,20 @@ _TO_ITEMS = "() => document.querySelector('#part-items').scrollIntoView({behavio
 
 
 def endpoint(method: str = "") -> dict:
-    """Accuracy of every checkpoint of a set on every task, with transfer and forgetting (default: the embedded set)."""
+    """Tell what a model forgot: the accuracy of each checkpoint on each task, and measures of transfer and forgetting.
+
+    A checkpoint set is one model trained on one task after another by one method of continual learning.
+
+    Args:
+        method: A checkpoint set, such as "sequential", "replay" or "sefe"; left out, the embedded model's first.
+
+    Returns:
+        tasks, checkpoints, n: their names, and the items of each task
+        matrix: accuracy, a row a checkpoint, a column a task (low, high: 95 % intervals)
+        mft: accuracy right after training; mfn: at the end; maa: mean on the way; bwt, fwt: backward, forward transfer
+        superficial, essential: for each task, lost answers whose fact is still known, or not; null where not measured
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
+    """
     found = matrix_view.found(str(method or next(iter(held.sets()))))
     return {**found.to_json(), "sentence": sentence(found)}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, data_uri, empty, figure
+from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SCROLL, SERIES, TEXT, WRONG, data_uri, empty, figure, ink_on
 from analysis.wording import listed, percent, signed
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def options(found: "Interference") -> go.Figure:
             x=100 * part, y=places, orientation="h", marker_color=colour,
             name=escape(label if len(label) <= 32 else f"{label[:31]}…"),
             text=[f"{escape(label[:18])} {percent(p)}" if p >= _LABELLED else "" for p in part],
-            textposition="inside", insidetextanchor="middle", textfont={"color": "#fff"},
+            textposition="inside", insidetextanchor="middle", textfont={"color": ink_on(colour)},
             customdata=[escape(label)] * len(rows), hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
         )
         for label, part, colour in parts
@@ -132,7 +132,7 @@ def table(found: "Interference") -> str:
     left = "".join(f"<li>{escape(title)}: {escape(reason)}.</li>" for title, reason in found.left_out)
     left = f'<p class="key">Left out:</p><ul class="key">{left}</ul>' if left else ""
     return (
-        f'<div class="card"><div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead>'
+        f'<div class="card">{SCROLL}<table class="plain"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{left}</div>"
     )
 

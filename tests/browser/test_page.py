@@ -215,14 +215,6 @@ def test_a_link_with_nonsense_opens_the_page(page):
     expect(page.locator("#checkpoint input")).to_have_value("base")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "light"), (390, "dark")])
-@pytest.mark.parametrize("tab", ["ask", "interference", "attention", "decoding", "embedding_space", "forgetting"])
-def test_nothing_sticks_out(page, width, theme, tab):
-    page.set_viewport_size({"width": width, "height": 844})
-    opened(page, f"/?tab={tab}&__theme={theme}")
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_is_readable_in_both_themes(page, theme):
     opened(page, f"/?__theme={theme}")

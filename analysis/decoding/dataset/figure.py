@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, NEUTRAL, WRONG, empty, figure
+from analysis.charts import ANSWER, NEUTRAL, SCROLL, WRONG, empty, figure
 from analysis.wording import listed, signed
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def table(found: "Hallucination", subset: str) -> str:
             f"<td>{row.tokens_per_second:.0f}</td></tr>"
         )
     return (
-        f'<div class="scroll"><table class="plain"><thead><tr><th></th>{head}<th>{NAMES[name]} minus greedy’s, points'
+        f'{SCROLL}<table class="plain"><thead><tr><th></th>{head}<th>{NAMES[name]} minus greedy’s, points'
         f"</th><th>Tokens/s</th></tr></thead><tbody>{''.join(body)}</tbody></table></div>"
         f'<p class="key">{escape(subset)}, n = {rows[0].scores.n}. Brackets: 95 % intervals (Wilson; a bootstrap for '
         "F1, CHAIR_i and the recall of captions). Differences are paired over the same items; p is McNemar’s exact "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import DASHES, IMAGE, NEUTRAL, SERIES, WRONG, empty, figure
+from analysis.charts import DASHES, IMAGE, NEUTRAL, SCROLL, SERIES, WRONG, empty, figure
 from analysis.wording import percent as whole
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def numbers(found: "Gaps | None") -> str:
     first = found.gaps[0].course
     times = int(first.within(first.end(0), first.end(1)).sum())
     return (
-        f'<div class="card"><div class="scroll"><table class="plain"><thead><tr><th>Method</th>{head}'
+        f'<div class="card">{SCROLL}<table class="plain"><thead><tr><th>Method</th>{head}'
         f'<th title="{windowed.format(f"{found.window} steps")}">WF{found.window}, points</th>'
         f'<th title="{windowed.format("as many steps as a task has")}">WF of a task, points</th>'
         f'<th title="{escape(dip)}">Dip, points</th>'

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
+from analysis.charts import SCROLL
 from analysis.forgetting.methods.terms import (
     BETTER,
     LARGER,
@@ -113,4 +114,4 @@ def _paper(told: str) -> str:
 
 
 def _table(head: str, body: str) -> str:
-    return f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'{SCROLL}<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

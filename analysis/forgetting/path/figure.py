@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, empty, figure, tint
+from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SCROLL, SERIES, TEXT, empty, figure, tint
 from analysis.forgetting.path.sentence import points
 from analysis.wording import percent
 
@@ -117,7 +117,7 @@ def merged_table(found: "Merged | None") -> str:
         for row in found.rows
     )
     return (
-        f'<div class="scroll"><table class="plain"><thead><tr><th>Accuracy, %</th>{head}<th>all</th>'
+        f'{SCROLL}<table class="plain"><thead><tr><th>Accuracy, %</th>{head}<th>all</th>'
         f"<th>against {escape(found.rows[0].label)}, points</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -1,6 +1,6 @@
 """The endpoint of one question through time."""
 
-from analysis.bar import open_upload
+from analysis.bar import Upload, open_upload
 from analysis.forgetting import held
 from analysis.forgetting.probe.measure import probe
 from analysis.forgetting.probe.sentence import sentence
@@ -9,15 +9,25 @@ from models.errors import InputError
 
 
 def forgetting_probe(
-    image: dict | None = None, question: str = "", method: str = "", truth: str = "", choices: list | None = None
+    image: Upload = None,
+    question: str = "",
+    method: str = "",
+    truth: str = "",
+    choices: list[str] | None = None,
 ) -> dict:
-    """Put one question to every checkpoint of a set: answer, its style, probability of the truth, attention.
+    """Put one question to every checkpoint of a set, in the order of training, and tell where the answer was lost.
 
-    ``image`` is an uploaded file or nothing; ``method`` names a checkpoint set (default: the embedded model's first).
-    ``truth`` is the true answer as the model would write it: without it no answer is right or wrong, and
-    ``probability_of_truth`` is null. ``choices`` are the options that the truth is compared with (default: those that
-    the question lists, or yes and no, or the numbers next to it). ``verdict`` says whether a loss is superficial
-    (another form, the true option still the likeliest) or essential.
+    Args:
+        image: The picture, as an uploaded file; left out, there is none.
+        question: What to ask.
+        method: A checkpoint set, such as "sequential", "replay" or "sefe"; left out, the embedded model's first.
+        truth: The true answer, as the model would write it; left out, no answer is right or wrong.
+        choices: What the truth is compared with; left out, what the question lists, yes and no, or nearby numbers.
+
+    Returns:
+        checkpoints: for each, answer, style, score, probability_of_truth (null without a truth) and attention by kind
+        verdict: whether a loss is superficial (another form, the true option is still the likeliest) or essential
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
     for name, value in {"question": question, "method": method, "truth": truth}.items():
         if not isinstance(value, str | None):

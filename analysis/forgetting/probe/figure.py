@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, IMAGE, NEUTRAL, TEXT, empty, figure
+from analysis.charts import ANSWER, IMAGE, NEUTRAL, SCROLL, TEXT, empty, figure
 from analysis.wording import percent
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def strip(found: "Probe | None", uri: str | None = None) -> str:
         f'<table class="checkpoints" style="min-width: {_WIDTH}px"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
-    return f'<div class="card">{asked}<div class="scroll">{table}</div>{_key(found)}</div>'
+    return f'<div class="card">{asked}{SCROLL}{table}</div>{_key(found)}</div>'
 
 
 def _columns(found: "Probe") -> dict[str, Callable[[int], str]]:

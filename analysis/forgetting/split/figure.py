@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from analysis.charts import NEUTRAL, RIGHT, SERIES, WRONG, empty, figure, tint
+from analysis.charts import NEUTRAL, RIGHT, SCROLL, SERIES, WRONG, empty, figure, ink_on, tint
 from analysis.wording import percent
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def bars(found: "Split | None", hint: str = "Kept, superficial and essential app
         go.Bar(
             x=[100 * b.parts[part].share for b in rows], y=places, name=part, orientation="h", marker={"color": colour},
             text=[str(b.parts[part].count or "") for b in rows], textposition="inside", insidetextanchor="middle",
-            textfont={"color": "#111"}, customdata=[[escape(b.task), _told(b.parts[part])] for b in rows],
+            textfont={"color": ink_on(colour)}, customdata=[[escape(b.task), _told(b.parts[part])] for b in rows],
             hovertemplate=f"%{{customdata[0]}}, {part}: %{{customdata[1]}}<extra></extra>",
         )
         for part, colour in COLOURS.items()
@@ -146,7 +146,7 @@ def table(found: "Split", chosen: tuple[str, str]) -> str:
         for i, b in numbered
     )
     return (
-        '<div class="scroll"><table class="matrix" style="min-width: 0"><thead><tr><th style="width: 84px"></th>'
+        f'{SCROLL}<table class="matrix" style="min-width: 0"><thead><tr><th style="width: 84px"></th>'
         f'{head}</tr></thead><tbody>{body}</tbody></table></div><p class="key">Number of answers, by task (rows; n: '
         "right after its own training) and by what became of them. Choose one to see its answers.</p>"
     )
@@ -159,11 +159,10 @@ def _name(b: "Became") -> str:
 def _button(number: int, b: "Became", part: str, chosen: bool) -> str:
     of = b.parts[part]
     label = escape(f"{_name(b)}, {part}: {_told(of) if b.right else 'nothing was right'}")
-    css = " ".join(c for c, on in (("chosen", chosen), ("full", b.right and of.share >= 0.87)) if on)
-    pressed = ' aria-pressed="true"' if chosen else ""
+    pressed = ' class="chosen" aria-pressed="true"' if chosen else ""
     shade = of.share if b.right else 0
     return (
-        f'<td><button type="button" class="{css}" style="--a:{shade:.2f}" data-pick="{number},{part}"{pressed} '
+        f'<td><button type="button" style="--a:{shade:.2f}" data-pick="{number},{part}"{pressed} '
         f'aria-label="{label}" title="{label}">{of.count}</button></td>'
     )
 
@@ -191,7 +190,7 @@ def numbers(found: "Split") -> str:
         for b in (*found.tasks, found.all)
     )
     return (
-        f'<div class="scroll"><table class="plain"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>'
+        f'{SCROLL}<table class="plain"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>'
         '</div><p class="key">Brackets: 95 % intervals (Wilson; a bootstrap over items for the corrected share). A '
         "guess among k options puts the true one on top once in k; the correction takes that many away.</p>"
     )
@@ -246,7 +245,7 @@ def reading(of: "Reading") -> str:
     return (
         f"<p class='key'>The style parser on {of.n} answers that were labelled by hand. Precision: of the answers read "
         "as a style, those that have it; recall: of those that have it, those read as it; 95 % intervals (Wilson).</p>"
-        '<div class="scroll"><table class="plain"><thead><tr><th></th><th>n</th><th>Precision, %</th><th>Recall, %</th>'
+        f'{SCROLL}<table class="plain"><thead><tr><th></th><th>n</th><th>Precision, %</th><th>Recall, %</th>'
         f"</tr></thead><tbody>{body}</tbody></table></div>"
         + (
             f"<details><summary>The {len(of.misread)} that it misreads</summary><ul>{wrong}</ul></details>"

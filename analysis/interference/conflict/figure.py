@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, NEUTRAL, TEXT, empty, figure
+from analysis.charts import IMAGE, NEUTRAL, SCROLL, TEXT, empty, figure
 from analysis.wording import percent, signed
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def sides(found: "Conflict") -> str:
     ]
     known = "known to be true" if found.truth_known else "as far as is known: nobody has checked it"
     return (
-        '<div class="card"><div class="scroll"><table class="plain"><thead><tr><th>From</th><th>Answer</th>'
+        f'<div class="card">{SCROLL}<table class="plain"><thead><tr><th>From</th><th>Answer</th>'
         '<th title="Entropy of the first token: 0 is certain; 0.69 nats is a toss-up between two">Unsure, nats</th>'
         f"{names}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         f'<p class="key">The text says: {escape(found.text)} · What the picture says is {known}. The two answers’ '
@@ -166,7 +166,7 @@ def tiers(found: "Conflicts") -> str:
         "names one of the two. In brackets: 95 % intervals."
     )
     return (
-        f'<div class="card"><div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead>'
+        f'<div class="card">{SCROLL}<table class="plain"><thead><tr>{head}</tr></thead>'
         f'<tbody>{rows}</tbody></table></div><p class="key">{key}</p></div>'
     )
 

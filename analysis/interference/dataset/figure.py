@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from analysis.charts import NEUTRAL, SERIES, empty, figure
+from analysis.charts import NEUTRAL, SCROLL, SERIES, empty, figure
 
 if TYPE_CHECKING:
     from analysis.interference.dataset.result import Accuracies, Compared, Row, Shown
@@ -130,7 +130,7 @@ def table(found: "Accuracies", segment: str | None = None) -> str:
             body = "".join(_row(found, r) for r in rows)
             parts.append(
                 f"<p><b>{escape(panel.title)}</b>: {escape(panel.about)} ({escape(panel.set)})</p>"
-                f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+                f'{SCROLL}<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
                 "</div>"
             )
     return f'<div class="card">{"".join(parts)}<p class="key">Brackets are 95 % intervals.</p></div>' if parts else ""
@@ -158,7 +158,7 @@ def recovery(found: "Accuracies") -> str:
     )
     head = "<th>Checkpoint</th><th>Items</th><th>What is compared</th><th>n</th><th>Points against the base</th>"
     return (
-        '<div class="card"><div class="scroll"><table class="plain">'
+        f'<div class="card">{SCROLL}<table class="plain">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         "<p class=\"key\">Recovery: the base's drop minus the checkpoint's, over the same items. As asked: the "
         "checkpoint's accuracy minus the base's, below zero is a cost. Brackets are 95 % intervals (paired bootstrap); "

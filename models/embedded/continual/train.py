@@ -221,6 +221,7 @@ def write(folder: Path, name: str, seed: int, order=TASKS, out: Path | None = No
         out, listed = OUT / name, manifest(name, order, "" if name == SHARED else f"../{SHARED}/")
     else:
         listed = manifest(name, order)
+        out.mkdir(parents=True, exist_ok=True)
         for task in order:
             shutil.copy(shared / f"{task}.jsonl", out / f"{task}.jsonl")
         shutil.copytree(shared / "pictures", out / "pictures", dirs_exist_ok=True)

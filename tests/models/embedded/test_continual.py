@@ -269,8 +269,7 @@ def test_the_written_set_is_whole_and_the_joint_one_a_reference(small, tokenizer
     assert found.order == ORDER and [c.name for c in found.checkpoints] == [*ORDER, "joint"]
     course = json.loads((shared / "sequential" / "course.json").read_text())
     assert [p["step"] for p in course["points"]] == [1, 2] and course["steps_per_task"] == 1
-    own = tmp_path / "own"
-    own.mkdir()
+    own = tmp_path / "seed1" / "checkpoints" / "own"
     T.write(tmp_path / "sequential", "sequential", 1, ORDER, own)
     assert [c.eval.parent for c in Manifest.load(own).checkpoints] == [own, own]
 

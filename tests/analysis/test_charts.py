@@ -1,0 +1,22 @@
+"""What every chart shares."""
+
+import pytest
+
+from analysis import charts
+
+
+@pytest.mark.parametrize(("colour", "ink"), [("#FFFFFF", "#000"), ("#000000", "#fff"), ("#0072B2", "#fff")])
+def test_ink_by_hand(colour, ink):
+    assert charts.ink_on(colour) == ink
+
+
+@pytest.mark.parametrize("colour", {*charts.SERIES, charts.WRONG, charts.NEUTRAL})
+def test_ink_reads_on_every_colour_of_the_house(colour):
+    def light(of: str) -> float:
+        of = of if len(of) == 7 else "#" + "".join(2 * c for c in of[1:])
+        parts = [int(of[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+        return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted((light(colour), light(charts.ink_on(colour))))
+    assert (high + 0.05) / (low + 0.05) >= 4.5
