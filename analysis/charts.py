@@ -48,7 +48,7 @@ def figure(height: int, *traces, **layout) -> go.Figure:
     return go.Figure(data=list(traces), layout={"template": TEMPLATE, "height": height, **layout})
 
 
-def empty(message: str, height: int = 200) -> go.Figure:
+def empty(message: str, height: int = 140) -> go.Figure:
     """A figure that says why there is nothing to draw."""
     note = {"text": message, "showarrow": False, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
     hidden = {"visible": False, "fixedrange": True}

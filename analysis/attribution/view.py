@@ -14,7 +14,7 @@ from models import catalog
 from models.errors import InputError
 
 _METHODS = {
-    "integrated_gradients": "integrated gradients: fine, follows the slope",
+    "integrated_gradients": "integrated gradients: fine",
     "ablation": "ablation: hide one part at a time",
     "shapley": "Shapley values: hide many parts at a time (slow)",
 }

@@ -8,7 +8,7 @@ import gradio as gr
 
 from analysis import page
 from analysis.attribution import view as attribution
-from analysis.bar import Bar, open_picture, open_upload, show
+from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.bar.view import PictureInput
 from analysis.charts import empty, source
 from analysis.interference import figure
@@ -96,11 +96,11 @@ def build(bar: Bar) -> None:
         dose_progress = gr.HTML(elem_id="dose-progress")
     with gr.Row():
         dose_chart = gr.Plot(
-            empty("The probability of the right option (of the model's own, where no truth is known) by strength"),
+            empty("The probability of the right option, by strength"),
             show_label=False, container=False, elem_id="dose-chart",
         )  # fmt: skip
         gain_chart = gr.Plot(
-            empty("What a sentence that names this option adds while the picture fades"), show_label=False,
+            empty("What a sentence adds while the picture fades"), show_label=False,
             container=False, elem_id="gain-chart",
         )  # fmt: skip
     dose_sentence = gr.HTML(elem_id="dose-sentence", elem_classes="sentence")
@@ -137,14 +137,14 @@ def build(bar: Bar) -> None:
 
 
 def endpoint(
-    image: dict | None = None,
+    image: Upload = None,
     question: str = "",
-    choices: list | None = None,
-    perturbations: list | None = None,
+    choices: list[str] | None = None,
+    perturbations: list[str] | None = None,
     model: str = "",
     checkpoint: str = "",
     own_sentence: str = "",
-    own_image: dict | None = None,
+    own_image: Upload = None,
     occluded: float = Settings.occluded,
     epsilon: float = Attack.epsilon,
     steps: int = Attack.steps,
@@ -152,11 +152,33 @@ def endpoint(
     seed: int = 0,
     dose: str = "",
 ) -> dict:
-    """Ask a question as it is and disturbed: option probabilities, flips, divergence (bits), change (nats).
+    """Disturb a question about a picture, and see whether a multimodal language model changes its answer.
 
-    ``choices`` default to the question's or the model's own likeliest answers; ``perturbations`` are names such as
-    "misleading" or "pgd-image" (default: six of them). Images are uploaded files. ``dose`` (for example "noise") adds
-    the response to a rising dose. ``model`` and ``checkpoint`` default to the embedded model's base.
+    A sentence is put in front of the question, or the picture is covered, replaced or made noisy. Perturbations are:
+    unrelated, misleading, contradiction, distraction, own-sentence, other-picture, black, white, noise, wrong-picture,
+    occlusion, own-picture, pgd-image, pgd-text (the last two attack what the decoder reads).
+
+    Args:
+        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
+        question: What to ask.
+        choices: Answers to compare; left out, those that the question lists, or the model's likeliest ones.
+        perturbations: Names from the list above; left out, six of them.
+        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
+        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
+        own_sentence: The sentence that own-sentence puts in front of the question.
+        own_image: The picture that own-picture shows in place of the first, an uploaded file.
+        occluded: Share of the picture that occlusion covers, 0 to 1.
+        epsilon: How far an attack may move an embedding; 1 is the embeddings' root mean square.
+        steps: Steps of an attack, at most 100.
+        step_size: Size of a step, in the unit of epsilon.
+        seed: Seed of noise, covered cells, sentences and other pictures.
+        dose: Adds what a rising dose does: noise, occlusion, facts, statements, pgd-image or pgd-text.
+
+    Returns:
+        origin: probability of each option as asked
+        perturbations: for each, the options' probabilities, flipped (another answer wins)
+        js (divergence, bits) and delta_logprob (change for the first answer, nats) of each
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
     texts = {"question": question, "model": model, "checkpoint": checkpoint, "own_sentence": own_sentence, "dose": dose}
     for name, value in texts.items():
