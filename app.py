@@ -26,7 +26,7 @@ from analysis.forgetting.probe.endpoint import forgetting_probe  # noqa: E402
 from analysis.interference import tab as interference  # noqa: E402
 from analysis.interference.conflict.view import conflict, conflicts  # noqa: E402
 from analysis.interference.dataset.view import dataset_endpoint  # noqa: E402
-from models import catalog  # noqa: E402
+from models import catalog, devices  # noqa: E402
 from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 from server.health import Health  # noqa: E402
@@ -138,9 +138,15 @@ def build() -> gr.Blocks:
 
 
 def _warm() -> None:
-    """Open the embedded model and have it answer once, while the first visitor still looks around."""
+    """Open the embedded model and have it answer once, while the first visitor still looks around.
+
+    Where a GPU is lent for each call it is opened only: each call then finds its weights there.
+    """
     try:
-        ask.endpoint(question="Who are you?")
+        if devices.lent():
+            catalog.open_model()
+        else:
+            ask.endpoint(question="Who are you?")
     except CrosstalkError as error:
         HEALTH.failed(str(error))
         print(error, file=sys.stderr)
@@ -180,7 +186,10 @@ def main() -> None:
     _checked()
     ending = Ending()
     keep_out_values()
-    threading.Thread(target=_warm, daemon=True).start()
+    if devices.lent():
+        _warm()  # ZeroGPU takes over what the main thread has opened before the launch
+    else:
+        threading.Thread(target=_warm, daemon=True).start()
     demo = build()
     demo.launch(prevent_thread_lock=True, inbrowser=_has_display(), **settings())
     ending.wait(demo, page.close)

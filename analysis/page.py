@@ -70,8 +70,12 @@ def for_people(handler: Callable) -> Callable:
 
 
 def for_model(handler: Callable) -> Callable:
-    """``for_people`` of a handler that runs a model: on ZeroGPU with a GPU lent for the call, elsewhere as it is."""
-    return for_people(gpu(handler))
+    """``for_people`` of a handler that runs a model: on ZeroGPU with a GPU lent for the call, elsewhere as it is.
+
+    There it runs in a process of its own, from which nothing comes back but what it returns or yields, and of errors
+    nothing but ``gr.Error``: so what is told to people is made inside.
+    """
+    return gpu(for_people(handler))
 
 
 @dataclass(frozen=True)

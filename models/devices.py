@@ -157,6 +157,11 @@ def _fits(need: float, there: float, where: str) -> None:
         )
 
 
+def lent() -> bool:
+    """Whether a GPU is lent for each call, to a process of its own, as on ZeroGPU: this process never has one."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+
+
 def gpu(fn: Callable) -> Callable:
     """``fn`` on ZeroGPU: ``spaces.GPU(fn)`` where the package ``spaces`` is present, else ``fn`` as it is."""
     try:

@@ -1,0 +1,136 @@
+"""Every endpoint where a GPU is lent: in a forked process that takes and gives only what can be pickled."""
+
+import functools
+import inspect
+import json
+import multiprocessing
+import pickle
+import threading
+import traceback
+
+import gradio as gr
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from PIL import Image
+
+import app
+from analysis import page
+from models import catalog
+from models.errors import InputError
+
+_FORK = multiprocessing.get_context("fork")
+
+
+def lend(task):
+    """``task`` as ZeroGPU's package runs it: each call in a fork, all of it pickled on the way there and back."""
+
+    def work(pipe, packed):
+        torch.set_num_threads(1)  # threads of the parent's pool are not here, and would be waited for
+        args, kwargs = pickle.loads(packed)
+
+        def told():
+            try:
+                found = task(*args, **kwargs)
+                for value in found if inspect.isgeneratorfunction(task) else [found]:
+                    pipe.send_bytes(pickle.dumps(("value", value)))
+                pipe.send_bytes(pickle.dumps(("end", None)))
+            except gr.Error as error:
+                pipe.send_bytes(pickle.dumps(("error", error)))
+            except Exception as error:  # of all others nothing comes back but its class
+                traceback.print_exc()
+                pipe.send_bytes(pickle.dumps(("error", gr.Error(type(error).__name__))))
+
+        thread = threading.Thread(target=told)
+        thread.start()
+        thread.join()
+
+    def stream(*args, **kwargs):
+        here, there = _FORK.Pipe()
+        process = _FORK.Process(target=work, args=(there, pickle.dumps((args, kwargs))), daemon=True)
+        process.start()
+        there.close()
+        while True:
+            kind, value = pickle.loads(here.recv_bytes())
+            if kind == "error":
+                raise value
+            if kind == "end":
+                process.join(10)
+                return
+            yield value
+
+    if inspect.isgeneratorfunction(task):
+        return functools.wraps(task)(stream)
+    return functools.wraps(task)(lambda *args, **kwargs: next(stream(*args, **kwargs)))
+
+
+_ASKED = {
+    "ask": {"question": "Which of these is in the picture? A. cat B. dog"},
+    "interference": {"question": "What is this?", "choices": ["cat", "bee"], "perturbations": ["misleading", "black"]},
+    "interference_dataset": {},
+    "conflict": {"question": "What is this?", "text": "Text: There is a dog.", "seen": "bee", "told": "dog"},
+    "conflicts": {},
+    "attribute": {"question": "What is this?", "method": "ablation"},
+    "attention": {"question": "What is this?"},
+    "decode": {"question": "Describe the picture.", "strategies": ["greedy", "nucleus", "inter"]},
+    "embedding_space": {"method": "mod-x"},
+    "forgetting": {},
+    "forgetting_probe": {"question": "What is this?", "truth": "cat"},
+}
+_OF_TIME = ("seconds", "tokens_per_second")
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Each endpoint twice: as it is, and as ``..._lent``."""
+    catalog.open_model()
+    with pytest.MonkeyPatch.context() as patch, gr.Blocks() as demo:
+        for name, endpoint in app.ENDPOINTS.items():
+            gr.api(page.for_model(endpoint), api_name=name)
+            patch.setattr(page, "gpu", lend)
+            gr.api(page.for_model(endpoint), api_name=f"{name}_lent")
+            patch.undo()
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", run_history=False)
+    yield Client(address, verbose=False)
+    demo.close(verbose=False)
+
+
+def _lasting(found):
+    """What is the same in every run: all but times."""
+    if isinstance(found, dict):
+        return {key: _lasting(value) for key, value in found.items() if key not in _OF_TIME}
+    return [_lasting(value) for value in found] if isinstance(found, list) else found
+
+
+def test_every_endpoint_is_asked():
+    assert set(_ASKED) == set(app.ENDPOINTS)
+
+
+@pytest.mark.parametrize("name", app.ENDPOINTS)
+def test_a_lent_gpu_gives_the_same(client, name, tmp_path):
+    asked = dict(_ASKED[name])
+    if "question" in asked:
+        Image.new("RGB", (64, 48), "teal").save(tmp_path / "picture.png")
+        asked["image"] = handle_file(tmp_path / "picture.png")
+    plain = client.predict(**asked, api_name=f"/{name}")
+    lent = client.predict(**asked, api_name=f"/{name}_lent")
+    assert json.dumps(_lasting(lent)) == json.dumps(_lasting(plain))
+
+
+def test_a_refusal_says_the_same(client):
+    with pytest.raises(Exception, match="no question"):
+        client.predict(question=" ", api_name="/ask_lent")
+
+
+def test_long_work_tells_how_far_it_is_and_what_was_wrong(monkeypatch):
+    def handler(count):
+        def work(progress):
+            for i in range(count):
+                progress(i / count, "counting")
+            raise InputError("It cannot be counted.")
+
+        yield from page.watched(work)
+
+    monkeypatch.setattr(page, "gpu", lend)
+    with pytest.raises(gr.Error, match="cannot be counted"):
+        list(page.for_model(handler)(3))
