@@ -1,0 +1,69 @@
+"""The page's first paint in Chromium, from the address being printed, against a Gradio page with one text box."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+RUNS = 3
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+BARE = "import gradio as gr\nwith gr.Blocks() as demo: gr.Textbox()\ndemo.launch(ssr_mode=False)"
+PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+SIZE = "() => performance.getEntriesByType('resource').reduce((sum, r) => sum + r.transferSize, 0) / 1e6"
+
+
+@contextmanager
+def serving(*command: str) -> Iterator[str]:
+    """The address that a server prints, as soon as it does."""
+    settings = os.environ | {"CI": "1", "PYTHONUNBUFFERED": "1"}
+    root = Path(__file__).parents[1]
+    server = subprocess.Popen(
+        command, cwd=root, env=settings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield next(line.split()[-1] for line in server.stdout if "http://" in line)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def first_visit(browser: Browser, address: str, settled: str) -> tuple[float, float, float]:
+    """With an empty cache: seconds to the first paint, seconds until ``settled`` is there, and MB that came."""
+    tab = browser.new_page()
+    began = time.perf_counter()
+    tab.goto(address, wait_until="commit")
+    tab.locator(settled).first.wait_for(timeout=120_000)
+    whole = time.perf_counter() - began
+    found = tab.evaluate(PAINT) / 1000, whole, tab.evaluate(SIZE)
+    tab.close()
+    return found
+
+
+def measured(browser: Browser, settled: str, *command: str) -> list[float]:
+    """Medians over ``RUNS`` fresh servers."""
+    rows = []
+    for _ in range(RUNS):
+        with serving(sys.executable, *command) as address:
+            rows.append(first_visit(browser, address, settled))
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
+
+
+if __name__ == "__main__":
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
+        ours = measured(browser, "#ask-checkpoints tbody tr", "app.py")
+        bare = measured(browser, "textarea", "-c", BARE)
+        browser.close()
+    print(f"first paint: {ours[0]:.2f} s, bare Gradio page {bare[0]:.2f} s, ratio {ours[0] / bare[0]:.2f} (goal: 5 s)")
+    print(f"first answer on the page {ours[1]:.2f} s, the bare page's text box {bare[1]:.2f} s")
+    print(f"transferred: {ours[2]:.2f} MB, bare {bare[2]:.2f} MB")
