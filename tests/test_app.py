@@ -1,13 +1,25 @@
 """The running app through its endpoints, as a program would use it."""
 
+import ast
+import asyncio
+import base64
 import json
+import re
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 import app
+
+ROOT = Path(__file__).parents[1]
+SERVER = "http://127.0.0.1:7860"
+"""What the examples call; a test puts the running app's address there."""
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +235,61 @@ def test_what_was_measured_before_is_there_at_once(client):
 def test_other_endpoints_refuse_clearly(client, endpoint, message, arguments):
     with pytest.raises(Exception, match=message):
         client.predict(api_name=endpoint, **arguments)
+
+
+def examples(language: str, client: Client) -> list[str]:
+    """The README's blocks of code about the API, calling the app that runs."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## As an API")[1].split("\n## ")[0]
+    blocks = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert blocks and all(SERVER in block for block in blocks)
+    return [block.replace(SERVER, client.src.rstrip("/")) for block in blocks]
+
+
+@pytest.fixture
+def photo(tmp_path, monkeypatch):
+    """The examples' photo.png, where they look for it."""
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photo.png"
+
+
+def test_the_readme_calls_every_endpoint_from_python(client, photo):
+    for block in examples("python", client):
+        exec(compile(block, "README.md", "exec"), {})
+        assert set(re.findall(r'api_name="/(\w+)"', block)) == {*app.ENDPOINTS, "models"}
+
+
+def test_the_readme_asks_with_curl(client, photo):
+    (block,) = examples("bash", client)
+    ran = subprocess.run(["bash", "-eu", "-c", block], capture_output=True, text=True, timeout=60)
+    event, data = ran.stdout.strip().split("\n")
+    assert event == "event: complete"
+    (found,) = json.loads(data.removeprefix("data: "))
+    asked = client.predict(handle_file(photo), "What is this?", api_name="/ask")
+    assert found["answer"] == asked["answer"] and found["question"] == "What is this?"
+
+
+def test_mcp_clients_find_every_endpoint_as_a_described_tool(client, photo):
+    (block,) = examples("json", client)
+    address = json.loads(block)["mcpServers"]["crosstalk"]["url"]
+    data = "data:image/png;base64," + base64.b64encode(photo.read_bytes()).decode()
+
+    async def talk():
+        async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            asked = await session.call_tool("ask", {"image": data, "question": "What is this?"})
+            kept = await session.call_tool("forgetting", {"method": "sequential"})
+            refused = await session.call_tool("ask", {"question": " "})
+            return tools, asked, kept, refused
+
+    tools, asked, kept, refused = asyncio.run(talk())
+    assert {tool.name for tool in tools} == {*app.ENDPOINTS, "models"}
+    for tool in tools:
+        assert "Returns: " in tool.description and not tool.inputSchema.get("required")
+        for name, parameter in tool.inputSchema["properties"].items():
+            assert parameter["description"], f"{tool.name} does not say what {name} is"
+    found = ast.literal_eval(asked.content[0].text)
+    assert found["answer"] == client.predict(handle_file(photo), "What is this?", api_name="/ask")["answer"]
+    assert "matrix" in ast.literal_eval(kept.content[0].text)
+    assert refused.isError and "There is no question" in refused.content[0].text

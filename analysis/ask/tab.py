@@ -7,7 +7,7 @@ import gradio as gr
 from analysis import page
 from analysis.ask import figure
 from analysis.ask.measure import ask
-from analysis.bar import Bar, open_picture, open_upload, show
+from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.charts import data_uri, empty, source
 from models import catalog
 from models.errors import InputError
@@ -66,10 +66,23 @@ def build(bar: Bar) -> None:
     tries.click(_try, bar.asked, bar.shown, **page.QUICK)
 
 
-def endpoint(image: dict | None = None, question: str = "", model: str = "", checkpoint: str = "") -> dict:
-    """Answer a question about a picture, with the probability of each option and every checkpoint's answer.
+def endpoint(image: Upload = None, question: str = "", model: str = "", checkpoint: str = "") -> dict:
+    """Ask a multimodal language model about a picture; see how sure it is, and what every checkpoint of it answers.
 
-    ``image`` is an uploaded file or nothing; ``model`` and ``checkpoint`` default to the embedded model's base.
+    Checkpoints are the same model after each task that it was trained on, one after another: later ones have often
+    forgotten how to answer.
+
+    Args:
+        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
+        question: What to ask. Options may be part of it: "What is this? A. cat B. dog".
+        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
+        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
+
+    Returns:
+        answer: what the model writes; steps: each of its tokens, with log-probability (nats)
+        options: the probability of each option, where the question has any
+        by_checkpoint: answer of each checkpoint, and its style (a word, a number, a box, ...)
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
     for name, value in {"question": question, "model": model, "checkpoint": checkpoint}.items():
         if not isinstance(value, str | None):

@@ -9,7 +9,7 @@ from analysis import page
 from analysis.attention import figure, more, place, sentence
 from analysis.attention.measure import Attention, attend
 from analysis.attention.where import MODES, look
-from analysis.bar import Bar, open_picture, open_upload, show
+from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.charts import data_uri, empty, source
 from models import catalog
 from models.errors import InputError
@@ -123,7 +123,7 @@ def build(bar: Bar) -> None:
 
 
 def endpoint(
-    image: dict | None = None,
+    image: Upload = None,
     question: str = "",
     model: str = "",
     checkpoint: str = "",
@@ -132,12 +132,24 @@ def endpoint(
     head: int = 0,
     weighting: str = MODES[0],
 ) -> dict:
-    """Tell where the attention of an answer goes: by layer, per key token, its decay, and from token to token.
+    """Measure how much a multimodal language model attends to the picture while it answers, layer by layer.
 
-    ``image`` is an uploaded file or nothing; ``model`` and ``checkpoint`` default to the embedded model's base.
-    ``token`` is a place in prompt and answer from 0 (-1: what writes the answer's first token). A ``layer`` (from 1),
-    with a ``head`` (from 1; 0: their mean), or ``weighting`` "rollout" adds the map over patches and words;
-    ``weighting`` is raw, value_norm or rollout.
+    Args:
+        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
+        question: What to ask.
+        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
+        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
+        token: Place, from 0, in prompt and answer of the token that attends; -1: what writes the answer's first token.
+        layer: Adds a map over patches and words of this layer, from 1; 0: no map.
+        head: The map's attention head, from 1; 0: the mean of all.
+        weighting: Of the map: raw, value_norm (by the size of what is read) or rollout (through all layers).
+
+    Returns:
+        mass: for each layer, the share of attention on image, question, instruction and answer
+        per_key: the same for one token of each kind; disparity: text against image, per layer and on average
+        decay: how attention to the picture changes from layer to layer (gamma, 95 % interval, r2)
+        by_token: the picture's share for each written token
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
     given = {"question": question, "model": model, "checkpoint": checkpoint, "weighting": weighting}
     for name, value in given.items():

@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+from gradio import FileData
 from PIL import Image, ImageOps
 
 from models.errors import InputError
@@ -10,6 +11,11 @@ from models.errors import InputError
 LONGEST_SIDE = 1024  # pixels kept
 _MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+Upload = FileData
+"""Type of a file that an endpoint is sent; it arrives as a dictionary. Its default is None all the same: of a type with
+``| None`` Gradio does not tell MCP clients that it is a file.
+"""
 
 
 def open_picture(path: str | Path) -> Image.Image:

@@ -148,7 +148,7 @@ def endpoint(
     Strategies are: greedy, nucleus, beam, inter, vcd, m3id, dola, opera, cfg. Some are made to invent less.
 
     Args:
-        image: The picture, as an uploaded file; left out, there is none.
+        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
         question: What to ask.
         strategies: Up to four names from the list above; left out, greedy and inter.
         model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
@@ -158,8 +158,8 @@ def endpoint(
         length: The most tokens of an answer.
 
     Returns:
-        strategies: for each, text, tokens_per_second, hallucinated (what it invents) and steps: token, logprob (nats),
-        interaction_variance (how much picture and question depend on each other) and fired (whether it intervened)
+        strategies: for each, text, tokens_per_second, hallucinated (what it invents) and steps
+        each step: token, logprob (nats), interaction_variance (of picture and question), fired (whether it intervened)
         first_divergence: the first step at which they differ
         sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """

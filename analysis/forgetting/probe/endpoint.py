@@ -18,7 +18,7 @@ def forgetting_probe(
     """Put one question to every checkpoint of a set, in the order of training, and tell where the answer was lost.
 
     Args:
-        image: The picture, as an uploaded file; left out, there is none.
+        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
         question: What to ask.
         method: A checkpoint set, such as "sequential", "replay" or "sefe"; left out, the embedded model's first.
         truth: The true answer, as the model would write it; left out, no answer is right or wrong.

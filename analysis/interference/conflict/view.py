@@ -6,7 +6,7 @@ from html import escape
 import gradio as gr
 
 from analysis import page
-from analysis.bar import Bar, open_picture, open_upload
+from analysis.bar import Bar, Upload, open_picture, open_upload
 from analysis.charts import empty, source
 from analysis.interference.conflict import figure
 from analysis.interference.conflict import sentence as words
@@ -107,7 +107,7 @@ def build(bar: Bar) -> None:
 
 
 def conflict(
-    image: dict | None = None,
+    image: Upload = None,
     question: str = "",
     text: str = "",
     seen: str = "",
@@ -115,11 +115,23 @@ def conflict(
     model: str = "",
     checkpoint: str = "",
 ) -> dict:
-    """Put a picture and a text that says something else in conflict: who is followed, how sure from either side alone
-    (entropy, nats), and the lead of the text's answer after each layer (nats).
+    """Set a picture against a text that says something else, and see which a multimodal language model believes.
 
-    ``seen`` is what the picture says, ``told`` what the text says, ``text`` the sentence itself; empty ones are
-    proposed by the model. ``model`` and ``checkpoint`` default to the embedded model's base.
+    Args:
+        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
+        question: What to ask, such as "What is this?".
+        text: The text that contradicts the picture, such as "Text: There is a dog."; left out, one is made.
+        seen: The answer that the picture gives; left out, the model's own.
+        told: The answer that the text gives; left out, a likely other one.
+        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
+        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
+
+    Returns:
+        followed: text, picture or neither
+        from: for text alone, picture alone and both, the answer, its entropy (nats), the probability of seen and told
+        relative_uncertainty: above 0 where the text alone leaves the model less sure than the picture alone
+        margin: lead of the text's answer after each layer (nats)
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
     _texts(question=question, text=text, seen=seen, told=told, model=model, checkpoint=checkpoint)
     picture = open_upload(image)
@@ -129,10 +141,22 @@ def conflict(
 
 
 def conflicts(model: str = "", checkpoint: str = "", n: int = ITEMS, seed: int = 0, things: str = THINGS[0]) -> dict:
-    """Measure ``n`` drawn conflicts: share that follows the text against relative uncertainty, with a logistic fit and
-    its balance point, by difficulty, and changes of the lead between layers. Kept: the second time it is quick.
+    """Measure over many drawn scenes whether a model follows the picture or a text against it, and what decides that.
 
-    ``things`` are those of "base" or of a task. ``model`` and ``checkpoint`` default to the embedded model's base.
+    What was measured before is there at once; anything else takes a minute or more.
+
+    Args:
+        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
+        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
+        n: How many conflicts are drawn.
+        seed: What they are drawn from.
+        things: Which things they show: "base" or the name of a task, such as "naming".
+
+    Returns:
+        following_text: share that follows the text, of those (counted) answered rightly from either side, with interval
+        fitted: logistic curve of following against relative uncertainty; balance: where both are followed equally often
+        by_tier: shares by difficulty; bins: shares by relative uncertainty
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
     _texts(model=model, checkpoint=checkpoint, things=things)
     for name, value in {"n": n, "seed": seed}.items():
