@@ -109,7 +109,7 @@ def save(room: str, made_of: dict, value: dict) -> bool:
         if used is not None:
             used.add(file)
     except OSError as error:
-        _LOG.warning("A measurement of %s is not kept: %s", room, error.strerror)
+        _LOG.warning("A measurement of %s is not kept in CROSSTALK_CACHE: %s.", room, error.strerror)
         if draft:
             draft.unlink(missing_ok=True)
         return False

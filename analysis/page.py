@@ -1,5 +1,6 @@
 """What every room's page needs: the model's queue, errors for people, clickable HTML, exports, lessons."""
 
+import errno
 import functools
 import html
 import inspect
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from analysis.result import Result
-from models.devices import gpu
+from models.devices import exhausted, freed, gpu
 from models.errors import CrosstalkError
 
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
@@ -33,6 +35,11 @@ TELLING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility
 
 _FILES = tempfile.TemporaryDirectory(prefix="crosstalk-")
 _KEPT = 600  # seconds
+_NO_MEMORY = (
+    "The memory does not suffice for this. Take a smaller picture, a shorter question or fewer at once, or a smaller "
+    "model; then try again."
+)
+_NO_DISK = "The disk of this server is full, so nothing can be written. Tell its host, and try again later."
 _running: dict[Future, threading.Event] = {}  # long work, and how it is told to stop
 
 _PICK = """
@@ -47,26 +54,45 @@ _CLICK = "() => setTimeout(() => document.querySelector('#{} a, #{}').click(), 3
 
 
 def for_people(handler: Callable) -> Callable:
-    """The handler, with every ``CrosstalkError`` shown to the visitor; the session goes on."""
+    """The handler, with every ``CrosstalkError``, and memory or a disk that is full, told to the visitor; the session
+    goes on.
+    """
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
         def streaming(*args, **kwargs):
-            try:
+            with _told():
                 yield from handler(*args, **kwargs)
-            except CrosstalkError as error:
-                raise gr.Error(str(error), print_exception=False) from error
 
         return streaming
 
     @functools.wraps(handler)
     def plain(*args, **kwargs):
-        try:
+        with _told():
             return handler(*args, **kwargs)
-        except CrosstalkError as error:
-            raise gr.Error(str(error), print_exception=False) from error
 
     return plain
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+        return
+    except CrosstalkError as error:
+        message = str(error)
+    except (RuntimeError, MemoryError) as error:  # outside of a forward, as in a backward pass
+        if not exhausted(error):
+            raise
+        message = _NO_MEMORY
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        message = _NO_DISK
+    # out of the handler, whose error holds what was computed so far
+    if message == _NO_MEMORY:
+        freed()
+    raise gr.Error(message, print_exception=False)
 
 
 def for_model(handler: Callable) -> Callable:
@@ -228,6 +254,7 @@ def exports(
             asked = gr.Button(kind, size="sm", variant="secondary", elem_id=f"{name}-{kind.lower()}", min_width=64)
             ready = gr.DownloadButton(visible="hidden", elem_id=f"{name}-{kind.lower()}-file")
 
+            @for_people
             def save(found, write=write, ending=ending):
                 if found is None:
                     raise gr.Error("There is nothing to save yet.", print_exception=False)

@@ -5,7 +5,6 @@
 for by name on the page. In public mode only what is listed here opens.
 """
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -242,11 +241,9 @@ def _budget() -> float:
 
 
 def _freed() -> None:
-    import torch
+    from models import devices
 
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    devices.freed()
 
 
 _shelf = Shelf(_budget, _freed)

@@ -1,5 +1,6 @@
 """Where a model runs and in which type: device, dtype, memory, quantisation, ZeroGPU."""
 
+import gc
 import importlib
 import os
 from collections.abc import Callable
@@ -91,6 +92,13 @@ def exhausted(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "out of memory" in str(error))
     )
+
+
+def freed() -> None:
+    """Give memory back that nobody uses any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def shortage(device: torch.device, need: float) -> str:

@@ -133,10 +133,13 @@ def wrong() -> list[str]:
 
 def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
     """A message for each variable that looks like a setting and is none, with the setting that may be meant."""
-    known = [setting.name for setting in ALL]
+    known = [setting.name.removeprefix(_PREFIX) for setting in ALL]
     found = []
-    for name in sorted(n for n in environment if n.startswith(_PREFIX) and n not in (*known, _OF_TESTS)):
-        near = difflib.get_close_matches(name, known, 1, 0.75)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}."
+    for name in sorted(n for n in environment if n.startswith(_PREFIX) and n != _OF_TESTS):
+        own = name.removeprefix(_PREFIX)
+        if own in known:
+            continue
+        near = difflib.get_close_matches(own.upper(), known, 1)
+        hint = f"did you mean {_PREFIX}{near[0]}?" if near else f"there are: {', '.join(s.name for s in ALL)}."
         found.append(f"There is no setting {name}: {hint}")
     return found

@@ -62,6 +62,21 @@ def test_measuring_the_set_is_done_once_and_shows_its_own_items(client, own):
     assert client.predict("sequential", api_name="/forgetting")["tasks"] != list(TASKS)
 
 
+@pytest.mark.parametrize("gone", ["my-model", "my-set"])
+def test_a_folder_that_is_taken_away_and_brought_back(client, own, gone):
+    asked = {"question": "What is it?", "checkpoint": "shapes", "api_name": "/ask"}
+    before = client.predict(model="my-model", **asked)["answer"]
+    (own / gone).rename(own / "elsewhere")
+    try:
+        with pytest.raises(Exception, match=f"my-model.*(CROSSTALK_MODEL|{gone})") as told:
+            client.predict(model="my-model", **asked)
+        assert str(own) not in str(told.value)
+        assert client.predict(question="Is a bee an animal?", api_name="/ask")["answer"]
+    finally:
+        (own / "elsewhere").rename(own / gone)
+    assert client.predict(model="my-model", **asked)["answer"] == before
+
+
 def test_other_rooms_work_on_it(client, own):
     image = handle_file(own / "my-set" / "one.png")
     asked = {"image": image, "question": "What is it?", "model": "my-model", "checkpoint": "colours"}

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from functools import partial
-from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from analysis.embedding_space import own, runs, shipped
+from analysis.embedding_space import runs, shipped
 from analysis.embedding_space.measure import Phase, measure
 from analysis.embedding_space.pairs import Pairs, drawings
 from analysis.embedding_space.result import Space
@@ -104,14 +103,16 @@ def _kept(key: Key, space: Space) -> Held:
     return found
 
 
-def measured(model: str, phases: str, file: str | Path | None, progress: Progress = lambda share, what: None) -> Key:
-    """Measure a space that a visitor asks for.
+def measured(
+    model: str, phases: str, pairs: Pairs | None = None, progress: Progress = lambda share, what: None
+) -> Held:
+    """Measure a space that a visitor asks for; ``keep`` then gives its key.
 
     ``model`` as in ``dual_catalog.using``, of which ``phases`` is the checkpoint set: for the embedded default one of
-    its methods. ``file`` is a ``.zip`` as in ``own.opened``, or None for the embedded drawings.
+    its methods. ``pairs`` are those of ``own.opened``, or None for the embedded drawings.
     """
-    pairs = own.opened(file) if file else drawings()
-    shown = None if file else shipped.SHOWN
+    shown = None if pairs else shipped.SHOWN
+    pairs = pairs or drawings()
     if model.strip() in ("", dual_catalog.EMBEDDED):
         recipe = shipped.recipe(phases.strip() or next(iter(shipped.recipes()), ""))
         opened, steps, method = partial(shipped.opened, recipe), recipe.phases, recipe.method
@@ -119,7 +120,11 @@ def measured(model: str, phases: str, file: str | Path | None, progress: Progres
         opened, steps, method = partial(dual_catalog.using, model, phases), None, phases.strip()
     with opened() as encoder:
         steps = steps or _steps(encoder)
-        found = Held(measure(encoder, pairs, steps, method, shown, progress), pairs, steps, opened)
+        return Held(measure(encoder, pairs, steps, method, shown, progress), pairs, steps, opened)
+
+
+def keep(found: Held) -> Key:
+    """The key of a visitor's space, which is kept until newer ones take its place."""
     token = token_hex(8)
     with _lock:
         _own[token] = found

@@ -63,12 +63,21 @@ def _pairs(file: Path, folder: tempfile.TemporaryDirectory) -> Pairs:
         raise InputError(f"{file.name}: it has {len(domains)} domains; at most {MOST_DOMAINS} can be told apart.")
     for picture in dict.fromkeys(path for path, _, _ in rows):
         _open(picture)  # a broken one is told now, not in the middle of the work
-
-    def picture(place: int, kept=folder):  # ``kept``: the folder goes when nobody can ask for a picture any more
-        return _open(rows[place][0])
-
     texts = tuple(text for _, text, _ in rows)
-    return Pairs(file.name, texts, tuple(d for _, _, d in rows), picture, fingerprint.of_path(root))
+    return Pairs(file.name, texts, tuple(d for _, _, d in rows), _Pictures(rows, folder), fingerprint.of_path(root))
+
+
+class _Pictures:
+    """A picture by its place. The folder goes when nobody can ask for one any more, in the process that unpacked it."""
+
+    def __init__(self, rows: _Rows, folder: tempfile.TemporaryDirectory | None = None):
+        self._rows, self._folder = rows, folder
+
+    def __call__(self, place: int):
+        return _open(self._rows[place][0])
+
+    def __reduce__(self):
+        return _Pictures, (self._rows,)
 
 
 def _open(path: Path):

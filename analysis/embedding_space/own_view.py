@@ -1,12 +1,15 @@
 """The part of the room where a researcher measures a dual encoder, phases, or pairs of her own."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import gradio as gr
 
 from analysis import page
-from analysis.embedding_space import held
+from analysis.embedding_space import held, own
 from analysis.embedding_space.own import MOST_PAIRS
+from analysis.embedding_space.pairs import Pairs
 from analysis.embedding_space.project import LEAST
 from models import dual_catalog, hub
 
@@ -41,8 +44,8 @@ def own_pairs(key: gr.State, offered: dict) -> list:
         stop = gr.Button("Stop", elem_id="own-stop", min_width=80)
         progress = gr.HTML(elem_id="own-progress")
     run = start.click(
-        page.for_model(_measured), [model, phases, file], [progress, key], **page.LONG_QUEUE,
-        show_progress="hidden", api_visibility="private",
+        page.for_people(partial(_measured, page.for_model(_space))), [model, phases, file], [progress, key],
+        **page.LONG_QUEUE, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     run.failure(lambda: "", None, progress, **page.QUICK)
     stop.click(lambda: '<span class="key">Stopped.</span>', None, progress, cancels=run, **page.QUICK)
@@ -55,8 +58,15 @@ def _no_phases(model: str):
     return gr.skip() if model in ("", dual_catalog.EMBEDDED) else ""
 
 
-def _measured(model: str | None, phases: str | None, file: str | None):
-    for found in page.watched(partial(held.measured, model or "", phases or "", file)):
+def _measured(measure: Callable, model: str | None, phases: str | None, file: str | None):
+    """``measure`` is ``_space``, where need be on a GPU that is lent: the key and the pictures stay in this process."""
+    yield page.Progress(0.0, "opening").html, gr.skip()
+    pairs = own.opened(file) if file else None
+    for found in measure(model or "", phases or "", pairs):
         if isinstance(found, page.Progress):
             yield found.html, gr.skip()
-    yield "<span>Measured: it is shown above.</span>", found
+    yield "<span>Measured: it is shown above.</span>", held.keep(replace(found, pairs=pairs or found.pairs))
+
+
+def _space(model: str, phases: str, pairs: Pairs | None):
+    yield from page.watched(partial(held.measured, model, phases, pairs))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from PIL import Image
@@ -54,6 +54,10 @@ class _Pictures(Sequence):
         return self._pairs.picture(range(len(self))[place])
 
 
+def _drawing(rows: tuple[int, ...], place: int) -> Image.Image:
+    return alone(rows[place])
+
+
 @lru_cache(maxsize=len(STYLES))
 def drawings(style: str = UNSEEN_STYLE) -> Pairs:
     """Every drawing of the embedded default in one art style, alone on white, with its name, by domain.
@@ -68,4 +72,4 @@ def drawings(style: str = UNSEEN_STYLE) -> Pairs:
     texts = tuple(table()[i]["name"] for i in rows)
     domains = tuple(of[table()[i]["group"]] for i in rows)
     data = json.dumps([fingerprint.of_path(PARQUET), style, PAGE, DRAWN, DOMAINS])
-    return Pairs(f"drawings, {style}", texts, domains, lambda place: alone(rows[place]), data)
+    return Pairs(f"drawings, {style}", texts, domains, partial(_drawing, tuple(rows)), data)

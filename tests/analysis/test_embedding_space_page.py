@@ -21,6 +21,7 @@ from analysis.embedding_space import (
     figure,
     held,
     maps,
+    own,
     own_view,
     project,
     retrieval_figure,
@@ -42,6 +43,7 @@ from models import dual_catalog
 from models.checkpoints import BASE
 from models.errors import CheckpointError, InputError, ModelError
 from tests.analysis import test_embedding_space as planted
+from tests.lending import lend
 
 folder = planted.folder
 D = planted.D
@@ -481,19 +483,20 @@ def test_a_visitors_own_model_phases_and_pairs_are_shown(folder, tmp_path, monke
             for kind in ("png", "txt")
         },
     )
-    events = list(own_view._measured("mine", "set", str(archive)))
+    events = list(own_view._measured(lend(own_view._space), "mine", "set", str(archive)))
     key = events[-1][1]
     assert "Measured" in events[-1][0] and key.own
     shown = held.of(key)
     assert shown.space.phases == ("base", "same", "moved") and shown.space.n == 4
+    assert shown.pairs.picture(3).getpixel((0, 0)) == (255, 0, 0)  # what was unpacked is there
     assert "base" in key.to_csv() and "images" not in key.to_json() and key.to_json()["phases"][2] == "moved"
-    alone = held.measured("mine", "", str(archive))
+    alone = held.keep(held.measured("mine", "", own.opened(archive)))
     assert held.of(alone).space.phases == ("base",)
     assert not angles_view._refreshed(alone, "rotation")[0].data
     views = done(tab._drawn(alone, "PCA", "2-D"))
     assert 'max="0"' in views[4]
     for _ in range(3):
-        held.measured("mine", "", str(archive))
+        held.keep(held.measured("mine", "", own.opened(archive)))
     with pytest.raises(InputError, match="given up"):
         held.of(key)
 

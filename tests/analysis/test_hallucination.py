@@ -1,11 +1,17 @@
 """POPE and CHAIR by hand, their items, their formats, and strategies on a set."""
 
+import errno
 import json
+import multiprocessing
+import os
+import shutil
+import signal
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from analysis import kept
 from analysis.decoding import card
@@ -247,6 +253,70 @@ def test_answers_are_kept_and_a_set_is_measured_once(mllm, tmp_path, monkeypatch
     assert json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert found.to_csv().count("\n") == 1 + 2 * (3 * 5 + 3)
     assert kept.folder() == tmp_path
+
+
+_FORK = multiprocessing.get_context("fork")
+
+
+def _apart(work, count=1):
+    """``work()`` in ``count`` processes at once; how each ended."""
+
+    def alone():
+        torch.set_num_threads(1)
+        work()
+
+    runs = [_FORK.Process(target=alone) for _ in range(count)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+    return [run.exitcode for run in runs]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def _rows(found):
+    return [(row.subset, row.strategy, row.scores) for row in found.rows]
+
+
+def test_a_killed_run_loses_the_part_it_was_at_and_no_other(mllm, cache, monkeypatch):
+    def killed(share, what):
+        if what == "INTER, captions":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert _apart(lambda: measure(mllm, data_of(), {"inter": {}}, progress=killed)) == [-signal.SIGKILL]
+    asked, really = [], sets.answers
+    monkeypatch.setattr(sets, "answers", lambda *given: asked.append(given[2]) or really(*given))
+    measure(mllm, data_of(), {"inter": {}})
+    assert asked == ["inter"]  # of 4 parts: its captions
+
+
+def test_two_processes_share_one_cache(mllm, cache, monkeypatch):
+    alone = measure(mllm, data_of(), {"inter": {}})
+    shutil.rmtree(cache)
+    assert _apart(lambda: measure(mllm, data_of(), {"inter": {}}), 2) == [0, 0]
+    monkeypatch.setattr(sets, "answers", lambda *_: pytest.fail("measured again"))
+    assert _rows(measure(mllm, data_of(), {"inter": {}})) == _rows(alone)
+    assert len([f for f in cache.rglob("*") if f.is_file()]) == 4  # no draft is left
+
+
+def test_a_full_disk_loses_no_result_and_half_a_file_is_measured_again(mllm, cache, monkeypatch, caplog):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        found = measure(mllm, data_of(), {})
+    assert "is not kept in CROSSTALK_CACHE: No space left on device" in caplog.text
+    assert not [f for f in cache.rglob("*") if f.is_file()]
+    assert _rows(measure(mllm, data_of(), {})) == _rows(found)  # there is room again
+    for file in cache.rglob("*.gz"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert _rows(measure(mllm, data_of(), {})) == _rows(found)
 
 
 def test_a_visitor_who_leaves_stops_the_work(mllm, tmp_path, monkeypatch):

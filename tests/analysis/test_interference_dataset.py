@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import multiprocessing
+import os
+import signal
 import stat
 import threading
 import zipfile
@@ -337,6 +340,26 @@ def test_a_stopped_run_goes_on_where_it_was(model, grey):
     changed = [replace(cats(grey, 10), questions=cats(grey, 11).questions)]
     measure(model, changed, ["base"], ["misleading"])
     assert len(model.model.rows) == 2 * 11  # other data: origin and misleading anew
+
+
+def test_a_killed_run_loses_no_block_that_was_whole(model, grey):
+    sets = [cats(grey, 10)]
+
+    def killed(share, what):
+        if "misleading" in what and what.startswith("mended"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def work():
+        torch.set_num_threads(1)
+        measure(model, sets, ["base", "mended"], progress=killed)
+
+    run = multiprocessing.get_context("fork").Process(target=work)
+    run.start()
+    run.join(60)
+    assert run.exitcode == -signal.SIGKILL
+    whole = measure(model, sets, ["base", "mended"])
+    assert len(model.model.rows) == 3 * 2 * 10  # misleading, contradiction, distraction: origin is there
+    assert measure(model, sets, ["base", "mended"]) == whole
 
 
 def test_other_weights_are_measured_anew(tmp_path, grey):

@@ -1,0 +1,105 @@
+"""What goes wrong around an answer is told, nothing of it stays, and the next one is as it would have been."""
+
+import errno
+
+import gradio as gr
+import pytest
+import torch
+
+import app
+from analysis import page
+from models import catalog, devices
+
+ASK = page.for_people(app.ENDPOINTS["ask"])
+ATTRIBUTE = page.for_people(app.ENDPOINTS["attribute"])
+
+
+@pytest.fixture
+def returned(monkeypatch):
+    """Times that memory was given back."""
+    times = []
+    monkeypatch.setattr(page, "freed", lambda: times.append(1))
+    return times
+
+
+def _short(*args, **kwargs):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_a_forward_that_memory_is_short_for(monkeypatch):
+    model = catalog.open_model().model
+    before = ASK(question="Is a bee an animal?")
+    with monkeypatch.context() as full:
+        full.setattr(type(model), "forward", _short)
+        with pytest.raises(gr.Error, match=r"Out of memory on .*2\.00 GiB more were needed.*Take a smaller picture"):
+            ASK(question="Is a bee an animal?")
+    after = ASK(question="Is a bee an animal?")
+    assert (after["answer"], after["steps"]) == (before["answer"], before["steps"])
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_backward_pass_that_memory_is_short_for(monkeypatch, error):
+    def short(*args, **kwargs):
+        raise error
+
+    with monkeypatch.context() as full:
+        full.setattr(torch.autograd, "grad", short)
+        full.setattr(torch.Tensor, "backward", short)
+        with pytest.raises(gr.Error, match="memory"):
+            ATTRIBUTE(question="Is a bee an animal?")
+    assert ATTRIBUTE(question="Is a bee an animal?", method="ablation")["words"]
+
+
+def test_memory_that_is_short_elsewhere_is_told_and_given_back(returned):
+    def failing(error):
+        raise error
+
+    for short in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("can't allocate memory")):
+        with pytest.raises(gr.Error, match="memory does not suffice"):
+            page.for_people(failing)(short)
+    assert len(returned) == 3
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        page.for_people(failing)(RuntimeError("size mismatch"))
+    assert len(returned) == 3
+
+
+def test_a_full_disk_is_told_and_other_faults_of_files_are_not_mistaken_for_it(returned):
+    def failing(number):
+        raise OSError(number, "as the system calls it")
+        yield
+
+    with pytest.raises(gr.Error, match="disk of this server is full"):
+        list(page.for_people(failing)(errno.ENOSPC))
+    with pytest.raises(OSError, match="as the system"):
+        list(page.for_people(failing)(errno.EIO))
+    assert not returned
+
+
+def test_memory_is_really_given_back(monkeypatch):
+    emptied = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(1))
+    devices.freed()
+    assert emptied
+
+
+def test_long_work_is_stopped_and_files_are_deleted_at_the_end(monkeypatch, tmp_path):
+    files = page.tempfile.TemporaryDirectory(dir=tmp_path)
+    monkeypatch.setattr(page, "_FILES", files)
+    page._saved("crosstalk.csv", "a visitor's numbers")
+    ended = []
+
+    def work(progress):
+        try:
+            while True:
+                progress(0.5, "measuring")
+        except InterruptedError:
+            ended.append(True)
+            raise
+
+    running = page.watched(work)
+    assert next(running).share in (0.0, 0.5)
+    page.close(10)
+    assert ended and not page._running and not list(tmp_path.iterdir())
+    with pytest.raises(InterruptedError):
+        list(running)
