@@ -26,7 +26,8 @@ class Ending:
 
     def wait(self, demo: gr.Blocks, close: Callable[[float], None]) -> NoReturn:
         """Block until a signal comes; then close ``demo``, have ``close(seconds)`` stop long work, and exit with 0."""
-        self._told.wait()
+        while not self._told.wait(1):  # where a wait without an end cannot be interrupted, this can
+            pass
         print("Stopping: what was measured so far is kept.", flush=True)
         logging.disable()  # of every request that is cut off now there would be a traceback
         demo.server.config.timeout_graceful_shutdown = _PATIENCE  # a page that is left open would hold it

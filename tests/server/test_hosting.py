@@ -42,6 +42,15 @@ def test_a_setting_is_read_when_it_is_asked_for(monkeypatch, setting, text, valu
     assert not settings.wrong()
 
 
+def test_the_page_keeps_to_the_hosts_limits(monkeypatch):
+    monkeypatch.setenv("CROSSTALK_UPLOAD", "3")
+    monkeypatch.setenv("CROSSTALK_QUEUE", "5")
+    monkeypatch.setattr(app, "ROOMS", (app.ask,))
+    monkeypatch.setattr(app, "ENDPOINTS", {})
+    assert app.settings()["max_file_size"] == "3mb"
+    assert app.build()._queue.max_size == 5
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
