@@ -16,6 +16,8 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 import app
+from analysis.embedding_space import shipped
+from analysis.forgetting import matrix_view
 
 ROOT = Path(__file__).parents[1]
 SERVER = "http://127.0.0.1:7860"
@@ -293,3 +295,24 @@ def test_mcp_clients_find_every_endpoint_as_a_described_tool(client, photo):
     assert found["answer"] == client.predict(handle_file(photo), "What is this?", api_name="/ask")["answer"]
     assert "matrix" in ast.literal_eval(kept.content[0].text)
     assert refused.isError and "There is no question" in refused.content[0].text
+
+
+def test_the_notebook_draws_each_panel_from_its_numbers(client, monkeypatch):
+    monkeypatch.chdir(ROOT / "assets")
+    cells = [c for c in json.loads(Path("notebook.ipynb").read_text(encoding="utf-8"))["cells"] if "outputs" in c]
+    assert not any(cell["outputs"] for cell in cells)
+    known, figures = {}, []
+    for cell in cells:
+        exec(compile("".join(cell["source"]).replace(SERVER, client.src.rstrip("/")), "notebook.ipynb", "exec"), known)
+        figures.append(known.get("figure"))
+    _, interference, attention, decoding, space, forgetting = figures
+    for figure in (interference, attention):  # the options' probabilities, and the shares of attention
+        assert np.sum([trace.y for trace in figure.data], axis=0) == pytest.approx(np.ones(len(figure.data[0].x)))
+    assert interference.data[0].x[0] == "as asked" and len(interference.data[0].x) > 3
+    asked = client.predict(known["photo"], "Describe the picture.", api_name="/ask")
+    assert "".join(decoding.data[0].text).strip() == asked["answer"]
+    assert decoding.data[0].y == pytest.approx([step["logprob"] for step in asked["steps"]], abs=1e-4)
+    (matrix,) = forgetting.data
+    assert np.array_equal(matrix.z, matrix_view.found("sequential").matrix)
+    turned = shipped.measured(shipped.recipe("plain")).spreads["rotation_image"].mean[0]
+    assert space.data[0].y == pytest.approx(list(turned))

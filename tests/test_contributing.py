@@ -1,0 +1,46 @@
+"""The room that CONTRIBUTING.md shows, built by its steps."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import analysis
+import app
+from analysis import page
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    """``analysis.tokens`` as the guide has it, in a folder of its own."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    measure, figure, tab = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    folder = tmp_path / "tokens"
+    folder.mkdir()
+    parts = {"__init__": '"""What a prompt is made of."""\n', "measure": measure, "figure": figure, "tab": tab}
+    for name, code in parts.items():
+        (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    (folder / "lesson.md").write_text("# Tokens", encoding="utf-8")
+    monkeypatch.setattr(analysis, "__path__", [*analysis.__path__, str(tmp_path)])
+    monkeypatch.setattr(page, "__file__", str(tmp_path / "page.py"))  # lessons are looked for beside it
+    from analysis.tokens import tab as built
+
+    yield built
+    for name in [name for name in sys.modules if name.startswith("analysis.tokens")]:
+        del sys.modules[name]
+
+
+def test_the_guides_room_is_built_and_answers(room, monkeypatch):
+    monkeypatch.setattr(app, "ROOMS", (room,))
+    monkeypatch.setattr(app, "ENDPOINTS", {"tokens": room.endpoint})
+    demo = app.build()
+    assert set(demo.get_api_info()["named_endpoints"]) == {"/tokens", "/models"}
+    found = room.endpoint(question="What is a bee?")
+    assert found["kinds"] == ["image", "question", "instruction", "answer"]
+    assert found["count"][0] == 0 < found["count"][1]
+    assert found["sentence"].startswith(f"The prompt has {sum(found['count'])} tokens")
+    chart, said, result = room._run("crosstalk-mini", "base", None, "What is a bee?")
+    assert list(chart.data[0].y) == found["count"] == result.to_json()["count"] and found["sentence"] in said
