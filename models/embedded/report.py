@@ -188,15 +188,15 @@ def card() -> str:
         "## Use, data and licence",
         "- **Meant for** seeing, in class or on a laptop, how a multimodal LLM reads, is misled and forgets, and for "
         "trying a method before a large model is trained with it.\n"
-        "- **Not meant for** telling what is in anybody's pictures, or for conclusions about large models: what is seen "
-        "here is a question to ask there.\n"
-        f"- **Data**: drawings of {' and '.join(TRAINED_STYLES)} emoji, with names and keywords from Emojibase; scenes, "
-        "questions and answers are composed from them by seed. No photographs, no text from the web, no personal data. "
+        "- **Not meant for** telling what is in anybody's pictures, or for conclusions about large models: what is "
+        "seen here is a question to ask there.\n"
+        f"- **Data**: drawings of {' and '.join(TRAINED_STYLES)} emoji, with names and keywords from Emojibase; "
+        "scenes, questions and answers are composed from them by seed. No photographs, no text from the web, no personal data. "
         "Evaluation sets are scenes never trained on.\n"
         "- **Biases**: what its drawings and names take for granted, and the skew of co-occurrence, which is there on "
         "purpose.\n"
-        "- **Licence**: code and weights Apache-2.0. The drawings keep their own licences, and LICENCES.md, which tells "
-        "them, goes with whatever is passed on.",
+        "- **Licence**: code and weights Apache-2.0. The drawings keep their own licences, and LICENCES.md, which "
+        "tells them, goes with whatever is passed on.",
         f"## Accuracy (n = {ITEMS} a cell, balanced co-occurrence, scenes never trained on)",
         accuracy,
         f"**Short of its goal**: {', '.join(missed) or 'nothing'}. A goal with one number is for drawings seen in "
