@@ -1,6 +1,7 @@
 """The end of the server: on SIGTERM or Ctrl-C it stops within seconds, leaves no file of a visitor, and says 0."""
 
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -33,6 +34,8 @@ class Ending:
         demo.server.config.timeout_graceful_shutdown = _PATIENCE  # a page that is left open would hold it
         demo.close(verbose=False)
         close(_PATIENCE)
+        for process in multiprocessing.active_children():  # those that a GPU was lent to
+            process.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
         sys.stdout.flush()
         sys.stderr.flush()
