@@ -146,6 +146,18 @@ def watched(work: Callable) -> Iterator:
         pool.shutdown(wait=False)
 
 
+STOPPED = '<span class="key">Stopped. What was finished is kept: Measure goes on from there.</span>'
+"""In the place of a progress bar whose run was stopped."""
+
+
+def halted(shown: str | None, told: str = STOPPED):
+    """What a run that failed leaves in its progress bar's place; where none is ``shown``, that stays.
+
+    Gradio tells of a run that was stopped as failed, too, so this must not wipe what Stop has said.
+    """
+    return told if "<progress" in (shown or "") else gr.skip()
+
+
 def close(seconds: float) -> None:
     """Tell all long work to stop, wait for it no longer than ``seconds``, and delete what was saved for visitors."""
     under_way = dict(_running)

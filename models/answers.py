@@ -135,10 +135,10 @@ def content_words(texts: Iterable[str]) -> dict[str, str]:
 def score(answer: str, truth: str, style: str, names: dict[str, str] | None = None) -> float:
     """How right an answer is, 0 to 1, where the truth is ``truth`` in ``style``.
 
-    Exact match without case, article and end marks; ``box``: 1 where the IoU is above 0.5; ``sentence``: F1 of
-    the things named (``names`` as in ``objects_in``; without it, whatever truth and answer give an
-    article or a number). An answer in another style than asked is wrong here; whether its knowledge is
-    still there is another question.
+    Exact match without case and end marks, of a word without its article too; ``box``: 1 where the IoU is above
+    0.5; ``sentence``: F1 of the things named (``names`` as in ``objects_in``; without it, whatever truth and answer
+    give an article or a number). An answer in another style than asked is wrong here; whether its knowledge is still
+    there is another question.
     """
     if style == "box":
         given, wanted = box_of(answer), box_of(truth)

@@ -24,10 +24,14 @@ __all__ = ["BASE", "MANIFEST", "Blend", "Checkpoint", "CheckpointSet", "Manifest
 
 
 class CheckpointSet:
-    """The checkpoints of a manifest, resident in one model."""
+    """The checkpoints of a manifest, resident in one model.
+
+    ``board`` has the base's weights and the layers that each adapter changes: read it under ``lock``, and leave
+    switching to ``use`` and ``mixed``.
+    """
 
     def __init__(self, manifest: Manifest, board: Switchboard, changes: dict[str, Change]):
-        self.manifest, self._board = manifest, board
+        self.manifest, self.board = manifest, board
         self._changes = {BASE: Change(), **changes}
 
     @classmethod
@@ -39,7 +43,7 @@ class CheckpointSet:
         """
         manifest = Manifest.load(locate(source))
         same_base(f'{told(manifest.folder / MANIFEST)}: field "base"', manifest.base, model.name_or_path)
-        board = beside._board if beside else Switchboard(model)
+        board = beside.board if beside else Switchboard(model)
         changes: dict[str, Change] = {}
         with board.switched(()):
             try:
@@ -64,7 +68,7 @@ class CheckpointSet:
     @property
     def model(self):
         """The model that all this is about, with whatever is switched on."""
-        return self._board.model
+        return self.board.model
 
     @property
     def replacing(self) -> list:
@@ -76,7 +80,7 @@ class CheckpointSet:
     @property
     def lock(self):
         """Held (by one thread, as often as it likes) while weights are read or switched."""
-        return self._board.lock
+        return self.board.lock
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,16 +96,17 @@ class CheckpointSet:
     def adapted(self) -> list:
         """The layers that adapters of this set change."""
         names = [change.adapter for change in self._changes.values() if change.adapter]
-        return list(dict.fromkeys(layer for name in names for layer in self._board.holding(name)))
+        return list(dict.fromkeys(layer for name in names for layer in self.board.holding(name)))
 
-    def _change(self, name: str) -> Change:
+    def change(self, name: str) -> Change:
+        """What a checkpoint changes of the base. Raises ``CheckpointError`` for an unknown one."""
         if name not in self._changes:
             raise CheckpointError(f"There is no checkpoint {name!r}. There are: {', '.join(self._changes)}.")
         return self._changes[name]
 
     def _state(self, name: Weights) -> State:
-        shares = [(name, 1.0, None)] if isinstance(name, str) else name.parts(self._board.modules)
-        parts = {own: Part(self._change(own), share, modules) for own, share, modules in shares}
+        shares = [(name, 1.0, None)] if isinstance(name, str) else name.parts(self.board.modules)
+        parts = {own: Part(self.change(own), share, modules) for own, share, modules in shares}
         parts = {own: part for own, part in parts.items() if own != BASE and part.share}
         mixed = not all(part.whole for part in parts.values()) or len(parts) > 1
         if mixed and (own := [n for n, part in parts.items() if part.change.attention]):
@@ -123,7 +128,7 @@ class CheckpointSet:
         checkpoint is whole, else rounded once. Raises ``CheckpointError`` for an unknown name, for values that make no
         weights, and for a mixture with a checkpoint whose attention is not the base's.
         """
-        with self._board.switched(self._state(name)):
+        with self.board.switched(self._state(name)):
             yield
 
     def interpolate(self, a: str, b: str, alpha: float):
@@ -140,8 +145,8 @@ class CheckpointSet:
 
         Raises ``CheckpointError`` for names that are not ``batchable``.
         """
-        changes = [self._change(name) for name in names]
+        changes = [self.change(name) for name in names]
         if alone := sorted({n for n, c in zip(names, changes, strict=True) if not c.batchable}):
             raise CheckpointError(f"{', '.join(alone)} cannot share a batch with other checkpoints: run each alone.")
-        with self._board.mixed([change.adapter for change in changes]):
+        with self.board.mixed([change.adapter for change in changes]):
             yield

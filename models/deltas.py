@@ -66,8 +66,8 @@ def changed(checkpoints: "CheckpointSet", names: Sequence[str]) -> tuple[str, ..
 
     Raises ``CheckpointError`` for an unknown checkpoint.
     """
-    board, found = checkpoints._board, set()
-    for change in map(checkpoints._change, names):
+    board, found = checkpoints.board, set()
+    for change in map(checkpoints.change, names):
         found |= change.tensors.keys()
         if change.adapter:
             found |= {f"{board.layers[layer]}.weight" for layer in board.holding(change.adapter)}
@@ -79,7 +79,7 @@ def effective(checkpoints: "CheckpointSet", weight: str, names: Sequence[str]) -
 
     Raises ``CheckpointError`` for an unknown checkpoint, and for a weight that is kept on no device.
     """
-    board, module = checkpoints._board, weight.removesuffix(".weight")
+    board, module = checkpoints.board, weight.removesuffix(".weight")
     layer = next((layer for layer, name in board.layers.items() if name == module), None)
     base = board.base[weight] if layer is None else dequantize_module_weight(layer.get_base_layer())
     if base.is_meta:
@@ -87,7 +87,7 @@ def effective(checkpoints: "CheckpointSet", weight: str, names: Sequence[str]) -
             f"{weight} lies outside of the GPUs, so it cannot be read: choose a model that fits them whole."
         )
     found = []
-    for change in map(checkpoints._change, names):
+    for change in map(checkpoints.change, names):
         held = layer is not None and change.adapter is not None and layer in board.holding(change.adapter)
         left, right = _factors(layer, change.adapter) if held else _nothing(base)
         found.append(Effective(base.detach(), change.tensors.get(weight), left, right))

@@ -6,6 +6,7 @@ of the truth decides (``models.answers.score``).
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -51,15 +52,31 @@ class EvalItem:
 
 
 def load(path: str | Path) -> list[EvalItem]:
-    """Read and check a set. Raises ``EvalSetError`` naming the file, the line and the field."""
+    """Read and check a set. Raises ``EvalSetError`` naming the file, the line and the field.
+
+    Sets that are taught and compared share their evaluation sets: a file that did not change is read once.
+    """
     path = Path(path).resolve()
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise EvalSetError(f"{told(path)} is larger than {_MAX_BYTES // 1_000_000} MB.")
+        found = path.stat()
+    except OSError as error:
+        raise EvalSetError(f"{told(path)} cannot be read as text: {plain(error)}.") from error
+    items = _read(path, found.st_mtime_ns, found.st_size)
+    if not all(item.image is None or is_file(item.image) for item in items):
+        items = _read.__wrapped__(path, found.st_mtime_ns, found.st_size)  # tells which picture went since, and its line
+    return list(items)
+
+
+@lru_cache(maxsize=32)  # what raises is not kept
+def _read(path: Path, changed: int, size: int) -> tuple[EvalItem, ...]:
+    """The items of a file of ``size`` bytes, last ``changed`` at that time."""
+    if size > _MAX_BYTES:
+        raise EvalSetError(f"{told(path)} is larger than {_MAX_BYTES // 1_000_000} MB.")
+    try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise EvalSetError(f"{told(path)} cannot be read as text: {plain(error)}.") from error
-    items = [_item(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    items = tuple(_item(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
     if not items:
         raise EvalSetError(f"{told(path)} has no items.")
     return items

@@ -13,6 +13,7 @@ from analysis.embedding_space.pairs import Pairs
 from analysis.embedding_space.project import LEAST
 from models import dual_catalog, hub
 
+STOPPED = '<span class="key">Stopped.</span>'
 _FORMAT = (
     "Pairs come as one `.zip`: pictures with captions of the same name (`cat.png`, `cat.txt`; a folder is a domain), "
     'or pictures and a `.jsonl`, a line a pair: `{"image": "cat.png", "text": "a cat", "domain": "animals"}`. '
@@ -47,8 +48,8 @@ def own_pairs(key: gr.State, offered: dict) -> list:
         page.for_people(partial(_measured, page.for_model(_space))), [model, phases, file], [progress, key],
         **page.LONG_QUEUE, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
-    run.failure(lambda: "", None, progress, **page.QUICK)
-    stop.click(lambda: '<span class="key">Stopped.</span>', None, progress, cancels=run, **page.QUICK)
+    run.failure(lambda shown: page.halted(shown, STOPPED), progress, progress, **page.QUICK)
+    stop.click(lambda: STOPPED, None, progress, cancels=run, **page.QUICK)
     model.input(_no_phases, model, phases, **page.QUICK)
     return [run]
 

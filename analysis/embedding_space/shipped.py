@@ -12,7 +12,7 @@ from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import Space
 from models import dual_catalog
 from models.checkpoints import BASE, Blend, Manifest
-from models.embedded import ASSETS
+from models.embedded import ASSETS, SHIPPED_DTYPE
 from models.embedded.phases import SET
 from models.embedded.pictures import UNSEEN_STYLE
 from models.errors import InputError, ModelError
@@ -24,7 +24,6 @@ MODEL = ASSETS / "crosstalk-clip"
 SHOWN = 24
 """Pairs of a domain whose embeddings ship."""
 
-_DTYPE = "float32"  # of the shipped measurements, whatever the device here computes in
 _HALF = 0.5  # how far an interpolated phase is from the base to the plain one
 
 
@@ -84,7 +83,7 @@ def opened(chosen: Recipe) -> "AbstractContextManager[DualEncoder]":
 
 def known(chosen: Recipe, style: str = UNSEEN_STYLE) -> Space | None:
     """The space of a recipe that ships, or was measured here before: read, without opening a model."""
-    model, pairs = SimpleNamespace(name_or_path=str(MODEL), dtype=_DTYPE), drawings(style)
+    model, pairs = SimpleNamespace(name_or_path=str(MODEL), dtype=SHIPPED_DTYPE), drawings(style)
     made_of = made(model, Manifest.load(chosen.folder), pairs, chosen.phases, SHOWN)
     return load(made_of, pairs, chosen.phases, chosen.method)
 

@@ -14,7 +14,7 @@ from analysis.embedding_space import angles_view, cloud, contrast_view, held, ma
 from analysis.embedding_space import figure as figures
 from analysis.embedding_space.endpoint import endpoint
 from analysis.embedding_space.held import Held, Key
-from analysis.embedding_space.own_view import own_pairs
+from analysis.embedding_space.own_view import STOPPED, own_pairs
 from analysis.embedding_space.project import Cloud, pca
 from analysis.embedding_space.sentence import sentence
 from models.embedded.pictures import STYLES, UNSEEN_STYLE
@@ -121,7 +121,7 @@ def build(bar: Bar) -> None:
     draws += [part.input(draw, wanted, views, **drawing) for part in (projection, dimensions)]
     draws.append(tried.then(draw, wanted, views, **drawing))
     for run in (*runs, *draws):
-        run.failure(lambda: ("", gr.Button(visible=False)), None, busy, **page.QUICK)
+        run.failure(lambda shown: _stopped(page.halted(shown, STOPPED)), progress, busy, **page.QUICK)
     key.change(page.for_people(_names), key, [name, pair], **page.QUICK)
     for part in (angles, contrast, retrieval):
         key.change(page.for_people(part.refresh), part.inputs, part.outputs, **page.QUICK)
@@ -131,9 +131,12 @@ def build(bar: Bar) -> None:
     name.input(shown, [key, name], pair, **page.QUICK).then(
         None, name, js="pair => window.crosstalkPair && window.crosstalkPair(pair)", api_visibility="private"
     )
-    stopped = lambda: ('<span class="key">Stopped.</span>', gr.Button(visible=False))  # noqa: E731
-    stop.click(stopped, None, busy, cancels=[*runs, *draws], **page.QUICK)
-    bar.stop.click(stopped, None, busy, cancels=[*runs, *draws, *search.runs, *own], **page.QUICK)
+    stop.click(_stopped, None, busy, cancels=[*runs, *draws], **page.QUICK)
+    bar.stop.click(_stopped, None, busy, cancels=[*runs, *draws, *search.runs, *own], **page.QUICK)
+
+
+def _stopped(told=STOPPED) -> tuple:
+    return told, gr.Button(visible=False)
 
 
 def _opened(key: Key | None, method: str, style: str):

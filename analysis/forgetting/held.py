@@ -6,11 +6,10 @@ from types import SimpleNamespace
 
 from analysis.forgetting.matrix import at_hand
 from models import catalog, devices, hub
+from models.embedded import SHIPPED_DTYPE
 from models.errors import CheckpointError
 from models.evaluation import Evaluation
 from models.manifest import MANIFEST, Manifest
-
-_SHIPPED = "float32"  # the type of the weights that gave the shipped answers, whatever the device here computes in
 
 
 def sets() -> dict[str, catalog.Entry]:
@@ -31,7 +30,19 @@ def entry(name: str) -> catalog.Entry:
     return offered[name]
 
 
+def manifest(name: str | None) -> Manifest:
+    """What a set on offer says of itself. Raises ``CheckpointError`` for an unknown one, or one that is not whole."""
+    return Manifest.load(entry(name or "").checkpoint_folder)
+
+
 def _has_items(folder: Path) -> bool:
+    found = (folder / MANIFEST).stat()
+    return _evaluates(folder, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=64)
+def _evaluates(folder: Path, changed: int, size: int) -> bool:
+    """Whether a set, whose manifest ``changed`` last at that time, has evaluation sets."""
     return any(c.eval for c in Manifest.load(folder).checkpoints)
 
 
@@ -64,7 +75,7 @@ def stand_ins(entry: catalog.Entry) -> list[SimpleNamespace]:
     an embedded one as it was where it ships from.
     """
     here = str(devices.dtype_on(devices.pick())).removeprefix("torch.")
-    return [closed(entry, d) for d in dict.fromkeys([here, _SHIPPED] if catalog.embedded(entry.name) else [here])]
+    return [closed(entry, d) for d in dict.fromkeys([here, SHIPPED_DTYPE] if catalog.embedded(entry.name) else [here])]
 
 
 def closed(entry: catalog.Entry, dtype: str) -> SimpleNamespace:

@@ -24,16 +24,18 @@ PARTS = {"matrix": "Matrix", "items": "Answers then and now", "course": "Course"
 
 _LASTS = 3600  # seconds that a visitor's state is kept
 _PAGE = 12  # items shown at a time
-_STOPPED = '<span class="key">Stopped. What was finished is kept: Measure goes on from there.</span>'
 
 
 @dataclass(frozen=True)
 class Views:
-    """What other parts of the room may show a cell by: ``result`` and the choice of a cell and of its items."""
+    """What other parts of the room may show a cell by: ``result`` and the choice of a cell and of its items; and
+    ``measured``, the event after which a set that was just measured is shown.
+    """
 
     result: gr.State
     chosen: list[gr.components.Component]
     refresh: dict
+    measured: gr.events.Dependency
 
 
 def build(method: gr.Dropdown) -> Views:
@@ -80,12 +82,12 @@ def build(method: gr.Dropdown) -> Views:
         page.for_model(_measured), method, [progress, start, stop], **page.LONG_QUEUE,
         show_progress="hidden", api_visibility="private",
     )  # fmt: skip
-    run.success(_changed, method, whole, **page.QUICK)
+    measured = run.success(_changed, method, whole, **page.QUICK)
     at_rest = [progress, start, stop]
-    run.failure(partial(_at_rest, ""), None, at_rest, **page.QUICK)
-    stop.click(partial(_at_rest, _STOPPED), None, at_rest, cancels=run, **page.QUICK)
+    run.failure(lambda shown: _at_rest(page.halted(shown)), progress, at_rest, **page.QUICK)
+    stop.click(partial(_at_rest, page.STOPPED), None, at_rest, cancels=run, **page.QUICK)
     method.change(_changed, method, whole, **page.QUICK)
-    return Views(result, [checkpoint, task, which], refresh)
+    return Views(result, [checkpoint, task, which], refresh, measured)
 
 
 def found(name: str) -> Forgetting:
@@ -172,5 +174,5 @@ def _measured(name: str):
     yield f"<span>{escape(name)}: measured in {time.perf_counter() - began:.0f} s.</span>", *_at_rest("")[1:]
 
 
-def _at_rest(told: str) -> tuple:
+def _at_rest(told) -> tuple:
     return told, gr.Button(interactive=True), gr.Button(visible=False)

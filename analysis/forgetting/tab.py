@@ -23,7 +23,9 @@ _PARTS = (
     ("path", "Between checkpoints", "The path between checkpoints", path.build),
     ("gap", "Inside a task", "Inside a task: the stability gap, and curves of forgetting", gap.build),
 )
-"""Anchor, short title, title, and how it is built, of each part after the matrix."""
+"""Anchor, short title, title, and how it is built, of each part after the matrix. What shows the answers of the set
+gives back what to do again when they have been measured, as arguments of events.
+"""
 
 _TRY = (
     ("The first task, at the end", "Answers that were right after its own training and are wrong now. Which went "
@@ -61,9 +63,11 @@ def build(bar: Bar) -> None:
     method = gr.Dropdown(names, value=names[0], label="Checkpoint set", visible=len(names) > 1, elem_id="set")
     page.contents({**matrix_view.PARTS, **{anchor: short for anchor, short, *_ in _PARTS}})
     views = matrix_view.build(method)
+    measured = views.measured
     for anchor, _, title, make in _PARTS:
         page.heading(title, anchor)
-        make(bar, method)
+        for again in make(bar, method) or ():
+            measured = measured.then(**again)
     tries = page.pickable(page.tries([("", *card) for card in _TRY]), elem_id="forgetting-tries")
     page.lesson(NAME)
     shown = tries.click(_tried, views.result, views.chosen, **page.QUICK).then(**views.refresh)

@@ -3,3 +3,6 @@
 from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "embedded"
+
+SHIPPED_DTYPE = "float32"
+"""Type of the weights that gave the measurements in the box, whatever the device here computes in."""

@@ -193,3 +193,15 @@ def test_what_is_no_whole_set_is_refused(folder, tmp_path):
     (other / "shapes.jsonl").write_text("\n".join([lines[0], json.dumps({"question": "What?"})]))
     with pytest.raises(EvalSetError, match=r'other/shapes\.jsonl, line 2: field "answer" is missing'):
         matrix.evaluate(MLLM.open(folder / "my-model", "my-model", other, device="cpu"))
+
+
+def test_a_sets_manifest_is_read_again_only_when_it_changed(folder, tmp_path, monkeypatch):
+    own, load, read = tmp_path / "set", held.Manifest.load, []
+    shutil.copytree(folder / "my-set", own)
+    monkeypatch.setattr(held.Manifest, "load", lambda path: read.append(path) or load(path))
+    assert held._has_items(own) and held._has_items(own) and len(read) == 1
+    without = json.loads((own / "checkpoints.json").read_text(encoding="utf-8"))
+    for checkpoint in without["checkpoints"]:
+        del checkpoint["eval"]
+    (own / "checkpoints.json").write_text(json.dumps(without), encoding="utf-8")
+    assert not held._has_items(own)

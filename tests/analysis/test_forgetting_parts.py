@@ -138,7 +138,7 @@ def test_movement_equals_the_explicit_matrices(folder, model, before, after):
     found = movement(model, before, after)
     start, end = explicit(folder, before), explicit(folder, after)
     base = {
-        k.rpartition(".")[0]: t.detach().double() for k, t in model.checkpoints._board.base.items() if "weight" in k
+        k.rpartition(".")[0]: t.detach().double() for k, t in model.checkpoints.board.base.items() if "weight" in k
     }
     assert sum(map(len, found.modules)) == len(end) == 3 * 3 + 1 + 2
     for place, modules, change, norm in zip(found.places, found.modules, found.change, found.norm, strict=True):

@@ -270,14 +270,14 @@ def test_what_is_no_adapter_for_this_model_is_refused_with_its_own_message(targe
     damage, told = HOSTILE[what]
     with target.use("naming"):
         before = logits(target.model)
-    layers, tensors = len(target._board.layers), [id(p) for p in target.model.parameters()]
+    layers, tensors = len(target.board.layers), [id(p) for p in target.model.parameters()]
     damage(copied / "counting")
     with pytest.raises(CheckpointError, match=told) as error:
         CheckpointSet.open(copied, target.model, beside=target)
     assert str(copied.parent) not in str(error.value)  # visitors read it
     with target.use("naming"):
         assert torch.equal(logits(target.model), before)
-    if len(target._board.layers) == layers:
+    if len(target.board.layers) == layers:
         assert [id(p) for p in target.model.parameters()] == tensors
 
 
@@ -444,7 +444,7 @@ def test_between_two_is_the_mean_of_effective_weights(saved, varied, a, b):
 
 def snapshot(found):
     """All that switching may change."""
-    layers = [(dict(layer.scaling), list(layer.active_adapters)) for layer in found._board.layers]
+    layers = [(dict(layer.scaling), list(layer.active_adapters)) for layer in found.board.layers]
     return {k: v.clone() for k, v in found.model.state_dict().items()}, layers
 
 
@@ -659,7 +659,7 @@ SHORT = r"out of memory, it needs about \d+\.\d GB; cpu has \d+\.\d GB free"
 
 
 def test_an_adapter_that_memory_is_short_for_says_so_in_numbers(target, copied, monkeypatch):
-    monkeypatch.setattr(target._board, "add_adapter", out_of_memory)
+    monkeypatch.setattr(target.board, "add_adapter", out_of_memory)
     with pytest.raises(CheckpointError, match=f"set/naming: {SHORT}"):
         CheckpointSet.open(copied, target.model, beside=target)
 

@@ -80,9 +80,9 @@ def explicit(checkpoints, name):
     """Every weight of a checkpoint as one dense float64 matrix, by peft's own arithmetic."""
     found = {}
     with checkpoints.use(name):
-        for key, tensor in checkpoints._board.base.items():
+        for key, tensor in checkpoints.board.base.items():
             found[key] = tensor.detach().double()
-        for layer, module in checkpoints._board.layers.items():
+        for layer, module in checkpoints.board.layers.items():
             for adapter in layer.active_adapters:
                 if adapter in layer.lora_A or adapter in layer.lora_embedding_A:
                     found[f"{module}.weight"] = found[f"{module}.weight"] + layer.get_delta_weight(adapter).double()
@@ -151,10 +151,10 @@ def test_an_unknown_checkpoint_and_a_weight_out_of_reach_are_told(opened, tokeni
     with pytest.raises(CheckpointError, match="no checkpoint 'nobody'"):
         changed(opened, ("nobody",))
     key = changed(opened, ("full",))[0]
-    whole = opened._board.base[key]
-    opened._board.base[key] = small_llava(tokenizer).to("meta").state_dict()[key]
+    whole = opened.board.base[key]
+    opened.board.base[key] = small_llava(tokenizer).to("meta").state_dict()[key]
     try:
         with opened.use(BASE), pytest.raises(CheckpointError, match="outside of the GPUs"):
             effective(opened, key, (BASE,))
     finally:
-        opened._board.base[key] = whole
+        opened.board.base[key] = whole

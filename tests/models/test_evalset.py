@@ -1,7 +1,9 @@
 import json
 
 import pytest
+from PIL import Image
 
+from models import evalset
 from models.errors import EvalSetError
 from models.evalset import load
 
@@ -78,3 +80,24 @@ def test_the_rule_of_each_line_decides_and_without_one_the_style(tmp_path):
 def test_a_truth_that_its_rule_cannot_use_is_named(tmp_path, change, told):
     with pytest.raises(EvalSetError, match=rf"set\.jsonl, line 2: {told}"):
         load(write(tmp_path, GOOD, {**GOOD, **change}))
+
+
+def test_a_file_is_read_again_only_when_it_changed(tmp_path, monkeypatch):
+    file = write(tmp_path, GOOD)
+    first, read = load(file), []
+    item = evalset._item
+    monkeypatch.setattr(evalset, "_item", lambda path, number, line: read.append(number) or item(path, number, line))
+    assert load(file) == first and not read
+    load(file).clear()
+    assert load(file) == first  # nobody changes what others are given
+    write(tmp_path, GOOD, {**GOOD, "question": "Is a bee blue?"})
+    assert len(load(file)) == 2 and read == [1, 2]
+
+
+def test_a_picture_that_went_since_is_told_with_its_line(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "bee.png")
+    file = write(tmp_path, GOOD, {**GOOD, "image": "bee.png"})
+    assert load(file)[1].picture().size == (4, 4)
+    (tmp_path / "bee.png").unlink()
+    with pytest.raises(EvalSetError, match='line 2: field "image": .*bee.png.* is not there'):
+        load(file)

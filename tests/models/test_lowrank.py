@@ -91,7 +91,7 @@ def test_a_batch_after_another_is_not_mistaken_for_it(found):
 
 
 def test_a_layers_change_by_hand(found):
-    layer = next(x for x in found._board.layers if {"c0", "c1"} <= set(x.lora_A)).double()
+    layer = next(x for x in found.board.layers if {"c0", "c1"} <= set(x.lora_A)).double()
     try:
         names, x = ["c1", None, "c0"], torch.randn(6, 5, layer.in_features, dtype=torch.float64)
         factors = Factors.of(layer, names)
@@ -109,7 +109,7 @@ def test_a_layers_change_by_hand(found):
 
 
 def test_gradients_reach_what_is_read_and_leave_the_output_alone(found):
-    layer = next(x for x in found._board.layers if "c0" in x.lora_A)
+    layer = next(x for x in found.board.layers if "c0" in x.lora_A)
     factors = Factors.of(layer, ["c0", None])
     x = torch.randn(2, 3, layer.in_features, requires_grad=True)
     base = layer.base_layer(x)
@@ -123,7 +123,7 @@ def test_gradients_reach_what_is_read_and_leave_the_output_alone(found):
 
 def test_finer_adapters_of_a_base_in_half_precision_are_added_before_rounding(saved, folder):
     half = CheckpointSet.open(folder, fresh(saved).bfloat16())
-    layer = next(x for x in half._board.layers if "c0" in x.lora_A)
+    layer = next(x for x in half.board.layers if "c0" in x.lora_A)
     layer.lora_A["c0"].float(), layer.lora_B["c0"].float()  # as those of a quantised base are
     x = torch.randn(1, 4, layer.in_features).bfloat16()
     with torch.no_grad():
@@ -150,7 +150,7 @@ def test_rows_in_blocks(rows, wanted):
 
 
 def test_no_hook_stays(found):
-    hooks = [layer._forward_hooks for layer in found._board.layers]
+    hooks = [layer._forward_hooks for layer in found.board.layers]
     with found.mixed(["decoder", "words"]):
         assert any(hooks)
-    assert not any(hooks) and not any(layer._forward_pre_hooks for layer in found._board.layers)
+    assert not any(hooks) and not any(layer._forward_pre_hooks for layer in found.board.layers)

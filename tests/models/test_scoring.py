@@ -38,7 +38,8 @@ def test_the_option_that_an_answer_names(answer, letter):
 @pytest.mark.parametrize(
     ("rule", "answer", "truth", "wanted"),
     [
-        ("exact", "Bee.", "bee", 1), ("exact", "a bee", "bee", 0),
+        ("exact", "Bee.", "bee", 1), ("exact", "a bee", "bee", 0), ("exact", "bee", "the bee", 0),
+        ("exact", "The Bee", "the bee", 1), ("exact", '**Answer:** "(bee)".', "bee", 1),
         ("numeric", "There are three.", "3", 1), ("numeric", "3.0", "three", 1), ("numeric", "four", "3", 0),
         ("numeric", "3 or 4", "3", 0), ("numeric", "many", "3", 0), ("numeric", "many", "some", 0),
         ("iou", "[0,0,50,50]", "[00,00,50,49]", 1), ("iou", "[0,0,50,50]", "[00,25,50,99]", 0),

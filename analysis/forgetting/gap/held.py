@@ -11,7 +11,6 @@ from analysis.forgetting.gap.measure import Gaps, measure
 from analysis.forgetting.measure import measure as matrix_of
 from models import catalog
 from models.errors import CheckpointError, CrosstalkError, InputError
-from models.manifest import Manifest
 
 STEPS, TASKS = "steps", "tasks"
 """What time is counted in: within the logged course, or from checkpoint to checkpoint."""
@@ -47,7 +46,7 @@ def _read(folder: Path, model: str, changed: int) -> Course | None:
 
 def tasks(name: str) -> tuple[str, ...]:
     """The tasks of a set, in their order."""
-    return Manifest.load(held.entry(name).checkpoint_folder).order
+    return held.manifest(name).order
 
 
 def gaps(names: list[str]) -> Gaps | None:

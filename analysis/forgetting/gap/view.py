@@ -31,8 +31,11 @@ _NONE = (
 )  # fmt: skip
 
 
-def build(bar: Bar, method: gr.Dropdown) -> None:
-    """The part: courses of chosen sets side by side, and the forgetting curve of the set that ``method`` names."""
+def build(bar: Bar, method: gr.Dropdown) -> list[dict]:
+    """The part: courses of chosen sets side by side, and the forgetting curve of the set that ``method`` names.
+
+    Gives what to do again when that was measured.
+    """
     gr.HTML(_ABOUT)
     known = list(held.courses()[0])
     with gr.Row():
@@ -62,9 +65,11 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     view.input(figure.course, [result, view], chart, **page.QUICK)
     for control in (unit, task):
         control.input(_curve, [method, unit, task], curve, **page.TELLING)
-    method.change(_of_set, [method, unit], [task, *curve], **page.TELLING)
+    again = {"fn": _of_set, "inputs": [method, unit], "outputs": [task, *curve], **page.TELLING}
+    method.change(**again)
     if room := page.room_of(chart):
         room.select(_opened, [result, chosen, view, method, unit], [*gaps, task, *curve], **page.TELLING)
+    return [again]
 
 
 def _opened(found: Gaps | None, chosen: list[str], view: str, method: str, unit: str) -> tuple:

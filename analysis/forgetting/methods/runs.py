@@ -15,7 +15,7 @@ from analysis.forgetting.matrix import evaluate
 from analysis.forgetting.methods.run import Run, load, of, save
 from analysis.forgetting.split.measure import split
 from models import fingerprint
-from models.embedded import ASSETS
+from models.embedded import ASSETS, SHIPPED_DTYPE
 from models.manifest import MANIFEST, Manifest
 from models.mllm import MLLM
 
@@ -67,7 +67,7 @@ def _made_by(folder: Path) -> str:
 
 
 def _measured(method: str, seed: int, folder: Path, base: Path, made_by: str, log: Callable[[str], None]) -> Run:
-    mllm = MLLM.open(base, checkpoints=folder, dtype="float32")  # as the answers of the sets that ship
+    mllm = MLLM.open(base, checkpoints=folder, dtype=SHIPPED_DTYPE)
     told = [""]
 
     def progress(share: float, what: str) -> None:

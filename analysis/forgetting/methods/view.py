@@ -27,8 +27,11 @@ _READING = "Reading what was measured …"
 _ORDER = "<h4>The same tasks in another order</h4>"
 
 
-def build(bar: Bar, method: gr.Dropdown) -> None:
-    """The part; it shows every set on offer that was measured, whichever of them ``method`` names."""
+def build(bar: Bar, method: gr.Dropdown) -> list[dict]:
+    """The part; it shows every set on offer that was measured, whichever of them ``method`` names.
+
+    Gives what to do again when one was measured.
+    """
     gr.HTML(_ABOUT)
     metric = gr.Radio(
         [(name, key) for key, (name, _, _) in NAMES.items()], value=_FIRST, label="Shown", elem_id="methods-metric"
@@ -54,6 +57,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     method.change(_chosen, [result, metric, method], views, **page.TELLING)
     if room := page.room_of(chart):
         room.select(_opened, [result, metric], views, **page.TELLING)
+    return [{"fn": _views, "inputs": metric, "outputs": views, **page.TELLING}]
 
 
 def _meaning(metric: str) -> str:

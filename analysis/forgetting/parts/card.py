@@ -3,7 +3,7 @@
 import numpy as np
 
 from analysis.forgetting import held
-from analysis.forgetting.parts.choice import collected, first_choice, manifest_of
+from analysis.forgetting.parts.choice import collected, first_choice
 from analysis.forgetting.parts.measure import key_overlap
 from analysis.forgetting.parts.result import KeyOverlap, Parts, Patching
 from analysis.forgetting.parts.sentence import sentence
@@ -24,7 +24,7 @@ def section() -> str:
             with catalog.using(entry.name) as model:
                 overlaps[method] = key_overlap(model)
                 if method == _PLAIN:
-                    parts = collected(model, first_choice(manifest_of(method), method))
+                    parts = collected(model, first_choice(held.manifest(method), method))
     return told(parts, overlaps)
 
 

@@ -47,11 +47,6 @@ def first_choice(manifest: Manifest, method: str) -> Choice:
     return Choice(method, first, *ends, SINCE[0], ITEMS, 0, DEFAULT)
 
 
-def manifest_of(method: str) -> Manifest:
-    """The manifest of a set on offer. Raises ``CheckpointError`` for an unknown one, or one that is not whole."""
-    return Manifest.load(held.entry(method).checkpoint_folder)
-
-
 def at_hand(choice: Choice) -> Parts:
     """What was measured of a choice before, here or by whoever ships it, read without opening the model.
 
@@ -112,7 +107,7 @@ def _steps(choice: Choice) -> dict:
         "drift": lambda model, found, progress: drift(model, choice.task, choice.n, choice.seed, progress),
         "patching": put_back,
     }
-    asked = trained(manifest_of(choice.method)).get(choice.task)
+    asked = trained(held.manifest(choice.method)).get(choice.task)
     return steps if asked is None or asked.eval else {name: steps[name] for name in ("moved", "keys")}
 
 

@@ -8,8 +8,9 @@ import gradio as gr
 from analysis import page
 from analysis.bar import Bar
 from analysis.charts import source
+from analysis.forgetting import held
 from analysis.forgetting.parts import figure
-from analysis.forgetting.parts.choice import ITEMS, Choice, at_hand, first_choice, manifest_of, measured, nothing
+from analysis.forgetting.parts.choice import ITEMS, Choice, at_hand, first_choice, measured, nothing
 from analysis.forgetting.parts.measure import ALL, SINCE, trained
 from analysis.forgetting.parts.patching import DEFAULT, GROUPS
 from analysis.forgetting.parts.result import Parts
@@ -45,7 +46,6 @@ _DRIFTED = (
     "stay, at the last token before the answer: linear CKA, 1 where they are the same up to rotation and size.</p>"
 )
 _UNMEASURED = '<p class="key">Not measured yet with these choices: press Measure.</p>'
-_STOPPED = '<span class="key">Stopped. What was finished is kept: Measure goes on from there.</span>'
 _SINCE = {SINCE[0]: "the checkpoint before it", SINCE[1]: "the base"}
 
 
@@ -107,8 +107,8 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
         page.for_model(_measured), choice, [progress, *views], **page.LONG_QUEUE, show_progress="hidden",
         api_visibility="private",
     )  # fmt: skip
-    measuring.failure(lambda: _STOPPED, None, progress, **page.QUICK)  # a run that is cancelled counts as failed
-    stop.click(lambda: _STOPPED, None, progress, cancels=measuring, **page.QUICK)
+    measuring.failure(page.halted, progress, progress, **page.QUICK)
+    stop.click(lambda: page.STOPPED, None, progress, cancels=measuring, **page.QUICK)
     if room := page.room_of(moved):
         room.select(_opened, [result, *choice], views, **page.QUICK)
 
@@ -125,14 +125,14 @@ def _offered(method: str | None) -> tuple[list[str], list[str], Choice | None]:
     is told when it is chosen.
     """
     try:
-        manifest = manifest_of(method or "")
+        manifest = held.manifest(method)
     except CrosstalkError:
         return [], [], None
     return list(manifest.order), [BASE, *(c.name for c in manifest.checkpoints)], first_choice(manifest, method)
 
 
 def _rechosen(method: str) -> tuple:
-    manifest_of(method)  # raises what is wrong with it
+    held.manifest(method)  # raises what is wrong with it
     tasks, checkpoints, first = _offered(method)
     ends = [gr.Dropdown(checkpoints, value=name) for name in (first.before, first.after)]
     return gr.Dropdown(tasks, value=first.task), *ends
@@ -141,7 +141,7 @@ def _rechosen(method: str) -> tuple:
 def _own(method: str, task: str, before: str) -> str:
     """The checkpoint that a task is put back from, unless another is chosen: its own."""
     try:
-        return trained(manifest_of(method))[task].name
+        return trained(held.manifest(method))[task].name
     except CrosstalkError:
         return before
 

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 from analysis import kept
 from analysis.forgetting import held
 from models import catalog
-from models.manifest import Manifest
 
 if TYPE_CHECKING:
     from models.mllm import MLLM
 
 Found = TypeVar("Found")
 Progress = Callable[[float, str], None]
-
-
-def manifest_of(name: str | None) -> Manifest:
-    """What the set ``name`` says of itself. Raises ``CheckpointError`` for an unknown set, or one that is damaged."""
-    return Manifest.load(held.entry(name or "").checkpoint_folder)
 
 
 def at_hand(name: str, work: "Callable[[MLLM, Progress], Found]") -> Found | None:

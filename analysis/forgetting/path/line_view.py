@@ -9,8 +9,9 @@ import gradio as gr
 from analysis import page
 from analysis.bar import Bar
 from analysis.charts import source
+from analysis.forgetting import held
 from analysis.forgetting.path import ask_view, figure, sentence
-from analysis.forgetting.path.held import at_hand, manifest_of, measured
+from analysis.forgetting.path.held import at_hand, measured
 from analysis.forgetting.path.measure import Path, at, ends, measure, tasks_of
 from analysis.forgetting.path.points import FEWEST, ITEMS, MOST, STEP
 from models.errors import CrosstalkError, InputError
@@ -29,7 +30,6 @@ _HERE = (
     "<h4>Stand anywhere on the line</h4><p class='key'>The slider loads the weights of that point and puts the "
     "question at the top of the page to them, beside both ends.</p>"
 )
-_STOPPED = '<span class="key">Stopped. What was finished is kept: Measure goes on from there.</span>'
 
 
 def build(bar: Bar, method: gr.Dropdown) -> None:
@@ -62,8 +62,8 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     choice = [method, *offered, count]
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
     run = start.click(page.for_model(_measured), choice, [progress, *views], **page.LONG_QUEUE, **hidden)
-    run.failure(lambda: "", None, progress, **page.QUICK)
-    stop.click(lambda: _STOPPED, None, progress, cancels=run, **page.QUICK)
+    run.failure(page.halted, progress, progress, **page.QUICK)
+    stop.click(lambda: page.STOPPED, None, progress, cancels=run, **page.QUICK)
     method.change(page.for_people(_rechosen), method, offered, **page.TELLING).then(
         _before, choice, views, **page.QUICK
     )
@@ -80,7 +80,7 @@ def _offered(name: str | None) -> tuple:
     told when it is chosen.
     """
     try:
-        manifest = manifest_of(name)
+        manifest = held.manifest(name)
     except CrosstalkError:
         return [], [], None, None, None, None
     a, b = ends(manifest)
@@ -89,7 +89,7 @@ def _offered(name: str | None) -> tuple:
 
 
 def _rechosen(name: str) -> tuple:
-    manifest_of(name)  # raises what is wrong with it
+    held.manifest(name)  # raises what is wrong with it
     checkpoints, tasks, a, b, old, new = _offered(name)
     of = [(checkpoints, a), (checkpoints, b), (tasks, old), (tasks, new)]
     return tuple(gr.Dropdown(listed, value=value) for listed, value in of)
@@ -98,7 +98,7 @@ def _rechosen(name: str) -> tuple:
 def _own_tasks(name: str, a: str, b: str) -> tuple:
     """The tasks that the chosen checkpoints were trained on."""
     try:
-        return tasks_of(manifest_of(name), a, b)
+        return tasks_of(held.manifest(name), a, b)
     except CrosstalkError:
         return gr.skip(), gr.skip()
 

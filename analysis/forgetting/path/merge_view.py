@@ -10,8 +10,9 @@ from analysis import page
 from analysis.bar import Bar
 from analysis.charts import source
 from analysis.forgetting import held as sets
+from analysis.forgetting import held
 from analysis.forgetting.path import ask_view, figure, sentence
-from analysis.forgetting.path.held import at_hand, manifest_of, measured
+from analysis.forgetting.path.held import at_hand, measured
 from analysis.forgetting.path.measure import own
 from analysis.forgetting.path.merge import AVERAGE, PRESETS, SUM, Merged, measure, of_weights, preset
 from analysis.forgetting.path.points import FEWEST, ITEMS, MOST, STEP
@@ -31,7 +32,6 @@ _ABOUT = (
     "so that the sum counts those several times. The question at the top of the page is put to the merge at once; "
     "Measure asks it about every task.</p>"
 )
-_STOPPED = '<span class="key">Stopped. What was finished is kept: Measure goes on from there.</span>'
 
 
 def build(bar: Bar, method: gr.Dropdown) -> None:
@@ -66,8 +66,8 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     triggers = [*(slider.release for slider in sliders), go.click]
     ask_view.listen(bar, method, triggers, _weights, sliders, answered, set_by)
     run = start.click(page.for_model(_measured), choice, [progress, *views], **page.LONG_QUEUE, **hidden)
-    run.failure(lambda: "", None, progress, **page.QUICK)
-    stop.click(lambda: _STOPPED, None, progress, cancels=run, **page.QUICK)
+    run.failure(page.halted, progress, progress, **page.QUICK)
+    stop.click(lambda: page.STOPPED, None, progress, cancels=run, **page.QUICK)
     method.change(partial(_rechosen, pool), method, sliders, **page.QUICK).then(
         _before, [method, count], views, **page.QUICK
     )
@@ -79,7 +79,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
 def _names(name: str | None) -> tuple[str, ...]:
     """The checkpoint of each task; none where the set cannot be read, which is told when it is measured."""
     try:
-        return tuple(own(manifest_of(name)).values())
+        return tuple(own(held.manifest(name)).values())
     except CrosstalkError:
         return ()
 
@@ -101,13 +101,13 @@ def _preset(chosen: str, pool: int, name: str) -> list[float]:
 
 
 def _merge(name: str, values: Sequence[float]) -> Merge:
-    names = tuple(own(manifest_of(name)).values())
+    names = tuple(own(held.manifest(name)).values())
     return of_weights(names, [*values, *[0.0] * len(names)][: len(names)])
 
 
 def _weights(name: str, *values: float) -> tuple:
     """The merge, the last checkpoint and the references, by label, and which of them is the merge."""
-    manifest, merge = manifest_of(name), _merge(name, values)
+    manifest, merge = held.manifest(name), _merge(name, values)
     tasks = own(manifest)
     others = [c.name for c in manifest.checkpoints if c.name not in tasks.values()]
     return [("this merge", merge), *((other, other) for other in (list(tasks.values())[-1], *others))], 0
@@ -120,7 +120,7 @@ def _opened(found: Merged | None, name: str, count: float) -> tuple:
 def _before(name: str, count: float) -> tuple:
     """The presets where they were measured before, or the average alone; else what to do."""
     try:
-        names = tuple(own(manifest_of(name)).values())
+        names = tuple(own(held.manifest(name)).values())
         for presets in ((AVERAGE, SUM), (AVERAGE,)):
             merges = [preset(names, chosen) for chosen in presets]
             if found := at_hand(name, partial(_work, merges, count)):

@@ -31,8 +31,8 @@ _ABOUT = (
 _HINT = "Press the button: lost answers in another form<br>than asked are asked again"
 
 
-def build(bar: Bar, method: gr.Dropdown) -> None:
-    """The part, for the checkpoint set that ``method`` names."""
+def build(bar: Bar, method: gr.Dropdown) -> list[dict]:
+    """The part, for the checkpoint set that ``method`` names. Gives what to do again when that was measured."""
     gr.HTML(_ABOUT)
     after = _after(method.value)
     checkpoint = gr.Dropdown(
@@ -68,19 +68,23 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
     run = start.click(page.for_model(_measured), [method, checkpoint], [progress, *views], **page.LONG_QUEUE, **hidden)
     run.success(from_start, where, shown, **page.QUICK)
+    run.failure(lambda: "", None, progress, **page.QUICK)
     for button in (stop, bar.stop):
         button.click(lambda: "", None, progress, cancels=run, **page.QUICK)
-    new_set = method.change(_changed, method, [checkpoint, *views], **page.QUICK)
+    again = {"fn": _changed, "inputs": method, "outputs": [checkpoint, *views], **page.QUICK}
+    items_again = {"fn": from_start, "inputs": where, "outputs": shown, **page.QUICK}
+    new_set = method.change(**again)
     new_checkpoint = checkpoint.input(_before, [method, checkpoint], views, **page.QUICK)
     opened = [new_set, new_checkpoint]
     if room := page.room_of(method):
         opened.append(room.select(_opened, [result, method, checkpoint], views, **page.QUICK))
     for event in opened:
-        event.then(from_start, where, shown, **page.QUICK)
+        event.then(**items_again)
     table.click(_picked, result, [task, part], **page.QUICK).then(from_start, where, shown, **page.QUICK)
     gr.on([task.input, part.input], from_start, where, shown, **page.QUICK)
     back.click(page.for_people(lambda *w: _items(*w[:-1], w[-1] - _PAGE)), [*where, first], shown, **page.QUICK)
     more.click(page.for_people(lambda *w: _items(*w[:-1], w[-1] + _PAGE)), [*where, first], shown, **page.QUICK)
+    return [again, items_again]
 
 
 def _after(name: str) -> list[str]:

@@ -7,13 +7,11 @@ from analysis.interference.dataset.conditions import KINDS, ORIGIN, ItemSet, ite
 from analysis.interference.dataset.measure import Block, load, panel_of
 from models import catalog, evalset, fingerprint
 from models.checkpoints import BASE, Manifest
-from models.embedded import ASSETS
+from models.embedded import ASSETS, SHIPPED_DTYPE
 from models.errors import CrosstalkError
 
 MITIGATION = f"{catalog.EMBEDDED} (mitigation)"
 """The name under which the catalog offers the embedded default with the checkpoints of the paper's remedies."""
-
-_DTYPE = "float32"  # of the shipped answers, whatever the device here computes in
 
 
 @lru_cache(maxsize=len(KINDS))
@@ -33,7 +31,7 @@ def measured() -> tuple[Block, ...]:
         return ()
     try:
         panels = [panel_of(items(kind)) for kind in KINDS]
-        model = SimpleNamespace(name_or_path=entry.source, dtype=_DTYPE)  # with this set, all that is fingerprinted
+        model = SimpleNamespace(name_or_path=entry.source, dtype=SHIPPED_DTYPE)  # with this set, all that is fingerprinted
         opened = SimpleNamespace(
             model=model, checkpoints=SimpleNamespace(manifest=Manifest.load(entry.checkpoint_folder))
         )

@@ -91,9 +91,8 @@ def build(bar: Bar) -> None:
         start_own.click(page.for_model(_measured_own), [*chosen, kind, file], [progress, *views], **running),
     ]
     for run in runs:
-        run.failure(lambda: "", None, progress, **page.QUICK)
-    told = '<span class="key">Stopped. What was finished is kept: Measure goes on from there.</span>'
-    stop.click(lambda: told, None, progress, cancels=runs, **page.QUICK)
+        run.failure(page.halted, progress, progress, **page.QUICK)
+    stop.click(lambda: page.STOPPED, None, progress, cancels=runs, **page.QUICK)
     clear.click(lambda: ("", *_views(())), None, [progress, *views], cancels=runs, **page.QUICK)
     if room := page.room_of(chart):
         room.select(_opened, blocks, views, **page.QUICK)
