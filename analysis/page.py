@@ -33,7 +33,6 @@ QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 TELLING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 """For quick events that may have something to tell the visitor: a message needs the queue."""
 
-_FILES = tempfile.TemporaryDirectory(prefix="crosstalk-")
 _KEPT = 600  # seconds
 _NO_MEMORY = (
     "The memory does not suffice for this. Take a smaller picture, a shorter question or fewer at once, or a smaller "
@@ -164,7 +163,7 @@ def close(seconds: float) -> None:
     for left in under_way.values():
         left.set()
     wait(under_way, timeout=seconds)
-    _FILES.cleanup()
+    _files().cleanup()
 
 
 def pickable(value: str = "", **kwargs) -> gr.HTML:
@@ -277,12 +276,20 @@ def exports(
         gr.HTML("<span>PNG: the camera on a chart</span>")
 
 
+@functools.cache
+def _files() -> tempfile.TemporaryDirectory:
+    """Where files for visitors go. Made with the first one, in what is then the folder for temporary files: Gradio
+    passes on those of no other.
+    """
+    return tempfile.TemporaryDirectory(prefix="crosstalk-")
+
+
 def _saved(name: str, text: str) -> str:
     """Path of a new file called ``name``; those of earlier visitors are deleted, Gradio has its own copy."""
-    for old in Path(_FILES.name).glob("*/*"):
+    for old in Path(_files().name).glob("*/*"):
         if time.time() - old.stat().st_mtime > _KEPT:
             old.unlink(missing_ok=True)
-    file = Path(tempfile.mkdtemp(dir=_FILES.name)) / name
+    file = Path(tempfile.mkdtemp(dir=_files().name)) / name
     file.write_text(text, encoding="utf-8")
     return str(file)
 

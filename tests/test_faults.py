@@ -85,7 +85,7 @@ def test_memory_is_really_given_back(monkeypatch):
 
 def test_long_work_is_stopped_and_files_are_deleted_at_the_end(monkeypatch, tmp_path):
     files = page.tempfile.TemporaryDirectory(dir=tmp_path)
-    monkeypatch.setattr(page, "_FILES", files)
+    monkeypatch.setattr(page, "_files", lambda: files)
     page._saved("crosstalk.csv", "a visitor's numbers")
     ended = []
 

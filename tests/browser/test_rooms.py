@@ -133,3 +133,13 @@ def test_a_cell_of_the_matrix_shows_its_answers_then_and_now(page):
         page.locator("#forgetting-latex").click()
     assert waited.value.suggested_filename.endswith(".tex")
     assert "\\toprule" in waited.value.path().read_text(encoding="utf-8")
+
+
+def test_a_slider_moved_by_the_keyboard_asks_and_the_last_place_counts(page):
+    page.goto("/?tab=forgetting")
+    slider = page.locator("#path-alpha input[type=range]")
+    slider.scroll_into_view_if_needed()
+    slider.focus()
+    for _ in range(5):
+        slider.press("ArrowRight")
+    expect(page.locator("#path-here-answers")).to_contain_text("alpha 0.55")

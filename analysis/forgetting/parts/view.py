@@ -100,8 +100,8 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     views = [said, returned, moved, kind, overlap, drifted, result]
     method.change(page.for_people(_rechosen), method, offered, **page.TELLING).then(_kept, choice, views, **page.QUICK)
     chosen_task.input(_own, [method, chosen_task, start], start, **page.QUICK).then(_kept, choice, views, **page.QUICK)
-    changed = [start.input, end.input, since.input, n.release, seed.release, groups.input]
-    gr.on(changed, _kept, choice, views, **page.QUICK)
+    changed = [start.input, end.input, since.input, n.input, seed.input, groups.input]
+    gr.on(changed, _kept, choice, views, **page.QUICK, trigger_mode="always_last")
     kind.input(lambda found, kind: figure.overlap(found and found.keys, kind), [result, kind], overlap, **page.QUICK)
     measuring = run.click(
         page.for_model(_measured), choice, [progress, *views], **page.LONG_QUEUE, show_progress="hidden",

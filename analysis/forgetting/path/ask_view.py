@@ -28,7 +28,8 @@ def listen(
     bar: Bar, method: gr.Dropdown, triggers: list, weights_of: Callable, inputs: list, views: list, after: Sequence = ()
 ) -> None:
     """On each of ``triggers``, and when the events ``after`` went well, ask what ``weights_of(method, *inputs)`` gives:
-    (label, weights) of each, and which of them is asked about.
+    (label, weights) of each, and which of them is asked about. While one question is answered only the latest of those
+    that a moving slider asks waits.
     """
 
     def answered(name, path, question, known, *values) -> tuple:

@@ -56,7 +56,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     with gr.Row(elem_classes="measure"):
         alpha = gr.Slider(0, 1, value=0.5, step=0.01, label="alpha", elem_id="path-alpha", min_width=240)
         go = gr.Button("Ask here", elem_id="path-ask", min_width=110)
-    ask_view.listen(bar, method, [alpha.release, go.click], _weights, [first, last, alpha], ask_view.build("path-here"))
+    ask_view.listen(bar, method, [alpha.input, go.click], _weights, [first, last, alpha], ask_view.build("path-here"))
 
     offered, views = [first, last, before, after], [chart, said, result]
     choice = [method, *offered, count]
@@ -70,7 +70,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     gr.on([first.input, last.input], _own_tasks, choice[:3], [before, after], **page.QUICK).then(
         _before, choice, views, **page.QUICK
     )
-    gr.on([before.input, after.input, count.release], _before, choice, views, **page.QUICK)
+    gr.on([before.input, after.input, count.input], _before, choice, views, **page.QUICK, trigger_mode="always_last")
     if room := page.room_of(method):
         room.select(_opened, [result, *choice], views, **page.QUICK)
 

@@ -9,7 +9,6 @@ import gradio as gr
 from analysis import page
 from analysis.bar import Bar
 from analysis.charts import source
-from analysis.forgetting import held as sets
 from analysis.forgetting import held
 from analysis.forgetting.path import ask_view, figure, sentence
 from analysis.forgetting.path.held import at_hand, measured
@@ -37,7 +36,7 @@ _ABOUT = (
 def build(bar: Bar, method: gr.Dropdown) -> None:
     """The merge, wired to the room's ``method``, the checkpoint set, and to the bar's question."""
     gr.HTML(_ABOUT)
-    pool = max([_SLIDERS, *(len(entry.checkpoints) for entry in sets.sets().values())])
+    pool = max([_SLIDERS, *(len(entry.checkpoints) for entry in held.sets().values())])
     with gr.Row(elem_classes="measure"):
         presets = {name: gr.Button(name.capitalize(), size="sm", min_width=90) for name in PRESETS}
     with gr.Row():
@@ -63,7 +62,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     set_by = [
         button.click(partial(_preset, name, pool), method, sliders, **page.QUICK) for name, button in presets.items()
     ]
-    triggers = [*(slider.release for slider in sliders), go.click]
+    triggers = [*(slider.input for slider in sliders), go.click]
     ask_view.listen(bar, method, triggers, _weights, sliders, answered, set_by)
     run = start.click(page.for_model(_measured), choice, [progress, *views], **page.LONG_QUEUE, **hidden)
     run.failure(page.halted, progress, progress, **page.QUICK)
@@ -71,7 +70,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     method.change(partial(_rechosen, pool), method, sliders, **page.QUICK).then(
         _before, [method, count], views, **page.QUICK
     )
-    count.release(_before, [method, count], views, **page.QUICK)
+    count.input(_before, [method, count], views, **page.QUICK, trigger_mode="always_last")
     if room := page.room_of(method):
         room.select(_opened, [result, method, count], views, **page.QUICK)
 

@@ -96,10 +96,12 @@ def build(bar: Bar) -> None:
     measuring = many.click(
         page.for_model(_measured), chosen, [many_progress, *many_views], **page.LONG_QUEUE, **hidden,
     )  # fmt: skip
-    changed = [bar.model.change, bar.checkpoint.change, count.release, seed.release, things.input]
+    changed = [bar.model.change, bar.checkpoint.change, count.input, seed.input, things.input]
     if room := page.room_of(law):
         changed.append(room.select)
-    gr.on(changed, page.for_model(_kept), chosen, many_views, **page.MODEL_QUEUE, **hidden)
+    gr.on(
+        changed, page.for_model(_kept), chosen, many_views, **page.MODEL_QUEUE, **hidden, trigger_mode="always_last"
+    )
     for event, where, buttons in ((run, progress, (stop, bar.stop)), (measuring, many_progress, (stop_many,))):
         event.failure(lambda: "", None, where, **page.QUICK)
         for button in buttons:

@@ -31,7 +31,7 @@ def measured() -> tuple[Block, ...]:
         return ()
     try:
         panels = [panel_of(items(kind)) for kind in KINDS]
-        model = SimpleNamespace(name_or_path=entry.source, dtype=SHIPPED_DTYPE)  # with this set, all that is fingerprinted
+        model = SimpleNamespace(name_or_path=entry.source, dtype=SHIPPED_DTYPE)  # with this set, all fingerprinted
         opened = SimpleNamespace(
             model=model, checkpoints=SimpleNamespace(manifest=Manifest.load(entry.checkpoint_folder))
         )
