@@ -1,16 +1,7 @@
 """The real page in a real browser: one app for all tests, a fresh tab for each."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
-from urllib.request import urlopen
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -18,30 +9,9 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory):
-    """The app as ``python app.py`` starts it, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("app") / "log"
-    settings = os.environ | {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "CI": "1"}
-    with log.open("w") as out:
-        server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=settings, stdout=out, stderr=out)
-    try:
-        for _ in range(240):
-            if server.poll() is not None:
-                pytest.fail(f"the app stopped:\n{log.read_text()}")
-            try:
-                urlopen(f"http://127.0.0.1:{port}", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        else:
-            pytest.fail(f"the app does not answer:\n{log.read_text()}")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
+def address(served):
+    """Where the running app answers."""
+    return served.address
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,50 @@
+"""A visitor who means no good, and what has to hold after each of her inputs and after all of a kind."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.visitor import SECRET, Visitor
+
+_ROOM = 700_000_000  # bytes that the server may have taken more at its peak, and still hold
+
+
+@pytest.fixture(scope="session")
+def outside(tmp_path_factory) -> Path:
+    """A file that the app has no business with."""
+    file = tmp_path_factory.mktemp("outside") / "secret.png"
+    file.write_text(SECRET)
+    return file
+
+
+@pytest.fixture(scope="module")
+def visitor(served):
+    """A visitor; when all of a module's inputs were sent, the server is well: it answers, has not grown, has left no
+    file where none belongs.
+    """
+    coming = Visitor(served.address)
+    before, places = _bytes(served.pid, "VmRSS"), {p.name for p in served.temporary.iterdir()}
+    yield coming
+    assert coming.call("models", []).answered
+    assert coming.call("ask", [None, "Is a bee an animal?", "", ""]).answered
+    coming.close()
+    grown = _bytes(served.pid, "VmRSS") - before
+    assert grown < _ROOM, f"{grown / 1e6:.0f} MB more than before"
+    new = {p.name for p in served.temporary.iterdir()} - places
+    assert not {name for name in new if not name.startswith(("gradio", "crosstalk-"))}, new
+
+
+@pytest.fixture(autouse=True)
+def _nothing_unforeseen(served):
+    """No input makes the app raise what nobody foresaw."""
+    start = served.log.stat().st_size
+    yield
+    with served.log.open() as log:
+        log.seek(start)
+        written = log.read()
+    assert "Traceback" not in written, written[-3000:]
+
+
+def _bytes(pid: int, what: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
