@@ -15,7 +15,7 @@ with contextlib.suppress(ImportError):
 import gradio as gr  # noqa: E402
 
 from analysis import bar as shared_bar  # noqa: E402
-from analysis import page  # noqa: E402
+from analysis import links, page, protocol  # noqa: E402
 from analysis.ask import tab as ask  # noqa: E402
 from analysis.attention import tab as attention  # noqa: E402
 from analysis.attribution.endpoint import attribute  # noqa: E402
@@ -26,6 +26,7 @@ from analysis.forgetting.probe.endpoint import forgetting_probe  # noqa: E402
 from analysis.interference import tab as interference  # noqa: E402
 from analysis.interference.conflict.view import conflict, conflicts  # noqa: E402
 from analysis.interference.dataset.view import dataset_endpoint  # noqa: E402
+from analysis.start import tab as start  # noqa: E402
 from models import catalog, devices  # noqa: E402
 from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
@@ -33,7 +34,7 @@ from server.health import Health  # noqa: E402
 from server.logs import keep_out_values  # noqa: E402
 from server.shutdown import Ending  # noqa: E402
 
-ROOMS = (ask, interference, attention, decoding, embedding_space, forgetting)
+ROOMS = (start, ask, interference, attention, decoding, embedding_space, forgetting)
 """The tabs, in their order."""
 
 ENDPOINTS = {
@@ -62,19 +63,9 @@ _THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.blue, neutral_hue=gr.themes.colors.stone, radius_size="md", text_size="lg",
     font=_SANS, font_mono=["ui-monospace", "Menlo", "monospace"],
 )  # fmt: skip
-_HEAD = """<script>
-// Gradio's base points to where the page is anyway. With one, Plotly names what its charts are clipped by with the
-// whole address: as soon as that changes, marks are no longer drawn.
-document.querySelector('base')?.remove();
-window.crosstalk = (key, value) => {  // keeps the address a link to what is shown, once what it asked for is
-  if (!window.crosstalk.ready) return;
-  const here = new URL(location);
-  if (value) here.searchParams.set(key, value); else here.searchParams.delete(key);
-  history.replaceState(null, '', here);
-};
-</script>"""
+_HEAD = f"<script>{(_HERE / 'assets' / 'page.js').read_text(encoding='utf-8')}</script>"
 _TITLE = """<header id="title"><h1>Crosstalk</h1>
-<p>Show a multimodal model a picture, ask it something, and watch what it does with what it sees and what it reads.</p>
+<p>Ask a multimodal model about a picture, and watch what it does with what it sees and what it reads.</p>
 </header>"""
 
 
@@ -97,8 +88,11 @@ def models() -> dict:
     return {"models": listed}
 
 
-def _linked(asked: int, request: gr.Request) -> list:
-    """What a link asks for: ``?tab=&model=&checkpoint=&example=&question=``; unknown values are ignored."""
+def _linked(demo: gr.Blocks, asked: int, request: gr.Request) -> list:
+    """What a link asks for: ``?tab=&model=&checkpoint=&example=&question=`` and the rooms' settings.
+
+    Unknown values are ignored.
+    """
     wanted = dict(request.query_params)
     names = [e.name for e in catalog.entries() if e.available]
     model = wanted.get("model") if wanted.get("model") in names else catalog.EMBEDDED
@@ -106,22 +100,46 @@ def _linked(asked: int, request: gr.Request) -> list:
     checkpoint = wanted.get("checkpoint") if wanted.get("checkpoint") in checkpoints else "base"
     examples = shared_bar.examples()
     example = wanted.get("example") if wanted.get("example") in examples else next(iter(examples))
-    tab = wanted.get("tab") if wanted.get("tab") in [room.NAME for room in ROOMS] else ROOMS[0].NAME
+    tab = wanted.get("tab")
+    if tab not in [room.NAME for room in ROOMS]:  # who links to an example or a question means its answer
+        tab = (ask if wanted.keys() & {"example", "question", "checkpoint"} else start).NAME
     shown = shared_bar.show(example, (wanted.get("question") or "")[:500], asked)
-    return [gr.Tabs(selected=tab), model, gr.Dropdown(checkpoints, value=checkpoint), *shown]
+    return [
+        gr.Tabs(selected=tab), model, gr.Dropdown(checkpoints, value=checkpoint), *shown,
+        *links.restored(demo, wanted),
+    ]  # fmt: skip
+
+
+def _tools() -> gr.Button:
+    """What concerns the whole page, at its top right. Gives the button that saves a report."""
+    with gr.Row(elem_id="tools"):
+        gr.Button("Present", size="sm", elem_id="present", min_width=90).click(
+            None, js="() => crosstalk.present(!crosstalk.presenting())", api_visibility="private"
+        )
+        gr.Button("Copy link", size="sm", elem_id="copy-link", min_width=90).click(
+            None, js="() => crosstalk.copy()", api_visibility="private"
+        )
+        report = protocol.button()
+        gr.HTML('<span id="copied" role="status"></span>')
+    return report
 
 
 def build() -> gr.Blocks:
     """The whole page."""
     with gr.Blocks(title="Crosstalk", analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
-        gr.HTML(_TITLE)
+        with gr.Row(elem_id="head"):
+            gr.HTML(_TITLE)
+            report = _tools()
         bar = shared_bar.build()
+        made = {}
         with gr.Tabs(elem_id="rooms") as tabs:
             for room in ROOMS:
                 with gr.Tab(room.TITLE, id=room.NAME, elem_id=f"room-{room.NAME}") as tab:
                     # first: listeners run one after another, each to its end
                     tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
-                    room.build(bar)
+                    made[room] = room.build(bar)
+        made[start].click(start.chosen, None, tabs, **page.QUICK)
+        protocol.build(demo, bar, report)
         for name, endpoint in ENDPOINTS.items():
             queue = page.LONG_QUEUE if name in LONG else page.MODEL_QUEUE
             called = page.for_model(endpoint)
@@ -132,7 +150,14 @@ def build() -> gr.Blocks:
             part.change(None, part, js=f"value => crosstalk('{key}', value)", api_visibility="private")
         to_ask = [bar.question.submit, bar.ask.click]
         gr.on(to_ask, lambda: gr.Tabs(selected=ask.NAME), None, tabs, **page.QUICK)
-        loaded = demo.load(_linked, bar.asked, [tabs, bar.model, bar.checkpoint, *bar.shown], **page.QUICK)
+        restored = [tabs, bar.model, bar.checkpoint, *bar.shown, *links.kept(demo)]
+
+        def linked(asked: int, request: gr.Request) -> list:  # Gradio hands the request to who asks for its type
+            return _linked(demo, asked, request)
+
+        loaded = demo.load(linked, bar.asked, restored, **page.QUICK)
+        for again in links.again(demo):
+            loaded = loaded.then(**again)
         loaded.then(None, js="() => { crosstalk.ready = true; }", api_visibility="private")
     return demo.queue(max_size=host.QUEUE.now(), api_open=False)
 

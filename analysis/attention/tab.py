@@ -5,7 +5,7 @@ from html import escape
 import gradio as gr
 import numpy as np
 
-from analysis import page
+from analysis import links, page
 from analysis.attention import figure, more, place, sentence
 from analysis.attention.measure import Attention, attend
 from analysis.attention.where import MODES, look
@@ -99,6 +99,7 @@ def build(bar: Bar) -> None:
     page.exports(NAME, result, sentence.headline, _figures)
     running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
     more.build(bar, running)
+    links.keep(scale=scale, attention=mode)
     tries = page.pickable(page.tries(_TRY), elem_id="attention-tries")
     page.lesson(NAME)
 

@@ -5,7 +5,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import links, page
 from analysis.attribution import figure
 from analysis.attribution.measure import METHODS, Attribution, attribute
 from analysis.bar import Bar, open_picture
@@ -42,6 +42,7 @@ def build(bar: Bar) -> None:
             [(_METHODS[m], m) for m in METHODS], value=METHODS[0], label="Method", elem_id="attribute-method",
             min_width=380,
         )  # fmt: skip
+        links.keep(explain=method)
         answer = gr.Textbox(
             label="Answer to explain", info="Empty: the model's own.", placeholder="cat", max_length=200,
             elem_id="attribute-answer", min_width=160,

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import links, page
 from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.charts import source
 from analysis.decoding import figure, game_figure, steps_view
@@ -60,7 +60,8 @@ def build(bar: Bar) -> None:
             label="Objects that are there", info="Separated by commas. Empty: those of an example or a composed scene.",
             placeholder="dog, ball", max_length=2000, elem_id="decode-there", min_width=240,
         )  # fmt: skip
-    with gr.Accordion("Parameters of the strategies, words to look for, longest answer", open=False):
+    folded = "Parameters of the strategies, words to look for, longest answer"
+    with gr.Accordion(folded, open=False, elem_classes="advanced"):
         with gr.Row():
             looked_for = gr.Textbox(
                 label="Objects to look for in the answers",
@@ -77,6 +78,7 @@ def build(bar: Bar) -> None:
     answers = gr.HTML(f'<div class="card quiet">{escape(_HINT)}</div>', elem_id="decode-answers")
     said = gr.HTML(elem_id="decode-sentence", elem_classes="sentence")
     result, asked = gr.State(None, time_to_live=_LASTS), gr.State(None, time_to_live=_LASTS)
+    links.keep(strategies=chosen, there=there, k=threshold, length=length)
     block = steps_view.build(bar, result, asked, threshold)
     page.exports(NAME, result, sentence, _figures)
     sets.build(bar, settings)

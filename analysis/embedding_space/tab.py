@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from analysis import page
+from analysis import links, page
 from analysis.bar import Bar
 from analysis.charts import data_uri, empty, source
 from analysis.embedding_space import angles_view, cloud, contrast_view, held, maps, retrieval_view, search_view, shipped
@@ -69,6 +69,7 @@ def build(bar: Bar) -> None:
             [(f"{s}{' (never trained on)' if s == UNSEEN_STYLE else ''}", s) for s in reversed(STYLES)],
             value=UNSEEN_STYLE, label="Drawings in style", elem_id="space-style", min_width=240, scale=3,
         )  # fmt: skip
+    links.keep(trained=method, drawn=projection, dimensions=dimensions, style=style)
     with gr.Row(elem_classes="measure"):
         progress = gr.HTML(elem_id="space-progress")
         stop = gr.Button("Stop", size="sm", elem_id="space-stop", min_width=80, visible=False)
@@ -97,7 +98,7 @@ def build(bar: Bar) -> None:
         "Search by your own picture or words, in every phase", open=False, elem_id="space-search"
     ) as searching:
         search = search_view.build(key, bar)
-    with gr.Accordion("Your own CLIP, phases or pairs", open=False, elem_id="space-own"):
+    with gr.Accordion("Your own CLIP, phases or pairs", open=False, elem_classes="advanced", elem_id="space-own"):
         own = own_pairs(key, offered)
     page.exports(NAME, key, _said, _figures)
     tries = page.pickable(page.tries([("", title, why) for *_, title, why in _TRY]), elem_id="space-tries")

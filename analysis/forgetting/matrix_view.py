@@ -7,7 +7,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import links, page
 from analysis.charts import data_uri, empty, source
 from analysis.forgetting import figure, held
 from analysis.forgetting.latex import latex
@@ -82,11 +82,12 @@ def build(method: gr.Dropdown) -> Views:
         page.for_model(_measured), method, [progress, start, stop], **page.LONG_QUEUE,
         show_progress="hidden", api_visibility="private",
     )  # fmt: skip
-    measured = run.success(_changed, method, whole, **page.QUICK)
+    measured = run.success(_changed, [method, checkpoint, task, which], whole, **page.QUICK)
     at_rest = [progress, start, stop]
     run.failure(lambda shown: _at_rest(page.halted(shown)), progress, at_rest, **page.QUICK)
     stop.click(partial(_at_rest, page.STOPPED), None, at_rest, cancels=run, **page.QUICK)
-    method.change(_changed, method, whole, **page.QUICK)
+    method.change(_changed, [method, checkpoint, task, which], whole, **page.QUICK)
+    links.keep(row=checkpoint, column=task, show=which, set=method, again=refresh)  # the set last: it reads the others
     return Views(result, [checkpoint, task, which], refresh, measured)
 
 
@@ -121,11 +122,16 @@ def _tasks(found: Forgetting | None) -> list[tuple[str, int]]:
     return [(task, j) for j, task in enumerate(found.tasks)] if found else []
 
 
-def _changed(name: str) -> tuple:
-    """Everything that belongs to a set: its views, its cells to choose from, and the items behind the first of them."""
+def _changed(name: str, row: int | None = None, column: int | None = None, which: str = LISTED[0]) -> tuple:
+    """Everything that belongs to a set: its views, its cells to choose from, and the items behind one of them.
+
+    That is the cell that was chosen before, where the set has it.
+    """
     *views, shown = _views(name)
-    rows = gr.Dropdown(_rows(shown), value=_last(shown)), gr.Dropdown(_tasks(shown), value=0 if shown else None)
-    return *views, shown, *rows, LISTED[0], _items(shown, name, _last(shown), 0, LISTED[0], 0)[1], 0
+    if not shown or row not in range(len(shown.checkpoints)) or column not in range(len(shown.tasks)):
+        row, column, which = _last(shown), 0 if shown else None, LISTED[0]
+    rows = gr.Dropdown(_rows(shown), value=row), gr.Dropdown(_tasks(shown), value=column)
+    return *views, shown, *rows, which, _items(shown, name, row, column, which, 0)[1], 0
 
 
 def _picked(found: Forgetting | None, event: gr.EventData):

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import links, page
 from analysis.attribution import view as attribution
 from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.bar.view import PictureInput
@@ -57,7 +57,8 @@ def build(bar: Bar) -> None:
             label="Your own sentence", info="Goes in front of the question.", max_length=2000,
             placeholder="My aunt says that this is a dog.", elem_id="own-sentence",
         )  # fmt: skip
-    with gr.Accordion("Your own picture, how much is covered, and how strong attacks are", open=False), gr.Row():
+    folded = "Your own picture, how much is covered, and how strong attacks are"
+    with gr.Accordion(folded, open=False, elem_classes="advanced"), gr.Row():
         own_picture = PictureInput(
             type="filepath", sources=["upload", "clipboard"], image_mode=None, height=180,
             label="Your own picture in its place", elem_id="own-picture",
@@ -73,6 +74,10 @@ def build(bar: Bar) -> None:
             )
             steps = gr.Slider(1, 30, value=attack.steps, step=1, label="Attack: steps")
             size = gr.Slider(0.005, 0.5, value=attack.step_size, step=0.005, label="Attack: step size", info=unit)
+    links.keep(
+        **{f"change-{side}": group for side, group in zip(_SIDES, chosen, strict=True)}, options=options, sentence=own,
+        covered=covered,
+    )  # fmt: skip
     with gr.Row(elem_classes="measure"):
         start = gr.Button("Disturb", variant="primary", elem_id="disturb", min_width=120)
         stop = gr.Button("Stop", elem_id="disturb-stop", min_width=80)
@@ -92,6 +97,7 @@ def build(bar: Bar) -> None:
             [(k.title, k.name) for k in KINDS.values()], value=next(iter(KINDS)), label="Dose", elem_id="dose-kind",
             min_width=220,
         )  # fmt: skip
+        links.keep(dose=kind)
         dose_start = gr.Button("Raise the dose", elem_id="dose-start", min_width=140)
         dose_progress = gr.HTML(elem_id="dose-progress")
     with gr.Row():

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 
 
-def opened(page, link: str = "/"):
+def opened(page, link: str = "/?tab=ask"):
     """The page with its first answer whole."""
     page.goto(link)
     expect(page.locator("#ask-checkpoints tbody tr").first).to_be_attached(timeout=60_000)
@@ -211,13 +211,13 @@ def test_a_link_opens_what_it_names(page):
 
 
 def test_a_link_with_nonsense_opens_the_page(page):
-    opened(page, "/?tab=x&checkpoint=%3Cscript%3E&example=../../etc&model=no")
+    opened(page, "/?tab=x&checkpoint=%3Cscript%3E&example=../../etc&model=no&k=x&row=99&set=../..")
     expect(page.locator("#checkpoint input")).to_have_value("base")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_is_readable_in_both_themes(page, theme):
-    opened(page, f"/?__theme={theme}")
+    opened(page, f"/?tab=ask&__theme={theme}")
     expect(page.locator("#ask-sentence")).to_contain_text("The checkpoint")
     for place in (
         "#title h1",

@@ -9,9 +9,9 @@ pytestmark = pytest.mark.browser
 
 
 def opened(page, link: str):
-    """A room with its first answer whole."""
+    """A room that has taken over what its link asks for."""
     page.goto(link)
-    expect(page.locator("#ask-checkpoints tbody tr").first).to_be_attached(timeout=60_000)
+    page.wait_for_function("window.crosstalk?.ready", timeout=60_000)
     return page
 
 
@@ -143,3 +143,25 @@ def test_a_slider_moved_by_the_keyboard_asks_and_the_last_place_counts(page):
     for _ in range(5):
         slider.press("ArrowRight")
     expect(page.locator("#path-here-answers")).to_contain_text("alpha 0.55")
+
+
+def test_the_report_of_a_visit_opens_without_a_network(page, browser, tmp_path):
+    opened(page, "/?tab=ask&example=bee-without-flower&question=Is%20there%20a%20flower%3F")
+    expect(page.locator("#ask-sentence")).to_contain_text("The checkpoint")
+    with page.expect_download() as waited:
+        page.locator("#report").click()
+    assert waited.value.suggested_filename == "crosstalk-report.html"
+    waited.value.save_as(tmp_path / "report.html")
+    with browser.new_context(offline=True) as alone:
+        tab, told, requested = alone.new_page(), [], []
+        tab.on("console", lambda message: told.append(message.text))
+        tab.on("pageerror", lambda error: told.append(str(error)))
+        tab.on("request", lambda request: requested.append(request.url))
+        tab.goto((tmp_path / "report.html").as_uri())
+        answer = tab.locator("section", has=tab.get_by_role("heading", name="Ask", exact=True))
+        expect(answer).to_contain_text("Is there a flower?")
+        expect(answer.locator(".barlayer path").first).to_be_attached()
+        expect(tab.locator("header img")).to_be_visible()
+        expect(tab.locator("#provenance")).to_contain_text("crosstalk-mini · base")
+        assert not told
+        assert [url for url in requested if not url.startswith(("data:", "blob:"))] == [tab.url]

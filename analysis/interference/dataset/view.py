@@ -47,12 +47,12 @@ def build(bar: Bar) -> None:
             [(f"{k.title}: {k.about}", k.name) for k in KINDS.values()], value=list(KINDS), label="Sets",
             elem_id="dataset-kinds",
         )  # fmt: skip
-    with gr.Accordion("Which perturbations", open=False):
+    with gr.Accordion("Which perturbations", open=False, elem_classes="advanced"):
         conditions = gr.CheckboxGroup(
             [(titled(c), c) for c in CONDITIONS], value=list(CONDITIONS), show_label=False,
             elem_id="dataset-conditions",
         )  # fmt: skip
-    with gr.Accordion("Measure a set of your own", open=False):
+    with gr.Accordion("Measure a set of your own", open=False, elem_classes="advanced"):
         gr.Markdown(_FORMAT)
         with gr.Row():
             file = gr.File(

@@ -1,0 +1,1 @@
+"""Where a visitor begins: what there is to see, a card a room."""
