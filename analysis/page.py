@@ -16,6 +16,7 @@ from pathlib import Path
 
 import gradio as gr
 import plotly.graph_objects as go
+from gradio.context import Context
 
 from analysis.result import Result
 from models.devices import exhausted, freed, gpu
@@ -49,6 +50,7 @@ element.addEventListener('click', event => {
   trigger('click', {pick: target.dataset.pick});
 });
 """
+_EXPORTED = "_exported"  # of the page's Blocks: what it offers to save, gone with it
 _CLICK = "() => setTimeout(() => document.querySelector('#{} a, #{}').click(), 300)"
 
 
@@ -242,6 +244,19 @@ def lesson(room: str) -> None:
         gr.Markdown((Path(__file__).parent / room / "lesson.md").read_text(encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A result that can be saved: the titles of its room and of the part of it (nothing where there is none), the
+    state that holds it, and, as of ``exports``, its sentence and its figures.
+    """
+
+    room: str
+    part: str
+    result: gr.State
+    say: Callable
+    draw: Callable
+
+
 def exports(
     name: str, result: gr.State, say: Callable, draw: Callable, more: Mapping[str, tuple[str, Callable]] | None = None
 ) -> None:
@@ -259,21 +274,56 @@ def exports(
         "HTML": ("html", lambda found: _page(say(found), draw(found))),
         **(more or {}),
     }
+    room = room_of(result)
+    listed = Exported(room.label if room else "", _part_of(name, result, room), result, say, draw)
+    vars(Context.root_block).setdefault(_EXPORTED, []).append(listed)
     with gr.Row(elem_classes="exports"):
         gr.HTML("<span>Save as</span>")
         for kind, (ending, write) in writers.items():
             asked = gr.Button(kind, size="sm", variant="secondary", elem_id=f"{name}-{kind.lower()}", min_width=64)
-            ready = gr.DownloadButton(visible="hidden", elem_id=f"{name}-{kind.lower()}-file")
 
-            @for_people
-            def save(found, write=write, ending=ending):
+            def text(found, write=write) -> str:
                 if found is None:
                     raise gr.Error("There is nothing to save yet.", print_exception=False)
-                return _saved(f"crosstalk-{name}.{ending}", write(found))
+                return write(found)
 
-            click = _CLICK.replace("{}", f"{name}-{kind.lower()}-file")
-            asked.click(save, result, ready, **QUICK).success(None, js=click, api_visibility="private")
+            saves(asked, f"crosstalk-{name}.{ending}", result, text, **QUICK)
         gr.HTML("<span>PNG: the camera on a chart</span>")
+
+
+def exported(demo: gr.Blocks) -> list[Exported]:
+    """Everything that ``exports`` offers on a page, in its order."""
+    return vars(demo).get(_EXPORTED, [])
+
+
+def _part_of(name: str, result: gr.State, room: gr.Tab | None) -> str:
+    """The title of the folded part that a result stands in, or else of the heading that it stands below; nothing for
+    the room's own.
+    """
+    if room is None or room.id == name:
+        return ""
+    part = result.parent
+    while not isinstance(part, gr.Accordion | gr.Tab):
+        part = part.parent
+    if isinstance(part, gr.Accordion):
+        return part.label
+    above = [b.value for b in room.children if isinstance(b, gr.HTML) and str(b.value).endswith("</h3>")]
+    return html.unescape(above[-1].removeprefix("<h3>").removesuffix("</h3>")) if above else ""
+
+
+def saves(asked: gr.Button, name: str, inputs: gr.State | list, write: Callable[..., str], **event) -> None:
+    """A click on ``asked`` hands the visitor a file called ``name`` with the text ``write(*inputs)``; ``event`` are
+    further arguments of the click.
+    """
+    file = f"{asked.elem_id}-file"
+    ready = gr.DownloadButton(visible="hidden", elem_id=file)
+
+    @for_people
+    def save(*found) -> str:
+        return _saved(name, write(*found))
+
+    saved = asked.click(save, inputs, ready, **event)
+    saved.success(None, js=_CLICK.replace("{}", file), api_visibility="private")
 
 
 @functools.cache

@@ -1,0 +1,162 @@
+"""One page of everything that a visitor has measured: to keep, to print or to hand in. It needs no network."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from analysis import page
+from analysis.bar import Bar, open_picture
+from analysis.charts import data_uri
+from models.errors import CrosstalkError
+
+_STYLE = Path(__file__).parents[1] / "assets" / "report.css"
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+_CHARTS = {"displaylogo": False, "responsive": True}
+_MOST_DATA = 50_000  # bytes of JSON
+_MOST_NAMED = 12  # entries of a list that is told as one setting
+_MEASURES = ("dtype", "device", "seed", "versions", "seconds")
+_NOTHING = (
+    "Nothing was measured yet, so there is nothing to report. Ask a question at the top, or open a room and start one "
+    "of its measurements; then save again."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A result as the report shows it: ``data`` is its JSON, ``picture`` a ``data:`` address or None."""
+
+    title: str
+    sentence: str
+    figures: Sequence[go.Figure]
+    data: dict
+    picture: str | None = None
+
+    @property
+    def provenance(self) -> dict:
+        return self.data.get("provenance") or {}
+
+
+def button() -> gr.Button:
+    """The button, not wired yet: that takes all rooms."""
+    return gr.Button("Save a report", size="sm", elem_id="report", min_width=110)
+
+
+def build(demo: gr.Blocks, bar: Bar, asked: gr.Button) -> None:
+    """Wire the button to every result that the rooms of ``demo`` can save."""
+    offered = page.exported(demo)
+
+    def write(path: str | None, question: str | None, *results) -> str:
+        sections = [_section(part, found) for part, found in zip(offered, results, strict=True) if found is not None]
+        if not sections:
+            raise gr.Error(_NOTHING, print_exception=False)
+        picture = data_uri(open_picture(path)) if path else None
+        return written(sections, question or "", picture, datetime.now().astimezone())
+
+    inputs = [bar.picture, bar.question, *(part.result for part in offered)]
+    page.saves(asked, "crosstalk-report.html", inputs, write, **{**page.TELLING, "concurrency_limit": 2})
+
+
+def _section(part: page.Exported, found) -> Section:
+    """One result; where it is no longer kept, that is said in its place."""
+    title = " · ".join(filter(None, (part.room, part.part)))
+    try:
+        picture = found.picture if isinstance(found, page.Pictured) else None
+        return Section(title, part.say(found), part.draw(found), found.to_json(), picture)
+    except CrosstalkError as error:
+        return Section(title, str(error), (), {})
+
+
+def written(sections: Sequence[Section], question: str, picture: str | None, when: datetime) -> str:
+    """The whole page; ``question`` and ``picture`` (a ``data:`` address or None) are those of the bar."""
+    listed = "".join(f'<li><a href="#result-{i}">{escape(s.title)}</a></li>' for i, s in enumerate(sections, 1))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Crosstalk: a report</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE.read_text(encoding='utf-8')}</style><script>{_plotly()}</script></head><body><main>"
+        f'<header><h1>Crosstalk</h1><p class="soft">What was measured, as of {when:%d %B %Y, %H:%M %Z}</p>'
+        f"{_image(picture, 'The picture on the page')}"
+        f'{_paragraph("Question on the page", question)}</header>'
+        f'<nav aria-label="Contents"><h2>Contents</h2><ol>{listed}<li><a href="#provenance">What computed it</a></li>'
+        f"</ol></nav>{''.join(_html(i, s) for i, s in enumerate(sections, 1))}{_foot(sections)}</main></body></html>"
+    )
+
+
+@cache
+def _plotly() -> str:
+    return get_plotlyjs()
+
+
+def _html(number: int, section: Section) -> str:
+    by = section.provenance
+    whose = " · ".join(f"{key} {by[key]}" for key in ("model", "checkpoint") if by.get(key))
+    drawn = [f for f in section.figures if f.data]  # others say only that there is nothing to draw
+    charts = "".join(
+        f"<figure>{f.to_html(_CHARTS, auto_play=False, include_plotlyjs=False, full_html=False)}</figure>"
+        for f in drawn
+    )
+    return (
+        f'<section id="result-{number}"><h2>{escape(section.title)}</h2><p class="soft">{escape(whose)}</p>'
+        f"{_image(section.picture, 'The picture that was measured')}{_settings(section.data)}"
+        f'<p class="sentence">{escape(section.sentence)}</p>{charts}{_data(section.data)}</section>'
+    )
+
+
+def _settings(data: dict) -> str:
+    """What the result tells of itself in a word, a number or a few names, its question first."""
+    rows = {"question": data.get("question")} | data
+    told = {key: _told(value) for key, value in rows.items()}
+    lines = "".join(f"<dt>{escape(k.replace('_', ' '))}</dt><dd>{escape(v)}</dd>" for k, v in told.items() if v)
+    return f"<dl>{lines}</dl>" if lines else ""
+
+
+def _told(value) -> str:
+    """A single value in words; nothing for what is no single value, or not known."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list) and len(value) <= _MOST_NAMED and all(isinstance(v, str) for v in value):
+        return ", ".join(filter(None, value))
+    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+
+
+def _data(data: dict) -> str:
+    text = json.dumps(data, ensure_ascii=False, indent=1)
+    if not data or len(text.encode()) > _MOST_DATA:
+        return ""
+    return f"<details><summary>The data, as JSON</summary><pre>{escape(text)}</pre></details>"
+
+
+def _foot(sections: Sequence[Section]) -> str:
+    rows = []
+    for i, section in enumerate(sections, 1):
+        by = section.provenance
+        whose = " · ".join(str(by[key]) for key in ("model", "checkpoint") if by.get(key))
+        how = "; ".join(f"{key} {_measure(by[key])}" for key in _MEASURES if by.get(key) not in (None, {}))
+        where = f'<a href="#result-{i}">{escape(section.title)}</a>'
+        rows.append(f"<tr><th>{where}</th><td>{escape(whose)}</td><td>{escape(how)}</td></tr>")
+    return (
+        '<section id="provenance"><h2>What computed it</h2><table><thead><tr><th>Result</th><th>Model · checkpoint</th>'
+        f"<th>How</th></tr></thead><tbody>{''.join(rows)}</tbody></table></section>"
+    )
+
+
+def _measure(value) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _image(uri: str | None, alt: str) -> str:
+    return f'<img src="{escape(uri)}" alt="{escape(alt)}">' if uri else ""
+
+
+def _paragraph(name: str, text: str) -> str:
+    return f"<p><b>{escape(name)}:</b> {escape(text)}</p>" if text.strip() else ""
