@@ -26,13 +26,13 @@ from analysis.forgetting.probe.endpoint import forgetting_probe  # noqa: E402
 from analysis.interference import tab as interference  # noqa: E402
 from analysis.interference.conflict.view import conflict, conflicts  # noqa: E402
 from analysis.interference.dataset.view import dataset_endpoint  # noqa: E402
+from analysis.service.health import Health  # noqa: E402
+from analysis.service.logs import keep_out_values  # noqa: E402
+from analysis.service.shutdown import Ending  # noqa: E402
 from analysis.start import tab as start  # noqa: E402
 from models import catalog, devices  # noqa: E402
 from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
-from server.health import Health  # noqa: E402
-from server.logs import keep_out_values  # noqa: E402
-from server.shutdown import Ending  # noqa: E402
 
 ROOMS = (start, ask, interference, attention, decoding, embedding_space, forgetting)
 """The tabs, in their order."""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENDING = """
 import multiprocessing, tempfile, time
 from types import SimpleNamespace
-from server.shutdown import Ending
+from analysis.service.shutdown import Ending
 
 ending = Ending()
 open(tempfile.mkdtemp() + "/picture.png", "w").close()
