@@ -18,7 +18,10 @@ from analysis.charts import data_uri
 from models.errors import CrosstalkError
 
 _STYLE = Path(__file__).parents[1] / "assets" / "report.css"
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+# evaluated: Plotly's WebGL charts make their drawing functions that way
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
+)
 _CHARTS = {"displaylogo": False, "responsive": True}
 _MOST_DATA = 50_000  # bytes of JSON
 _MOST_NAMED = 12  # entries of a list that is told as one setting
