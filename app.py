@@ -65,7 +65,7 @@ _THEME = gr.themes.Base(
 )  # fmt: skip
 _HEAD = f"<script>{(_HERE / 'assets' / 'page.js').read_text(encoding='utf-8')}</script>"
 _TITLE = """<header id="title"><h1>Crosstalk</h1>
-<p>Ask a multimodal model about a picture, and watch what it does with what it sees and what it reads.</p>
+<p>Ask a multimodal model about a picture, and watch what goes on inside.</p>
 </header>"""
 
 

@@ -50,7 +50,7 @@ def split(moment: "Moment | None") -> go.Figure:
     room = 0.3 * ((high - low) or 1)  # for a number beside its bar, which else would run into the names
     bars = go.Bar(
         x=values, y=places, orientation="h", marker_color=[c for _, _, c in rows],
-        text=[_nats(v) for v in values], textposition="outside", hoverinfo="skip",
+        text=[_signed(v) for v in values], textposition="outside", hoverinfo="skip",
         marker_opacity=[1, 1, 1, 0.6, 0.6],
     )  # fmt: skip
     return figure(
@@ -139,5 +139,9 @@ def _num(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−") if abs(value) >= _CLOSE else "0.00"
+
+
 def _nats(value: float) -> str:
-    return f"{value:+.2f} nats".replace("-", "−") if abs(value) >= _CLOSE else "0.00 nats"
+    return f"{_signed(value)} nats"
