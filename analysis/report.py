@@ -22,13 +22,13 @@ SECTIONS = (
 """Each measures one room's phenomenon on the embedded default and tells it in Markdown."""
 
 
-def card() -> str:
-    """The whole card: what the models can do, then what the rooms see in them."""
+def card(before: str = "") -> str:
+    """The whole card: what the models can do, then what the rooms see in them. ``before`` is the card as it was."""
     with kept.shipping():
-        return "\n\n".join([report.card().rstrip(), *(section().strip() for section in SECTIONS)]) + "\n"
+        return "\n\n".join([report.card(before).rstrip(), *(section().strip() for section in SECTIONS)]) + "\n"
 
 
 if __name__ == "__main__":
     out = ASSETS / "CARD.md"
-    out.write_text(card(), encoding="utf-8")
+    out.write_text(card(out.read_text(encoding="utf-8") if out.exists() else ""), encoding="utf-8")
     print(out.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import statistics
 import time
 from pathlib import Path
@@ -25,6 +26,9 @@ from models.embedded.train import CLIP, SEQUENTIAL
 from models.errors import CheckpointError
 from models.evaluation import interval
 from models.files import parameters as count
+
+_STAGE = re.compile(r"^\| ([\w-]+/\S+) \| (\d+) \| ([\d.]+|not recorded) \| ([^|]+) \|$", re.M)
+"""A row of the table of training cost."""
 
 ITEMS, SEED = 240, 1  # evaluation scenes of this report, of a seed that no training uses
 PIXELS = evalsets.PIXELS
@@ -124,8 +128,12 @@ def _retrieval() -> str:
     return _table([f"image to text, among {names} names", "R@1", "n"], rows)
 
 
-def _cost(folder: Path) -> str:
-    """Steps and minutes of every finished stage whose state is kept below ``folder``, in the order they ended."""
+def _cost(folder: Path, before: str) -> str:
+    """Steps and minutes of every finished stage whose state is kept below ``folder``, in the order they ended.
+
+    Stages that were trained on another machine keep the rows that the card ``before`` this one has.
+    """
+    kept = {row[0]: list(row) for row in _STAGE.findall(before)}
     rows = []
     for file in sorted(folder.rglob("*.safetensors"), key=lambda f: f.stat().st_mtime):
         with safe_open(file, "pt") as saved:
@@ -136,6 +144,7 @@ def _cost(folder: Path) -> str:
         minutes = f"{done['seconds'] / 60:.1f}" if "seconds" in done else "not recorded"
         stage = str(file.relative_to(folder).with_suffix(""))
         rows.append([stage, str(done["step"]), minutes, done.get("device", "not recorded")])
+    rows = [row for name, row in kept.items() if name not in {row[0] for row in rows}] + rows
     if not rows:
         return "No training state is on the machine that wrote this card."
     return "Wall-clock time, beside other work on the machine: an upper bound.\n\n" + _table(
@@ -156,8 +165,8 @@ def _speed(mllm) -> str:
     )
 
 
-def card() -> str:
-    """The whole card as Markdown; takes some minutes on two cores."""
+def card(before: str = "") -> str:
+    """The card's first part as Markdown, where ``before`` is the card as it was; some minutes on two cores."""
     mllm = open_model()
     parameters = {
         "crosstalk-clip": sum(p.numel() for p in CLIPModel.from_pretrained(CLIP).parameters()),
@@ -170,7 +179,8 @@ def card() -> str:
     parts = [
         "# crosstalk-clip and crosstalk-mini: what they are and what they can do",
         "Written by `python -m analysis.report` from measurements. Brackets are 95 % intervals: Wilson for "
-        "shares, bootstrap for the F1 of captions. One training seed: intervals cover the items, not the training.",
+        "shares, bootstrap for the F1 of captions. Trained once, where it does not say more seeds: intervals cover the "
+        "items, not the training.",
         "## What they are",
         f"- **crosstalk-clip**: `CLIPModel`, {parameters['crosstalk-clip']:,} parameters, trained contrastively, whole "
         f"images and patches, each patch also on the box of what it shows, on drawings of {names} names in the art "
@@ -214,7 +224,7 @@ def card() -> str:
         "## Speed",
         _speed(mllm),
         "## Training cost",
-        _cost(Path("build/train/seed0")),
+        _cost(Path("build/train/seed0"), before),
     ]
     return "\n\n".join(parts) + "\n"
 
