@@ -63,7 +63,7 @@ def load(path: str | Path) -> list[EvalItem]:
         raise EvalSetError(f"{told(path)} cannot be read as text: {plain(error)}.") from error
     items = _read(path, found.st_mtime_ns, found.st_size)
     if not all(item.image is None or is_file(item.image) for item in items):
-        items = _read.__wrapped__(path, found.st_mtime_ns, found.st_size)  # tells which picture went since, and its line
+        items = _read.__wrapped__(path, found.st_mtime_ns, found.st_size)  # tells which picture went, and its line
     return list(items)
 
 

@@ -1,6 +1,6 @@
 """Rules that tell how right an answer is, for evaluation sets that name one line by line (their field ``score``).
 
-    "exact"     the same text, articles included; case, outer quotes, marks and brackets, and a lead-in ("Answer:") apart
+    "exact"     the same text, articles included; case, outer quotes, marks, brackets and a lead-in ("Answer:") apart
     "numeric"   the same numbers in the same order, in digits or words, whatever is said around them
     "iou"       the answer is a box that overlaps the true one with an IoU above 0.5
     "choice"    the letter of the right option, its text, or both
