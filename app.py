@@ -15,7 +15,7 @@ with contextlib.suppress(ImportError):
 import gradio as gr  # noqa: E402
 
 from analysis import bar as shared_bar  # noqa: E402
-from analysis import links, page, protocol  # noqa: E402
+from analysis import glossary, links, page, protocol  # noqa: E402
 from analysis.ask import tab as ask  # noqa: E402
 from analysis.attention import tab as attention  # noqa: E402
 from analysis.attribution.endpoint import attribute  # noqa: E402
@@ -63,7 +63,7 @@ _THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.blue, neutral_hue=gr.themes.colors.stone, radius_size="md", text_size="lg",
     font=_SANS, font_mono=["ui-monospace", "Menlo", "monospace"],
 )  # fmt: skip
-_HEAD = f"<script>{(_HERE / 'assets' / 'page.js').read_text(encoding='utf-8')}</script>"
+_HEAD = f"<script>{(_HERE / 'assets' / 'page.js').read_text(encoding='utf-8')}\n{glossary.script()}</script>"
 _TITLE = """<header id="title"><h1>Crosstalk</h1>
 <p>Ask a multimodal model about a picture, and watch what goes on inside.</p>
 </header>"""

@@ -57,3 +57,46 @@ crosstalk.copy = async () => {
   told.textContent = own ? 'Copied. Your own picture is not in the link.' : 'Copied.';
   setTimeout(() => { told.textContent = ''; }, 6000);
 };
+
+// A word of the glossary is explained where it stands first: in a sentence, in a paragraph beside a chart, in a lesson.
+crosstalk.explained = new WeakSet();
+crosstalk.explain = () => {
+  const spelt = Object.keys(crosstalk.words).sort((a, b) => b.length - a.length);
+  const either = spelt.map(word => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
+  for (const block of document.querySelectorAll('.sentence p, p.key, .lesson .prose')) {
+    if (crosstalk.explained.has(block)) continue;
+    crosstalk.explained.add(block);
+    const told = new Set();
+    const texts = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (texts.nextNode()) {
+      if (!texts.currentNode.parentElement.closest('a, code, button, abbr, h1, h2, h3, h4, table, .term')) {
+        found.push(texts.currentNode);
+      }
+    }
+    for (let text of found) {
+      const word = new RegExp(`(?<![\\p{L}\\d-])(?:${either})(?![\\p{L}\\d-])`, 'giu');
+      for (let match; (match = word.exec(text.data));) {
+        // names such as EWC and INTER are written as they are; other words may begin a sentence
+        const known = spelt.find(s => s === match[0])
+          ?? spelt.find(s => s === s.toLowerCase() && s === match[0].toLowerCase());
+        if (!known || told.has(crosstalk.words[known][0])) continue;
+        const [name, means] = crosstalk.words[known];
+        told.add(name);
+        const rest = text.splitText(match.index);
+        const after = rest.splitText(match[0].length);
+        const term = document.createElement('dfn');
+        const tip = document.createElement('span');
+        term.className = 'term';
+        term.tabIndex = 0;
+        tip.setAttribute('role', 'tooltip');
+        tip.textContent = means;
+        rest.replaceWith(term);
+        term.append(rest, tip);
+        text = after;
+        word.lastIndex = 0;
+      }
+    }
+  }
+};
+setInterval(crosstalk.explain, 1000);
