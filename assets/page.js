@@ -64,7 +64,7 @@ crosstalk.explain = () => {
   const spelt = Object.keys(crosstalk.words).sort((a, b) => b.length - a.length);
   const either = spelt.map(word => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
   for (const block of document.querySelectorAll('.sentence p, p.key, .lesson .prose')) {
-    if (crosstalk.explained.has(block)) continue;
+    if (crosstalk.explained.has(block) || block.parentElement.closest('.prose')) continue;
     crosstalk.explained.add(block);
     const told = new Set();
     const texts = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);

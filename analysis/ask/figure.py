@@ -163,3 +163,16 @@ def sentence(found: "Answer") -> str:
         right = int((found.scores == 1).sum())
         said += f"; {right} of all {len(found.checkpoints)} {'is' if right == 1 else 'are'} right"
     return said + "."
+
+
+PREDICTED = ("all of them", "some of them", "none of them")
+"""What ``outcome`` can be."""
+
+
+def outcome(found: "Answer") -> str | None:
+    """How many of the later checkpoints answer as the first does, case apart; None until all have answered."""
+    first, *others = [answer.strip().lower() for answer in found.answers] or [""]
+    if not found.done or not others:
+        return None
+    same = sum(answer == first for answer in others)
+    return PREDICTED[0] if same == len(others) else PREDICTED[1] if same else PREDICTED[2]

@@ -4,7 +4,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import page, predictions
 from analysis.ask import figure
 from analysis.ask.measure import ask
 from analysis.bar import Bar, Upload, open_picture, open_upload, show
@@ -36,6 +36,7 @@ _TRY = (
 
 def build(bar: Bar) -> None:
     """The room, wired to the bar."""
+    prediction = predictions.ask(NAME, "how many checkpoints will answer as the base does?", figure.PREDICTED)
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
             answer = gr.HTML(_quiet("The answer appears here, token by token."), elem_id="answer")
@@ -54,6 +55,7 @@ def build(bar: Bar) -> None:
             picture = gr.HTML(elem_id="ask-picture")
     result = gr.State(None, time_to_live=3600)
     page.exports(NAME, result, figure.sentence, lambda found: [figure.options(found)])
+    prediction.compare(sentence, result, figure.outcome)
     tries = page.pickable(page.tries(_TRY), elem_id="ask-tries")
     page.lesson(NAME)
 

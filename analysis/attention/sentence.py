@@ -167,3 +167,18 @@ def _names(found: "Attention", wrong: list[int]) -> list[str]:
         else:
             names.append(found.written[i])
     return [f"“{name.strip()}”" for name in dict.fromkeys(names)]
+
+
+PREDICTED = ("it falls", "it grows", "it stays within 5 points")
+"""What ``outcome`` can be."""
+
+
+def outcome(found: "Attention") -> str | None:
+    """How the picture's share of attention goes from the first layer to the last, mean over heads.
+
+    None without a picture, or with one layer.
+    """
+    if not found.picture or len(found.share) < 2:
+        return None
+    first, *_, last = found.share[:, :, 0].mean(axis=1)
+    return PREDICTED[2] if abs(last - first) <= 0.05 else PREDICTED[0] if last < first else PREDICTED[1]

@@ -5,7 +5,7 @@ from html import escape
 import gradio as gr
 import numpy as np
 
-from analysis import links, page
+from analysis import links, page, predictions
 from analysis.attention import figure, more, place, sentence
 from analysis.attention.measure import Attention, attend
 from analysis.attention.where import MODES, look
@@ -50,6 +50,9 @@ def build(bar: Bar) -> None:
         )  # fmt: skip
         scale = gr.Radio(list(_SCALES), value=_SCALES[0], label="Shown as", elem_id="attention-scale")
         start = gr.Button("Look", variant="primary", elem_id="attention-look", min_width=100)
+    prediction = predictions.ask(
+        NAME, "how does the picture's share go, from the first layer to the last?", sentence.PREDICTED
+    )
     chart = gr.Plot(empty(_HINT), show_label=False, container=False, elem_id="attention-chart")
     said = gr.HTML(elem_id="attention-sentence", elem_classes="sentence")
     gr.HTML(f'<p class="key">{_EXPLAINED}</p>')
@@ -97,6 +100,7 @@ def build(bar: Bar) -> None:
     writing_said = gr.HTML(elem_id="attention-tokens-sentence", elem_classes="sentence")
     result = gr.State(None, time_to_live=_LASTS)
     page.exports(NAME, result, sentence.headline, _figures)
+    prediction.compare(said, result, sentence.outcome)
     running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
     more.build(bar, running)
     links.keep(scale=scale, attention=mode)

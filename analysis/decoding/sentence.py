@@ -78,3 +78,15 @@ def _effect(inter: "Written", greedy: "Written | None") -> str:
     if new:
         parts.append(f"which brings in {listed(new)}, not there")
     return ", " + " and ".join(parts) if parts else ""
+
+
+PREDICTED = ("yes", "no")
+"""What ``outcome`` can be."""
+
+
+def outcome(found: "Decoding") -> str | None:
+    """Whether INTER's answer is another than greedy's; None until both are there."""
+    inter, greedy = found.of("inter"), found.of("greedy")
+    if not found.done or inter is None or greedy is None:
+        return None
+    return PREDICTED[0] if inter.text != greedy.text else PREDICTED[1]

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import links, page
+from analysis import links, page, predictions
 from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.charts import source
 from analysis.decoding import figure, game_figure, steps_view
@@ -14,7 +14,7 @@ from analysis.decoding import strategies as offered
 from analysis.decoding.dataset import view as sets
 from analysis.decoding.measure import LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, decode
 from analysis.decoding.objects import truth_of
-from analysis.decoding.sentence import sentence
+from analysis.decoding.sentence import PREDICTED, outcome, sentence
 from models import catalog
 from models.errors import InputError
 
@@ -72,6 +72,7 @@ def build(bar: Bar) -> None:
                 1, LONGEST, value=LENGTH, step=1, label="Longest answer, tokens", elem_id="decode-length"
             )
         _render(settings, threshold)
+    prediction = predictions.ask(NAME, "will INTER write something else than greedy?", PREDICTED)
     with gr.Row(elem_classes="measure"):
         start = gr.Button("Decode", variant="primary", elem_id="decode", min_width=120)
         stop = gr.Button("Stop", elem_id="decode-stop", min_width=80)
@@ -81,6 +82,7 @@ def build(bar: Bar) -> None:
     links.keep(strategies=chosen, there=there, k=threshold, length=length)
     block = steps_view.build(bar, result, asked, threshold)
     page.exports(NAME, result, sentence, _figures)
+    prediction.compare(said, result, outcome)
     sets.build(bar, settings)
     tries = page.pickable(page.tries(_TRY), elem_id="decode-tries")
     page.lesson("decoding")

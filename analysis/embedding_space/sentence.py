@@ -83,3 +83,15 @@ def _recall(space: "Space", t: int) -> str:
 
 def _deg(value: float) -> str:
     return f"{value:.1f}°" if abs(value) < 10 else f"{value:.0f}°"
+
+
+PREDICTED = ("pictures", "texts", "both alike, within 1°")
+"""What ``outcome`` can be."""
+
+
+def outcome(space: "Space") -> str | None:
+    """Which modality's embeddings turn further from the first phase to the last, on average; None with one phase."""
+    if len(space.phases) < 2:
+        return None
+    image, text = (space.spreads[f"rotation_{side}"].mean[0, -1] for side in ("image", "text"))
+    return PREDICTED[2] if abs(image - text) <= 1 else PREDICTED[0] if image > text else PREDICTED[1]

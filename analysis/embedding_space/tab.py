@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from analysis import links, page
+from analysis import links, page, predictions
 from analysis.bar import Bar
 from analysis.charts import data_uri, empty, source
 from analysis.embedding_space import angles_view, cloud, contrast_view, held, maps, retrieval_view, search_view, shipped
@@ -16,7 +16,7 @@ from analysis.embedding_space.endpoint import endpoint
 from analysis.embedding_space.held import Held, Key
 from analysis.embedding_space.own_view import STOPPED, own_pairs
 from analysis.embedding_space.project import Cloud, pca
-from analysis.embedding_space.sentence import sentence
+from analysis.embedding_space.sentence import PREDICTED, outcome, sentence
 from models.embedded.pictures import STYLES, UNSEEN_STYLE
 
 __all__ = ["NAME", "TITLE", "build", "endpoint"]
@@ -69,6 +69,7 @@ def build(bar: Bar) -> None:
             [(f"{s}{' (never trained on)' if s == UNSEEN_STYLE else ''}", s) for s in reversed(STYLES)],
             value=UNSEEN_STYLE, label="Drawings in style", elem_id="space-style", min_width=240, scale=3,
         )  # fmt: skip
+    prediction = predictions.ask(NAME, "what turns further by the last phase?", PREDICTED)
     links.keep(trained=method, drawn=projection, dimensions=dimensions, style=style)
     with gr.Row(elem_classes="measure"):
         progress = gr.HTML(elem_id="space-progress")
@@ -101,6 +102,7 @@ def build(bar: Bar) -> None:
     with gr.Accordion("Your own CLIP, phases or pairs", open=False, elem_classes="advanced", elem_id="space-own"):
         own = own_pairs(key, offered)
     page.exports(NAME, key, _said, _figures)
+    prediction.compare(said, key, lambda key: outcome(held.of(key).space))
     tries = page.pickable(page.tries([("", title, why) for *_, title, why in _TRY]), elem_id="space-tries")
     page.lesson(NAME)
 

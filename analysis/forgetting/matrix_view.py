@@ -7,13 +7,13 @@ from html import escape
 
 import gradio as gr
 
-from analysis import links, page
+from analysis import links, page, predictions
 from analysis.charts import data_uri, empty, source
 from analysis.forgetting import figure, held
 from analysis.forgetting.latex import latex
 from analysis.forgetting.matrix import evaluate
 from analysis.forgetting.measure import LISTED, Forgetting, cell, measure
-from analysis.forgetting.sentence import sentence
+from analysis.forgetting.sentence import PREDICTED, outcome, sentence
 from analysis.forgetting.split import held as split
 from models import catalog
 from models.errors import CrosstalkError
@@ -42,6 +42,9 @@ def build(method: gr.Dropdown) -> Views:
     """Matrix, items, course and numbers of the set that ``method`` names."""
     matrix_html, said, _, course, numbers, known = _views(method.value)
     page.heading("Every checkpoint on every task", "matrix")
+    prediction = predictions.ask(
+        "forgetting", "how much of the first task will be left after the last one?", PREDICTED
+    )
     matrix = page.pickable(matrix_html, elem_id="matrix")
     told = gr.HTML(said, elem_id="forgetting-sentence", elem_classes="sentence")
     with gr.Row(elem_classes="measure"):
@@ -53,6 +56,7 @@ def build(method: gr.Dropdown) -> Views:
     page.exports(
         "forgetting", result, sentence, lambda r: [figure.heat_map(r), figure.course(r)], {"LaTeX": ("tex", latex)}
     )
+    prediction.compare(told, result, outcome)
     page.heading("The answers behind a cell, then and now", "items")
     with gr.Row():
         checkpoint = gr.Dropdown(

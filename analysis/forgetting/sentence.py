@@ -53,3 +53,20 @@ def _percent(value: float) -> str:
 
 def _points(value: float) -> str:
     return f"{100 * value:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0")
+
+
+PREDICTED = ("more than two thirds", "between one and two thirds", "less than a third")
+"""What ``outcome`` can be."""
+
+
+def outcome(found: "Forgetting") -> str | None:
+    """How much of the first task's accuracy right after its training is left after the last task.
+
+    None where there is one task, or nothing was right.
+    """
+    if len(found.tasks) < 2:
+        return None
+    learnt, left = found.matrix[found.own[0], 0], found.matrix[found.own[-1], 0]
+    if not learnt > 0 or left != left:
+        return None
+    return PREDICTED[0] if left > learnt * 2 / 3 else PREDICTED[1] if left >= learnt / 3 else PREDICTED[2]

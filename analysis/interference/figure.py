@@ -312,3 +312,15 @@ def _helped(found: "Dose") -> str:
     if found.odds_gain[weak] - found.odds_gain[0] >= _CLEAR_ODDS:
         return f"{adds} ({odds}): in this one question the weaker cue gains more, as inverse effectiveness has it."
     return f"{adds}, but in log-odds it does not clearly gain more ({odds}): the ceiling at 100 % explains it."
+
+
+PREDICTED = ("every one of them", "some of them", "none of them")
+"""What ``outcome`` can be."""
+
+
+def outcome(found: "Interference") -> str | None:
+    """How many of the changes flip the answer; None while some are still to come, or none was made."""
+    if found.waiting or not found.effects:
+        return None
+    flips = sum(effect.flipped for effect in found.effects)
+    return PREDICTED[0] if flips == len(found.effects) else PREDICTED[1] if flips else PREDICTED[2]

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import links, page
+from analysis import links, page, predictions
 from analysis.attribution import view as attribution
 from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.bar.view import PictureInput
@@ -78,6 +78,7 @@ def build(bar: Bar) -> None:
         **{f"change-{side}": group for side, group in zip(_SIDES, chosen, strict=True)}, options=options, sentence=own,
         covered=covered,
     )  # fmt: skip
+    prediction = predictions.ask(NAME, "how many of these changes will flip the answer?", figure.PREDICTED)
     with gr.Row(elem_classes="measure"):
         start = gr.Button("Disturb", variant="primary", elem_id="disturb", min_width=120)
         stop = gr.Button("Stop", elem_id="disturb-stop", min_width=80)
@@ -91,6 +92,7 @@ def build(bar: Bar) -> None:
     result = gr.State(None, time_to_live=_LASTS)
     page.exports(NAME, result, figure.sentence, lambda r: [figure.options(r), figure.changes(r), figure.attacks(r)])
 
+    prediction.compare(sentence, result, figure.outcome, "Disturb")
     page.heading("Dose and response", "dose")
     with gr.Row(elem_classes="measure"):
         kind = gr.Dropdown(

@@ -93,3 +93,27 @@ def test_the_address_is_copied_and_an_own_picture_is_told_of(page, tmp_path):
     expect(page.locator("#suggestions button")).to_have_count(0)
     page.locator("#copy-link").click()
     expect(page.locator("#copied")).to_contain_text("Your own picture is not in the link")
+
+
+def test_a_prediction_stands_beside_what_was_measured(page):
+    ready(page, "/?tab=interference&example=three-penguins&question=What%20is%20this%3F")
+    page.locator("#predict-interference").get_by_text("none of them").click()
+    expect(page.locator("#predicted-interference")).to_contain_text("Now press Disturb")
+    page.locator("#disturb").click()
+    line = page.locator("#predicted-interference p")
+    expect(line).to_contain_text("You predicted: none of them; measured: some of them", timeout=60_000)
+    expect(line).to_contain_text("otherwise than predicted")
+    page.get_by_role("tab", name="Forgetting").click()
+    page.locator("#predict-forgetting").get_by_text("less than a third").click()
+    expect(page.locator("#predicted-forgetting p")).to_contain_text("✓ as predicted")
+
+
+def test_a_word_is_explained_where_it_stands_by_keyboard(page):
+    ready(page, "/?tab=forgetting")
+    page.get_by_role("button", name="The lesson").click()
+    term = page.locator(".lesson dfn.term:visible").first
+    expect(term.locator("[role=tooltip]")).to_be_hidden()
+    term.focus()
+    expect(term.locator("[role=tooltip]")).to_be_visible()
+    words = page.locator(".lesson dfn.term:visible").evaluate_all("all => all.map(e => e.lastChild.textContent)")
+    assert len(words) == len(set(words)) > 3  # each once
