@@ -12,7 +12,7 @@ import gradio as gr
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from analysis import page
+from analysis import page, predictions
 from analysis.bar import Bar, open_picture
 from analysis.charts import data_uri
 from models.errors import CrosstalkError
@@ -54,16 +54,18 @@ def button() -> gr.Button:
 
 def build(demo: gr.Blocks, bar: Bar, asked: gr.Button) -> None:
     """Wire the button to every result that the rooms of ``demo`` can save."""
-    offered = page.exported(demo)
+    offered, predicted = page.exported(demo), predictions.made(demo)
 
-    def write(path: str | None, question: str | None, *results) -> str:
+    def write(path: str | None, question: str | None, *states) -> str:
+        results, told = states[: len(offered)], states[len(offered) :]
         sections = [_section(part, found) for part, found in zip(offered, results, strict=True) if found is not None]
         if not sections:
             raise gr.Error(_NOTHING, print_exception=False)
         picture = data_uri(open_picture(path)) if path else None
-        return written(sections, question or "", picture, datetime.now().astimezone())
+        expected = [(made.room, *texts) for made, texts in zip(predicted, told, strict=True) if texts]
+        return written(sections, question or "", picture, datetime.now().astimezone(), expected)
 
-    inputs = [bar.picture, bar.question, *(part.result for part in offered)]
+    inputs = [bar.picture, bar.question, *(part.result for part in offered), *(made.told for made in predicted)]
     page.saves(asked, "crosstalk-report.html", inputs, write, **{**page.TELLING, "concurrency_limit": 2})
 
 
@@ -77,8 +79,16 @@ def _section(part: page.Exported, found) -> Section:
         return Section(title, str(error), (), {})
 
 
-def written(sections: Sequence[Section], question: str, picture: str | None, when: datetime) -> str:
-    """The whole page; ``question`` and ``picture`` (a ``data:`` address or None) are those of the bar."""
+def written(
+    sections: Sequence[Section],
+    question: str,
+    picture: str | None,
+    when: datetime,
+    expected: Sequence[tuple[str, str, str, str]] = (),
+) -> str:
+    """The whole page; ``question`` and ``picture`` (a ``data:`` address or None) are those of the bar. Each of
+    ``expected`` is a prediction: room, what was asked, predicted, measured.
+    """
     listed = "".join(f'<li><a href="#result-{i}">{escape(s.title)}</a></li>' for i, s in enumerate(sections, 1))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Crosstalk: a report</title>'
@@ -89,7 +99,19 @@ def written(sections: Sequence[Section], question: str, picture: str | None, whe
         f"{_image(picture, 'The picture on the page')}"
         f'{_paragraph("Question on the page", question)}</header>'
         f'<nav aria-label="Contents"><h2>Contents</h2><ol>{listed}<li><a href="#provenance">What computed it</a></li>'
-        f"</ol></nav>{''.join(_html(i, s) for i, s in enumerate(sections, 1))}{_foot(sections)}</main></body></html>"
+        f"</ol></nav>{_predictions(expected)}{''.join(_html(i, s) for i, s in enumerate(sections, 1))}"
+        f"{_foot(sections)}</main></body></html>"
+    )
+
+
+def _predictions(expected: Sequence[tuple[str, str, str, str]]) -> str:
+    if not expected:
+        return ""
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in expected)
+    head = "<tr><th>Room</th><th>Question</th><th>Predicted</th><th>Measured</th></tr>"
+    return (
+        f'<section id="predictions"><h2>Predicted, and measured</h2><table><thead>{head}</thead><tbody>{rows}</tbody>'
+        "</table></section>"
     )
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from analysis import bar as shared_bar
-from analysis import page, protocol
+from analysis import page, predictions, protocol
 from analysis.charts import data_uri, empty
 from analysis.interference import figure
 from analysis.interference.measure import interfere
@@ -29,6 +29,7 @@ def demo():
         with gr.Tabs():
             with gr.Tab("Interference", id="interference"):
                 own = gr.State(None)
+                predictions.ask("interference", "Does it flip?", ["yes", "no"])
                 page.exports("interference", own, figure.sentence, lambda r: [figure.options(r), figure.attacks(r)])
                 with gr.Accordion("Folded <away>"):
                     page.exports("folded", gr.State(None), lambda r: figure.sentence(r.found), lambda r: [])
@@ -45,7 +46,7 @@ def _gone(found):
 
 @pytest.fixture
 def write(demo):
-    """What a click on the button calls: path of a picture, question, a result of each part."""
+    """What a click on the button calls: path of a picture, question, a result of each part, what was predicted."""
     (click,) = [f for f in demo.fns.values() if f.targets and f.targets[0][0] == _button(demo)._id and f.fn]
     return lambda *inputs: open(click.fn(*inputs), encoding="utf-8").read()
 
@@ -72,7 +73,7 @@ def test_results_are_known_by_their_rooms_and_parts(demo):
 
 def test_the_report_holds_whatever_was_measured_and_nothing_else(write, found, grey, tmp_path):
     grey.save(tmp_path / "p.png")
-    text = without_plotly(write(str(tmp_path / "p.png"), "Is it <b>grey</b>?", found, None, None))
+    text = without_plotly(write(str(tmp_path / "p.png"), "Is it <b>grey</b>?", found, None, None, None))
     assert data_uri(grey) in text and "Is it &lt;b&gt;grey&lt;/b&gt;?" in text
     assert figure.sentence(found) in text and "Folded" not in text and "Forgetting" not in text
     assert text.count("Plotly.newPlot") == 1  # of the two figures, one has nothing to draw
@@ -84,16 +85,22 @@ def test_the_report_holds_whatever_was_measured_and_nothing_else(write, found, g
 
 
 def test_all_results_stand_in_the_order_of_the_page_and_one_that_is_gone_says_so(write, found):
-    text = without_plotly(write(None, None, found, page.Pictured(found, PICTURE), found))
+    text = without_plotly(write(None, None, found, page.Pictured(found, PICTURE), found, None))
     titles = re.findall(r"<h2>(.*?)</h2>", text)
     assert titles[1:-1] == ["Interference", "Interference · Folded &lt;away&gt;", "Forgetting · Form &amp; fact"]
     assert text.count(f'src="{PICTURE}"') == 1
     assert "It was given up." in text
 
 
+def test_predictions_stand_beside_what_was_measured(write, found):
+    text = without_plotly(write(None, None, found, None, None, ("Does it flip?", "<no>", "yes")))
+    assert "<tr><td>Interference</td><td>Does it flip?</td><td>&lt;no&gt;</td><td>yes</td></tr>" in text
+    assert 'id="predictions"' not in without_plotly(write(None, None, found, None, None, None))
+
+
 def test_nothing_measured_says_what_to_do(write):
     with pytest.raises(gr.Error, match="Ask a question at the top"):
-        write(None, "What is this?", None, None, None)
+        write(None, "What is this?", None, None, None, None)
 
 
 def test_a_hostile_text_stays_text_and_nothing_is_loaded_from_anywhere():
