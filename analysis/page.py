@@ -20,7 +20,7 @@ from gradio.context import Context
 
 from analysis.result import Result
 from models.devices import exhausted, freed, gpu
-from models.errors import CrosstalkError
+from models.errors import CrosstalkError, InputError
 
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
 """For every event that runs the model: one at a time on a device, in order of arrival."""
@@ -63,6 +63,7 @@ def for_people(handler: Callable) -> Callable:
         @functools.wraps(handler)
         def streaming(*args, **kwargs):
             with _told():
+                _readable([*args, *kwargs.values()])
                 yield from handler(*args, **kwargs)
 
         return streaming
@@ -70,6 +71,7 @@ def for_people(handler: Callable) -> Callable:
     @functools.wraps(handler)
     def plain(*args, **kwargs):
         with _told():
+            _readable([*args, *kwargs.values()])
             return handler(*args, **kwargs)
 
     return plain
@@ -94,6 +96,23 @@ def _told() -> Iterator[None]:
     if message == _NO_MEMORY:
         freed()
     raise gr.Error(message, print_exception=False)
+
+
+def _readable(values) -> None:
+    """Raise ``InputError`` where a text among a handler's arguments is no valid Unicode: nothing can be made of it."""
+    for value in values:
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    "A text has a broken character in it (half of a pair of surrogates), which is no valid Unicode. "
+                    "Type it again."
+                ) from error
+        elif isinstance(value, dict):
+            _readable([*value, *value.values()])
+        elif isinstance(value, list):
+            _readable(value)
 
 
 def for_model(handler: Callable) -> Callable:

@@ -13,6 +13,7 @@ from models.families import Sight, family_of
 from models.segments import Grid, Modality, image_runs, question_span, segment
 
 MAX_QUESTION = 4000  # characters
+MAX_TOKENS = 1024  # of a question
 _PLACEHOLDERS = ("0", "a b")  # two questions that share no token at either end
 
 
@@ -140,6 +141,9 @@ class Encoder:
             raise InputError("There is no question. Type one, for example: What is in the picture?")
         if len(text) > MAX_QUESTION:
             raise InputError(f"The question has {len(text)} characters; at most {MAX_QUESTION} can be read.")
+        count = len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if count > MAX_TOKENS:  # rare letters take several tokens each, and time grows with tokens
+            raise InputError(f"The question has {count} tokens; at most {MAX_TOKENS} can be read: shorten it.")
         clean = [self._neutral(t) for t in (*(part for turn in history for part in turn), text)]
         messages = [self._message(i, t, image is not None) for i, t in enumerate(clean)]
         prompt = self._prompt(messages)
@@ -174,7 +178,12 @@ class Encoder:
         return {k: v for k, v in found.items() if k not in self.family.unread}
 
     def continuation(self, encoded: Encoded, choice: str) -> list[int]:
-        """Tokens of ``choice`` as the chat template writes it after the prompt, without the end of turn."""
+        """Tokens of ``choice`` as the chat template writes it after the prompt, without the end of turn.
+
+        Raises ``InputError`` for a far too long one.
+        """
+        if len(choice) > MAX_QUESTION:
+            raise InputError(f"An answer or option has {len(choice)} characters; at most {MAX_QUESTION} can be read.")
         choice = self._neutral(choice)
         tail = choice
         if self._templates:

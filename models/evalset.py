@@ -4,7 +4,6 @@
 of the truth decides (``models.answers.score``).
 """
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image
 from models import answers, scoring
 from models.answers import STYLES, box_of, options_in, style_of
 from models.errors import EvalSetError
-from models.files import inside, is_file, nameless, plain, told
+from models.files import inside, is_file, nameless, parsed, plain, told
 
 _TEXT = {"image", "question", "answer", "style", "segment", "score"}
 _MAX_BYTES = 50_000_000
@@ -87,8 +86,8 @@ def _item(path: Path, number: int, line: str) -> EvalItem:
         return EvalSetError(f"{told(path)}, line {number}: {what}")
 
     try:
-        data = json.loads(line)
-    except json.JSONDecodeError as error:
+        data = parsed(line)
+    except ValueError as error:
         raise fail(f"not JSON ({error}).") from error
     if not isinstance(data, dict):
         raise fail("not an object with fields.")

@@ -49,6 +49,22 @@ def is_file(text: str | Path) -> bool:
         return False
 
 
+def parsed(line: str):
+    """What a line of JSON holds.
+
+    Raises ``ValueError`` for what is none, what is nested too deeply, and texts that are no valid Unicode (half of a
+    pair of surrogates, which JSON can spell).
+    """
+    try:
+        found = json.loads(line)
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("half of a pair of surrogates is no valid Unicode") from None
+    return found
+
+
 def read_json(file: Path, error: type[Exception]) -> dict:
     """The object in ``file``. Raises ``error`` where it cannot be read or holds anything else."""
     try:

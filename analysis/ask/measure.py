@@ -11,6 +11,7 @@ import numpy as np
 from analysis.result import Provenance, Result, plain
 from models.answers import box_of, objects_in, options_in, score, style_of
 from models.embedded.concepts import CONCEPTS
+from models.errors import InputError
 from models.mllm import text_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from models.mllm import MLLM
 
 Box = tuple[float, float, float, float]
+_MOST = 100  # options that are scored
 NAMES = {form: c.name for c in CONCEPTS.values() for form in (c.name, c.plural)}
 
 
@@ -110,12 +112,14 @@ def ask(
 ) -> Iterator[Answer]:
     """The answer after each token, then with its options, then whole.
 
-    ``options`` are scored as given; without them, those of the suggested question or those it lists.
+    ``options`` are scored as given, up to 100; without them, those of the suggested question or those it lists.
     Raises ``InputError`` for an empty question, ``CheckpointError`` for an unknown checkpoint.
     """
     began = time.perf_counter()
     turn = known.turn(question) if known else None
     contents = known.contents if known else None
+    if len(options) > _MOST:
+        raise InputError(f"{len(options)} options are too many: at most {_MOST} are compared.")
     labels = options_in(question)
     options = tuple(options) or (turn.choices if turn else ()) or tuple(labels)
     found = Answer(

@@ -161,7 +161,7 @@ def endpoint(
         if not isinstance(value, str | None):
             raise InputError(f"The {name} must be a text.")
     for name, value in {"token": token, "layer": layer, "head": head}.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
             raise InputError(f"The {name} must be a whole number.")
     weighting, picture = weighting or MODES[0], open_upload(image)
     if weighting not in MODES:

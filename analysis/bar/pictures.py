@@ -1,6 +1,8 @@
 """Opening a visitor's picture: whatever a camera, a browser or a scanner writes becomes plain RGB."""
 
+import threading
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 from gradio import FileData
@@ -10,6 +12,8 @@ from models.errors import InputError
 
 LONGEST_SIDE = 1024  # pixels kept
 _MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb
+_MANY_PIXELS = 16_000_000  # more takes hundreds of MB while it is decoded: one at a time, then
+_LARGE = threading.Lock()
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 Upload = FileData
@@ -32,8 +36,9 @@ def open_picture(path: str | Path) -> Image.Image:
                 f"This picture has {image.width} x {image.height} pixels; at most 100 million can be read."
             )
         image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a large JPEG is decoded small
-        image.load()
-        return _rgb(ImageOps.exif_transpose(image))
+        with _LARGE if image.width * image.height > _MANY_PIXELS else nullcontext():
+            image.load()
+            return _rgb(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
         raise InputError("This picture has far too many pixels; at most 100 million can be read.") from error
     except (OSError, ValueError, SyntaxError, EOFError, TypeError) as error:

@@ -1,6 +1,5 @@
 """A visitor's own pairs: a ``.zip`` that is not trusted."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from analysis.embedding_space.pairs import Pairs
 from analysis.embedding_space.project import LEAST
 from models import fingerprint
 from models.errors import InputError
-from models.files import inside, is_file
+from models.files import inside, is_file, parsed
 
 MOST_PAIRS = 5000
 MOST_FILES = 2 * MOST_PAIRS + 1
@@ -104,8 +103,8 @@ def _listed(file: Path) -> _Rows:
 
 def _row(file: Path, where: str, line: str) -> tuple[Path, str, str]:
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        data = parsed(line)
+    except ValueError as error:
         raise InputError(f"{where}: not JSON.") from error
     if not isinstance(data, dict):
         raise InputError(f"{where}: not an object with fields.")

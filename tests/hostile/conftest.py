@@ -36,13 +36,15 @@ def visitor(served):
 
 @pytest.fixture(autouse=True)
 def _nothing_unforeseen(served):
-    """No input makes the app raise what nobody foresaw."""
+    """No input that Gradio lets through to a handler makes it raise what nobody foresaw."""
     start = served.log.stat().st_size
     yield
     with served.log.open() as log:
         log.seek(start)
         written = log.read()
-    assert "Traceback" not in written, written[-3000:]
+    refused = ("preprocess_data(", "FnIndexInferError")  # Gradio itself, before any handler
+    unforeseen = [told for told in written.split("Traceback")[1:] if not any(word in told for word in refused)]
+    assert not unforeseen, unforeseen[0][-3000:]
 
 
 def _bytes(pid: int, what: str) -> int:

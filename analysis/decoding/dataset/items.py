@@ -17,6 +17,7 @@ from models import evalset, fingerprint
 from models.answers import content_words
 from models.embedded import hallucination_sets
 from models.errors import EvalSetError
+from models.files import parsed
 
 OWN = "own"
 
@@ -92,8 +93,8 @@ def project_lines(path: Path) -> str:
 
 def _project_line(line: str) -> str:
     try:
-        item = json.loads(line)
-    except json.JSONDecodeError:
+        item = parsed(line)
+    except ValueError:
         return line  # the set's own check names the line
     if not isinstance(item, dict):
         return line

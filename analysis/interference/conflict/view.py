@@ -1,5 +1,6 @@
 """The block of the Interference room where picture and text disagree, and its two endpoints."""
 
+import math
 from functools import partial
 from html import escape
 
@@ -162,7 +163,7 @@ def conflicts(model: str = "", checkpoint: str = "", n: int = ITEMS, seed: int =
     """
     _texts(model=model, checkpoint=checkpoint, things=things)
     for name, value in {"n": n, "seed": seed}.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(f"The {name} must be a number.")
     with catalog.using(model or None) as mllm:
         found = measured(mllm, checkpoint or "base", n, seed, things or THINGS[0])
