@@ -2,6 +2,7 @@
 
 import base64
 import io
+import textwrap
 from html import escape
 
 import plotly.graph_objects as go
@@ -49,8 +50,9 @@ def figure(height: int, *traces, **layout) -> go.Figure:
 
 
 def empty(message: str, height: int = 140) -> go.Figure:
-    """A figure that says why there is nothing to draw."""
-    note = {"text": message, "showarrow": False, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
+    """A figure that says why there is nothing to draw, in lines that fit a phone."""
+    lines = [line for part in message.split("<br>") for line in textwrap.wrap(part, 44)]
+    note = {"text": "<br>".join(lines), "showarrow": False, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
     hidden = {"visible": False, "fixedrange": True}
     return figure(height, annotations=[note], xaxis=hidden, yaxis=hidden)
 
