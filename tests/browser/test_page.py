@@ -11,9 +11,11 @@ pytestmark = pytest.mark.browser
 
 
 def opened(page, link: str = "/?tab=ask"):
-    """The page with its first answer whole."""
+    """The page that has taken over what its link asks for; in the Ask room, with its first answer whole."""
     page.goto(link)
-    expect(page.locator("#ask-checkpoints tbody tr").first).to_be_attached(timeout=60_000)
+    page.wait_for_function("window.crosstalk?.ready", timeout=60_000)
+    if page.get_by_role("tab", name="Ask").get_attribute("aria-selected") == "true":
+        expect(page.locator("#ask-checkpoints tbody tr").first).to_be_attached(timeout=60_000)
     return page
 
 
