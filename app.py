@@ -131,14 +131,14 @@ def build() -> gr.Blocks:
             gr.HTML(_TITLE)
             report = _tools()
         bar = shared_bar.build()
-        made = {}
         with gr.Tabs(elem_id="rooms") as tabs:
             for room in ROOMS:
                 with gr.Tab(room.TITLE, id=room.NAME, elem_id=f"room-{room.NAME}") as tab:
                     # first: listeners run one after another, each to its end
                     tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
-                    made[room] = room.build(bar)
-        made[start].click(start.chosen, None, tabs, **page.QUICK)
+                    made = room.build(bar)
+                    if room is start:
+                        made.click(start.chosen, None, tabs, **page.QUICK)
         protocol.build(demo, bar, report)
         for name, endpoint in ENDPOINTS.items():
             queue = page.LONG_QUEUE if name in LONG else page.MODEL_QUEUE

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -285,7 +286,8 @@ def test_mcp_clients_find_every_endpoint_as_a_described_tool(client, photo):
             refused = await session.call_tool("ask", {"question": " "})
             return tools, asked, kept, refused
 
-    tools, asked, kept, refused = asyncio.run(talk())
+    with ThreadPoolExecutor(1) as pool:  # this thread may have the browser's event loop running in it
+        tools, asked, kept, refused = pool.submit(asyncio.run, talk()).result()
     assert {tool.name for tool in tools} == {*app.ENDPOINTS, "models"}
     for tool in tools:
         assert "Returns: " in tool.description and not tool.inputSchema.get("required")
