@@ -52,7 +52,7 @@ def steady(answer):
 
 def visit(address: str, calls: list[tuple[str, dict]], order: list[int]) -> list[tuple[int, object, float]]:
     """One visitor's calls in ``order``: which, its answer, and seconds."""
-    client, found = Client(address, verbose=False), []
+    client, found = Client(address, verbose=False, httpx_kwargs={"timeout": 300}), []
     for which in order:
         name, given = calls[which]
         began = time.perf_counter()
@@ -115,7 +115,7 @@ def _table(calls, got, spent) -> None:
 
 
 def _flat(address: str, pid: int, many: int) -> None:
-    client, early = Client(address, verbose=False), 0.0
+    client, early = Client(address, verbose=False, httpx_kwargs={"timeout": 300}), 0.0
     for i in range(many):
         client.predict(question=f"Is a bee an animal? {i}", api_name="/ask")
         if i + 1 == many // 10:
