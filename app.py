@@ -15,7 +15,7 @@ with contextlib.suppress(ImportError):
 import gradio as gr  # noqa: E402
 
 from analysis import bar as shared_bar  # noqa: E402
-from analysis import glossary, links, page, protocol  # noqa: E402
+from analysis import exports, glossary, jobs, links, page, protocol  # noqa: E402
 from analysis.ask import tab as ask  # noqa: E402
 from analysis.attention import tab as attention  # noqa: E402
 from analysis.attribution.endpoint import attribute  # noqa: E402
@@ -206,6 +206,12 @@ def _checked() -> None:
         sys.exit(2)
 
 
+def _close(seconds: float) -> None:
+    """What Crosstalk itself has to end: long work, given so many seconds, and visitors' files."""
+    jobs.stop(seconds)
+    exports.close()
+
+
 def main() -> None:
     """Serve the page until the process is told to end."""
     _checked()
@@ -217,7 +223,7 @@ def main() -> None:
         threading.Thread(target=_warm, daemon=True).start()
     demo = build()
     demo.launch(prevent_thread_lock=True, inbrowser=_has_display(), **settings())
-    ending.wait(demo, page.close)
+    ending.wait(demo, _close)
 
 
 if __name__ == "__main__":

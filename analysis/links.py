@@ -3,14 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 from gradio.components import Component
 from gradio.context import Context
 
-_KEPT: WeakKeyDictionary[gr.Blocks, dict[str, Component]] = WeakKeyDictionary()
-_AGAIN: WeakKeyDictionary[gr.Blocks, list[dict]] = WeakKeyDictionary()
+from analysis.page import noted
+
+_KEPT, _AGAIN = "settings", "redrawn"
 
 
 def keep(*, again: dict | None = None, **settings: Component) -> None:
@@ -19,13 +19,13 @@ def keep(*, again: dict | None = None, **settings: Component) -> None:
     ``again`` are the arguments of an event that draws what depends on the settings, where their change does not.
     Raises ``ValueError`` for a name that is taken.
     """
-    kept = _KEPT.setdefault(Context.root_block, {})
+    kept = noted(Context.root_block, _KEPT)
     if again:
-        _AGAIN.setdefault(Context.root_block, []).append(again)
+        noted(Context.root_block, _AGAIN).append(again)
     for name, component in settings.items():
-        if name in kept:
+        if name in dict(kept):
             raise ValueError(f"there are two settings called {name!r}")
-        kept[name] = component
+        kept.append((name, component))
         first = json.dumps(_written(component.value))
         component.change(
             None, component, js=f"value => crosstalk.setting('{name}', value, {first})", api_visibility="private"
@@ -34,17 +34,17 @@ def keep(*, again: dict | None = None, **settings: Component) -> None:
 
 def kept(demo: gr.Blocks) -> list[Component]:
     """What is kept of a page, in the order of ``restored``."""
-    return list(_KEPT.get(demo, {}).values())
+    return [component for _, component in noted(demo, _KEPT)]
 
 
 def again(demo: gr.Blocks) -> list[dict]:
     """The events that follow ``restored``."""
-    return _AGAIN.get(demo, [])
+    return list(noted(demo, _AGAIN))
 
 
 def restored(demo: gr.Blocks, query: Mapping[str, str]) -> list:
     """For each of ``kept`` the value that an address asks for; what it does not name, or does not offer, stays."""
-    found = [_read(part, query[name]) if name in query else None for name, part in _KEPT.get(demo, {}).items()]
+    found = [_read(part, query[name]) if name in query else None for name, part in noted(demo, _KEPT)]
     return [gr.skip() if value is None else value for value in found]
 
 

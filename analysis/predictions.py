@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 from gradio.context import Context
 
-from analysis.page import QUICK, room_of
+from analysis.page import QUICK, noted, room_of
 
-_MADE: WeakKeyDictionary[gr.Blocks, list["Prediction"]] = WeakKeyDictionary()
+_KIND = "predictions"
 _LASTS = 3600  # seconds
 
 
@@ -62,13 +61,13 @@ def ask(name: str, question: str, options: Sequence[str]) -> Prediction:
         )
         told = gr.HTML(elem_id=f"predicted-{name}", min_width=220)
     made = Prediction(question, choice, told, gr.State(None, time_to_live=_LASTS))
-    _MADE.setdefault(Context.root_block, []).append(made)
+    noted(Context.root_block, _KIND).append(made)
     return made
 
 
 def made(demo: gr.Blocks) -> list[Prediction]:
     """All predictions of a page, in its order."""
-    return list(_MADE.get(demo, []))
+    return list(noted(demo, _KIND))
 
 
 def line(predicted: str, measured: str) -> str:

@@ -12,7 +12,7 @@ import gradio as gr
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from analysis import page, predictions
+from analysis import exports, page, predictions
 from analysis.bar import Bar, open_picture
 from analysis.charts import data_uri
 from models.errors import CrosstalkError
@@ -54,7 +54,7 @@ def button() -> gr.Button:
 
 def build(demo: gr.Blocks, bar: Bar, asked: gr.Button) -> None:
     """Wire the button to every result that the rooms of ``demo`` can save."""
-    offered, predicted = page.exported(demo), predictions.made(demo)
+    offered, predicted = exports.offered(demo), predictions.made(demo)
 
     def write(path: str | None, question: str | None, *states) -> str:
         results, told = states[: len(offered)], states[len(offered) :]
@@ -66,14 +66,14 @@ def build(demo: gr.Blocks, bar: Bar, asked: gr.Button) -> None:
         return written(sections, question or "", picture, datetime.now().astimezone(), expected)
 
     inputs = [bar.picture, bar.question, *(part.result for part in offered), *(made.told for made in predicted)]
-    page.saves(asked, "crosstalk-report.html", inputs, write, **{**page.TELLING, "concurrency_limit": 2})
+    exports.saves(asked, "crosstalk-report.html", inputs, write, **{**page.TELLING, "concurrency_limit": 2})
 
 
-def _section(part: page.Exported, found) -> Section:
+def _section(part: exports.Export, found) -> Section:
     """One result; where it is no longer kept, that is said in its place."""
     title = " · ".join(filter(None, (part.room, part.part)))
     try:
-        picture = found.picture if isinstance(found, page.Pictured) else None
+        picture = found.picture if isinstance(found, exports.Pictured) else None
         return Section(title, part.say(found), part.draw(found), found.to_json(), picture)
     except CrosstalkError as error:
         return Section(title, str(error), (), {})

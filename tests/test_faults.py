@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import app
-from analysis import page
+from analysis import exports, jobs, page
 from models import catalog, devices
 
 ASK = page.for_people(app.ENDPOINTS["ask"])
@@ -84,9 +84,9 @@ def test_memory_is_really_given_back(monkeypatch):
 
 
 def test_long_work_is_stopped_and_files_are_deleted_at_the_end(monkeypatch, tmp_path):
-    files = page.tempfile.TemporaryDirectory(dir=tmp_path)
-    monkeypatch.setattr(page, "_files", lambda: files)
-    page._saved("crosstalk.csv", "a visitor's numbers")
+    files = exports.tempfile.TemporaryDirectory(dir=tmp_path)
+    monkeypatch.setattr(exports, "_files", lambda: files)
+    exports._saved("crosstalk.csv", "a visitor's numbers")
     ended = []
 
     def work(progress):
@@ -97,9 +97,10 @@ def test_long_work_is_stopped_and_files_are_deleted_at_the_end(monkeypatch, tmp_
             ended.append(True)
             raise
 
-    running = page.watched(work)
+    running = jobs.watched(work)
     assert next(running).share in (0.0, 0.5)
-    page.close(10)
-    assert ended and not page._running and not list(tmp_path.iterdir())
+    jobs.stop(10)
+    exports.close()
+    assert ended and not jobs._running and not list(tmp_path.iterdir())
     with pytest.raises(InterruptedError):
         list(running)

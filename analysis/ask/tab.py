@@ -4,7 +4,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page, predictions
+from analysis import exports, page, predictions
 from analysis.ask import figure
 from analysis.ask.measure import ask
 from analysis.bar import Bar, Upload, open_picture, open_upload, show
@@ -54,7 +54,7 @@ def build(bar: Bar) -> None:
             )  # fmt: skip
             picture = gr.HTML(elem_id="ask-picture")
     result = gr.State(None, time_to_live=3600)
-    page.exports(NAME, result, figure.sentence, lambda found: [figure.options(found)])
+    exports.offer(NAME, result, figure.sentence, lambda found: [figure.options(found)])
     prediction.compare(sentence, result, figure.outcome)
     tries = page.pickable(page.tries(_TRY), elem_id="ask-tries")
     page.lesson(NAME)

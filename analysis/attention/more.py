@@ -5,7 +5,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import kept, page
+from analysis import exports, jobs, kept, page
 from analysis.attention import across, effect, figure, probe, trained
 from analysis.bar import Bar, open_picture
 from analysis.charts import empty, source
@@ -37,7 +37,7 @@ def _part(name: str, hint: str, charts: int, say: Callable, draw: Callable) -> t
         ]
     said = gr.HTML(elem_id=f"{name}-sentence", elem_classes="sentence")
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports(name, result, say, draw)
+    exports.offer(name, result, say, draw)
     return [*plots, said, result], result
 
 
@@ -84,8 +84,8 @@ def _carried(model, checkpoint, path, question, known, who, width):
         with catalog.using(model) as mllm:
             return probe.carry(mllm, picture, question, checkpoint, known, int(width), _WHO[who], progress)
 
-    for found in page.watched(work):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(work):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 4
     yield "", effect.carried(found), effect.scaled(found), _told(found, effect.carried_sentence(found)), found
 
@@ -170,8 +170,8 @@ def _trained(folded: gr.Accordion) -> None:
 
 
 def _compared():
-    for found in page.watched(_comparison):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(_comparison):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 5
     yield "", *_comparing(found)
 

@@ -5,7 +5,7 @@ from html import escape
 import gradio as gr
 import numpy as np
 
-from analysis import links, page, predictions
+from analysis import exports, links, page, predictions
 from analysis.attention import figure, more, place, sentence
 from analysis.attention.measure import Attention, attend
 from analysis.attention.where import MODES, look
@@ -77,6 +77,7 @@ def build(bar: Bar) -> None:
             with gr.Row():
                 layer = gr.Dropdown([], label="Layer", elem_id="attention-layer", min_width=90)
                 head = gr.Dropdown([], label="Head", elem_id="attention-head", min_width=90)
+                spot = gr.Textbox(visible="hidden", max_length=9)  # layer and head that the visitor chose, for links
             mode = gr.Radio(
                 [(_MODES[m], m) for m in MODES], value=MODES[0], label="Attention", elem_id="attention-mode"
             )
@@ -88,7 +89,7 @@ def build(bar: Bar) -> None:
             words = gr.HTML(elem_id="attention-words")
     seen_said = gr.HTML(elem_id="attention-where-sentence", elem_classes="sentence")
     seen = gr.State(None, time_to_live=_LASTS)
-    page.exports(
+    exports.offer(
         f"{NAME}-where", seen, lambda s: place.sentence(s.found), lambda s: [place.overlay(s.found, s.picture)]
     )
     gr.HTML("<h3>While it answers</h3>")
@@ -99,19 +100,19 @@ def build(bar: Bar) -> None:
     gr.HTML('<p class="key">Thick: the mean of all layers. Thin: each layer.</p>')
     writing_said = gr.HTML(elem_id="attention-tokens-sentence", elem_classes="sentence")
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports(NAME, result, sentence.headline, _figures)
+    exports.offer(NAME, result, sentence.headline, _figures)
     prediction.compare(said, result, sentence.outcome)
     running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
     more.build(bar, running)
-    links.keep(scale=scale, attention=mode)
+    links.keep(scale=scale, attention=mode, spot=spot)
     tries = page.pickable(page.tries(_TRY), elem_id="attention-tries")
     page.lesson(NAME)
 
     shown = gr.State(None, time_to_live=_LASTS)
-    main = [chart, said, apart, fading, fading_said, writing, writing_said, token, layer, head, result, shown]
+    main = [chart, said, apart, fading, fading_said, writing, writing_said, token, layer, head, result, shown, spot]
     spots = [heads, overlay, words, seen_said, seen]
     measure, where = page.for_model(_measured), [shown, result, layer, head, mode]
-    inputs = [*bar.inputs, token, scale, mode, shown]
+    inputs = [*bar.inputs, token, scale, mode, spot, shown]
     runs = [start.click(measure, inputs, [*main, *spots], **running)]
     # without bar.asked, whose change runs the Ask room first
     tried = tries.click(_try, None, bar.shown[:4], **page.QUICK)
@@ -124,6 +125,8 @@ def build(bar: Bar) -> None:
     picked = heads.click(_picked, result, [layer, head], **page.QUICK)
     looking = page.for_model(_seen)
     runs += [event(looking, where, spots, **running) for event in (picked.then, layer.input, head.input, mode.input)]
+    for event in (picked.then, layer.input, head.input):
+        event(None, [layer, head], spot, js="(layer, head) => `${layer},${head}`", api_visibility="private")
     bar.stop.click(None, None, None, cancels=runs, api_visibility="private")
 
 
@@ -183,12 +186,12 @@ def _opened(*inputs):
     """Measure when the room is opened, unless what it shows is what is asked."""
     model, checkpoint, path, question, *_, shown = inputs
     if (model, checkpoint, path, question) == shown or not (question or "").strip():
-        return [gr.skip()] * 17
+        return [gr.skip()] * 18
     return _measured(*inputs)
 
 
-def _measured(model, checkpoint, path, question, known, token, scale, mode, shown):
-    """Everything about one question; the token chosen in the menu belongs to the question it was made for."""
+def _measured(model, checkpoint, path, question, known, token, scale, mode, spot, shown):
+    """Everything about one question; token, layer and head that were chosen belong to it, and not to the next."""
     if not (question or "").strip():
         raise InputError(_HINT)
     asked = (model, checkpoint, path, question)
@@ -196,14 +199,17 @@ def _measured(model, checkpoint, path, question, known, token, scale, mode, show
     picture = open_picture(path) if path else None
     with catalog.using(model) as mllm:
         found = attend(mllm, picture, question, checkpoint, chosen, known)
-        spots = _spots(mllm, asked, found, picture, *_strongest(found), mode)
-    return *_main(found, scale, _BEGINS if chosen is None else chosen), found, asked, *spots
+        spot = _chosen(found, spot) if shown in (None, asked) else None  # with None it is a link's
+        where = spot or _strongest(found)
+        spots = _spots(mllm, asked, found, picture, *where, mode)
+    kept = ",".join(map(str, spot or ()))
+    return *_main(found, scale, _BEGINS if chosen is None else chosen, *where), found, asked, kept, *spots
 
 
-def _main(found: Attention, scale: str, token: int) -> tuple:
-    layers = gr.Dropdown([(_layer(found, i), i + 1) for i in range(found.layers)], value=_strongest(found)[0])
+def _main(found: Attention, scale: str, token: int, layer: int, head: int) -> tuple:
+    layers = gr.Dropdown([(_layer(found, i), i + 1) for i in range(found.layers)], value=layer)
     heads = gr.Dropdown(
-        [("all, averaged", 0), *((str(i + 1), i + 1) for i in range(found.heads))], value=_strongest(found)[1]
+        [("all, averaged", 0), *((str(i + 1), i + 1) for i in range(found.heads))], value=head
     )
     return (
         _scaled(found, scale),
@@ -256,7 +262,7 @@ def _spots(mllm, asked, found: Attention, picture, layer: int, head: int, mode: 
     """The heat map with the chosen cell, the overlay, the words, their sentence and what is saved."""
     _, checkpoint, _, question = asked
     where = look(mllm, picture, question, found.position, found.written_ids, checkpoint, layer, head, mode)
-    seen = page.Pictured(where, data_uri(picture) if picture else None)
+    seen = exports.Pictured(where, data_uri(picture) if picture else None)
     chosen = (0, 0) if mode == "rollout" else (layer, head)
     heads = figure.heads(found, *chosen, by_value=mode == "value_norm")
     overlay, said = place.overlay(where, seen.picture), f"<p>{escape(place.sentence(where))}</p>"
@@ -264,12 +270,16 @@ def _spots(mllm, asked, found: Attention, picture, layer: int, head: int, mode: 
 
 
 def _picked(found: Attention | None, event: gr.EventData):
-    layer, _, head = page.picked(event).partition(",")
-    if found is None or not (layer.isdigit() and head.isdigit()):
-        return gr.skip(), gr.skip()
-    if not (1 <= int(layer) <= found.layers and 1 <= int(head) <= found.heads):
-        return gr.skip(), gr.skip()
-    return int(layer), int(head)
+    return (found and _chosen(found, page.picked(event))) or (gr.skip(), gr.skip())
+
+
+def _chosen(found: Attention, spot: str | None) -> tuple[int, int] | None:
+    """Layer (from 1) and head (0: all) that ``spot`` names, as in "3,2"; None where there is no such."""
+    layer, _, head = (spot or "").partition(",")
+    if not (layer.isdecimal() and head.isdecimal()):
+        return None
+    there = 1 <= int(layer) <= found.layers and 0 <= int(head) <= found.heads
+    return (int(layer), int(head)) if there else None
 
 
 def _seen(asked, found: Attention | None, layer, head, mode) -> tuple:

@@ -5,7 +5,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import links, page
+from analysis import exports, jobs, links, page
 from analysis.attribution import figure
 from analysis.attribution.measure import METHODS, Attribution, attribute
 from analysis.bar import Bar, open_picture
@@ -30,7 +30,7 @@ _EXPLAINED = (
 )  # fmt: skip
 
 
-def _figures(shown: page.Pictured) -> list:
+def _figures(shown: exports.Pictured) -> list:
     return [figure.overlay(shown.found, shown.picture), figure.bars(shown.found)]
 
 
@@ -60,7 +60,7 @@ def build(bar: Bar) -> None:
             bars = gr.Plot(empty("Picture against words"), show_label=False, container=False)
     sentence = gr.HTML(elem_id="attribute-sentence", elem_classes="sentence")
     result = gr.State(None, time_to_live=3600)
-    page.exports("attribute", result, lambda shown: figure.sentence(shown.found), _figures)
+    exports.offer("attribute", result, lambda shown: figure.sentence(shown.found), _figures)
     said = "".join(f"<p><b>{name}.</b> {text}</p>" for name, text in _EXPLAINED)
     gr.HTML(f'<div class="key">{said}</div>', elem_id="attribute-explained")
     run = start.click(
@@ -77,11 +77,11 @@ def _explained(model, checkpoint, path, question, answer, method):
     if not (question or "").strip():
         raise InputError("There is no question to explain an answer to. Type one at the top.")
     picture = open_picture(path) if path else None
-    for found in page.watched(partial(_attribution, model, picture, question, checkpoint, answer or "", method)):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(partial(_attribution, model, picture, question, checkpoint, answer or "", method)):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 5
     said = f"<p>{escape(figure.sentence(found))}</p>{source(found.provenance)}"
-    shown = page.Pictured(found, data_uri(picture) if picture else None)
+    shown = exports.Pictured(found, data_uri(picture) if picture else None)
     overlay, bars = _figures(shown)
     yield "", overlay, figure.words(found), bars, said, shown
 

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import jobs, page
 from analysis.bar import Bar, open_picture
 from analysis.charts import data_uri
 from analysis.decoding import figure, game_figure
@@ -145,8 +145,8 @@ def _located(found: Decoding | None, asked: Asked | None, name: str, step: int, 
     if asked.path is None:
         raise InputError("There is no picture, so no part of one carries an interaction.")
     picture = open_picture(asked.path)
-    for what in page.watched(partial(_regions, asked, picture, written, step, side)):
-        if isinstance(what, page.Progress):
+    for what in jobs.watched(partial(_regions, asked, picture, written, step, side)):
+        if isinstance(what, jobs.Progress):
             yield what.html, gr.skip(), gr.skip()
     uri = data_uri(picture)
     yield "", game_figure.overlay(what, uri, picture.size), f"<p>{escape(game_figure.where(what))}</p>"

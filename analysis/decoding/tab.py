@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import links, page, predictions
+from analysis import exports, links, page, predictions
 from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.charts import source
 from analysis.decoding import figure, game_figure, steps_view
@@ -81,7 +81,7 @@ def build(bar: Bar) -> None:
     result, asked = gr.State(None, time_to_live=_LASTS), gr.State(None, time_to_live=_LASTS)
     links.keep(strategies=chosen, there=there, k=threshold, length=length)
     block = steps_view.build(bar, result, asked, threshold)
-    page.exports(NAME, result, sentence, _figures)
+    exports.offer(NAME, result, sentence, _figures)
     prediction.compare(said, result, outcome)
     sets.build(bar, settings)
     tries = page.pickable(page.tries(_TRY), elem_id="decode-tries")

@@ -6,7 +6,7 @@ from functools import partial
 
 import gradio as gr
 
-from analysis import page
+from analysis import jobs, page
 from analysis.embedding_space import held, own
 from analysis.embedding_space.own import MOST_PAIRS
 from analysis.embedding_space.pairs import Pairs
@@ -48,7 +48,7 @@ def own_pairs(key: gr.State, offered: dict) -> list:
         page.for_people(partial(_measured, page.for_model(_space))), [model, phases, file], [progress, key],
         **page.LONG_QUEUE, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
-    run.failure(lambda shown: page.halted(shown, STOPPED), progress, progress, **page.QUICK)
+    run.failure(lambda shown: jobs.halted(shown, STOPPED), progress, progress, **page.QUICK)
     stop.click(lambda: STOPPED, None, progress, cancels=run, **page.QUICK)
     model.input(_no_phases, model, phases, **page.QUICK)
     return [run]
@@ -61,13 +61,13 @@ def _no_phases(model: str):
 
 def _measured(measure: Callable, model: str | None, phases: str | None, file: str | None):
     """``measure`` is ``_space``, where need be on a GPU that is lent: the key and the pictures stay in this process."""
-    yield page.Progress(0.0, "opening").html, gr.skip()
+    yield jobs.Progress(0.0, "opening").html, gr.skip()
     pairs = own.opened(file) if file else None
     for found in measure(model or "", phases or "", pairs):
-        if isinstance(found, page.Progress):
+        if isinstance(found, jobs.Progress):
             yield found.html, gr.skip()
     yield "<span>Measured: it is shown above.</span>", held.keep(replace(found, pairs=pairs or found.pairs))
 
 
 def _space(model: str, phases: str, pairs: Pairs | None):
-    yield from page.watched(partial(held.measured, model, phases, pairs))
+    yield from jobs.watched(partial(held.measured, model, phases, pairs))

@@ -5,7 +5,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import jobs, page
 from analysis.bar import Bar, open_picture
 from analysis.charts import data_uri
 from analysis.embedding_space import held, search
@@ -70,8 +70,8 @@ def asked(key: Key | None, words: str):
         with shown.opened() as encoder:
             return search.by_words(encoder, shown.space, shown.phases, words)
 
-    for found in page.watched(work):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(work):
+        if isinstance(found, jobs.Progress):
             yield found.html, gr.skip(), gr.skip()
     places = {place for of in found for place in of.places}
     uris = {place: data_uri(shown.pairs.picture(place), 72) for place in places}
@@ -90,8 +90,8 @@ def _seen(key: Key | None, path: str | None):
         with shown.opened() as encoder:
             return search.by_picture(encoder, shown.pairs, shown.phases, picture, progress)
 
-    for found in page.watched(work):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(work):
+        if isinstance(found, jobs.Progress):
             yield found.html, gr.skip(), gr.skip()
     yield "", _told(found, "this picture"), figure.answers(found)
 

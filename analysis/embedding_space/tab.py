@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from analysis import links, page, predictions
+from analysis import exports, jobs, links, page, predictions
 from analysis.bar import Bar
 from analysis.charts import data_uri, empty, source
 from analysis.embedding_space import angles_view, cloud, contrast_view, held, maps, retrieval_view, search_view, shipped
@@ -101,7 +101,7 @@ def build(bar: Bar) -> None:
         search = search_view.build(key, bar)
     with gr.Accordion("Your own CLIP, phases or pairs", open=False, elem_classes="advanced", elem_id="space-own"):
         own = own_pairs(key, offered)
-    page.exports(NAME, key, _said, _figures)
+    exports.offer(NAME, key, _said, _figures)
     prediction.compare(said, key, lambda key: outcome(held.of(key).space))
     tries = page.pickable(page.tries([("", title, why) for *_, title, why in _TRY]), elem_id="space-tries")
     page.lesson(NAME)
@@ -124,7 +124,7 @@ def build(bar: Bar) -> None:
     draws += [part.input(draw, wanted, views, **drawing) for part in (projection, dimensions)]
     draws.append(tried.then(draw, wanted, views, **drawing))
     for run in (*runs, *draws):
-        run.failure(lambda shown: _stopped(page.halted(shown, STOPPED)), progress, busy, **page.QUICK)
+        run.failure(lambda shown: _stopped(jobs.halted(shown, STOPPED)), progress, busy, **page.QUICK)
     key.change(page.for_people(_names), key, [name, pair], **page.QUICK)
     for part in (angles, contrast, retrieval):
         key.change(page.for_people(part.refresh), part.inputs, part.outputs, **page.QUICK)
@@ -153,8 +153,8 @@ def _opened(key: Key | None, method: str, style: str):
 def _chosen(method: str, style: str):
     """A space of the embedded default; measured, with progress, where nobody has yet."""
     wanted = Key(method or "", style or UNSEEN_STYLE)
-    for found in page.watched(partial(held.of, wanted)):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(partial(held.of, wanted)):
+        if isinstance(found, jobs.Progress):
             yield found.html, gr.Button(visible=True), gr.skip()
     yield "", gr.Button(visible=False), wanted
 
@@ -165,8 +165,8 @@ def _drawn(key: Key | None, projection: str, dimensions: str):
         yield (gr.skip(),) * 7
         return
     shown, count, method = held.of(key), int(dimensions[0]), _PROJECTIONS[projection]
-    for found in page.watched(partial(_clouds, shown, method, count)):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(partial(_clouds, shown, method, count)):
+        if isinstance(found, jobs.Progress):
             yield found.html, gr.Button(visible=True), *[gr.skip()] * 5
     yield "", gr.Button(visible=False), *_views(key, shown, found)
 

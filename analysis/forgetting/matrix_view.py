@@ -7,7 +7,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import links, page, predictions
+from analysis import exports, jobs, links, page, predictions
 from analysis.charts import data_uri, empty, source
 from analysis.forgetting import figure, held
 from analysis.forgetting.latex import latex
@@ -53,7 +53,7 @@ def build(method: gr.Dropdown) -> Views:
         progress = gr.HTML(elem_id="matrix-progress")
     numbers_html = gr.HTML(numbers, elem_id="numbers")
     result = gr.State(known, time_to_live=_LASTS)
-    page.exports(
+    exports.offer(
         "forgetting", result, sentence, lambda r: [figure.heat_map(r), figure.course(r)], {"LaTeX": ("tex", latex)}
     )
     prediction.compare(told, result, outcome)
@@ -88,8 +88,8 @@ def build(method: gr.Dropdown) -> Views:
     )  # fmt: skip
     measured = run.success(_changed, [method, checkpoint, task, which], whole, **page.QUICK)
     at_rest = [progress, start, stop]
-    run.failure(lambda shown: _at_rest(page.halted(shown)), progress, at_rest, **page.QUICK)
-    stop.click(partial(_at_rest, page.STOPPED), None, at_rest, cancels=run, **page.QUICK)
+    run.failure(lambda shown: _at_rest(jobs.halted(shown)), progress, at_rest, **page.QUICK)
+    stop.click(partial(_at_rest, jobs.STOPPED), None, at_rest, cancels=run, **page.QUICK)
     method.change(_changed, [method, checkpoint, task, which], whole, **page.QUICK)
     links.keep(row=checkpoint, column=task, show=which, set=method, again=refresh)  # the set last: it reads the others
     return Views(result, [checkpoint, task, which], refresh, measured)
@@ -178,8 +178,8 @@ def _evaluated(name: str, progress) -> Evaluation:
 def _measured(name: str):
     """Ask what was not asked yet, with progress; stops when the visitor does."""
     began = time.perf_counter()
-    for found in page.watched(partial(_evaluated, name)):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(partial(_evaluated, name)):
+        if isinstance(found, jobs.Progress):
             yield f"{found.html} <span>({escape(name)})</span>", gr.Button(interactive=False), gr.Button(visible=True)
     yield f"<span>{escape(name)}: measured in {time.perf_counter() - began:.0f} s.</span>", *_at_rest("")[1:]
 

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import links, page, predictions
+from analysis import exports, jobs, links, page, predictions
 from analysis.attribution import view as attribution
 from analysis.bar import Bar, Upload, open_picture, open_upload, show
 from analysis.bar.view import PictureInput
@@ -90,7 +90,7 @@ def build(bar: Bar) -> None:
         changes = gr.Plot(empty("Nothing was disturbed yet"), show_label=False, container=False)
         attacks = gr.Plot(empty("No attack was chosen", 120), show_label=False, container=False)
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports(NAME, result, figure.sentence, lambda r: [figure.options(r), figure.changes(r), figure.attacks(r)])
+    exports.offer(NAME, result, figure.sentence, lambda r: [figure.options(r), figure.changes(r), figure.attacks(r)])
 
     prediction.compare(sentence, result, figure.outcome, "Disturb")
     page.heading("Dose and response", "dose")
@@ -113,7 +113,7 @@ def build(bar: Bar) -> None:
         )  # fmt: skip
     dose_sentence = gr.HTML(elem_id="dose-sentence", elem_classes="sentence")
     dose = gr.State(None, time_to_live=_LASTS)
-    page.exports(
+    exports.offer(
         f"{NAME}-dose", dose, figure.response_sentence, lambda r: [figure.response(r), figure.effectiveness(r)]
     )
     attribution.build(bar)
@@ -247,7 +247,7 @@ def _measured(model, checkpoint, path, question, known, options, text, image, ad
         with catalog.using(model) as mllm:
             yield from interfere(mllm, picture, question, checkpoint, given, names, settings, known, progress)
 
-    yield page.Progress(what="asking").html, *[gr.skip()] * 7
+    yield jobs.Progress(what="asking").html, *[gr.skip()] * 7
     for html, found in _beside(measuring):
         if found is None:
             yield html, *[gr.skip()] * 7
@@ -267,7 +267,7 @@ def _beside(measuring: Callable[..., Iterator]) -> Iterator[tuple]:
         for result in measuring(progress):
             latest = result
 
-    for step in page.watched(work):
+    for step in jobs.watched(work):
         found = latest  # the work may replace it meanwhile
         yield step.html if step else "", None if found is shown else found
         shown = found
@@ -288,7 +288,7 @@ def _dosed(model, checkpoint, path, question, known, options, kind, own, own_pat
         with catalog.using(model) as mllm:
             yield from respond(mllm, picture, question, kind, checkpoint, given, settings, known, progress)
 
-    yield page.Progress(what="asking").html, *[gr.skip()] * 4
+    yield jobs.Progress(what="asking").html, *[gr.skip()] * 4
     for html, found in _beside(measuring):
         yield html, *(_dose_views(found) if found else [gr.skip()] * 4)
 

@@ -287,12 +287,12 @@ def shown(mllm, picture, tmp_path, using):
     using(mllm)
     picture.save(tmp_path / "p.png")
     asked = ("small", "naming", str(tmp_path / "p.png"), QUESTION)
-    return tab._measured(*asked, None, tab._BEGINS, tab._SCALES[0], "raw", None), asked
+    return tab._measured(*asked, None, tab._BEGINS, tab._SCALES[0], "raw", "", None), asked
 
 
 def test_the_page_shows_one_measurement(shown, mllm, picture):
     views, asked = shown
-    assert len(views) == 17
+    assert len(views) == 18
     found = views[10]
     np.testing.assert_array_equal(found.share, attend(mllm, picture, QUESTION, "naming").share)
     layer, head = tab._strongest(found)
@@ -304,16 +304,29 @@ def test_the_page_shows_one_measurement(shown, mllm, picture):
     labels = {value: label for label, value in views[7].choices}
     assert f"{found.position + 1} · “{found.written[0].strip()}” (answer)" == labels[found.position + 1]
     assert found.position not in labels and labels[tab._BEGINS].startswith("the one that writes")
-    assert tab._opened(*asked, None, tab._BEGINS, tab._SCALES[0], "raw", views[11]) == [gr.skip()] * 17
+    assert tab._opened(*asked, None, tab._BEGINS, tab._SCALES[0], "raw", "", views[11]) == [gr.skip()] * 18
     assert len(tab._figures(found)) == 5
 
 
 def test_a_token_is_kept_for_its_question_only(shown):
     views, asked = shown
-    again = tab._measured(*asked, None, 2, tab._SCALES[1], "value_norm", views[11])
+    again = tab._measured(*asked, None, 2, tab._SCALES[1], "value_norm", "", views[11])
     assert again[10].position == 2 and again[7].value == 2
-    other = tab._measured(*asked[:3], "Who is there?", None, 2, tab._SCALES[0], "raw", views[11])
+    other = tab._measured(*asked[:3], "Who is there?", None, 2, tab._SCALES[0], "raw", "", views[11])
     assert other[10].writing == other[10].written[0] and other[7].value == tab._BEGINS
+
+
+def test_layer_and_head_are_kept_for_their_question_only(shown):
+    views, asked = shown
+    rest = (None, tab._BEGINS, tab._SCALES[0], "raw", "3,2")
+    for before in (None, asked):  # a link's, the visitor's own
+        kept = tab._measured(*asked, *rest, before)
+        assert (kept[8].value, kept[9].value, kept[12]) == (3, 2, "3,2")
+        assert (kept[-1].found.layer, kept[-1].found.head) == (3, 2)
+    other = tab._measured(*asked[:3], "Who is there?", *rest, asked)
+    assert (other[8].value, other[9].value) == tab._strongest(other[10]) and other[12] == ""
+    beyond = tab._measured(*asked, *rest[:-1], "9,1", None)
+    assert (beyond[8].value, beyond[9].value) == tab._strongest(beyond[10]) and beyond[12] == ""
 
 
 def test_another_cell_of_the_heat_map(shown):
@@ -327,6 +340,7 @@ def test_another_cell_of_the_heat_map(shown):
     assert tab._seen(asked, None, 3, 4, "raw") == (gr.skip(),) * 5
     click = lambda pick: gr.EventData(None, {"pick": pick})  # noqa: E731
     assert tab._picked(found, click("3,4")) == (3, 4)
+    assert tab._picked(found, click("3,0")) == (3, 0)  # all heads
     for wrong in ("", "9,1", "1,9", "x,1", "0,1", "1"):
         assert tab._picked(found, click(wrong)) == (gr.skip(), gr.skip())
 
@@ -334,7 +348,7 @@ def test_another_cell_of_the_heat_map(shown):
 def test_without_a_question_the_page_says_what_to_do(using, mllm):
     using(mllm)
     with pytest.raises(InputError, match="Type a question"):
-        tab._measured("m", "base", None, "  ", None, -1, tab._SCALES[0], "raw", None)
+        tab._measured("m", "base", None, "  ", None, -1, tab._SCALES[0], "raw", "", None)
     for part in (
         lambda: more._everyone("m", "base", None, "", None),
         lambda: more._tried("m", "base", None, "", None, True, 0.1, 1, 1),

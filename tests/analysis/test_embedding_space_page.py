@@ -38,7 +38,7 @@ from analysis.embedding_space.result import MEASURES
 from analysis.embedding_space.retrieval import recalls
 from analysis.embedding_space.runs import of_space
 from analysis.embedding_space.seeds import repeated, versus
-from analysis.page import Progress
+from analysis.jobs import Progress
 from models import dual_catalog
 from models.checkpoints import BASE
 from models.errors import CheckpointError, InputError, ModelError

@@ -27,7 +27,7 @@ from analysis.forgetting.parts.measure import key_overlap, meetings, movement
 from analysis.forgetting.parts.places import DECODER, OTHER, PROJECTOR, TOWER, Place
 from analysis.forgetting.parts.result import KeyOverlap, Movement, Parts, Portion
 from analysis.forgetting.parts.sentence import sentence
-from analysis.page import Progress
+from analysis.jobs import Progress
 from analysis.result import Provenance
 from models.checkpoints import BASE, Patch
 from models.deltas import KEY_SHARE, key_elements

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from analysis import bar as shared_bar
-from analysis import page, predictions, protocol
+from analysis import exports, page, predictions, protocol
 from analysis.charts import data_uri, empty
 from analysis.interference import figure
 from analysis.interference.measure import interfere
@@ -30,12 +30,12 @@ def demo():
             with gr.Tab("Interference", id="interference"):
                 own = gr.State(None)
                 predictions.ask("interference", "Does it flip?", ["yes", "no"])
-                page.exports("interference", own, figure.sentence, lambda r: [figure.options(r), figure.attacks(r)])
+                exports.offer("interference", own, figure.sentence, lambda r: [figure.options(r), figure.attacks(r)])
                 with gr.Accordion("Folded <away>"):
-                    page.exports("folded", gr.State(None), lambda r: figure.sentence(r.found), lambda r: [])
+                    exports.offer("folded", gr.State(None), lambda r: figure.sentence(r.found), lambda r: [])
             with gr.Tab("Forgetting", id="forgetting"):
                 page.heading("Form & fact", "form")
-                page.exports("gone", gr.State(None), _gone, lambda r: [])
+                exports.offer("gone", gr.State(None), _gone, lambda r: [])
         protocol.build(demo, bar, report)
     return demo
 
@@ -65,10 +65,10 @@ def found():
 
 
 def test_results_are_known_by_their_rooms_and_parts(demo):
-    listed = [(e.room, e.part) for e in page.exported(demo)]
+    listed = [(e.room, e.part) for e in exports.offered(demo)]
     assert listed == [("Interference", ""), ("Interference", "Folded <away>"), ("Forgetting", "Form & fact")]
     with gr.Blocks() as other:
-        assert page.exported(other) == []
+        assert exports.offered(other) == []
 
 
 def test_the_report_holds_whatever_was_measured_and_nothing_else(write, found, grey, tmp_path):
@@ -85,7 +85,7 @@ def test_the_report_holds_whatever_was_measured_and_nothing_else(write, found, g
 
 
 def test_all_results_stand_in_the_order_of_the_page_and_one_that_is_gone_says_so(write, found):
-    text = without_plotly(write(None, None, found, page.Pictured(found, PICTURE), found, None))
+    text = without_plotly(write(None, None, found, exports.Pictured(found, PICTURE), found, None))
     titles = re.findall(r"<h2>(.*?)</h2>", text)
     assert titles[1:-1] == ["Interference", "Interference · Folded &lt;away&gt;", "Forgetting · Form &amp; fact"]
     assert text.count(f'src="{PICTURE}"') == 1

@@ -51,6 +51,19 @@ def test_a_link_restores_a_cell_of_another_set(page):
     expect(page.locator("#items .right")).to_have_count(0)
 
 
+def test_a_link_restores_a_head_and_the_next_question_starts_anew(page):
+    ready(page, "/?tab=attention&spot=2,3&question=What%20is%20this%3F")
+    said = page.locator("#attention-where-sentence")
+    expect(said).to_contain_text("layer 2, head 3", ignore_case=True, timeout=60_000)
+    expect(page.locator("#attention-layer input")).to_have_value("2")
+    page.locator("#attention-heads [data-pick='4,1']").click()
+    page.wait_for_url(lambda url: "spot=4%2C1" in url)
+    expect(said).to_contain_text("layer 4, head 1", ignore_case=True, timeout=60_000)
+    page.locator("#question textarea").fill("Describe the picture.")
+    page.locator("#attention-look").click()
+    page.wait_for_url(lambda url: "spot" not in url, timeout=60_000)
+
+
 def test_what_a_link_asks_for_and_is_not_offered_is_left_out(page):
     ready(page, "/?tab=decoding&strategies=greedy,evil&k=1e999&length=many")
     expect(page.locator("#decode-answers")).to_contain_text("M3ID", timeout=60_000)

@@ -8,7 +8,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 import app
-from analysis import page
+from analysis import jobs, page
 from models import catalog
 from models.errors import InputError
 from tests.lending import lend
@@ -80,7 +80,7 @@ def test_long_work_tells_how_far_it_is_and_what_was_wrong(monkeypatch):
                 progress(i / count, "counting")
             raise InputError("It cannot be counted.")
 
-        yield from page.watched(work)
+        yield from jobs.watched(work)
 
     monkeypatch.setattr(page, "gpu", lend)
     with pytest.raises(gr.Error, match="cannot be counted"):

@@ -7,7 +7,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import kept, page
+from analysis import exports, jobs, kept, page
 from analysis.bar import Bar
 from analysis.charts import source
 from analysis.decoding import strategies
@@ -50,7 +50,7 @@ def build(bar: Bar, settings: Mapping[str, Sequence[tuple[str, gr.components.Com
     with gr.Accordion("All scores", open=False):
         table = gr.HTML(elem_id="pope-table")
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports("decoding-sets", result, _said, lambda found: [figure.spread(found, s) for s in found.subsets])
+    exports.offer("decoding-sets", result, _said, lambda found: [figure.spread(found, s) for s in found.subsets])
 
     views = [chart, sentence, table]
     keys = [(name, parameter) for name, rows in settings.items() for parameter, _ in rows]
@@ -85,8 +85,8 @@ def _measured(keys, model, checkpoint, chosen, size, own, subset, *values):
         raise InputError("Choose at least one strategy to compare with greedy.")
     given = {name: {p: v for (n, p), v in zip(keys, values, strict=True) if n == name} for name in chosen}
     with _data(own, _SIZES.get(size, 1.0)) as data:
-        for found in page.watched(partial(_measure, model, checkpoint, data, given)):
-            if isinstance(found, page.Progress):
+        for found in jobs.watched(partial(_measure, model, checkpoint, data, given)):
+            if isinstance(found, jobs.Progress):
                 yield found.html, *[gr.skip()] * 5
     subset = subset if subset in found.subsets else found.subsets[0]
     took = f"<span>Measured in {found.provenance.seconds:.0f} s.</span>"

@@ -4,7 +4,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import exports, page
 from analysis.bar import Bar
 from analysis.charts import source
 from analysis.forgetting.gap import figure, held, sentence
@@ -47,7 +47,7 @@ def build(bar: Bar, method: gr.Dropdown) -> list[dict]:
     said = gr.HTML(elem_id="gap-sentence", elem_classes="sentence")
     table = gr.HTML(elem_id="gap-table")
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports("forgetting-gap", result, sentence.gaps, lambda r: [figure.course(r, v) for v in figure.VIEWS])
+    exports.offer("forgetting-gap", result, sentence.gaps, lambda r: [figure.course(r, v) for v in figure.VIEWS])
     gr.HTML(_CURVES)
     with gr.Row():
         unit = gr.Radio(
@@ -58,7 +58,7 @@ def build(bar: Bar, method: gr.Dropdown) -> list[dict]:
     curve_chart = gr.Plot(figure.curve(None), show_label=False, container=False, elem_id="curve-chart")
     curve_said = gr.HTML(elem_id="curve-sentence", elem_classes="sentence")
     curve_result = gr.State(None, time_to_live=_LASTS)
-    page.exports("forgetting-curve", curve_result, sentence.curve, lambda found: [figure.curve(found)])
+    exports.offer("forgetting-curve", curve_result, sentence.curve, lambda found: [figure.curve(found)])
 
     gaps, curve = [chart, said, table, result], [curve_chart, curve_said, curve_result]
     chosen.input(_gaps, [chosen, view], gaps, **page.QUICK)

@@ -5,7 +5,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import exports, page
 from analysis.bar import Bar
 from analysis.charts import empty, source
 from analysis.forgetting.methods import about, figure, held, tables
@@ -49,7 +49,7 @@ def build(bar: Bar, method: gr.Dropdown) -> list[dict]:
     order_said = gr.HTML(elem_id="methods-order-sentence", elem_classes="sentence")
     order_table = gr.HTML(elem_id="methods-order-table")
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports(NAME, result, _whole, _figures)
+    exports.offer(NAME, result, _whole, _figures)
 
     views = [chart, said, table, turned, order, order_said, order_table, result]
     metric.input(_of_metric, [result, metric], [meaning, chart], **page.QUICK)

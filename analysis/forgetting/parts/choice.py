@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from analysis import kept, page
+from analysis import jobs, kept
 from analysis.forgetting import held
 from analysis.forgetting.parts.drift import drift
 from analysis.forgetting.parts.measure import SINCE, Progress, key_overlap, movement, quiet, trained
@@ -61,7 +61,7 @@ def at_hand(choice: Choice) -> Parts:
     return found
 
 
-def measured(choice: Choice) -> Iterator[page.Progress | Parts]:
+def measured(choice: Choice) -> Iterator[jobs.Progress | Parts]:
     """Measure what is missing of a choice: progress, and after each measurement what there is so far.
 
     Raises ``InputError`` where both checkpoints are the same one, and what the measurements raise.
@@ -75,8 +75,8 @@ def measured(choice: Choice) -> Iterator[page.Progress | Parts]:
             return step(model, found, progress)
 
     for name, step in _steps(choice).items():
-        for part in page.watched(partial(work, step)):
-            if isinstance(part, page.Progress):
+        for part in jobs.watched(partial(work, step)):
+            if isinstance(part, jobs.Progress):
                 yield part
         found = _with(found, name, part)
         yield found

@@ -5,7 +5,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import exports, jobs, page
 from analysis.bar import Bar
 from analysis.charts import source
 from analysis.forgetting import held
@@ -93,7 +93,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     gr.HTML(_DRIFTED)
     drifted = gr.Plot(figure.drift(None), show_label=False, container=False, elem_id="parts-drift")
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports(NAME, result, sentence, figures)
+    exports.offer(NAME, result, sentence, figures)
 
     offered = [chosen_task, start, end]
     choice = [method, *offered, since, n, seed, groups]
@@ -107,8 +107,8 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
         page.for_model(_measured), choice, [progress, *views], **page.LONG_QUEUE, show_progress="hidden",
         api_visibility="private",
     )  # fmt: skip
-    measuring.failure(page.halted, progress, progress, **page.QUICK)
-    stop.click(lambda: page.STOPPED, None, progress, cancels=measuring, **page.QUICK)
+    measuring.failure(jobs.halted, progress, progress, **page.QUICK)
+    stop.click(lambda: jobs.STOPPED, None, progress, cancels=measuring, **page.QUICK)
     if room := page.room_of(moved):
         room.select(_opened, [result, *choice], views, **page.QUICK)
 
@@ -165,7 +165,7 @@ def _kept(*chosen) -> tuple:
 
 def _measured(*chosen) -> Iterator[tuple]:
     for found in measured(_choice(*chosen)):
-        if isinstance(found, page.Progress):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 7
         else:
             yield gr.skip(), *_views(found)

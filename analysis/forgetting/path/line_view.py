@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import exports, jobs, page
 from analysis.bar import Bar
 from analysis.charts import source
 from analysis.forgetting import held
@@ -51,7 +51,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     chart = gr.Plot(figure.path(None), show_label=False, container=False, elem_id="path-chart")
     said = gr.HTML(elem_id="path-sentence", elem_classes="sentence")
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports(NAME, result, sentence.path, lambda found: [figure.path(found)])
+    exports.offer(NAME, result, sentence.path, lambda found: [figure.path(found)])
     gr.HTML(_HERE)
     with gr.Row(elem_classes="measure"):
         alpha = gr.Slider(0, 1, value=0.5, step=0.01, label="alpha", elem_id="path-alpha", min_width=240)
@@ -62,8 +62,8 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     choice = [method, *offered, count]
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
     run = start.click(page.for_model(_measured), choice, [progress, *views], **page.LONG_QUEUE, **hidden)
-    run.failure(page.halted, progress, progress, **page.QUICK)
-    stop.click(lambda: page.STOPPED, None, progress, cancels=run, **page.QUICK)
+    run.failure(jobs.halted, progress, progress, **page.QUICK)
+    stop.click(lambda: jobs.STOPPED, None, progress, cancels=run, **page.QUICK)
     method.change(page.for_people(_rechosen), method, offered, **page.TELLING).then(
         _before, choice, views, **page.QUICK
     )
@@ -134,8 +134,8 @@ def _before(name, a, b, old, new, count) -> tuple:
 def _measured(name, a, b, old, new, count) -> Iterator[tuple]:
     """Ask at every point, with progress; stops when the visitor does, and whole points are kept."""
     _two(a, b)
-    for found in page.watched(partial(measured, name, partial(_work, a, b, old, new, count))):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(partial(measured, name, partial(_work, a, b, old, new, count))):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 3
     yield "", *_views(found)
 

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import exports, jobs, page
 from analysis.bar import Bar
 from analysis.charts import source
 from analysis.forgetting import held
@@ -55,7 +55,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     said = gr.HTML(elem_id="merge-sentence", elem_classes="sentence")
     table = gr.HTML(elem_id="merge-table")
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports(NAME, result, sentence.merged, lambda found: [figure.merged(found)])
+    exports.offer(NAME, result, sentence.merged, lambda found: [figure.merged(found)])
 
     views, choice = [chart, said, table, result], [method, result, count, *sliders]
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
@@ -65,8 +65,8 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
     triggers = [*(slider.input for slider in sliders), go.click]
     ask_view.listen(bar, method, triggers, _weights, sliders, answered, set_by)
     run = start.click(page.for_model(_measured), choice, [progress, *views], **page.LONG_QUEUE, **hidden)
-    run.failure(page.halted, progress, progress, **page.QUICK)
-    stop.click(lambda: page.STOPPED, None, progress, cancels=run, **page.QUICK)
+    run.failure(jobs.halted, progress, progress, **page.QUICK)
+    stop.click(lambda: jobs.STOPPED, None, progress, cancels=run, **page.QUICK)
     method.change(partial(_rechosen, pool), method, sliders, **page.QUICK).then(
         _before, [method, count], views, **page.QUICK
     )
@@ -137,8 +137,8 @@ def _measured(name: str, shown: Merged | None, count: float, *values: float) -> 
     """Ask the merge about every task, with progress, and show it beside those measured before."""
     before = [Merge(row.weights) for row in shown.rows if row.merged] if shown else []
     merges = [*before, _merge(name, values)][-_SHOWN:]
-    for found in page.watched(partial(measured, name, partial(_work, merges, count))):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(partial(measured, name, partial(_work, merges, count))):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 4
     yield "", *_views(found)
 

@@ -4,7 +4,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import exports, page
 from analysis.bar import Bar, examples, open_picture, show
 from analysis.charts import data_uri, source
 from analysis.forgetting import held
@@ -53,7 +53,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
         with gr.Column(min_width=300):
             looked = gr.Plot(figure.attention(None), show_label=False, container=False, elem_id="probe-attention")
     result, shown = gr.State(None, time_to_live=_LASTS), gr.State(None, time_to_live=_LASTS)
-    page.exports(NAME, result, sentence, lambda found: [figure.course(found), figure.attention(found)])
+    exports.offer(NAME, result, sentence, lambda found: [figure.course(found), figure.attention(found)])
     tries = page.pickable(page.tries(_TRY), elem_id="probe-tries")
 
     inputs, views = [method, bar.picture, bar.question, bar.known, truth, options], [

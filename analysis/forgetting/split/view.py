@@ -5,7 +5,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import exports, jobs, page
 from analysis.bar import Bar
 from analysis.charts import data_uri, source
 from analysis.forgetting.held import evaluation
@@ -60,7 +60,7 @@ def build(bar: Bar, method: gr.Dropdown) -> list[dict]:
     with gr.Accordion(f"How well the parser reads {len(labelled())} labelled answers", open=False):
         gr.HTML(figure.reading(read(labelled())), elem_id="split-reading")
     first, result = gr.State(0, time_to_live=_LASTS), gr.State(None, time_to_live=_LASTS)
-    page.exports(NAME, result, sentence, lambda found: [figure.bars(found), figure.flow(found)])
+    exports.offer(NAME, result, sentence, lambda found: [figure.bars(found), figure.flow(found)])
 
     views = [bars, said, flow, numbers, result, task]
     shown, where = [table, items, first], [method, result, task, part]
@@ -125,8 +125,8 @@ def _views(found: Split | None, why: str = "") -> tuple:
 
 def _measured(name: str, checkpoint: str | None):
     """Ask what has to be asked, with progress; stops when the visitor does, and whole tasks are kept."""
-    for found in page.watched(partial(measured, name, checkpoint=checkpoint)):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(partial(measured, name, checkpoint=checkpoint)):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 6
     yield f"<span>Measured in {found.provenance.seconds:.0f} s.</span>", *_views(found)
 

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import exports, jobs, page
 from analysis.bar import Bar, Upload, open_picture, open_upload
 from analysis.charts import empty, source
 from analysis.interference.conflict import figure
@@ -56,7 +56,7 @@ def build(bar: Bar) -> None:
     said = gr.HTML(elem_id="conflict-sentence", elem_classes="sentence")
     table = gr.HTML(elem_id="conflict-table")
     result = gr.State(None, time_to_live=_LASTS)
-    page.exports("conflict", result, words.single, lambda r: [figure.oscillation(r)])
+    exports.offer("conflict", result, words.single, lambda r: [figure.oscillation(r)])
 
     gr.HTML("<h3>Many conflicts: does the surer side win?</h3>")
     gr.HTML(_DRAWN)
@@ -82,7 +82,7 @@ def build(bar: Bar) -> None:
             elem_id="conflicts-inside",
         )  # fmt: skip
     many_result = gr.State(None, time_to_live=_LASTS)
-    page.exports("conflicts", many_result, words.sentence, lambda r: [figure.law(r), figure.inside(r)])
+    exports.offer("conflicts", many_result, words.sentence, lambda r: [figure.law(r), figure.inside(r)])
 
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
     fields, views = [seen, told, text], [chart, said, table, result]
@@ -166,7 +166,7 @@ def conflicts(model: str = "", checkpoint: str = "", n: int = ITEMS, seed: int =
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(f"The {name} must be a number.")
     with catalog.using(model or None) as mllm:
-        found = measured(mllm, checkpoint or "base", n, seed, things or THINGS[0])
+        found = measured(mllm, checkpoint or "base", n, seed, things or THINGS[0], jobs.for_caller())
     return {**found.to_json(), "sentence": words.sentence(found)}
 
 
@@ -186,8 +186,8 @@ def _put(model, checkpoint, path, question, known, seen, told, text):
         with catalog.using(model) as mllm:
             return put(mllm, picture, question, text or "", seen or "", told or "", checkpoint, known, progress)
 
-    for found in page.watched(work):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(work):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 7
     told_of = f"<p>{escape(words.single(found))}</p>{source(found.provenance)}"
     views = figure.oscillation(found), told_of, figure.sides(found), found
@@ -196,8 +196,8 @@ def _put(model, checkpoint, path, question, known, seen, told, text):
 
 def _measured(model, checkpoint, count, seed, things):
     """Measure many conflicts with progress; stops when the visitor does."""
-    for found in page.watched(partial(_many, model, checkpoint, count, seed, things)):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(partial(_many, model, checkpoint, count, seed, things)):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 5
     yield "", *_views(found)
 

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis import page
+from analysis import exports, jobs, page
 from analysis.bar import Bar, choices
 from analysis.charts import empty, source
 from analysis.interference.dataset import figure, own, shipped
@@ -77,7 +77,7 @@ def build(bar: Bar) -> None:
         table = gr.HTML(elem_id="dataset-table")
         recovery = gr.HTML(elem_id="dataset-recovery")
     blocks, result = gr.State(None, time_to_live=_LASTS), gr.State(None, time_to_live=_LASTS)
-    page.exports(NAME, result, sentence, lambda found: [figure.accuracy(found, s) for s in (None, *found.segments)])
+    exports.offer(NAME, result, sentence, lambda found: [figure.accuracy(found, s) for s in (None, *found.segments)])
 
     views = [chart, said, table, recovery, segment, blocks, result]
     chosen = [blocks, bar.model, checkpoints, conditions]
@@ -91,8 +91,8 @@ def build(bar: Bar) -> None:
         start_own.click(page.for_model(_measured_own), [*chosen, kind, file], [progress, *views], **running),
     ]
     for run in runs:
-        run.failure(page.halted, progress, progress, **page.QUICK)
-    stop.click(lambda: page.STOPPED, None, progress, cancels=runs, **page.QUICK)
+        run.failure(jobs.halted, progress, progress, **page.QUICK)
+    stop.click(lambda: jobs.STOPPED, None, progress, cancels=runs, **page.QUICK)
     clear.click(lambda: ("", *_views(())), None, [progress, *views], cancels=runs, **page.QUICK)
     if room := page.room_of(chart):
         room.select(_opened, blocks, views, **page.QUICK)
@@ -131,7 +131,8 @@ def dataset_endpoint(
     sets = _shipped(list(KINDS) if kinds is None else kinds)
     with catalog.using(model or None) as mllm:
         wanted = [BASE] if checkpoints is None else checkpoints
-        found = accuracies(tuple(measure(mllm, sets, wanted, CONDITIONS if conditions is None else conditions)))
+        asked = CONDITIONS if conditions is None else conditions
+        found = accuracies(tuple(measure(mllm, sets, wanted, asked, jobs.for_caller())))
     return {**found.to_json(), "sentence": sentence(found)}
 
 
@@ -171,8 +172,8 @@ def _joined(blocks: tuple[Block, ...] | None, model: str, checkpoints, condition
             items = sets(stack)
             return measure(stack.enter_context(catalog.using(model)), items, checkpoints, conditions, progress)
 
-    for found in page.watched(work):
-        if isinstance(found, page.Progress):
+    for found in jobs.watched(work):
+        if isinstance(found, jobs.Progress):
             yield found.html, *[gr.skip()] * 7
     yield "", *_views(together(blocks or (), found), tuple(found))
 
