@@ -49,21 +49,24 @@ def first_visit(browser: Browser, address: str, settled: str) -> tuple[float, fl
     return found
 
 
-def measured(browser: Browser, settled: str, *command: str) -> list[float]:
+def measured(browser: Browser, path: str, settled: str, *command: str) -> list[float]:
     """Medians over ``RUNS`` fresh servers."""
     rows = []
     for _ in range(RUNS):
         with serving(sys.executable, *command) as address:
-            rows.append(first_visit(browser, address, settled))
+            rows.append(first_visit(browser, address + path, settled))
     return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
 if __name__ == "__main__":
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
-        ours = measured(browser, "#ask-checkpoints tbody tr", "app.py")
-        bare = measured(browser, "textarea", "-c", BARE)
+        start = measured(browser, "", "#start-cards img", "app.py")
+        answer = measured(browser, "/?tab=ask", "#ask-checkpoints tbody tr", "app.py")
+        bare = measured(browser, "", "textarea", "-c", BARE)
         browser.close()
-    print(f"first paint: {ours[0]:.2f} s, bare Gradio page {bare[0]:.2f} s, ratio {ours[0] / bare[0]:.2f} (goal: 5 s)")
-    print(f"first answer on the page {ours[1]:.2f} s, the bare page's text box {bare[1]:.2f} s")
-    print(f"transferred: {ours[2]:.2f} MB, bare {bare[2]:.2f} MB")
+    print("| page | first paint, s | / bare | what it is for, s | / bare | MB |\n|---|---|---|---|---|---|")
+    told = {"start page: its cards": start, "Ask: the answers of all checkpoints": answer, "a bare text box": bare}
+    for name, (paint, whole, size) in told.items():
+        ratios = f"{paint:.2f} | {paint / bare[0]:.2f} | {whole:.2f} | {whole / bare[1]:.2f}"
+        print(f"| {name} | {ratios} | {size:.2f} |")

@@ -8,6 +8,7 @@ for by name on the page. In public mode only what is listed here opens.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,9 +102,12 @@ def embedded(name: str) -> bool:
     return name == EMBEDDED or name.startswith(f"{EMBEDDED} (")
 
 
-def _embedded() -> list[Entry]:
-    """The embedded model, once for each of its checkpoint sets: the tasks' first, under the model's own name."""
-    source, tasks = _ASSETS / EMBEDDED, _ASSETS / "checkpoints" / _TASKS
+@cache
+def _embedded(assets: Path) -> list[Entry]:
+    """The embedded model, once for each of its checkpoint sets: the tasks' first, under the model's own name. Read
+    once: what is in the box stays as it is.
+    """
+    source, tasks = assets / EMBEDDED, assets / "checkpoints" / _TASKS
     held = _counted(source)
     found = []
     for folder in (tasks, *sorted(f for f in tasks.parent.glob("*") if f.is_dir() and f != tasks)):
@@ -177,7 +181,7 @@ def _from_hub(name: str, billions: float) -> Entry:
 
 def entries() -> list[Entry]:
     """Everything on offer, the embedded default first, then the researcher's own, then Hub presets."""
-    return [*_embedded(), *_own(), *(_from_hub(*p) for p in _PRESETS.items())]
+    return [*_embedded(_ASSETS), *_own(), *(_from_hub(*p) for p in _PRESETS.items())]
 
 
 def astray() -> list[str]:
