@@ -51,7 +51,7 @@ def figure(height: int, *traces, **layout) -> go.Figure:
 
 def empty(message: str, height: int = 140) -> go.Figure:
     """A figure that says why there is nothing to draw, in lines that fit a phone."""
-    lines = [line for part in message.split("<br>") for line in textwrap.wrap(part, 44)]
+    lines = [line for part in message.split("<br>") for line in textwrap.wrap(part, 30)]
     note = {"text": "<br>".join(lines), "showarrow": False, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
     hidden = {"visible": False, "fixedrange": True}
     return figure(height, annotations=[note], xaxis=hidden, yaxis=hidden)

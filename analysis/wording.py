@@ -11,8 +11,8 @@ def percent(share: float) -> str:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, the minus a real one."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """A number with its sign, the minus a real one; what rounds to nothing has none."""
+    return f"{round(value, digits):+.{digits}f}".replace("-", "−") if round(value, digits) else f"{0:.{digits}f}"
 
 
 def listed(names: Sequence[str]) -> str:

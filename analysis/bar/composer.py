@@ -67,8 +67,8 @@ def widgets() -> list[gr.Dropdown]:
             found += [
                 gr.Dropdown(names, value=name, label=f"Drawing {i + 1}", min_width=120),
                 gr.Dropdown(_STYLES, value=style, label="Art style", min_width=120),
-                gr.Dropdown(list(ZONES), value=zone, label="Place", min_width=120),
-                gr.Dropdown(list(SIZES), value=size, label="Size", min_width=100),
+                gr.Dropdown(list(ZONES), value=zone, label="Place", min_width=150),
+                gr.Dropdown(list(SIZES), value=size, label="Size", min_width=80),
             ]
     with gr.Row(elem_classes="composer-row"):
         found += [

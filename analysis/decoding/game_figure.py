@@ -46,20 +46,16 @@ def split(moment: "Moment | None") -> go.Figure:
         ("question, Shapley", owed["question"], TEXT),
     ]  # fmt: skip
     places, values = list(range(len(rows))), [v for _, v, _ in rows]
-    low, high = min(0, *values), max(0, *values)
-    room = 0.3 * ((high - low) or 1)  # for a number beside its bar, which else would run into the names
     bars = go.Bar(
         x=values, y=places, orientation="h", marker_color=[c for _, _, c in rows],
-        text=[_signed(v) for v in values], textposition="outside", hoverinfo="skip",
-        marker_opacity=[1, 1, 1, 0.6, 0.6],
+        hoverinfo="skip", marker_opacity=[1, 1, 1, 0.6, 0.6],
     )  # fmt: skip
     return figure(
         250, bars, bargap=0.25, margin={"l": 8, "r": 16, "t": 8, "b": 8},
-        xaxis={
-            "title": f"For “{escape(shown(moment.token))}”, nats",
-            "range": [low - room if low < 0 else 0, high + room if high > 0 else 0],
+        xaxis={"title": f"For “{escape(shown(moment.token))}”, nats"},
+        yaxis={
+            "tickvals": places, "ticktext": [f"{name} {_signed(v)}" for name, v, _ in rows], "autorange": "reversed",
         },
-        yaxis={"tickvals": places, "ticktext": [name for name, _, _ in rows], "autorange": "reversed"},
     )  # fmt: skip
 
 

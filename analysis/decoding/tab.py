@@ -123,8 +123,8 @@ def _settings() -> tuple[dict, gr.Slider]:
 def _control(strategy: str, of: offered.Parameter):
     named = {"label": of.label, "value": of.default, "elem_id": f"decode-{strategy}-{of.name}", "render": False}
     if of.choices:
-        return gr.Dropdown(list(of.choices), min_width=160, **named)
-    return gr.Slider(of.minimum, of.maximum, step=of.step, min_width=160, **named)
+        return gr.Dropdown(list(of.choices), min_width=220, **named)
+    return gr.Slider(of.minimum, of.maximum, step=of.step, min_width=220, **named)
 
 
 def _render(settings: dict, elsewhere: gr.Slider) -> None:

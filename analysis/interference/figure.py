@@ -83,17 +83,16 @@ def changes(found: "Interference") -> go.Figure:
         return empty("Nothing was disturbed")
     values = [e.delta_logprob for e in found.effects]
     places = list(range(len(values)))
-    reach = 1.35 * max(1e-6, *(abs(v) for v in values))
+    told = [f"{_narrow(e.title)}<br>{signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects]
     bars = go.Bar(
         x=values, y=places, orientation="h", marker_color=[_SIDES[e.side] for e in found.effects],
-        text=[f"{signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects], textposition="outside",
-        cliponaxis=False, hovertemplate="%{text}<extra></extra>",
+        customdata=[f"{signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects],
+        hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
-    title = f"Change of the log-probability of “{escape(found.labels[found.target][:24])}”, nats"
+    title = f"Change of the<br>log-probability of<br>“{escape(found.labels[found.target][:24])}”, nats"
     return figure(
-        110 + 40 * len(values), bars, bargap=0.35, margin={"l": 8, "r": 60, "t": 8, "b": 8},
-        xaxis={"title": title, "range": [-reach if min(values) < 0 else 0, reach if max(values) > 0 else 0]},
-        yaxis={"tickvals": places, "ticktext": [_narrow(e.title) for e in found.effects], "autorange": "reversed"},
+        110 + 64 * len(values), bars, bargap=0.35, margin={"l": 8, "r": 16, "t": 8, "b": 8}, xaxis={"title": title},
+        yaxis={"tickvals": places, "ticktext": told, "autorange": "reversed"},
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def test_cards_open_their_rooms_by_mouse_and_by_keyboard(page):
     page.locator("#start-cards button", has_text="Attention").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#attention-look")).to_be_visible()
-    assert "tab=attention" in page.url
+    page.wait_for_url("**tab=attention*")
 
 
 def test_settings_stand_in_the_address_and_a_link_restores_them(page, browser, address):

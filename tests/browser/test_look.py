@@ -19,6 +19,17 @@ FIRST = {  # what each room shows when it is opened
     "forgetting": "#matrix",
 }
 
+OUTSIDE = """() => {
+  const scrolled = element => ['auto', 'scroll'].includes(getComputedStyle(element).overflowX);
+  const within = element => element && (scrolled(element) || within(element.parentElement));
+  return [...document.querySelectorAll('.gradio-container *')]
+    .filter(element => element.getBoundingClientRect().width && element.getBoundingClientRect().right > innerWidth)
+    .filter(element => !element.closest('[role=tablist], .tab-container, .js-plotly-plot'))
+    .filter(element => !within(element.parentElement))
+    .map(element => `${element.tagName} ${element.className} ${element.textContent.slice(0, 40)}`);
+}"""
+"""What ends beyond the page's right edge and cannot be scrolled to."""
+
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("room", [room.NAME for room in app.ROOMS])
@@ -29,6 +40,7 @@ def test_a_room_fits_every_screen_and_everybody(page, room, theme):
         page.set_viewport_size({"width": width, "height": 844})
         page.wait_for_timeout(300)  # charts follow the window
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{width} px"
+        assert page.evaluate(OUTSIDE) == [], f"{width} px"
         if width != 1024:
             assert serious(page) == []
 

@@ -148,6 +148,8 @@ def test_a_slider_moved_by_the_keyboard_asks_and_the_last_place_counts(page):
 def test_the_report_of_a_visit_opens_without_a_network(page, browser, tmp_path):
     opened(page, "/?tab=ask&example=bee-without-flower&question=Is%20there%20a%20flower%3F")
     expect(page.locator("#ask-sentence")).to_contain_text("The checkpoint")
+    page.locator("#predict-ask").get_by_text("some of them").click()
+    expect(page.locator("#predicted-ask")).to_contain_text("measured")
     with page.expect_download() as waited:
         page.locator("#report").click()
     assert waited.value.suggested_filename == "crosstalk-report.html"
@@ -161,6 +163,8 @@ def test_the_report_of_a_visit_opens_without_a_network(page, browser, tmp_path):
         answer = tab.locator("section", has=tab.get_by_role("heading", name="Ask", exact=True))
         expect(answer).to_contain_text("Is there a flower?")
         expect(answer.locator(".barlayer path").first).to_be_attached()
+        expect(tab.locator("#predictions tbody tr")).to_have_count(1)
+        expect(tab.locator("#predictions tbody tr")).to_contain_text("some of them")
         expect(tab.locator("header img")).to_be_visible()
         expect(tab.locator("#provenance")).to_contain_text("crosstalk-mini · base")
         assert not told

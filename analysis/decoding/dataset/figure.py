@@ -59,7 +59,7 @@ def spread(found: "Hallucination | None", subset: str) -> go.Figure:
         hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
     )  # fmt: skip
     labels = [f"{escape(_title(found, row))}<br>{_speed(row)}" for row in rows]
-    title = f"{NAMES[name]}, %, with 95 % intervals ({subset}, n = {rows[0].scores.n})"
+    title = f"{NAMES[name]}, %, with 95 % intervals<br>({subset}, n = {rows[0].scores.n})"
     return figure(
         110 + 46 * len(rows), dots, margin={"l": 8, "r": 24, "t": 8, "b": 8},
         xaxis={"title": title}, yaxis={"tickvals": places, "ticktext": labels, "autorange": "reversed"},

@@ -37,7 +37,7 @@ def build(bar: Bar, settings: Mapping[str, Sequence[tuple[str, gr.components.Com
             list(_SIZES), value="a quarter", label="How much of the embedded set", elem_id="pope-size", min_width=160
         )
         own = gr.File(
-            label="Or your own: one JSONL file and its pictures", file_count="multiple", height=120,
+            label="Or your own: one JSONL file and its pictures", file_count="multiple", height=160,
             file_types=[".jsonl", ".json", "image"], elem_id="pope-own",
         )  # fmt: skip
     with gr.Row(elem_classes="measure"):
