@@ -384,7 +384,7 @@ def test_no_part_alone_brings_it_back(folder, model, planted):
     assert none.best is None
     said = sentence(Parts(provenance=SOURCE, method="m", patching=none))
     assert (
-        "No part put back alone clearly brings anything back: of 1 tried, most returns with “layer 1”, +0 points"
+        "No part put back alone clearly brings anything back: of 1 tried, most returns with “layer 1”, 0 points"
         in said
     )
 

@@ -328,7 +328,7 @@ def test_the_sentence_of_a_path():
     scores = np.zeros((1, len(ALPHAS), 10))
     scores[0, 4, :1] = 1
     said = sentence.path(path(BY, "a", "b", ("old",), scores, scores))
-    assert "is alpha 0.4: 10 %, against the better end, a: +10 points (+0 to +" in said
+    assert "is alpha 0.4: 10 %, against the better end, a: +10 points (0 to +" in said
     assert said.endswith("which is no clear gain; n = 10 items of old.")
     scores[0, 4] = 1
     assert "no clear gain" not in sentence.path(path(BY, "a", "b", ("old",), scores, scores))
@@ -345,7 +345,7 @@ def test_the_sentence_of_merges():
 
 
 def test_no_change_is_no_minus():
-    assert sentence.points(-0.004, -0.05, 0.041) == "+0 points (−5 to +4)"
+    assert sentence.points(-0.004, -0.05, 0.041) == "0 points (−5 to +4)"
 
 
 def test_the_sentence_of_an_answer(model):
