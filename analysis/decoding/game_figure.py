@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, empty, figure, over_picture, tint
 from analysis.decoding.figure import TOGETHER, shown
+from analysis.wording import signed
 
 if TYPE_CHECKING:
     from analysis.decoding.game import Moment, Regions
@@ -54,7 +55,7 @@ def split(moment: "Moment | None") -> go.Figure:
         250, bars, bargap=0.25, margin={"l": 8, "r": 16, "t": 8, "b": 8},
         xaxis={"title": f"For “{escape(shown(moment.token))}”, nats"},
         yaxis={
-            "tickvals": places, "ticktext": [f"{name} {_signed(v)}" for name, v, _ in rows], "autorange": "reversed",
+            "tickvals": places, "ticktext": [f"{name} {signed(v)}" for name, v, _ in rows], "autorange": "reversed",
         },
     )  # fmt: skip
 
@@ -132,12 +133,8 @@ def _logp(value: float) -> str:
 
 
 def _num(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−") if abs(value) >= _CLOSE else "0.00"
+    return f"{round(value, 2) + 0:.2f}".replace("-", "−")  # no minus before nothing
 
 
 def _nats(value: float) -> str:
-    return f"{_signed(value)} nats"
+    return f"{signed(value)} nats"

@@ -178,8 +178,7 @@ def _over(of: "Over", place: int) -> str:
 
 def points(value: float) -> str:
     """A share as points with its sign; none where it is rounded to zero."""
-    rounded = round(100 * float(value), 1)
-    return signed(rounded, 1) if rounded else "0.0"
+    return signed(100 * float(value), 1)
 
 
 def lost(texts: Sequence[str], ranks: Sequence[tuple[int, int]], uris: Sequence[str], where: str, total: int) -> str:

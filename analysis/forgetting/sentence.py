@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.wording import signed
+
 if TYPE_CHECKING:
     from analysis.forgetting.measure import Forgetting
 
@@ -52,7 +54,7 @@ def _percent(value: float) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.0f}".replace("-", "−").replace("+0", "0").replace("−0", "0")
+    return signed(100 * value, 0)
 
 
 PREDICTED = ("more than two thirds", "between one and two thirds", "less than a third")

@@ -83,16 +83,16 @@ def changes(found: "Interference") -> go.Figure:
         return empty("Nothing was disturbed")
     values = [e.delta_logprob for e in found.effects]
     places = list(range(len(values)))
-    told = [f"{_narrow(e.title)}<br>{signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects]
+    told = [f"{signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects]
+    labels = [f"{_narrow(e.title)}<br>{text}" for e, text in zip(found.effects, told, strict=True)]
     bars = go.Bar(
         x=values, y=places, orientation="h", marker_color=[_SIDES[e.side] for e in found.effects],
-        customdata=[f"{signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects],
-        hovertemplate="%{customdata}<extra></extra>",
+        customdata=told, hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
     title = f"Change of the<br>log-probability of<br>“{escape(found.labels[found.target][:24])}”, nats"
     return figure(
         110 + 64 * len(values), bars, bargap=0.35, margin={"l": 8, "r": 16, "t": 8, "b": 8}, xaxis={"title": title},
-        yaxis={"tickvals": places, "ticktext": told, "autorange": "reversed"},
+        yaxis={"tickvals": places, "ticktext": labels, "autorange": "reversed"},
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def points(mean: float, low: float, high: float) -> str:
     """A change of accuracy with its interval: ``"+5 points (−1 to +11)"``."""
-    mean, low, high = (signed(round(100 * share), 0) for share in (mean, low, high))
+    mean, low, high = (signed(100 * share, 0) for share in (mean, low, high))
     return f"{mean} points ({low} to {high})"
 
 
