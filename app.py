@@ -16,39 +16,45 @@ import gradio as gr  # noqa: E402
 
 from analysis import bar as shared_bar  # noqa: E402
 from analysis import exports, glossary, jobs, links, page, protocol  # noqa: E402
-from analysis.ask import tab as ask  # noqa: E402
-from analysis.attention import tab as attention  # noqa: E402
+from analysis.ask import tab as ask_room  # noqa: E402
+from analysis.ask.endpoint import ask  # noqa: E402
+from analysis.attention import tab as attention_room  # noqa: E402
+from analysis.attention.endpoint import attention  # noqa: E402
 from analysis.attribution.endpoint import attribute  # noqa: E402
-from analysis.decoding import tab as decoding  # noqa: E402
-from analysis.embedding_space import tab as embedding_space  # noqa: E402
-from analysis.forgetting import tab as forgetting  # noqa: E402
-from analysis.forgetting.probe.endpoint import forgetting_probe  # noqa: E402
-from analysis.interference import tab as interference  # noqa: E402
-from analysis.interference.conflict.view import conflict, conflicts  # noqa: E402
-from analysis.interference.dataset.view import dataset_endpoint  # noqa: E402
+from analysis.decoding import tab as decoding_room  # noqa: E402
+from analysis.decoding.endpoint import decode  # noqa: E402
+from analysis.embedding_space import tab as space_room  # noqa: E402
+from analysis.embedding_space.endpoint import embedding_space  # noqa: E402
+from analysis.forgetting import tab as forgetting_room  # noqa: E402
+from analysis.forgetting.endpoint import forgetting, forgetting_probe  # noqa: E402
+from analysis.interference import tab as interference_room  # noqa: E402
+from analysis.interference.endpoint import conflict, conflicts, interference, interference_dataset  # noqa: E402
 from analysis.service.health import Health  # noqa: E402
 from analysis.service.logs import keep_out_values  # noqa: E402
 from analysis.service.shutdown import Ending  # noqa: E402
-from analysis.start import tab as start  # noqa: E402
+from analysis.start import tab as start_room  # noqa: E402
 from models import catalog, devices  # noqa: E402
 from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 
-ROOMS = (start, ask, interference, attention, decoding, embedding_space, forgetting)
+ROOMS = (start_room, ask_room, interference_room, attention_room, decoding_room, space_room, forgetting_room)
 """The tabs, in their order."""
 
 ENDPOINTS = {
-    "ask": ask.endpoint,
-    "interference": interference.endpoint,
-    "interference_dataset": dataset_endpoint,
-    "conflict": conflict,
-    "conflicts": conflicts,
-    "attribute": attribute,
-    "attention": attention.endpoint,
-    "decode": decoding.endpoint,
-    "embedding_space": embedding_space.endpoint,
-    "forgetting": forgetting.endpoint,
-    "forgetting_probe": forgetting_probe,
+    endpoint.__name__: endpoint
+    for endpoint in (
+        ask,
+        interference,
+        interference_dataset,
+        conflict,
+        conflicts,
+        attribute,
+        attention,
+        decode,
+        embedding_space,
+        forgetting,
+        forgetting_probe,
+    )
 }
 """What others may call, by name."""
 
@@ -102,7 +108,7 @@ def _linked(demo: gr.Blocks, asked: int, request: gr.Request) -> list:
     example = wanted.get("example") if wanted.get("example") in examples else next(iter(examples))
     tab = wanted.get("tab")
     if tab not in [room.NAME for room in ROOMS]:  # who links to an example or a question means its answer
-        tab = (ask if wanted.keys() & {"example", "question", "checkpoint"} else start).NAME
+        tab = (ask_room if wanted.keys() & {"example", "question", "checkpoint"} else start_room).NAME
     shown = shared_bar.show(example, (wanted.get("question") or "")[:500], asked)
     return [
         gr.Tabs(selected=tab), model, gr.Dropdown(checkpoints, value=checkpoint), *shown,
@@ -137,8 +143,8 @@ def build() -> gr.Blocks:
                     # first: listeners run one after another, each to its end
                     tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
                     made = room.build(bar)
-                    if room is start:
-                        made.click(start.chosen, None, tabs, **page.QUICK)
+                    if room is start_room:
+                        made.click(start_room.chosen, None, tabs, **page.QUICK)
         protocol.build(demo, bar, report)
         for name, endpoint in ENDPOINTS.items():
             queue = page.LONG_QUEUE if name in LONG else page.MODEL_QUEUE
@@ -149,7 +155,7 @@ def build() -> gr.Blocks:
         for key, part in (("model", bar.model), ("checkpoint", bar.checkpoint)):
             part.change(None, part, js=f"value => crosstalk('{key}', value)", api_visibility="private")
         to_ask = [bar.question.submit, bar.ask.click]
-        gr.on(to_ask, lambda: gr.Tabs(selected=ask.NAME), None, tabs, **page.QUICK)
+        gr.on(to_ask, lambda: gr.Tabs(selected=ask_room.NAME), None, tabs, **page.QUICK)
         restored = [tabs, bar.model, bar.checkpoint, *bar.shown, *links.kept(demo)]
 
         def linked(asked: int, request: gr.Request) -> list:  # Gradio hands the request to who asks for its type
@@ -171,7 +177,7 @@ def _warm() -> None:
         if devices.lent():
             catalog.open_model()
         else:
-            ask.endpoint(question="Who are you?")
+            ask(question="Who are you?")
     except CrosstalkError as error:
         HEALTH.failed(str(error))
         print(error, file=sys.stderr)

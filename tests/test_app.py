@@ -222,7 +222,7 @@ def test_what_was_measured_before_is_there_at_once(client):
     ("endpoint", "message", "arguments"),
     [
         ("/attention", "no question", {"question": ""}),
-        ("/decode", "list of names", {"question": "Who?", "strategies": "greedy"}),
+        ("/decode", "list of texts", {"question": "Who?", "strategies": "greedy"}),
         ("/conflict", "text", {"question": "Who?", "seen": 3}),
         ("/embedding_space", "method", {"method": "../../etc"}),
         ("/interference_dataset", "checkpoint", {"checkpoints": ["nonsense"]}),

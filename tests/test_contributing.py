@@ -17,10 +17,11 @@ ROOT = Path(__file__).parents[1]
 def room(tmp_path, monkeypatch):
     """``analysis.tokens`` as the guide has it, in a folder of its own."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    measure, figure, tab = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    measure, figure, endpoint, tab = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     folder = tmp_path / "tokens"
     folder.mkdir()
-    parts = {"__init__": '"""What a prompt is made of."""\n', "measure": measure, "figure": figure, "tab": tab}
+    init = '"""What a prompt is made of."""\n'
+    parts = {"__init__": init, "measure": measure, "figure": figure, "endpoint": endpoint, "tab": tab}
     for name, code in parts.items():
         (folder / f"{name}.py").write_text(code, encoding="utf-8")
     monkeypatch.setattr(analysis, "__path__", [*analysis.__path__, str(tmp_path)])
@@ -34,12 +35,14 @@ def room(tmp_path, monkeypatch):
 
 
 def test_the_guides_room_is_built_and_answers(room, monkeypatch):
+    from analysis.tokens.endpoint import tokens
+
     monkeypatch.setattr(app, "ROOMS", (*app.ROOMS, room))
-    monkeypatch.setattr(app, "ENDPOINTS", {**app.ENDPOINTS, "tokens": room.endpoint})
+    monkeypatch.setattr(app, "ENDPOINTS", {**app.ENDPOINTS, "tokens": tokens})
     demo = app.build()
     assert "/tokens" in demo.get_api_info()["named_endpoints"]
     assert any(getattr(block, "elem_id", None) == "tokens-chart" for block in demo.blocks.values())
-    found = room.endpoint(question="What is a bee?")
+    found = tokens(question="What is a bee?")
     assert found["kinds"] == ["image", "question", "instruction", "answer"]
     assert found["count"][0] == 0 < found["count"][1]
     assert found["sentence"].startswith(f"The prompt has {sum(found['count'])} tokens")

@@ -1,4 +1,4 @@
-"""The Ask room on the page, and its endpoint."""
+"""The Ask room on the page."""
 
 from html import escape
 
@@ -7,10 +7,9 @@ import gradio as gr
 from analysis import exports, page, predictions
 from analysis.ask import figure
 from analysis.ask.measure import ask
-from analysis.bar import Bar, Upload, open_picture, open_upload, show
+from analysis.bar import Bar, open_picture, show
 from analysis.charts import data_uri, empty, source
 from models import catalog
-from models.errors import InputError
 
 TITLE, NAME = "Ask", "ask"
 _HINTS = (
@@ -66,33 +65,6 @@ def build(bar: Bar) -> None:
     )  # fmt: skip
     bar.stop.click(lambda: "Stopped here.", None, sentence, cancels=run, js=_NO_CARET, **page.QUICK)
     tries.click(_try, bar.asked, bar.shown, **page.QUICK)
-
-
-def endpoint(image: Upload = None, question: str = "", model: str = "", checkpoint: str = "") -> dict:
-    """Ask a multimodal language model about a picture; see how sure it is, and what every checkpoint of it answers.
-
-    Checkpoints are the same model after each task that it was trained on, one after another: later ones have often
-    forgotten how to answer.
-
-    Args:
-        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
-        question: What to ask. Options may be part of it: "What is this? A. cat B. dog".
-        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
-        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
-
-    Returns:
-        answer: what the model writes; steps: each of its tokens, with log-probability (nats)
-        options: the probability of each option, where the question has any
-        by_checkpoint: answer of each checkpoint, and its style (a word, a number, a box, ...)
-        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
-    """
-    for name, value in {"question": question, "model": model, "checkpoint": checkpoint}.items():
-        if not isinstance(value, str | None):
-            raise InputError(f"The {name} must be a text.")
-    picture = open_upload(image)
-    with catalog.using(model or None) as mllm:
-        *_, found = ask(mllm, picture, question or "", checkpoint or "base")
-    return {**found.to_json(), "sentence": figure.sentence(found)}
 
 
 def _quiet(text: str) -> str:

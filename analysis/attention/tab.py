@@ -1,4 +1,4 @@
-"""The Attention room on the page, and its endpoint."""
+"""The Attention room on the page."""
 
 from html import escape
 
@@ -7,9 +7,10 @@ import numpy as np
 
 from analysis import exports, links, page, predictions
 from analysis.attention import figure, more, place, sentence
+from analysis.attention.endpoint import BEGINS
 from analysis.attention.measure import Attention, attend
 from analysis.attention.where import MODES, look
-from analysis.bar import Bar, Upload, open_picture, open_upload, show
+from analysis.bar import Bar, open_picture, show
 from analysis.charts import data_uri, empty, source
 from models import catalog
 from models.errors import InputError
@@ -18,7 +19,6 @@ TITLE, NAME = "Attention", "attention"
 _LASTS = 3600  # seconds that a visitor's state is kept
 _SCALES = ("share of attention", "per key token")
 _MODES = {"raw": "as it is", "value_norm": "weighted by the values' norms", "rollout": "rollout through all layers"}
-_BEGINS = -1  # of the token menu: whatever writes the answer's first token
 _HINT = "Type a question at the top, or pick one of the suggestions, then press Look."
 _EXPLAINED = (
     "<b>Share</b>: of all the attention that the token gives in a layer, how much lands on each kind of token; shares "
@@ -45,7 +45,7 @@ def build(bar: Bar) -> None:
     """The room, wired to the bar."""
     with gr.Row(elem_classes="measure"):
         token = gr.Dropdown(
-            [("the one that writes the answer's first", _BEGINS)], value=_BEGINS, label="Token that looks",
+            [("the one that writes the answer's first", BEGINS)], value=BEGINS, label="Token that looks",
             elem_id="attention-token", min_width=260, filterable=True,
         )  # fmt: skip
         scale = gr.Radio(list(_SCALES), value=_SCALES[0], label="Shown as", elem_id="attention-scale")
@@ -130,58 +130,6 @@ def build(bar: Bar) -> None:
     bar.stop.click(None, None, None, cancels=runs, api_visibility="private")
 
 
-def endpoint(
-    image: Upload = None,
-    question: str = "",
-    model: str = "",
-    checkpoint: str = "",
-    token: int = _BEGINS,
-    layer: int = 0,
-    head: int = 0,
-    weighting: str = MODES[0],
-) -> dict:
-    """Measure how much a multimodal language model attends to the picture while it answers, layer by layer.
-
-    Args:
-        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
-        question: What to ask.
-        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
-        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
-        token: Place, from 0, in prompt and answer of the token that attends; -1: what writes the answer's first token.
-        layer: Adds a map over patches and words of this layer, from 1; 0: no map.
-        head: The map's attention head, from 1; 0: the mean of all.
-        weighting: Of the map: raw, value_norm (by the size of what is read) or rollout (through all layers).
-
-    Returns:
-        mass: for each layer, the share of attention on image, question, instruction and answer
-        per_key: the same for one token of each kind; disparity: text against image, per layer and on average
-        decay: how attention to the picture changes from layer to layer (gamma, 95 % interval, r2)
-        by_token: the picture's share for each written token
-        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
-    """
-    given = {"question": question, "model": model, "checkpoint": checkpoint, "weighting": weighting}
-    for name, value in given.items():
-        if not isinstance(value, str | None):
-            raise InputError(f"The {name} must be a text.")
-    for name, value in {"token": token, "layer": layer, "head": head}.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
-            raise InputError(f"The {name} must be a whole number.")
-    weighting, picture = weighting or MODES[0], open_upload(image)
-    if weighting not in MODES:
-        raise InputError(f"There is no weighting {weighting!r}. There are: {', '.join(MODES)}.")
-    with catalog.using(model or None) as mllm:
-        name, chosen = checkpoint or "base", None if token == _BEGINS else int(token)
-        found = attend(mllm, picture, question or "", name, chosen)
-        told = {**found.to_json(), "sentence": sentence.headline(found)}
-        told["decay"]["sentence"] = sentence.decay(found)
-        if layer or weighting == "rollout":
-            where = look(
-                mllm, picture, question, found.position, found.written_ids, name, int(layer) or 1, int(head), weighting
-            )
-            told["map"] = {**where.to_json(), "sentence": place.sentence(where)}
-    return told
-
-
 def _opened(*inputs):
     """Measure when the room is opened, unless what it shows is what is asked."""
     model, checkpoint, path, question, *_, shown = inputs
@@ -195,7 +143,7 @@ def _measured(model, checkpoint, path, question, known, token, scale, mode, spot
     if not (question or "").strip():
         raise InputError(_HINT)
     asked = (model, checkpoint, path, question)
-    chosen = None if token in (None, _BEGINS) or asked != shown else token
+    chosen = None if token in (None, BEGINS) or asked != shown else token
     picture = open_picture(path) if path else None
     with catalog.using(model) as mllm:
         found = attend(mllm, picture, question, checkpoint, chosen, known)
@@ -203,7 +151,7 @@ def _measured(model, checkpoint, path, question, known, token, scale, mode, spot
         where = spot or _strongest(found)
         spots = _spots(mllm, asked, found, picture, *where, mode)
     kept = ",".join(map(str, spot or ()))
-    return *_main(found, scale, _BEGINS if chosen is None else chosen, *where), found, asked, kept, *spots
+    return *_main(found, scale, BEGINS if chosen is None else chosen, *where), found, asked, kept, *spots
 
 
 def _main(found: Attention, scale: str, token: int, layer: int, head: int) -> tuple:
@@ -238,7 +186,7 @@ def _layer(found: Attention, i: int) -> str:
 def _choices(found: Attention) -> list[tuple[str, int]]:
     """The tokens to choose from, by what they spell; those that write the answer by what they write."""
     last = max(t.position for t in found.tokens if t.kind != "answer")  # writes the first: it is listed as that
-    listed = [("the one that writes the answer's first", _BEGINS)]
+    listed = [("the one that writes the answer's first", BEGINS)]
     for token in found.tokens:
         text = token.text.strip() or "␣"
         named = f"{token.kind}: {text}" if token.kind == "image" else f"“{text}” ({token.kind})"

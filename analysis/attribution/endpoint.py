@@ -1,11 +1,13 @@
 """The endpoint of attribution."""
 
 from analysis.attribution import figure, measure
-from analysis.bar import Upload, open_upload
+from analysis.bar import Upload
+from analysis.endpoints import checked
 from models import catalog
-from models.errors import InputError
+from models.checkpoints import BASE
 
 
+@checked
 def attribute(
     image: Upload = None,
     question: str = "",
@@ -32,13 +34,6 @@ def attribute(
         convergence_delta: error of the integral (nats), null for other methods
         sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
-    given = {"question": question, "model": model, "checkpoint": checkpoint, "answer": answer, "method": method}
-    for name, value in given.items():
-        if not isinstance(value, str | None):
-            raise InputError(f"The {name} must be a text.")
-    picture = open_upload(image)
     with catalog.using(model or None) as mllm:
-        found = measure.attribute(
-            mllm, picture, question or "", checkpoint or "base", answer or "", method or measure.METHODS[0]
-        )
+        found = measure.attribute(mllm, image, question, checkpoint or BASE, answer, method)
     return {**found.to_json(), "sentence": figure.sentence(found)}

@@ -1,7 +1,7 @@
 """The shared bar: model, checkpoint, picture (with what is known about it) and question."""
 
 from analysis.bar.known import Known, examples
-from analysis.bar.pictures import Upload, open_picture, open_upload
+from analysis.bar.pictures import Upload, open_picture
 from analysis.bar.view import Bar, build, choices, show
 
-__all__ = ["Bar", "Known", "Upload", "build", "choices", "examples", "open_picture", "open_upload", "show"]
+__all__ = ["Bar", "Known", "Upload", "build", "choices", "examples", "open_picture", "show"]

@@ -47,20 +47,6 @@ def open_picture(path: str | Path) -> Image.Image:
         ) from error
 
 
-def open_upload(image) -> Image.Image | None:
-    """The picture that a program sent to an endpoint, or None where it sent none.
-
-    Gradio has checked that it is an uploaded file where it carries its mark. Raises ``InputError`` for anything else.
-    """
-    if not image:
-        return None
-    meta = image.get("meta") if isinstance(image, dict) else None
-    marked = isinstance(meta, dict) and meta.get("_type") == "gradio.FileData"
-    if not marked or not isinstance(image.get("path"), str):
-        raise InputError("The image must be an uploaded file; with gradio_client: handle_file(path).")
-    return open_picture(image["path"])
-
-
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         low, high = image.convert("F").getextrema()

@@ -1,4 +1,4 @@
-"""The Decoding room on the page, and its endpoint."""
+"""The Decoding room on the page."""
 
 import time
 from functools import partial
@@ -7,7 +7,7 @@ from html import escape
 import gradio as gr
 
 from analysis import exports, links, page, predictions
-from analysis.bar import Bar, Upload, open_picture, open_upload, show
+from analysis.bar import Bar, open_picture, show
 from analysis.charts import source
 from analysis.decoding import figure, game_figure, steps_view
 from analysis.decoding import strategies as offered
@@ -135,61 +135,6 @@ def _render(settings: dict, elsewhere: gr.Slider) -> None:
             for _, control in rows:
                 if control is not elsewhere:
                     control.render()
-
-
-def endpoint(
-    image: Upload = None,
-    question: str = "",
-    strategies: list[str] | None = None,
-    model: str = "",
-    checkpoint: str = "",
-    parameters: dict[str, dict[str, float | str]] | None = None,
-    objects: str = "",
-    length: int = LENGTH,
-) -> dict:
-    """Let a multimodal language model answer by several decoding strategies, and compare what they write.
-
-    Strategies are: greedy, nucleus, beam, inter, vcd, m3id, dola, opera, cfg. Some are made to invent less.
-
-    Args:
-        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
-        question: What to ask.
-        strategies: Up to four names from the list above; left out, greedy and inter.
-        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
-        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
-        parameters: Numbers by name, by strategy, such as {"inter": {"threshold": 1}}; left out, the papers' own.
-        objects: What is in the picture, separated by commas; other things are then told as hallucinated.
-        length: The most tokens of an answer.
-
-    Returns:
-        strategies: for each, text, tokens_per_second, hallucinated (what it invents) and steps
-        each step: token, logprob (nats), interaction_variance (of picture and question), fired (whether it intervened)
-        first_divergence: the first step at which they differ
-        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
-    """
-    texts = {"question": question, "model": model, "checkpoint": checkpoint, "objects": objects}
-    for name, value in texts.items():
-        if not isinstance(value, str | None):
-            raise InputError(f"The {name} must be a text.")
-    names = list(dict.fromkeys(strategies or ())) if _is_names(strategies) else None
-    if names is None:
-        raise InputError("The strategies must be a list of names.")
-    given = {} if parameters is None else parameters
-    if not isinstance(given, dict) or not all(isinstance(values, dict) for values in given.values()):
-        raise InputError('The parameters must be numbers by name, by strategy: {"inter": {"threshold": 1}}.')
-    names = names or ["greedy", "inter"]
-    if unused := sorted(given.keys() - set(names)):
-        raise InputError(f"There are parameters of {', '.join(map(str, unused))}, which is not among the strategies.")
-    picture, asked = open_upload(image), question or ""
-    truth = truth_of(None, asked, objects or "") if picture else None
-    with catalog.using(model or None) as mllm:
-        wanted = {name: given.get(name, {}) for name in names}
-        *_, found = decode(mllm, picture, asked, wanted, checkpoint or "base", length, truth)
-    return {**found.to_json(), "sentence": sentence(found)}
-
-
-def _is_names(value) -> bool:
-    return value is None or (isinstance(value, list) and all(isinstance(v, str) for v in value))
 
 
 def _figures(found: Decoding) -> list:

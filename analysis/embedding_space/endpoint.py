@@ -6,11 +6,13 @@ from analysis.embedding_space.result import LIKENESS, OF_A_PHASE
 from analysis.embedding_space.retrieval import DIRECTIONS, recalls
 from analysis.embedding_space.runs import Run
 from analysis.embedding_space.sentence import sentence
+from analysis.endpoints import checked
 from analysis.result import plain
 from models.errors import InputError
 
 
-def endpoint(method: str = "", phase: str = "") -> dict:
+@checked
+def embedding_space(method: str = "plain", phase: str = "") -> dict:
     """Tell how the embedding space of a CLIP model turned while it was trained on one domain after another.
 
     Lists have an entry for each of phases; null where a phase is earlier than the one compared with. Angles are in
@@ -27,10 +29,7 @@ def endpoint(method: str = "", phase: str = "") -> dict:
         recall: matrices (phase, domain) of how often the right partner is found first, i2t and t2i
         sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
-    for name, value in (("method", method), ("phase", phase)):
-        if not isinstance(value, str | None):
-            raise InputError(f"The {name} must be a text.")
-    recipe = shipped.recipe(method or "plain")
+    recipe = shipped.recipe(method)
     found = shipped.measured(recipe)
     if phase and phase not in found.phases:
         raise InputError(f"There is no phase {phase!r}. There are: {', '.join(found.phases)}.")

@@ -12,14 +12,13 @@ from analysis.bar import Bar
 from analysis.charts import data_uri, empty, source
 from analysis.embedding_space import angles_view, cloud, contrast_view, held, maps, retrieval_view, search_view, shipped
 from analysis.embedding_space import figure as figures
-from analysis.embedding_space.endpoint import endpoint
 from analysis.embedding_space.held import Held, Key
 from analysis.embedding_space.own_view import STOPPED, own_pairs
 from analysis.embedding_space.project import Cloud, pca
 from analysis.embedding_space.sentence import PREDICTED, outcome, sentence
 from models.embedded.pictures import STYLES, UNSEEN_STYLE
 
-__all__ = ["NAME", "TITLE", "build", "endpoint"]
+__all__ = ["NAME", "TITLE", "build"]
 
 TITLE, NAME = "Embedding space", "embedding_space"
 _HERE = Path(__file__).parent

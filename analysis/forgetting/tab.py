@@ -1,4 +1,4 @@
-"""The Forgetting room on the page, and its endpoint."""
+"""The Forgetting room on the page."""
 
 import gradio as gr
 
@@ -11,7 +11,6 @@ from analysis.forgetting.methods import view as methods
 from analysis.forgetting.parts import view as parts
 from analysis.forgetting.path import view as path
 from analysis.forgetting.probe import view as probe
-from analysis.forgetting.sentence import sentence
 from analysis.forgetting.split import view as split
 
 TITLE, NAME = "Forgetting", "forgetting"
@@ -36,25 +35,6 @@ _TRY = (
      "one? Whatever is right here came from earlier tasks."),
 )  # fmt: skip
 _TO_ITEMS = "() => document.querySelector('#part-items').scrollIntoView({behavior: 'smooth'})"
-
-
-def endpoint(method: str = "") -> dict:
-    """Tell what a model forgot: the accuracy of each checkpoint on each task, and measures of transfer and forgetting.
-
-    A checkpoint set is one model trained on one task after another by one method of continual learning.
-
-    Args:
-        method: A checkpoint set, such as "sequential", "replay" or "sefe"; left out, the embedded model's first.
-
-    Returns:
-        tasks, checkpoints, n: their names, and the items of each task
-        matrix: accuracy, a row a checkpoint, a column a task (low, high: 95 % intervals)
-        mft: accuracy right after training; mfn: at the end; maa: mean on the way; bwt, fwt: backward, forward transfer
-        superficial, essential: for each task, lost answers whose fact is still known, or not; null where not measured
-        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
-    """
-    found = matrix_view.found(str(method or next(iter(held.sets()))))
-    return {**found.to_json(), "sentence": sentence(found)}
 
 
 def build(bar: Bar) -> None:

@@ -31,7 +31,7 @@ class Settings:
     """What a visitor may set: a ``sentence`` and a ``picture`` of her own, the share of the picture that is covered,
     the strength of attacks, and the seed of noise, covered cells, facts and scenes.
 
-    Raises ``InputError`` where ``occluded`` is no share.
+    Raises ``InputError`` where ``occluded`` is no share, or ``seed`` no whole number from 0.
     """
 
     sentence: str = ""
@@ -43,6 +43,9 @@ class Settings:
     def __post_init__(self):
         if not 0 <= self.occluded <= 1:
             raise InputError(f"The covered share is {self.occluded!r}: it must be from 0 to 1.")
+        if self.seed != int(self.seed) or self.seed < 0:
+            raise InputError(f"The seed is {self.seed!r}: it must be a whole number from 0.")
+        object.__setattr__(self, "seed", int(self.seed))
 
 
 class Chances:

@@ -1,6 +1,5 @@
-"""The Interference room on the page, and its endpoint."""
+"""The Interference room on the page."""
 
-import math
 from collections.abc import Callable, Iterator
 from html import escape
 
@@ -8,7 +7,7 @@ import gradio as gr
 
 from analysis import exports, jobs, links, page, predictions
 from analysis.attribution import view as attribution
-from analysis.bar import Bar, Upload, open_picture, open_upload, show
+from analysis.bar import Bar, open_picture, show
 from analysis.bar.view import PictureInput
 from analysis.charts import empty, source
 from analysis.interference import figure
@@ -144,79 +143,6 @@ def build(bar: Bar) -> None:
         button.click(lambda: ("", ""), None, [progress, dose_progress], cancels=runs, **page.QUICK)
 
 
-def endpoint(
-    image: Upload = None,
-    question: str = "",
-    choices: list[str] | None = None,
-    perturbations: list[str] | None = None,
-    model: str = "",
-    checkpoint: str = "",
-    own_sentence: str = "",
-    own_image: Upload = None,
-    occluded: float = Settings.occluded,
-    epsilon: float = Attack.epsilon,
-    steps: int = Attack.steps,
-    step_size: float = Attack.step_size,
-    seed: int = 0,
-    dose: str = "",
-) -> dict:
-    """Disturb a question about a picture, and see whether a multimodal language model changes its answer.
-
-    A sentence is put in front of the question, or the picture is covered, replaced or made noisy. Perturbations are:
-    unrelated, misleading, contradiction, distraction, own-sentence, other-picture, black, white, noise, wrong-picture,
-    occlusion, own-picture, pgd-image, pgd-text (the last two attack what the decoder reads).
-
-    Args:
-        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
-        question: What to ask.
-        choices: Answers to compare; left out, those that the question lists, or the model's likeliest ones.
-        perturbations: Names from the list above; left out, six of them.
-        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
-        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
-        own_sentence: The sentence that own-sentence puts in front of the question.
-        own_image: The picture that own-picture shows in place of the first, an uploaded file.
-        occluded: Share of the picture that occlusion covers, 0 to 1.
-        epsilon: How far an attack may move an embedding; 1 is the embeddings' root mean square.
-        steps: Steps of an attack, at most 100.
-        step_size: Size of a step, in the unit of epsilon.
-        seed: Seed of noise, covered cells, sentences and other pictures.
-        dose: Adds what a rising dose does: noise, occlusion, facts, statements, pgd-image or pgd-text.
-
-    Returns:
-        origin: probability of each option as asked
-        perturbations: for each, the options' probabilities, flipped (another answer wins)
-        js (divergence, bits) and delta_logprob (change for the first answer, nats) of each
-        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
-    """
-    texts = {"question": question, "model": model, "checkpoint": checkpoint, "own_sentence": own_sentence, "dose": dose}
-    for name, value in texts.items():
-        if not isinstance(value, str | None):
-            raise InputError(f"The {name} must be a text.")
-    for name, value in {"choices": choices, "perturbations": perturbations}.items():
-        if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
-            raise InputError(f"The {name} must be a list of texts.")
-    numbers = {"occluded": occluded, "epsilon": epsilon, "steps": steps, "step_size": step_size, "seed": seed}
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"The {name} must be a number.")
-    picture, replacement = open_upload(image), open_upload(own_image)
-    settings = _settings(own_sentence, replacement, occluded, epsilon, steps, step_size, seed)
-    asked = picture, question or ""
-    with catalog.using(model or None) as mllm:
-        *_, found = interfere(mllm, *asked, checkpoint or "base", choices or (), perturbations or DEFAULT, settings)
-        told = {**found.to_json(), "sentence": figure.sentence(found)}
-        if dose:
-            *_, response = respond(mllm, *asked, dose, checkpoint or "base", choices or (), settings)
-            told["dose"] = {**response.to_json(), "sentence": figure.response_sentence(response)}
-    return told
-
-
-def _settings(sentence, picture, covered, epsilon, steps, size, seed) -> Settings:
-    if seed != int(seed) or seed < 0:
-        raise InputError(f"The seed is {seed!r}: it must be a whole number from 0.")
-    return Settings(sentence or "", picture, covered, Attack(epsilon, steps, size), int(seed))
-
-
 def _opened(shown, *inputs):
     """Measure when the room is opened, unless what it shows is what is asked."""
     if shown == _asked(*inputs) or not (inputs[3] or "").strip():
@@ -229,11 +155,11 @@ def _asked(model, checkpoint, path, question, *_) -> tuple:
     return model, checkpoint, path, question
 
 
-def _inputs(path, options, own, own_path, *numbers) -> tuple:
+def _inputs(path, options, own, own_path, covered, epsilon, steps, size, seed) -> tuple:
     """Picture, options and settings, as measurements take them."""
     picture, replacement = (open_picture(p) if p else None for p in (path, own_path))
     given = [o.strip() for o in (options or "").split(",") if o.strip()]
-    return picture, given, _settings(own, replacement, *numbers)
+    return picture, given, Settings(own or "", replacement, covered, Attack(epsilon, steps, size), seed)
 
 
 def _measured(model, checkpoint, path, question, known, options, text, image, adversarial, own, own_path, *numbers):

@@ -11,6 +11,7 @@ from analysis import bar as shared_bar
 from analysis import kept
 from analysis.attention import card, effect, more, place, sample, tab, trained
 from analysis.attention.decay import fit
+from analysis.attention.endpoint import attention
 from analysis.attention.measure import attend, disparity
 from analysis.attention.sample import LINKS, Looks, looks, of_sets
 from analysis.result import Provenance
@@ -245,7 +246,7 @@ def test_endpoint(name, zoo, picture, tmp_path, using):
     if name != "embedded":
         using(MLLM.open(zoo(name), device="cpu"))
     image = upload(picture, tmp_path)
-    data = tab.endpoint(image, QUESTION, layer=2, head=1)
+    data = attention(image, QUESTION, layer=2, head=1)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert {"mass", "per_key", "disparity", "decay", "sentence", "provenance"} <= set(data)
     assert {"gamma", "interval", "r2"} <= set(data["decay"])
@@ -254,9 +255,9 @@ def test_endpoint(name, zoo, picture, tmp_path, using):
     spots = sum(np.sum(p["values"]) for p in data["map"]["patches"]) + data["map"]["rest"]
     assert spots == pytest.approx(data["heads"][1][0], abs=1e-5)
     assert data["map"]["sentence"].startswith("In layer 2, head 1, ")
-    rollout = tab.endpoint(image, QUESTION, weighting="rollout")["map"]
+    rollout = attention(image, QUESTION, weighting="rollout")["map"]
     assert (rollout["layer"], rollout["head"], rollout["mode"]) == (0, 0, "rollout")
-    assert "map" not in tab.endpoint(None, QUESTION)
+    assert "map" not in attention(None, QUESTION)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ def test_endpoint(name, zoo, picture, tmp_path, using):
 def test_endpoint_refuses(mllm, using, wrong, told):
     using(mllm)
     with pytest.raises(InputError, match=told):
-        tab.endpoint(**{"question": QUESTION, **wrong})
+        attention(**{"question": QUESTION, **wrong})
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from analysis import bar as shared_bar
 from analysis.bar import Known
+from analysis.interference import endpoint
 from analysis.interference.conflict import card, figure, view
 from analysis.interference.conflict import measure as many
 from analysis.interference.conflict.balance import Fit, NearAndFar, binned, fit, near_and_far
@@ -591,15 +592,15 @@ def used(mllm, monkeypatch):
 def test_endpoints(used, picture, tmp_path, cache):
     picture.save(tmp_path / "p.png")
     image = {"path": str(tmp_path / "p.png"), "meta": {"_type": "gradio.FileData"}}
-    data = view.conflict(image, "What is this?", seen="cat", told="dog")
+    data = endpoint.conflict(image, "What is this?", seen="cat", told="dog")
     assert {"followed", "relative_uncertainty", "margin", "from", "sentence", "provenance"} <= set(data)
     assert data["text"] == "Text: There is a dog."
-    data = view.conflicts(checkpoint="naming", n=9)
+    data = endpoint.conflicts(checkpoint="naming", n=9)
     assert {"n", "counted", "following_text", "fitted", "bins", "by_tier", "sentence", "provenance"} <= set(data)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
-    for call in (lambda: view.conflict(None, 3), lambda: view.conflicts(n="many"), lambda: view.conflicts(model=1)):
+    for asked, wrong in (("conflict", {"question": 3}), ("conflicts", {"n": "many"}), ("conflicts", {"model": 1})):
         with pytest.raises(InputError, match="must be a"):
-            call()
+            getattr(endpoint, asked)(**wrong)
 
 
 def test_the_block_measures_and_shows_what_is_kept(used, picture, tmp_path, cache):

@@ -12,6 +12,7 @@ import pytest
 from analysis import bar as shared_bar
 from analysis.bar import examples
 from analysis.decoding import figure, game, game_figure, measure, steps_view, tab
+from analysis.decoding.endpoint import decode as decode_endpoint
 from analysis.decoding.game import Moment, Regions
 from analysis.decoding.measure import Decoding, Written, decode, divergence
 from analysis.decoding.objects import EMBEDDED, Mention, Truth, forms_of, invented, mentions, truth_of
@@ -363,7 +364,7 @@ def upload(picture, tmp_path):
 
 
 def test_the_endpoint_on_the_embedded_model(upload):
-    found = tab.endpoint(upload, "Describe the picture.", ["greedy", "inter", "vcd"], objects="bee", length=8)
+    found = decode_endpoint(upload, "Describe the picture.", ["greedy", "inter", "vcd"], objects="bee", length=8)
     assert [s["name"] for s in found["strategies"]] == ["greedy", "inter", "vcd"]
     assert found["sentence"] and found["provenance"]["model"] == catalog.EMBEDDED
     assert found["objects"] == ["bee"]
@@ -375,19 +376,19 @@ def test_the_endpoint_on_other_families(upload, zoo):
         with pytest.MonkeyPatch.context() as patched:
             mllm = MLLM.open(zoo(name), device="cpu")
             patched.setattr(tab.catalog, "using", lambda _, mllm=mllm: nullcontext(mllm))
-            found = tab.endpoint(upload, QUESTION, model="other", length=2)
+            found = decode_endpoint(upload, QUESTION, model="other", length=2)
         assert [len(s["steps"]) for s in found["strategies"]] == [2, 2]
 
 
 def test_the_endpoint_refuses_what_it_cannot_read(upload):
     for bad, told in (
-        ({"strategies": "greedy"}, "list of names"), ({"strategies": [1]}, "list of names"),
+        ({"strategies": "greedy"}, "list of texts"), ({"strategies": [1]}, "list of texts"),
         ({"parameters": [1]}, "numbers by name"), ({"parameters": {"vcd": {"alpha": 1}}}, "not among"),
         ({"parameters": {"inter": {"threshold": "high"}}}, "threshold k"), ({"length": 0}, "1 to 256"),
         ({"question": 3}, "must be a text"), ({"objects": 3}, "must be a text"), ({"question": ""}, "no question"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=told):
-            tab.endpoint(**{"image": upload, "question": QUESTION, **bad})
+            decode_endpoint(**{"image": upload, "question": QUESTION, **bad})
 
 
 def test_examples_are_there():

@@ -18,9 +18,10 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from analysis import kept
-from analysis.embedding_space import card, endpoint, own, search, shipped
+from analysis.embedding_space import card, own, search, shipped
 from analysis.embedding_space import space as sp
 from analysis.embedding_space.contrast import contrast
+from analysis.embedding_space.endpoint import embedding_space
 from analysis.embedding_space.measure import Phase, measure, space_of
 from analysis.embedding_space.pairs import Pairs, drawings
 from analysis.embedding_space.result import MEASURES, packed, unpacked
@@ -486,7 +487,7 @@ def test_the_endpoint_gives_numbers_for_every_phase(small, folder, monkeypatch):
     card.section(small, _encoder_of(folder), lambda *of: None)
     recipe = shipped.recipe
     monkeypatch.setattr(shipped, "recipe", lambda method: recipe(method, small))
-    found = endpoint.endpoint()
+    found = embedding_space()
     assert found["phases"] == ["base", "same", "moved"] and found["method"] == "plain"
     assert found["rotation_degrees"]["text"] == pytest.approx([0, 0, 180], abs=1e-3)
     assert np.shape(found["recall"]["i2t"]) == (3, 2) and len(found["gap"]) == 3
@@ -494,11 +495,11 @@ def test_the_endpoint_gives_numbers_for_every_phase(small, folder, monkeypatch):
     assert alone["training"] == "as shipped" and alone["rotation_degrees"]["text"] == pytest.approx(180, abs=1e-3)
     assert alone["recall"]["i2t"] == pytest.approx(np.mean(found["recall"]["i2t"][-1]))
     assert json.dumps(found) and found["provenance"]["model"] == "mine"
-    later = endpoint.endpoint("mod-x", "same")
+    later = embedding_space("mod-x", "same")
     assert later["deviation_degrees"][0] is None and later["against"] == "same"
     for wrong in (("none", ""), ("plain", "gone"), (3, "")):
         with pytest.raises(InputError):
-            endpoint.endpoint(*wrong)
+            embedding_space(*wrong)
 
 
 # --- a visitor's own pairs

@@ -10,8 +10,8 @@ from gradio import EventData
 
 from analysis.bar import view as bar_view
 from analysis.bar.known import Known, examples
+from analysis.forgetting.endpoint import forgetting_probe
 from analysis.forgetting.probe import figure, view
-from analysis.forgetting.probe.endpoint import forgetting_probe
 from analysis.forgetting.probe.measure import KINDS, Probe, probe
 from analysis.forgetting.probe.options import MOST, options_for, truth_of
 from analysis.forgetting.probe.sentence import sentence

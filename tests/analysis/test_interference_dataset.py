@@ -30,6 +30,7 @@ from analysis.interference.dataset.conditions import CONDITIONS, KINDS, ORIGIN, 
 from analysis.interference.dataset.measure import Block, Panel, measure, together
 from analysis.interference.dataset.result import accuracies
 from analysis.interference.dataset.sentence import sentence
+from analysis.interference.endpoint import interference_dataset
 from analysis.interference.scoring import logprobs_each, pose
 from models import catalog
 from models.checkpoints import Checkpoint
@@ -572,16 +573,16 @@ def test_a_stop_reaches_the_measurement(offered, monkeypatch):
 
 
 def test_the_endpoint(offered):
-    found = view.dataset_endpoint(checkpoints=["base", "mended"], kinds=["image-heavy"], conditions=["misleading"])
+    found = interference_dataset(checkpoints=["base", "mended"], kinds=["image-heavy"], conditions=["misleading"])
     assert found["sentence"].startswith("A sentence that names a wrong answer costs the base")
     assert {"panels", "rows", "compared", "provenance", "sentence"} == set(found)
     json.dumps(found, allow_nan=False)
-    whole = view.dataset_endpoint()
+    whole = interference_dataset()
     assert {r["condition"] for r in whole["rows"]} == {ORIGIN, *CONDITIONS}
     for wrong in ({"kinds": "image-heavy"}, {"checkpoints": [1]}, {"model": 3}, {"kinds": ["sound"]}, {"kinds": []},
                   {"conditions": ["louder"]}):  # fmt: skip
         with pytest.raises(InputError):
-            view.dataset_endpoint(**wrong)
+            interference_dataset(**wrong)
 
 
 def test_the_card_tells_what_was_measured(offered):

@@ -11,6 +11,7 @@ import pytest
 from analysis import bar as shared_bar
 from analysis import page
 from analysis.interference import tab
+from analysis.interference.endpoint import interference
 from models.errors import InputError
 from tests.models import conftest as small
 
@@ -23,7 +24,7 @@ def test_the_endpoint(tiny, monkeypatch):
         yield tiny
 
     monkeypatch.setattr(tab.catalog, "using", using)
-    found = tab.endpoint(question="Is a bee red?", choices=["yes", "no"], perturbations=["unrelated"], dose="facts")
+    found = interference(question="Is a bee red?", choices=["yes", "no"], perturbations=["unrelated"], dose="facts")
     assert {"origin", "perturbations", "sentence", "provenance", "dose"} <= set(found)
     assert found["dose"]["sentence"]
     json.dumps(found, allow_nan=False)
@@ -36,7 +37,7 @@ def test_the_endpoint(tiny, monkeypatch):
         {"image": "/etc/passwd"},
     ):
         with pytest.raises(InputError, match="must be"):
-            tab.endpoint(**{"question": "Who?", **wrong})
+            interference(**{"question": "Who?", **wrong})
 
 
 def test_the_room_is_built_measures_and_offers_examples(tiny, monkeypatch):

@@ -1,5 +1,6 @@
 """What the README and the Space promise about hosting, and what strangers may not open."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_a_setting_is_read_when_it_is_asked_for(monkeypatch, setting, text, valu
 def test_the_page_keeps_to_the_hosts_limits(monkeypatch):
     monkeypatch.setenv("CROSSTALK_UPLOAD", "3")
     monkeypatch.setenv("CROSSTALK_QUEUE", "5")
-    monkeypatch.setattr(app, "ROOMS", (app.ask,))
+    monkeypatch.setattr(app, "ROOMS", (app.ask_room,))
     monkeypatch.setattr(app, "ENDPOINTS", {})
     assert app.settings()["max_file_size"] == "3mb"
     assert app.build()._queue.max_size == 5
@@ -107,7 +108,7 @@ def test_strangers_get_nothing_but_what_is_listed(monkeypatch, tmp_path, name, s
     for asked in ("download", "parameters_of", "files_of"):
         monkeypatch.setattr(hub, asked, lambda *_, **__: pytest.fail("the Hub was asked for a stranger"))
     endpoint = app.ENDPOINTS[name]
-    names = endpoint.__code__.co_varnames[: endpoint.__code__.co_argcount]
+    names = inspect.signature(endpoint).parameters
     which = "model" if "model" in names else "method"
     given = {which: spec} | ({"question": "What is this?"} if "question" in names else {})
     with pytest.raises(CrosstalkError, match="public server opens listed|There is no") as told:

@@ -1,13 +1,12 @@
-"""The block of the Interference room where picture and text disagree, and its two endpoints."""
+"""The block of the Interference room where picture and text disagree."""
 
-import math
 from functools import partial
 from html import escape
 
 import gradio as gr
 
 from analysis import exports, jobs, page
-from analysis.bar import Bar, Upload, open_picture, open_upload
+from analysis.bar import Bar, open_picture
 from analysis.charts import empty, source
 from analysis.interference.conflict import figure
 from analysis.interference.conflict import sentence as words
@@ -107,73 +106,6 @@ def build(bar: Bar) -> None:
         event.failure(lambda: "", None, where, **page.QUICK)
         for button in buttons:
             button.click(lambda: "", None, where, cancels=event, **page.QUICK)
-
-
-def conflict(
-    image: Upload = None,
-    question: str = "",
-    text: str = "",
-    seen: str = "",
-    told: str = "",
-    model: str = "",
-    checkpoint: str = "",
-) -> dict:
-    """Set a picture against a text that says something else, and see which a multimodal language model believes.
-
-    Args:
-        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
-        question: What to ask, such as "What is this?".
-        text: The text that contradicts the picture, such as "Text: There is a dog."; left out, one is made.
-        seen: The answer that the picture gives; left out, the model's own.
-        told: The answer that the text gives; left out, a likely other one.
-        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
-        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
-
-    Returns:
-        followed: text, picture or neither
-        from: for text alone, picture alone and both, the answer, its entropy (nats), the probability of seen and told
-        relative_uncertainty: above 0 where the text alone leaves the model less sure than the picture alone
-        margin: lead of the text's answer after each layer (nats)
-        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
-    """
-    _texts(question=question, text=text, seen=seen, told=told, model=model, checkpoint=checkpoint)
-    picture = open_upload(image)
-    with catalog.using(model or None) as mllm:
-        found = put(mllm, picture, question or "", text or "", seen or "", told or "", checkpoint or "base")
-    return {**found.to_json(), "sentence": words.single(found)}
-
-
-def conflicts(model: str = "", checkpoint: str = "", n: int = ITEMS, seed: int = 0, things: str = THINGS[0]) -> dict:
-    """Measure over many drawn scenes whether a model follows the picture or a text against it, and what decides that.
-
-    What was measured before is there at once; anything else takes a minute or more.
-
-    Args:
-        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
-        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
-        n: How many conflicts are drawn.
-        seed: What they are drawn from.
-        things: Which things they show: "base" or the name of a task, such as "naming".
-
-    Returns:
-        following_text: share that follows the text, of those (counted) answered rightly from either side, with interval
-        fitted: logistic curve of following against relative uncertainty; balance: where both are followed equally often
-        by_tier: shares by difficulty; bins: shares by relative uncertainty
-        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
-    """
-    _texts(model=model, checkpoint=checkpoint, things=things)
-    for name, value in {"n": n, "seed": seed}.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"The {name} must be a number.")
-    with catalog.using(model or None) as mllm:
-        found = measured(mllm, checkpoint or "base", n, seed, things or THINGS[0], jobs.for_caller())
-    return {**found.to_json(), "sentence": words.sentence(found)}
-
-
-def _texts(**given) -> None:
-    for name, value in given.items():
-        if not isinstance(value, str | None):
-            raise InputError(f"The {name} must be a text.")
 
 
 def _put(model, checkpoint, path, question, known, seen, told, text):

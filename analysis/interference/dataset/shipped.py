@@ -1,5 +1,6 @@
 """What comes with the embedded default: its evaluation sets, its trained remedies, and their measured answers."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ from analysis.interference.dataset.measure import Block, load, panel_of
 from models import catalog, evalset, fingerprint
 from models.checkpoints import BASE, Manifest
 from models.embedded import ASSETS, SHIPPED_DTYPE
-from models.errors import CrosstalkError
+from models.errors import CrosstalkError, InputError
 
 MITIGATION = f"{catalog.EMBEDDED} (mitigation)"
 """The name under which the catalog offers the embedded default with the checkpoints of the paper's remedies."""
@@ -19,6 +20,15 @@ def items(kind: str) -> ItemSet:
     """The set of ``kind`` that comes with the embedded default. Raises ``EvalSetError`` where it is not whole."""
     file = ASSETS / "interference" / f"{kind}.jsonl"
     return item_set(kind, file.name, evalset.load(file), lines_of(file))
+
+
+def chosen(kinds: Sequence[str]) -> list[ItemSet]:
+    """The sets of these kinds. Raises ``InputError`` for an unknown kind, or none."""
+    if unknown := [k for k in kinds if k not in KINDS]:
+        raise InputError(f"There is no kind of set {unknown[0]!r}. There are: {', '.join(KINDS)}.")
+    if not kinds:
+        raise InputError(f"No set was chosen. There are: {', '.join(KINDS)}.")
+    return [items(kind) for kind in dict.fromkeys(kinds)]
 
 
 def measured() -> tuple[Block, ...]:

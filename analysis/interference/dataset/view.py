@@ -1,6 +1,5 @@
-"""The data-set view of the Interference room on the page, and its endpoint."""
+"""The data-set view of the Interference room on the page."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from html import escape
 
@@ -98,61 +97,14 @@ def build(bar: Bar) -> None:
         room.select(_opened, blocks, views, **page.QUICK)
 
 
-def dataset_endpoint(
-    model: str = "",
-    checkpoints: list[str] | None = None,
-    kinds: list[str] | None = None,
-    conditions: list[str] | None = None,
-) -> dict:
-    """Measure how often whole sets of questions are answered rightly, as they are and disturbed.
-
-    What was measured before is not measured again; of the embedded model's base all of it is there at once. Anything
-    else takes minutes.
-
-    Args:
-        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
-        checkpoints: Which of its checkpoints to measure; left out, the base.
-        kinds: What answers depend on: image-heavy, text-heavy, multimodal; left out, all three.
-        conditions: Names of perturbations, such as "misleading" or "black"; left out, all that a kind has.
-
-    Returns:
-        panels: the sets
-        rows: for each set, checkpoint and condition, n, accuracy with its 95 % interval (low to high), drop
-        flip (share of answers that changed), js (divergence, bits), delta_logprob (nats)
-        compared: what trained remedies give back and cost
-        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
-    """
-    if not isinstance(model, str | None):
-        raise InputError("The model must be a text.")
-    lists = {"checkpoints": checkpoints, "kinds": kinds, "conditions": conditions}
-    for name, value in lists.items():
-        if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
-            raise InputError(f"The {name} must be a list of texts.")
-    sets = _shipped(list(KINDS) if kinds is None else kinds)
-    with catalog.using(model or None) as mllm:
-        wanted = [BASE] if checkpoints is None else checkpoints
-        asked = CONDITIONS if conditions is None else conditions
-        found = accuracies(tuple(measure(mllm, sets, wanted, asked, jobs.for_caller())))
-    return {**found.to_json(), "sentence": sentence(found)}
-
-
 def _offered(model: str):
     """The checkpoints of the model at the top."""
     return gr.CheckboxGroup(choices(model), value=[BASE])
 
 
-def _shipped(kinds: Sequence[str]) -> list:
-    """The sets of these kinds. Raises ``InputError`` for an unknown kind, or none."""
-    if unknown := [k for k in kinds if k not in KINDS]:
-        raise InputError(f"There is no kind of set {unknown[0]!r}. There are: {', '.join(KINDS)}.")
-    if not kinds:
-        raise InputError(f"No set was chosen. There are: {', '.join(KINDS)}.")
-    return [shipped.items(kind) for kind in dict.fromkeys(kinds)]
-
-
 def _measured(blocks, model, checkpoints, conditions, kinds):
     """Measure the shipped sets of ``kinds`` beside what is shown."""
-    yield from _joined(blocks, model, checkpoints, conditions, lambda stack: _shipped(kinds))
+    yield from _joined(blocks, model, checkpoints, conditions, lambda stack: shipped.chosen(kinds))
 
 
 def _measured_own(blocks, model, checkpoints, conditions, kind, file):
