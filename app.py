@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import threading
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,30 +16,25 @@ with contextlib.suppress(ImportError):
 import gradio as gr  # noqa: E402
 
 from analysis import bar as shared_bar  # noqa: E402
-from analysis import exports, glossary, jobs, links, page, protocol  # noqa: E402
-from analysis.ask import tab as ask_room  # noqa: E402
+from analysis import exports, glossary, jobs, page  # noqa: E402
+from analysis import section as sections  # noqa: E402
 from analysis.ask.endpoint import ask  # noqa: E402
-from analysis.attention import tab as attention_room  # noqa: E402
+from analysis.ask.tab import ROOM as ASK  # noqa: E402
 from analysis.attention.endpoint import attention  # noqa: E402
 from analysis.attribution.endpoint import attribute  # noqa: E402
-from analysis.decoding import tab as decoding_room  # noqa: E402
 from analysis.decoding.endpoint import decode  # noqa: E402
-from analysis.embedding_space import tab as space_room  # noqa: E402
 from analysis.embedding_space.endpoint import embedding_space  # noqa: E402
-from analysis.forgetting import tab as forgetting_room  # noqa: E402
 from analysis.forgetting.endpoint import forgetting, forgetting_probe  # noqa: E402
-from analysis.interference import tab as interference_room  # noqa: E402
 from analysis.interference.endpoint import conflict, conflicts, interference, interference_dataset  # noqa: E402
 from analysis.service.health import Health  # noqa: E402
 from analysis.service.logs import keep_out_values  # noqa: E402
 from analysis.service.shutdown import Ending  # noqa: E402
-from analysis.start import tab as start_room  # noqa: E402
 from models import catalog, devices  # noqa: E402
 from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 
-ROOMS = (start_room, ask_room, interference_room, attention_room, decoding_room, space_room, forgetting_room)
-"""The tabs, in their order."""
+ROOMS = (ASK,)
+"""The rooms, in their order."""
 
 ENDPOINTS = {
     endpoint.__name__: endpoint
@@ -70,9 +66,11 @@ _THEME = gr.themes.Base(
     font=_SANS, font_mono=["ui-monospace", "Menlo", "monospace"],
 )  # fmt: skip
 _HEAD = f"<script>{(_HERE / 'assets' / 'page.js').read_text(encoding='utf-8')}\n{glossary.script()}</script>"
-_TITLE = """<header id="title"><h1>Crosstalk</h1>
-<p>Ask a multimodal model about a picture, and watch what goes on inside.</p>
-</header>"""
+_HEADER = """<a class="skip" href="#rooms">Skip to the result</a><header id="title"><h1>Crosstalk</h1>
+<p>Ask a multimodal model about a picture, and watch what goes on inside.</p><div id="tools">
+<button type="button" id="present" aria-pressed="false">Present</button>
+<button type="button" id="copy-link">Copy link</button><button type="button" id="report">Report</button>
+<span id="copied" role="status"></span></div></header>"""
 
 
 def _told(source: str) -> str:
@@ -94,77 +92,68 @@ def models() -> dict:
     return {"models": listed}
 
 
-def _linked(demo: gr.Blocks, asked: int, request: gr.Request) -> list:
-    """What a link asks for: ``?tab=&model=&checkpoint=&example=&question=`` and the rooms' settings.
-
-    Unknown values are ignored.
-    """
-    wanted = dict(request.query_params)
-    names = [e.name for e in catalog.entries() if e.available]
-    model = wanted.get("model") if wanted.get("model") in names else catalog.EMBEDDED
-    checkpoints = shared_bar.choices(model)
-    checkpoint = wanted.get("checkpoint") if wanted.get("checkpoint") in checkpoints else "base"
-    examples = shared_bar.examples()
-    example = wanted.get("example") if wanted.get("example") in examples else next(iter(examples))
-    tab = wanted.get("tab")
-    if tab not in [room.NAME for room in ROOMS]:  # who links to an example or a question means its answer
-        tab = (ask_room if wanted.keys() & {"example", "question", "checkpoint"} else start_room).NAME
-    shown = shared_bar.show(example, (wanted.get("question") or "")[:500], asked)
-    return [
-        gr.Tabs(selected=tab), model, gr.Dropdown(checkpoints, value=checkpoint), *shown,
-        *links.restored(demo, wanted),
-    ]  # fmt: skip
-
-
-def _tools() -> gr.Button:
-    """What concerns the whole page, at its top right. Gives the button that saves a report."""
-    with gr.Row(elem_id="tools"):
-        gr.Button("Present", size="sm", elem_id="present", min_width=90).click(
-            None, js="() => crosstalk.present(!crosstalk.presenting())", api_visibility="private"
+def _nav() -> str:
+    """Rooms, and the sections of each, as buttons (``assets/page.js`` opens what they name)."""
+    rooms, rows = [], []
+    for room in ROOMS:
+        title = escape(room.title)
+        rooms.append(f'<button type="button" data-go="{room.name}" data-room="{room.name}">{title}</button>')
+        places = "".join(
+            f'<button type="button" data-go="{room.name}/{s.name}" data-title="{escape(_title(room, s))}">'
+            f"{escape(s.title)}</button>"
+            for s in room.sections
         )
-        gr.Button("Copy link", size="sm", elem_id="copy-link", min_width=90).click(
-            None, js="() => crosstalk.copy()", api_visibility="private"
-        )
-        report = protocol.button()
-        gr.HTML('<span id="copied" role="status"></span>')
-    return report
+        row = f'<div class="sections" data-of="{room.name}" role="group" aria-label="{title}" hidden>'
+        rows.append(f"{row}{places}</div>")
+    return (
+        f'<nav aria-label="Rooms"><div class="rooms">{"".join(rooms)}'
+        f'<button type="button" id="lesson">Lesson</button></div>{"".join(rows)}</nav>'
+    )
+
+
+def _title(room, section) -> str:
+    return room.title if section.title == room.title else f"{room.title} · {section.title}"
+
+
+def _lessons() -> None:
+    """The lesson of each room in a drawer: that of the room one is in is shown."""
+    with gr.Column(elem_id="lessons"):
+        gr.HTML('<button type="button" data-close aria-label="Close the lesson">✕</button>')
+        for room in ROOMS:
+            if room.lesson:
+                text = (_HERE / "analysis" / room.name / "lesson.md").read_text(encoding="utf-8")
+                gr.Markdown(text, elem_id=f"lesson-{room.name}", elem_classes="lesson")
 
 
 def build() -> gr.Blocks:
-    """The whole page."""
+    """The whole page: what goes in on the left, what comes out on the right."""
     with gr.Blocks(title="Crosstalk", analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
-        with gr.Row(elem_id="head"):
-            gr.HTML(_TITLE)
-            report = _tools()
-        bar = shared_bar.build()
-        with gr.Tabs(elem_id="rooms") as tabs:
-            for room in ROOMS:
-                with gr.Tab(room.TITLE, id=room.NAME, elem_id=f"room-{room.NAME}") as tab:
-                    # first: listeners run one after another, each to its end
-                    tab.select(None, js=f"() => crosstalk('tab', '{room.NAME}')", api_visibility="private")
-                    made = room.build(bar)
-                    if room is start_room:
-                        made.click(start_room.chosen, None, tabs, **page.QUICK)
-        protocol.build(demo, bar, report)
+        gr.HTML(_HEADER, elem_id="head")
+        with gr.Row(elem_id="page"):
+            bar = shared_bar.build()
+            with gr.Column(elem_id="rooms", min_width=0):
+                gr.HTML(_nav(), elem_id="nav")
+                with gr.Tabs(elem_id="panels"):
+                    for room in ROOMS:
+                        for section in room.sections:
+                            ident = f"{room.name}-{section.name}"
+                            with gr.Tab(section.title, id=ident, elem_id=f"section-{ident}"):
+                                sections.build(room, section, bar)
+        _lessons()
+        exports.build(demo, bar)
         for name, endpoint in ENDPOINTS.items():
             queue = page.LONG_QUEUE if name in LONG else page.MODEL_QUEUE
             called = page.for_model(endpoint)
             called.__name__ = name  # what MCP clients call it
             gr.api(called, api_name=name, **queue)
         gr.api(models, api_name="models", queue=False)
-        for key, part in (("model", bar.model), ("checkpoint", bar.checkpoint)):
-            part.change(None, part, js=f"value => crosstalk('{key}', value)", api_visibility="private")
-        to_ask = [bar.question.submit, bar.ask.click]
-        gr.on(to_ask, lambda: gr.Tabs(selected=ask_room.NAME), None, tabs, **page.QUICK)
-        restored = [tabs, bar.model, bar.checkpoint, *bar.shown, *links.kept(demo)]
 
-        def linked(asked: int, request: gr.Request) -> list:  # Gradio hands the request to who asks for its type
-            return _linked(demo, asked, request)
+        def linked(request: gr.Request) -> list:  # Gradio hands the request to who asks for its type
+            return shared_bar.linked(dict(request.query_params))
 
-        loaded = demo.load(linked, bar.asked, restored, **page.QUICK)
-        for again in links.again(demo):
-            loaded = loaded.then(**again)
-        loaded.then(None, js="() => { crosstalk.ready = true; }", api_visibility="private")
+        loaded = demo.load(linked, None, [bar.model, bar.checkpoint, bar.composed, *bar.shown], **page.QUICK)
+        inputs = [bar.model, bar.checkpoint, bar.picture, bar.question]
+        loaded.then(None, inputs, js="(...input) => crosstalk.begin(...input)", api_visibility="private")
     return demo.queue(max_size=host.QUEUE.now(), api_open=False)
 
 

@@ -1,125 +1,94 @@
-"""What visitors take home: results as files, and everything that a page offers to save."""
+"""What visitors take home: results as files, and a report of everything that was measured."""
 
 import functools
 import html
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import gradio as gr
 import plotly.graph_objects as go
-from gradio.context import Context
 
-from analysis.page import QUICK, for_people, noted, room_of
-from analysis.result import Result
+from analysis import page, protocol, section
+from analysis.bar import Bar, open_picture
+from analysis.charts import data_uri
+from analysis.section import Built, Shown
+from models.errors import CrosstalkError
 
 _KEPT = 600  # seconds
-_CLICK = "() => setTimeout(() => document.querySelector('#{} a, #{}').click(), 300)"
-_KIND = "exports"
+_READY = "saved-file"
+_CLICK = f"() => setTimeout(() => document.querySelector('#{_READY} a, #{_READY}').click(), 300)"
+_DIALOG = """<dialog id="report-dialog" aria-label="Report"><h3>One page of what you measured</h3>
+<p>With charts that still move, to keep or to hand in.</p><div id="report-list"></div>
+<p><button type="button" id="report-save" class="run">Save</button>
+<button type="button" data-close>Close</button></p></dialog>"""
+_NOTHING = "There is nothing to save yet: ask a question, or press the button of a section; then save again."
 
 
-@dataclass(frozen=True)
-class Pictured:
-    """A result with the picture it is drawn on, a ``data:`` address or None: a saved page has to show it, too."""
+def build(demo: gr.Blocks, bar: Bar) -> None:
+    """The report's dialog, and what hands a file to the visitor whichever section asked for it."""
+    saver = gr.HTML(_DIALOG, js_on_load="crosstalk.saver = asked => trigger('click', asked)", elem_id="saver")
+    ready = gr.DownloadButton(visible="hidden", elem_id=_READY)
+    built = section.built(demo)
 
-    found: Result
-    picture: str | None
+    @page.for_people
+    def save(event: gr.EventData, path: str | None, question: str, *shown: Shown | None) -> str:
+        kind, places = str(event._data.get("kind")), event._data.get("places") or []
+        chosen = [(b, s) for b, s in zip(built, shown, strict=True) if s is not None and b.place in places]
+        if not chosen:
+            raise gr.Error(_NOTHING, print_exception=False)
+        if kind == "report":
+            return _saved("crosstalk-report.html", _report(chosen, path, question, event._data.get("predicted") or []))
+        (of, what), *_ = chosen
+        name = of.place.replace("/", "-").replace("_", "-")
+        ending, text = written(kind, of, what)
+        return _saved(f"crosstalk-{name}.{ending}", text)
 
-    def to_csv(self) -> str:
-        return self.found.to_csv()
-
-    def to_json(self) -> dict:
-        return self.found.to_json()
-
-
-@dataclass(frozen=True)
-class Export:
-    """A result that can be saved: the titles of its room and of the part of it (nothing where there is none), the
-    state that holds it, and, as of ``offer``, its sentence and its figures.
-    """
-
-    room: str
-    part: str
-    result: gr.State
-    say: Callable
-    draw: Callable
-
-
-def offer(
-    name: str, result: gr.State, say: Callable, draw: Callable, more: Mapping[str, tuple[str, Callable]] | None = None
-) -> None:
-    """Buttons that save the current result as CSV, JSON, or a page that works without a network.
-
-    ``say(result)`` is its sentence, ``draw(result)`` the list of its Plotly figures; ``more`` are further kinds of
-    file, by the button's text: (ending, function from the result to the file's text).
-    """
-    writers = {
-        "CSV": ("csv", lambda found: found.to_csv()),
-        "JSON": (
-            "json",
-            lambda found: json.dumps({**found.to_json(), "sentence": say(found)}, ensure_ascii=False, indent=2),
-        ),
-        "HTML": ("html", lambda found: _page(say(found), draw(found))),
-        **(more or {}),
-    }
-    room = room_of(result)
-    listed = Export(room.label if room else "", _part_of(name, result, room), result, say, draw)
-    noted(Context.root_block, _KIND).append(listed)
-    with gr.Row(elem_classes="exports"):
-        gr.HTML("<span>Save as</span>")
-        for kind, (ending, write) in writers.items():
-            asked = gr.Button(kind, size="sm", variant="secondary", elem_id=f"{name}-{kind.lower()}", min_width=64)
-
-            def text(found, write=write) -> str:
-                if found is None:
-                    raise gr.Error("There is nothing to save yet.", print_exception=False)
-                return write(found)
-
-            saves(asked, f"crosstalk-{name}.{ending}", result, text, **QUICK)
-        gr.HTML("<span>PNG: the camera on a chart</span>")
+    saved = saver.click(
+        save, [bar.picture, bar.question, *(b.state for b in built)], ready, concurrency_limit=2,
+        show_progress="hidden", api_visibility="private",
+    )
+    saved.success(None, js=_CLICK, api_visibility="private")
 
 
-def offered(demo: gr.Blocks) -> list[Export]:
-    """Everything that a page offers to save, in its order."""
-    return list(noted(demo, _KIND))
-
-
-def _part_of(name: str, result: gr.State, room: gr.Tab | None) -> str:
-    """The title of the folded part that a result stands in, or else of the heading that it stands below; nothing for
-    the room's own.
-    """
-    if room is None or room.id == name:
-        return ""
-    part = result.parent
-    while not isinstance(part, gr.Accordion | gr.Tab):
-        part = part.parent
-    if isinstance(part, gr.Accordion):
-        return part.label
-    above = [b.value for b in room.children if isinstance(b, gr.HTML) and str(b.value).endswith("</h3>")]
-    return html.unescape(above[-1].removeprefix("<h3>").removesuffix("</h3>")) if above else ""
-
-
-def saves(asked: gr.Button, name: str, inputs: gr.State | list, write: Callable[..., str], **event) -> None:
-    """A click on ``asked`` hands the visitor a file called ``name`` with the text ``write(*inputs)``; ``event`` are
-    further arguments of the click.
-    """
-    file = f"{asked.elem_id}-file"
-    ready = gr.DownloadButton(visible="hidden", elem_id=file)
-
-    @for_people
-    def save(*found) -> str:
-        return _saved(name, write(*found))
-
-    saved = asked.click(save, inputs, ready, **event)
-    saved.success(None, js=_CLICK.replace("{}", file), api_visibility="private")
+def written(kind: str, of: Built, what: Shown) -> tuple[str, str]:
+    """The ending and the text of a result as a file of that kind. Raises ``gr.Error`` for an unknown kind."""
+    result, said = what.result, of.section.sentence(what.result)
+    if kind == "csv":
+        return "csv", result.to_csv()
+    if kind == "json":
+        return "json", json.dumps({**result.to_json(), "sentence": said}, ensure_ascii=False, indent=2)
+    if kind == "latex":
+        return "tex", result.to_latex()
+    if kind == "html":
+        return "html", _page(said, of.section.drawn(what))
+    raise gr.Error("Files are saved as CSV, JSON, HTML or LaTeX.", print_exception=False)
 
 
 def close() -> None:
     """Delete what was saved for visitors; no more can be saved."""
     _files().cleanup()
+
+
+def _report(chosen: Sequence[tuple[Built, Shown]], path: str | None, question: str, predicted: Sequence) -> str:
+    parts = [_part(of, what) for of, what in chosen]
+    picture = data_uri(open_picture(path)) if path else None
+    whole = (row for row in predicted[:100] if isinstance(row, list) and len(row) == 4)
+    rows = [tuple(str(text)[:300] for text in row) for row in whole]
+    return protocol.written(parts, question or "", picture, datetime.now().astimezone(), rows)
+
+
+def _part(of: Built, what: Shown) -> protocol.Part:
+    """One result; where what it shows can't be drawn any more, that is said in its place."""
+    title = of.room.title if of.section.title == of.room.title else f"{of.room.title} · {of.section.title}"
+    try:
+        drawn, said = of.section.drawn(what), of.section.sentence(what.result)
+        return protocol.Part(title, said, drawn, what.result.to_json(), what.uri)
+    except CrosstalkError as error:
+        return protocol.Part(title, str(error), (), {})
 
 
 @functools.cache
@@ -140,7 +109,7 @@ def _saved(name: str, text: str) -> str:
     return str(file)
 
 
-def _page(sentence: str, figures: list[go.Figure]) -> str:
+def _page(sentence: str, figures: Sequence[go.Figure]) -> str:
     parts = [f.to_html(full_html=False, include_plotlyjs=i == 0) for i, f in enumerate(figures)]
     head = "<!doctype html><meta charset='utf-8'><title>Crosstalk</title><body style='font-family: system-ui'>"
     return f"{head}<h1>Crosstalk</h1><p>{html.escape(sentence)}</p>{''.join(parts)}"

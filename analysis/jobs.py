@@ -5,10 +5,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 import gradio as gr
 from gradio.context import LocalContext
 
+_END = object()  # of the results of a work
 _running: dict[Future, threading.Event] = {}  # and how each is told to stop
 
 
@@ -21,34 +23,57 @@ class Progress:
 
     @property
     def html(self) -> str:
-        """A bar with the share and what is being done."""
+        """A bar with the share, what is being done, and a button that stops it."""
         return (
-            f'<progress value="{self.share:.3f}" max="1"></progress> '
-            f"<span>{self.share:.0%}: {html.escape(self.what)}</span>"
+            f'<p class="progress"><progress value="{self.share:.3f}" max="1"></progress> '
+            f"<span>{self.share:.0%}: {html.escape(self.what)}</span> "
+            '<button type="button" data-stop>Stop</button></p>'
         )
 
 
 def watched(work: Callable) -> Iterator:
-    """Run ``work(progress)`` beside the page: yields ``Progress`` twice a second, then what it returns.
+    """Run ``work(progress)`` beside the page: yields ``Progress`` twice a second, and what it returns; of an iterator,
+    each of its results as soon as it is there, but for those that a later one has overtaken.
 
     ``progress(share, what)`` is for the work to call; when the visitor has left or stopped, it raises
     ``InterruptedError`` there.
     """
-    left, told = threading.Event(), [Progress()]
+    left, told, results = threading.Event(), [Progress()], SimpleQueue()
 
     def progress(share: float, what: str) -> None:
         if left.is_set():
             raise InterruptedError
         told[0] = Progress(share, what)
 
+    def run() -> None:
+        try:
+            found = work(progress)
+            for result in found if isinstance(found, Iterator) else (found,):
+                if left.is_set():
+                    raise InterruptedError
+                results.put(result)
+        finally:
+            results.put(_END)
+
     pool = ThreadPoolExecutor(1)
     try:
-        running = pool.submit(work, progress)
+        running = pool.submit(run)
         _running[running] = left
         running.add_done_callback(_running.pop)
-        while not wait([running], timeout=0.5).done:
-            yield told[0]
-        yield running.result()
+        newest = None
+        while newest is not _END:
+            try:
+                newest = results.get(timeout=0.5)
+            except Empty:
+                yield told[0]
+                continue
+            latest = newest
+            while newest is not _END and not results.empty():
+                newest = results.get()
+                latest = latest if newest is _END else newest
+            if latest is not _END:
+                yield latest
+        running.result()
     finally:
         left.set()
         pool.shutdown(wait=False)
@@ -68,7 +93,7 @@ def for_caller() -> Callable[[float, str], None]:
     return progress
 
 
-STOPPED = '<span class="key">Stopped. What was finished is kept: Measure goes on from there.</span>'
+STOPPED = '<p class="progress key">Stopped. What was finished is kept: the button goes on from there.</p>'
 """In the place of a progress bar whose run was stopped."""
 
 

@@ -8,14 +8,8 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
-import gradio as gr
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
-
-from analysis import exports, page, predictions
-from analysis.bar import Bar, open_picture
-from analysis.charts import data_uri
-from models.errors import CrosstalkError
 
 _STYLE = Path(__file__).parents[1] / "assets" / "report.css"
 # evaluated: Plotly's WebGL charts make their drawing functions that way
@@ -26,14 +20,10 @@ _CHARTS = {"displaylogo": False, "responsive": True}
 _MOST_DATA = 50_000  # bytes of JSON
 _MOST_NAMED = 12  # entries of a list that is told as one setting
 _MEASURES = ("dtype", "device", "seed", "versions", "seconds")
-_NOTHING = (
-    "Nothing was measured yet, so there is nothing to report. Ask a question at the top, or open a room and start one "
-    "of its measurements; then save again."
-)
 
 
 @dataclass(frozen=True)
-class Section:
+class Part:
     """A result as the report shows it: ``data`` is its JSON, ``picture`` a ``data:`` address or None."""
 
     title: str
@@ -47,40 +37,8 @@ class Section:
         return self.data.get("provenance") or {}
 
 
-def button() -> gr.Button:
-    """The button, not wired yet: that takes all rooms."""
-    return gr.Button("Save a report", size="sm", elem_id="report", min_width=110)
-
-
-def build(demo: gr.Blocks, bar: Bar, asked: gr.Button) -> None:
-    """Wire the button to every result that the rooms of ``demo`` can save."""
-    offered, predicted = exports.offered(demo), predictions.made(demo)
-
-    def write(path: str | None, question: str | None, *states) -> str:
-        results, told = states[: len(offered)], states[len(offered) :]
-        sections = [_section(part, found) for part, found in zip(offered, results, strict=True) if found is not None]
-        if not sections:
-            raise gr.Error(_NOTHING, print_exception=False)
-        picture = data_uri(open_picture(path)) if path else None
-        expected = [(made.room, *texts) for made, texts in zip(predicted, told, strict=True) if texts]
-        return written(sections, question or "", picture, datetime.now().astimezone(), expected)
-
-    inputs = [bar.picture, bar.question, *(part.result for part in offered), *(made.told for made in predicted)]
-    exports.saves(asked, "crosstalk-report.html", inputs, write, **{**page.TELLING, "concurrency_limit": 2})
-
-
-def _section(part: exports.Export, found) -> Section:
-    """One result; where it is no longer kept, that is said in its place."""
-    title = " · ".join(filter(None, (part.room, part.part)))
-    try:
-        picture = found.picture if isinstance(found, exports.Pictured) else None
-        return Section(title, part.say(found), part.draw(found), found.to_json(), picture)
-    except CrosstalkError as error:
-        return Section(title, str(error), (), {})
-
-
 def written(
-    sections: Sequence[Section],
+    sections: Sequence[Part],
     question: str,
     picture: str | None,
     when: datetime,
@@ -120,7 +78,7 @@ def _plotly() -> str:
     return get_plotlyjs()
 
 
-def _html(number: int, section: Section) -> str:
+def _html(number: int, section: Part) -> str:
     by = section.provenance
     whose = " · ".join(f"{key} {by[key]}" for key in ("model", "checkpoint") if by.get(key))
     drawn = [f for f in section.figures if f.data]  # others say only that there is nothing to draw
@@ -159,7 +117,7 @@ def _data(data: dict) -> str:
     return f"<details><summary>The data, as JSON</summary><pre>{escape(text)}</pre></details>"
 
 
-def _foot(sections: Sequence[Section]) -> str:
+def _foot(sections: Sequence[Part]) -> str:
     rows = []
     for i, section in enumerate(sections, 1):
         by = section.provenance

@@ -9,23 +9,366 @@ window.crosstalk = (key, value) => {
   if (value) here.searchParams.set(key, value); else here.searchParams.delete(key);
   history.replaceState(null, '', here);
 };
+Object.assign(crosstalk, {
+  linked: new URL(location).searchParams,  // what the page was opened with
+  input: {},                // model, checkpoint, question and picture, as they stand on the left
+  touched: false,           // whether the visitor has put something of her own there
+  chosen: {},               // values of controls by section, kept while a section is not on the page
+  forms: new Map(),         // section -> {element, trigger}, once it is
+  opened: {},               // section -> the input that it was last opened for
+  guesses: {},              // section -> {guess, measured, asks}
+  uncovered: new Set(),
+  pressed: new Set(),       // sections whose button was pressed
+  pending: null,            // what to do when an example has arrived on the left
+});
+const find = (selector, within = document) => within.querySelector(selector);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const ident = place => place.replace('/', '-');
+const panelOf = place => document.getElementById(`section-${ident(place)}`);
+const placeOf = element => {
+  const panel = element.closest('[id^="section-"][role="tabpanel"]');
+  return panel && find('form.controls', panel)?.dataset.place;
+};
 
-// A setting stands in the address while it is another than the one that the page starts with.
-crosstalk.setting = (key, value, first) => crosstalk(key, String(value) === first ? '' : String(value));
+// Which input a result is of, as a short text: other inputs have others.
+crosstalk.turn = of => {
+  const {model, checkpoint, question, picture} = crosstalk.input;
+  const text = JSON.stringify(of === 'set' ? [] : of === 'model' ? [model, checkpoint] : [model, checkpoint, question, picture]);
+  let hash = 7;
+  for (const letter of text) hash = (hash * 31 + letter.codePointAt(0)) % 2147483647;
+  return String(hash);
+};
+crosstalk.put = (part, value, key) => {
+  crosstalk.input[part] = part === 'picture' ? value?.url ?? value?.path ?? '' : value;
+  if (key !== undefined) crosstalk(part, key);
+};
+crosstalk.own = () => { crosstalk.touched = true; };
 
+// ---- Places: rooms and sections ----
+crosstalk.place = () => crosstalk.here ?? 'overview/now';
+crosstalk.go = place => {
+  const known = all('#nav [data-go]').map(b => b.dataset.go);
+  if (!place.includes('/')) place = crosstalk.last?.[place] ?? known.find(p => p.startsWith(`${place}/`));
+  if (!known.includes(place)) return false;
+  const room = place.split('/')[0];
+  crosstalk.here = place;
+  crosstalk.last = {...crosstalk.last, [room]: place};
+  document.getElementById(`section-${ident(place)}-button`)?.click();
+  for (const button of all('#nav [data-go]')) {
+    const on = button.dataset.go === place || button.dataset.room === room;
+    button.setAttribute('aria-current', on ? 'page' : 'false');
+  }
+  for (const row of all('#nav .sections')) row.hidden = row.dataset.of !== room || row.children.length < 2;
+  find('#nav .rooms [aria-current="page"]')?.scrollIntoView({block: 'nearest', inline: 'nearest'});
+  find('#nav .sections:not([hidden]) [aria-current="page"]')?.scrollIntoView({block: 'nearest', inline: 'nearest'});
+  document.body.dataset.room = room;
+  crosstalk('tab', room === 'overview' ? '' : room);
+  crosstalk('section', place.split('/')[1] === known.find(p => p.startsWith(`${room}/`)).split('/')[1] ? '' : place.split('/')[1]);
+  return true;
+};
+crosstalk.step = by => {
+  const places = all('#nav .sections [data-go]').map(b => b.dataset.go);
+  const next = places[places.indexOf(crosstalk.place()) + by];
+  if (next) { crosstalk.go(next); scrollTo({top: 0}); }
+};
+
+// ---- Forms: the controls of a section ----
+const fields = form => {
+  const found = {};
+  for (const box of all('[data-name]', form)) {
+    const name = box.dataset.name, boxes = all('input, select', box);
+    if (boxes[0]?.type === 'radio') found[name] = boxes.find(b => b.checked)?.value ?? '';
+    else if (boxes[0]?.dataset.switch !== undefined) found[name] = boxes[0].checked;
+    else if (find('.chips', box)) found[name] = boxes.filter(b => b.checked).map(b => b.value);
+    else found[name] = boxes[0]?.value ?? '';
+  }
+  return found;
+};
+const setField = (form, name, value) => {
+  const box = find(`[data-name="${CSS.escape(name)}"]`, form);
+  if (!box) return null;
+  const list = Array.isArray(value) ? value.map(String) : String(value).split(',');
+  for (const b of all('input, select', box)) {
+    if (b.type === 'radio') b.checked = b.value === String(value);
+    else if (b.dataset.switch !== undefined) b.checked = String(value) === 'true';
+    else if (b.type === 'checkbox') b.checked = list.includes(b.value);
+    else if (b.tagName === 'SELECT') { if ([...b.options].some(o => o.value === String(value))) b.value = String(value); }
+    else b.value = String(value);
+    if (b.type === 'range') shownRange(b);
+  }
+  return box;
+};
+const shownRange = range => { const out = find('output', range.parentElement); if (out) out.textContent = range.value + out.dataset.unit; };
+const written = value => Array.isArray(value) ? value.join(',') : String(value);
+
+// Gradio puts the form on the page anew where its choices changed: what was chosen, or linked to, is put back.
+crosstalk.form = (element, trigger) => {
+  const taken = () => {
+    const form = find('form.controls', element);
+    if (!form || form.taken) return;
+    form.taken = true;
+    const place = form.dataset.place, first = !crosstalk.forms.has(place);
+    crosstalk.forms.set(place, {element, trigger});
+    if (first) {
+      crosstalk.chosen[place] = {...fromLink(form, place), ...crosstalk.chosen[place]};
+      for (const [name, value] of Object.entries(crosstalk.chosen[place])) setField(form, name, value);
+      for (const box of all('[data-shared]', form)) {
+        if (crosstalk.shared?.[box.dataset.name] !== undefined) {
+          crosstalk.chosen[place][box.dataset.name] = crosstalk.shared[box.dataset.name];
+          setField(form, box.dataset.name, crosstalk.shared[box.dataset.name]);
+        }
+      }
+    }
+    crosstalk.chosen[place] = {...crosstalk.chosen[place], ...fields(form)};
+    restoreGuess(place);
+  };
+  taken();
+  new MutationObserver(taken).observe(element, {childList: true, subtree: true});
+  element.addEventListener('submit', event => {
+    event.preventDefault();
+    crosstalk.pressed.add(event.target.dataset.place);
+    crosstalk.start(event.target.dataset.place);
+  });
+  element.addEventListener('input', event => { if (event.target.type === 'range') shownRange(event.target); });
+  element.addEventListener('change', event => {
+    const box = event.target.closest('[data-name]'), form = event.target.closest('form.controls');
+    if (!box || !form) return;
+    const most = Number(find('.chips', box)?.dataset.most ?? 0);
+    if (most && all('input:checked', box).length > most) { event.target.checked = false; return; }
+    crosstalk.changed(form.dataset.place, box.dataset.name);
+  });
+};
+// Names in links: section.control; those of the first version stood alone.
+const fromLink = (form, place) => {
+  const found = {};
+  for (const box of all('[data-name]', form)) {
+    const name = box.dataset.name;
+    const alone = ['model', 'checkpoint', 'example', 'question', 'scene', 'tab'].includes(name) ? null : crosstalk.linked.get(name);
+    const text = crosstalk.linked.get(`${place.split('/')[1]}.${name}`) ?? alone;
+    if (text !== null) found[name] = text;
+  }
+  if (Object.keys(found).length) crosstalk.fromLink = {...crosstalk.fromLink, [place]: true};
+  return found;
+};
+crosstalk.changed = (place, name) => {
+  const {element} = crosstalk.forms.get(place), form = find('form.controls', element);
+  const values = crosstalk.chosen[place] = {...crosstalk.chosen[place], ...fields(form)};
+  const first = JSON.parse(form.dataset.first);
+  const box = find(`[data-name="${CSS.escape(name)}"]`, form);
+  crosstalk(`${place.split('/')[1]}.${name}`, written(values[name]) === first[name] ? '' : written(values[name]));
+  if (box.dataset.shared !== undefined) {
+    crosstalk.shared = {...crosstalk.shared, [name]: values[name]};
+    for (const [other, at] of crosstalk.forms) {
+      const theirs = find('form.controls', at.element);
+      if (other !== place && theirs && setField(theirs, name, values[name])) {
+        crosstalk.chosen[other][name] = values[name];
+        delete crosstalk.opened[other];
+      }
+    }
+  }
+  if (box.dataset.at === 'run') crosstalk.start(place);
+  else {
+    if (box.dataset.at !== 'draw') find('.told', panelOf(place))?.setAttribute('data-stale', '');
+    crosstalk.forms.get(place).trigger('input', payload(place, {changed: name}));
+  }
+};
+const payload = (place, more = {}) => ({
+  values: crosstalk.chosen[place] ?? {},
+  turn: crosstalk.turn(find('form.controls', crosstalk.forms.get(place).element).dataset.of), ...more,
+});
+crosstalk.start = place => {
+  crosstalk.opened[place] = payload(place).turn;
+  crosstalk.forms.get(place).trigger('submit', payload(place));
+};
+crosstalk.set = (place, values) => {
+  const form = find('form.controls', crosstalk.forms.get(place).element);
+  const boxes = Object.entries(values).map(([name, value]) => {
+    crosstalk.chosen[place][name] = value;
+    return setField(form, name, value);
+  });
+  return boxes.filter(Boolean);
+};
+crosstalk.stopper = (element, trigger) => {
+  element.addEventListener('click', event => { if (event.target.closest('[data-stop]')) trigger('click', {}); });
+};
+// A run that failed: what stands there is of something else.
+crosstalk.failed = place => { find('.told', panelOf(place))?.setAttribute('data-stale', ''); };
+
+// ---- The input on the left ----
+crosstalk.bar = (element, trigger) => {
+  crosstalk.example = (name, question = '') => {
+    crosstalk('example', name);
+    crosstalk('scene', '');
+    trigger('click', {pick: name, question});
+  };
+  element.addEventListener('click', event => {
+    const hit = event.target.closest('[data-example]');
+    if (!hit) return;
+    crosstalk.own();
+    crosstalk.example(hit.dataset.example);
+  });
+};
+crosstalk.arrived = (picture, question) => {
+  crosstalk.put('picture', picture);
+  crosstalk.put('question', question);
+  const next = crosstalk.pending ?? crosstalk.ask;
+  crosstalk.pending = null;
+  next();
+};
+// Ask, and Enter: the section one is in runs for the input; one that is of no input says where the answer is.
+crosstalk.ask = () => {
+  const place = crosstalk.place(), form = find('form.controls', crosstalk.forms.get(place)?.element ?? document.body);
+  find('#bar')?.classList.remove('unfolded');
+  if (form?.dataset.of === 'input' && find('.run', form)) { crosstalk.pressed.add(place); crosstalk.start(place); }
+  else if (find('#asked-note')) find('#asked-note').hidden = false;
+};
+
+// ---- Looking: what came into view is opened, what belongs to another input is dimmed ----
+crosstalk.look = () => {
+  if (!crosstalk.ready) return;
+  const place = crosstalk.place(), at = crosstalk.forms.get(place);
+  for (const told of all('.told')) {
+    told.classList.toggle('older', told.dataset.stale !== undefined || told.dataset.turn !== crosstalk.turn(told.dataset.of));
+  }
+  strip();
+  if (!at || !at.element.isConnected || crosstalk.pending) return;
+  const form = find('form.controls', at.element), turn = crosstalk.turn(form.dataset.of);
+  settle(place);
+  const never = crosstalk.opened[place] === undefined;
+  if (!never && (crosstalk.opened[place] === turn || form.dataset.quick === undefined)) return;
+  if (never && !crosstalk.touched && form.dataset.example && crosstalk.input.shown !== form.dataset.example + form.dataset.question) {
+    crosstalk.input.shown = form.dataset.example + form.dataset.question;
+    crosstalk.pending = () => {};
+    crosstalk.example(form.dataset.example, form.dataset.question);
+    return;
+  }
+  if (!never && typing()) return;  // a question that is being typed is not measured letter by letter
+  crosstalk.opened[place] = turn;
+  at.trigger('select', payload(place, {linked: Boolean(crosstalk.fromLink?.[place])}));
+  if (crosstalk.fromLink) delete crosstalk.fromLink[place];
+};
+const typing = () => document.activeElement?.closest('#question, #composer, #bar select, #model') != null;
+setInterval(crosstalk.look, 200);
+
+// ---- Predict, then run ----
+// The result stays covered until a guess or "just show me"; a guess is held against the next result, and stays.
+const restoreGuess = place => {
+  const panel = panelOf(place), box = panel && find('.prediction', panel);
+  if (!box) return;
+  const {guess, measured} = crosstalk.guesses[place] ?? {};
+  for (const b of all('[data-guess]', box)) b.setAttribute('aria-pressed', Boolean(guess) && b.dataset.guess === guess);
+  panel.classList.toggle('covered', !crosstalk.uncovered.has(place));
+  const out = find('output', box);
+  const text = !guess ? '' : measured === undefined ? `You predicted “${guess}”.`
+    : measured === guess ? `You predicted “${guess}”, and so it is.` : `You predicted “${guess}”; measured: “${measured}”.`;
+  if (out.textContent !== text) out.textContent = text;
+  out.className = measured === undefined || !guess ? '' : measured === guess ? 'right' : 'wrong';
+};
+const settle = place => {
+  const panel = panelOf(place), told = panel && find('.told:not(.older)', panel), kept = crosstalk.guesses[place];
+  if (told?.dataset.outcome && kept?.guess && kept.measured === undefined && kept.of !== told) {
+    kept.measured = told.dataset.outcome;
+    kept.of = told;
+  } else if (kept?.measured !== undefined && kept.of && !kept.of.isConnected) {
+    crosstalk.told.push([...crosstalk.name(place), kept.asks, kept.guess, kept.measured].join('\u0000'));
+    delete crosstalk.guesses[place];  // that one was about an earlier result
+  }
+  restoreGuess(place);
+};
+crosstalk.told = [];
+crosstalk.name = place => [find(`#nav .sections [data-go="${place}"]`)?.dataset.title ?? place];
+crosstalk.predicted = () => [
+  ...crosstalk.told.map(text => text.split('\u0000')),
+  ...Object.entries(crosstalk.guesses).filter(([, g]) => g.measured !== undefined)
+    .map(([place, g]) => [...crosstalk.name(place), g.asks, g.guess, g.measured]),
+];
+
+// ---- Clicks that mean the same everywhere ----
+document.addEventListener('click', async event => {
+  const hit = selector => event.target.closest(selector);
+  const go = hit('[data-go]');
+  if (go) { crosstalk.go(go.dataset.go); if (go.closest('#nav') === null) scrollTo({top: 0}); return; }
+  if (hit('#bar-strip')) { find('#bar').classList.toggle('unfolded'); return; }
+  if (hit('#strip-ask')) { crosstalk.own(); crosstalk.ask(); return; }
+  const guess = hit('[data-guess]'), place = placeOf(event.target);
+  if (guess && place) {
+    crosstalk.uncovered.add(place);
+    if (guess.dataset.guess) {
+      const shown = find('.told:not(.older)', panelOf(place));
+      const seen = shown && !panelOf(place).classList.contains('covered');
+      // what is seen already is no prediction: that one waits for the next result
+      crosstalk.guesses[place] = {guess: guess.dataset.guess, asks: guess.closest('.prediction').dataset.asks, of: seen ? shown : null};
+    }
+    settle(place);
+    return;
+  }
+  const tried = hit('[data-try]');
+  if (tried && place) {
+    crosstalk.own();
+    const run = () => {
+      const boxes = crosstalk.set(place, JSON.parse(tried.dataset.set));
+      const form = find('form.controls', panelOf(place));
+      crosstalk.pressed.add(place);
+      if (find('.run', form) && (form.dataset.quick !== undefined || form.dataset.of === 'input')) crosstalk.start(place);
+      else if (boxes.length) crosstalk.changed(place, boxes[0].dataset.name);
+    };
+    if (tried.dataset.example) { crosstalk.pending = run; crosstalk.example(tried.dataset.example, tried.dataset.question); }
+    else run();
+    return;
+  }
+  const set = hit('[data-set]');
+  if (set && place) {
+    const boxes = crosstalk.set(place, JSON.parse(set.dataset.set));
+    if (boxes.length) crosstalk.changed(place, boxes[0].dataset.name);
+    if (set.dataset.to) document.getElementById(`${ident(place)}-${set.dataset.to}`)?.scrollIntoView({block: 'nearest', behavior: 'smooth'});
+    return;
+  }
+  const save = hit('[data-save]');
+  if (save && place) {
+    save.closest('details').open = false;
+    if (save.dataset.save === 'png') {
+      all('.js-plotly-plot', panelOf(place)).forEach((chart, i) => Plotly.downloadImage(chart, {
+        format: 'png', scale: 2, width: chart.offsetWidth, height: chart.offsetHeight, filename: `crosstalk-${ident(place)}-${i + 1}`,
+      }));
+    } else crosstalk.saver({kind: save.dataset.save, places: [place]});
+    return;
+  }
+  if (hit('#present')) crosstalk.present(!crosstalk.presenting());
+  if (hit('#copy-link')) crosstalk.copy();
+  if (hit('#report')) listed();
+  if (hit('#report-save')) {
+    const places = all('#report-list input:checked').map(box => box.value);
+    find('#report-dialog').close();
+    crosstalk.saver({kind: 'report', places, predicted: crosstalk.predicted()});
+  }
+  const lesson = hit('#lesson');
+  if (lesson) find('#lessons')?.classList.toggle('shown');
+  if (hit('[data-close]')) { find('#lessons')?.classList.remove('shown'); hit('dialog')?.close(); }
+});
+
+// ---- The report: what has a result is listed, what was pressed is ticked ----
+const listed = () => {
+  const rows = all('#nav .sections [data-go]').map(b => b.dataset.go).filter(place => find('.told', panelOf(place) ?? document.createElement('i')));
+  find('#report-list').innerHTML = rows.map(place => {
+    const ticked = crosstalk.pressed.has(place) || !rows.some(p => crosstalk.pressed.has(p));
+    return `<label><input type="checkbox" value="${place}"${ticked ? ' checked' : ''}> ${crosstalk.name(place)[0]}</label>`;
+  }).join('') || '<p>Nothing was measured yet.</p>';
+  find('#report-dialog').showModal();
+};
+
+// ---- Presenting ----
 crosstalk.presenting = () => document.documentElement.classList.contains('presenting');
 crosstalk.present = on => {
   document.documentElement.classList.toggle('presenting', on);
-  document.querySelector('#present')?.setAttribute('aria-pressed', on);
+  find('#present')?.setAttribute('aria-pressed', on);
   crosstalk('present', on ? '1' : '');
-  window.dispatchEvent(new Event('resize'));  // charts take the new room
+  dispatchEvent(new Event('resize'));  // charts take the new room
   crosstalk.letters();
 };
-
 // Letters of charts in pixels. Those that are drawn anew, or later, get theirs with the next look.
 crosstalk.letters = () => {
   const size = crosstalk.presenting() ? 19 : 14;
-  for (const chart of document.querySelectorAll('.js-plotly-plot')) {
+  for (const chart of all('.js-plotly-plot')) {
     if (!chart._fullLayout || !chart.offsetWidth || chart._fullLayout.font.size === size) continue;
     const titles = Object.keys(chart._fullLayout).filter(key => /^[xy]axis\d*$/.test(key));
     Plotly.relayout(chart, Object.fromEntries([
@@ -34,16 +377,17 @@ crosstalk.letters = () => {
   }
 };
 setInterval(crosstalk.letters, 700);
-if (new URL(location).searchParams.get('present') === '1') crosstalk.present(true);
+if (crosstalk.linked.get('present') === '1') crosstalk.present(true);
 document.addEventListener('keydown', event => {
-  if (event.key === 'Escape' && crosstalk.presenting() && !event.target.closest('input, textarea, dialog')) {
-    crosstalk.present(false);
-  }
+  if (!crosstalk.presenting() || event.target.closest('input, textarea, select, dialog, [role="slider"]')) return;
+  if (event.key === 'Escape') crosstalk.present(false);
+  if (event.key === 'ArrowRight') crosstalk.step(1);
+  if (event.key === 'ArrowLeft') crosstalk.step(-1);
 });
 
 // A picture of the visitor's own stays here: no link can carry it.
 crosstalk.copy = async () => {
-  const own = document.querySelector('#picture img') && !document.querySelector('#suggestions button');
+  const own = find('#picture img') && find('#suggestions [data-own]');
   try {
     await navigator.clipboard.writeText(location.href);
   } catch {  // no permission, or an address without https
@@ -53,9 +397,61 @@ crosstalk.copy = async () => {
     document.execCommand('copy');
     box.remove();
   }
-  const told = document.querySelector('#copied');
+  const told = find('#copied');
   told.textContent = own ? 'Copied. Your own picture is not in the link.' : 'Copied.';
   setTimeout(() => { told.textContent = ''; }, 6000);
+};
+
+// ---- The strip of a phone: the input in one line, which unfolds ----
+const strip = () => {
+  const line = find('#bar-strip');
+  if (!line || !line.offsetParent) return;
+  const src = find('#picture img')?.src ?? '', img = find('img', line);
+  if (img.src !== src) { img.src = src; img.hidden = !src; }
+  const text = crosstalk.input.question || 'Choose a picture and a question';
+  if (find('b', line).textContent !== text) find('b', line).textContent = text;
+  const by = crosstalk.input.checkpoint ?? '';
+  if (find('small', line).textContent !== by) find('small', line).textContent = by;
+};
+
+// ---- The scene composer ----
+crosstalk.composer = (element, trigger) => {
+  const told = () => all('select', element).map(s => s.value);
+  element.addEventListener('change', () => {
+    crosstalk.own();
+    crosstalk.pending = () => {};
+    crosstalk('example', null);
+    crosstalk('scene', told().join('~'));
+    trigger('input', {rows: told()});
+  });
+  element.addEventListener('click', event => {
+    if (!event.target.closest('[data-surprise]')) return;
+    crosstalk.own();
+    crosstalk.pending = () => { crosstalk('example', null); crosstalk('scene', told().join('~')); crosstalk.ask(); };
+    trigger('click', {});
+  });
+};
+
+// ---- At the start: the place that the address names, once its panel is there ----
+// Settings of the first version's links, which named no section, by the section that has them now.
+const former = {
+  row: 'forgetting/matrix', set: 'forgetting/matrix', dose: 'interference/dose', explain: 'interference/why',
+  'change-text': 'interference/one', 'change-image': 'interference/one', sentence: 'interference/one',
+  spot: 'attention/heads', attention: 'attention/heads', trained: 'embedding_space/map', drawn: 'embedding_space/map',
+};
+crosstalk.begin = (...input) => {
+  ['model', 'checkpoint', 'picture', 'question'].forEach((part, i) => crosstalk.put(part, input[i]));
+  const tab = crosstalk.linked.get('tab'), section = crosstalk.linked.get('section');
+  const old = Object.keys(former).find(key => crosstalk.linked.has(key));
+  if (['example', 'question', 'scene', 'checkpoint'].some(key => crosstalk.linked.has(key))) {
+    crosstalk.own();
+    if (!tab) crosstalk.go('ask');
+  }
+  if (tab) {
+    (section && crosstalk.go(`${tab}/${section}`)) || (old && former[old].startsWith(`${tab}/`) && crosstalk.go(former[old]))
+      || crosstalk.go(tab === 'start' ? 'overview' : tab) || crosstalk.go('overview');
+  } else if (crosstalk.place() === 'overview/now') crosstalk.go('overview');
+  crosstalk.ready = true;
 };
 
 // A word of the glossary is explained where it stands first: in a sentence, in a paragraph beside a chart, in a lesson.
@@ -63,7 +459,7 @@ crosstalk.explained = new WeakSet();
 crosstalk.explain = () => {
   const spelt = Object.keys(crosstalk.words).sort((a, b) => b.length - a.length);
   const either = spelt.map(word => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
-  for (const block of document.querySelectorAll('.sentence p, p.key, .lesson .prose')) {
+  for (const block of all('p.sentence, .sentence p, p.key, p.about, .foot p, .lesson .prose')) {
     if (crosstalk.explained.has(block) || block.parentElement.closest('.prose')) continue;
     crosstalk.explained.add(block);
     const told = new Set();

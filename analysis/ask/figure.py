@@ -31,14 +31,13 @@ def mark(score: float) -> str:
     return f'<span class="partly" title="F1 of the things named: 1 is all and only what is there">◐ {score:.2f}</span>'
 
 
-def answer(found: "Answer", uri: str | None) -> str:
-    """The picture (``uri``, or none), the question and its answer; a token's shade is its probability."""
+def answer(found: "Answer") -> str:
+    """The question and its answer; a token's shade is its probability."""
     tokens = "".join(_token(*step) for step in zip(found.tokens, found.logprob, found.top, strict=True))
     waiting = "" if found.checkpoints or found.done else '<span class="caret" aria-hidden="true"></span>'
     verdict = mark(found.score) if found.done else ""
-    seen = f'<img src="{uri}" alt="The picture asked about">' if uri else '<span class="none">text only</span>'
     lines = [
-        f'<div class="asked">{seen}<p>{escape(found.question)}</p></div>',
+        f'<p class="asked">{escape(found.question)}</p>',
         f'<p class="answer" aria-live="polite">{tokens}{waiting} {verdict}</p>',
     ]
     if found.done and found.truth is not None and found.score < 1:
@@ -49,9 +48,6 @@ def answer(found: "Answer", uri: str | None) -> str:
         lines.append(f'<p class="truth wrong">Named, but not there: <b>{escape(", ".join(found.invented))}</b></p>')
     if found.missing:
         lines.append(f'<p class="truth">There, but not named: <b>{escape(", ".join(found.missing))}</b></p>')
-    lines.append(
-        '<p class="key">Shade: probability of each token. Point at one, or tab to it, for the alternatives.</p>'
-    )
     return f'<div class="card answer-card">{"".join(lines)}</div>'
 
 
@@ -66,6 +62,12 @@ def _token(token: str, logprob: float, top) -> str:
         f'<span class="token" tabindex="0" style="--p:{p:.3f}">{escape(token)}'
         f'<span class="tip" role="tooltip">{rows}</span></span>'
     )
+
+
+def certain(found: "Answer") -> bool:
+    """Whether one option, or first token, has more than 99 %."""
+    chances = found.option_probability if found.options else [p for _, p in found.top[0]] if found.top else [1.0]
+    return max(chances) > 0.99
 
 
 def options(found: "Answer") -> go.Figure:

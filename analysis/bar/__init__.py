@@ -1,7 +1,7 @@
-"""The shared bar: model, checkpoint, picture (with what is known about it) and question."""
+"""What goes in, on the left of the page: model, checkpoint, picture (with what is known about it) and question."""
 
 from analysis.bar.known import Known, examples
 from analysis.bar.pictures import Upload, open_picture
-from analysis.bar.view import Bar, build, choices, show
+from analysis.bar.view import Bar, build, choices, linked, show
 
-__all__ = ["Bar", "Known", "Upload", "build", "choices", "examples", "open_picture", "show"]
+__all__ = ["Bar", "Known", "Upload", "build", "choices", "examples", "linked", "open_picture", "show"]

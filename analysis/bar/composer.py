@@ -1,8 +1,8 @@
 """The scene composer: a visitor puts up to four drawings on a background, so the truth is known."""
 
 import colorsys
+from html import escape
 
-import gradio as gr
 import numpy as np
 
 from models.embedded.concepts import CONCEPTS
@@ -13,22 +13,38 @@ SIZES = {"small": 0.28, "medium": 0.4, "large": 0.58}
 COLOURS = {
     "white": (255, 255, 255), "sky": (190, 220, 245), "sand": (246, 232, 206), "mint": (205, 235, 215),
     "rose": (246, 214, 220), "night": (44, 52, 84),
-}  # fmt: skip
-_NOTHING = "–"
-_STYLES = [(s.title() + (" (never trained on)" if s == UNSEEN_STYLE else ""), s) for s in STYLES]
-_START = (("bee", "fluent", "top left", "medium"), ("flower", "fluent", "bottom right", "medium"))
+}
+NOTHING = "–"
+BETWEEN = "~"
+"""Between the settings of a scene, in a link."""
+
+_NAMES = (NOTHING, *sorted(CONCEPTS))
+_OFFERED = (("Drawing", _NAMES), ("Art style", STYLES), ("Place", ZONES), ("Size", tuple(SIZES))) * MAX_ITEMS + (
+    ("Background", BACKGROUNDS), ("Colour", tuple(COLOURS)),
+)
+START = (
+    "bee", "fluent", "top left", "medium", "flower", "fluent", "bottom right", "medium",
+    NOTHING, STYLES[0], "bottom left", "medium", NOTHING, STYLES[0], "top right", "medium", "plain", "sand",
+)
 
 
-def scene_of(*settings) -> Scene | None:
-    """The scene of the composer's settings: name, art style, zone, size of each drawing, then background, colour.
-
-    None where no drawing is chosen.
+def read(settings) -> tuple[str, ...] | None:
+    """The composer's settings: name, art style, zone, size of each drawing, then background and colour; of a list, or
+    of what a link holds. None where one is not on offer.
     """
+    found = settings.split(BETWEEN) if isinstance(settings, str) else settings
+    if not isinstance(found, list | tuple) or len(found) != len(_OFFERED):
+        return None
+    return tuple(found) if all(v in offered for v, (_, offered) in zip(found, _OFFERED, strict=True)) else None
+
+
+def scene_of(settings: tuple[str, ...]) -> Scene | None:
+    """The scene of settings that ``read`` gave; None where no drawing is chosen."""
     *rows, kind, colour = settings
     items = []
     for i in range(0, len(rows), 4):
         name, style, zone, size = rows[i : i + 4]
-        if name != _NOTHING:
+        if name != NOTHING:
             row, column = divmod(ZONES.index(zone), 3)
             items.append(placed(name, style, ((column + 0.5) / 3, (row + 0.5) / 3), SIZES[size]))
     return Scene(tuple(items), background(kind, colour)) if items else None
@@ -41,38 +57,35 @@ def background(kind: str, colour: str) -> Background:
     return Background(kind, (COLOURS[colour], tuple(round(255 * v) for v in shade)), 6, 1)
 
 
-def surprise(rng: np.random.Generator) -> list[str]:
+def surprise(rng: np.random.Generator) -> tuple[str, ...]:
     """Random settings: one to four drawings in different zones, one art style."""
     count = int(rng.integers(1, MAX_ITEMS + 1))
     names, style = rng.permutation(list(CONCEPTS))[:count], str(rng.choice(STYLES))
     corners = [ZONES[i] for i in (0, 2, 6, 8)]
-    zones = ["middle"] if count == 1 else rng.permutation(corners)[:count]
-    size = "large" if count == 1 else "medium"
-    rows = [(str(n), style, str(z), size) for n, z in zip(names, zones, strict=True)]
-    return [*_flat(rows), str(rng.choice(BACKGROUNDS)), str(rng.choice(list(COLOURS)))]
+    zones = ["middle"] if count == 1 else [str(z) for z in rng.permutation(corners)]
+    rows = [(str(n), style, z, "large" if count == 1 else "medium") for n, z in zip(names, zones, strict=False)]
+    spare = [(NOTHING, style, z, "medium") for z in corners[count:]]
+    flat = [value for row in [*rows, *spare] for value in row]
+    return (*flat, str(rng.choice(BACKGROUNDS)), str(rng.choice(list(COLOURS))))
 
 
-def _flat(rows) -> list[str]:
-    spare = [(_NOTHING, STYLES[0], ZONES[i], "medium") for i in (0, 2, 6, 8)]
-    return [value for row in [*rows, *spare[len(rows) :]] for value in row]
+def html(settings: tuple[str, ...] = START) -> str:
+    """The drawer with its menus."""
+    menus = [
+        f'<label><span>{title}{f" {i // 4 + 1}" if title == "Drawing" else ""}</span><select>'
+        + "".join(
+            f"<option{' selected' if v == chosen else ''} value=\"{escape(v)}\">{escape(_told(v))}</option>"
+            for v in offered
+        )
+        + "</select></label>"
+        for i, ((title, offered), chosen) in enumerate(zip(_OFFERED, settings, strict=True))
+    ]
+    rows = "".join(f'<div class="drawing">{"".join(menus[i : i + 4])}</div>' for i in range(0, len(menus), 4))
+    return (
+        '<details><summary>Compose a scene: its truth is then known</summary>'
+        f'{rows}<button type="button" data-surprise>Surprise me</button></details>'
+    )
 
 
-def widgets() -> list[gr.Dropdown]:
-    """The composer's dropdowns, in the order of ``scene_of``."""
-    start, found = _flat(_START), []
-    names = [_NOTHING, *sorted(CONCEPTS)]
-    for i in range(MAX_ITEMS):
-        name, style, zone, size = start[4 * i : 4 * i + 4]
-        with gr.Row(elem_classes="composer-row"):
-            found += [
-                gr.Dropdown(names, value=name, label=f"Drawing {i + 1}", min_width=120),
-                gr.Dropdown(_STYLES, value=style, label="Art style", min_width=120),
-                gr.Dropdown(list(ZONES), value=zone, label="Place", min_width=150),
-                gr.Dropdown(list(SIZES), value=size, label="Size", min_width=80),
-            ]
-    with gr.Row(elem_classes="composer-row"):
-        found += [
-            gr.Dropdown(list(BACKGROUNDS), value="plain", label="Background", min_width=120),
-            gr.Dropdown(list(COLOURS), value="sand", label="Colour", min_width=120),
-        ]
-    return found
+def _told(value: str) -> str:
+    return f"{value} (never trained on)" if value == UNSEEN_STYLE else value

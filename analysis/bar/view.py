@@ -1,4 +1,4 @@
-"""The bar on top of the page: model, checkpoint, picture and question, the same for every room."""
+"""What goes in, on the left of the page: picture, question, model and checkpoint, the same for every section."""
 
 from dataclasses import dataclass
 from html import escape
@@ -8,45 +8,48 @@ import numpy as np
 
 from analysis.bar import composer
 from analysis.bar.known import Known, examples, questions_about
-from analysis.bar.pictures import open_picture
+from analysis.bar.pictures import open_picture, picture_input
 from analysis.charts import data_uri
-from analysis.page import QUICK, TELLING, button, pickable, picked
+from analysis.form import pick
+from analysis.page import QUICK, TELLING
 from models import catalog, hub
 from models.embedded.concepts import CONCEPTS
 from models.errors import CrosstalkError, InputError
 
 _LASTS = 3600  # seconds that a visitor's state is kept
 _SETTLED = "() => new Promise(done => setTimeout(done, 100))"  # a removed picture is still there when the event comes
+_OWN = "() => { crosstalk.own(); crosstalk('example', ''); crosstalk('scene', ''); }"
+_ANY = ("What is in the picture?", "How many things are there?", "Describe the picture.")
+_SHOWN = 3  # suggestions; the others are one press away
 _ABOUT = (
-    "<p class='about'><b>crosstalk-mini</b> is a small multimodal model that was trained on drawings, not on photos. "
-    f"It was taught {len(CONCEPTS)} everyday things: to name them, count to four, say yes or no, pick a letter, "
-    "draw a box and write a sentence; in an art style that it never saw it errs more often. Its card has the measured "
-    "accuracies. For anything else, a model from the Hugging Face Hub is one dropdown away.</p>"
+    "<details class='about-model'><summary>What crosstalk-mini can do</summary><p><b>crosstalk-mini</b> is a small "
+    f"multimodal model that was trained on drawings, not on photos. It was taught {len(CONCEPTS)} everyday things: to "
+    "name them, count to four, say yes or no, pick a letter, draw a box and write a sentence; in an art style that it "
+    "never saw it errs more often. Its card has the measured accuracies. For anything else, choose a model of the "
+    "Hugging Face Hub.</p></details>"
 )
-
-
-class PictureInput(gr.Image):
-    """Hands over the visitor's file unopened: ``open_picture`` reads more formats and explains what it cannot read."""
-
-    is_template = True
-
-    def preprocess(self, payload):
-        return payload.path if payload else None
+_STRIP = (
+    '<div id="strip"><button type="button" id="bar-strip" aria-label="Picture, question and model: unfold">'
+    '<img alt="" hidden><span><b></b><small></small></span><span aria-hidden="true">⌄</span></button>'
+    '<button type="button" id="strip-ask">Ask</button></div>'
+)
+_NOTE = (
+    '<p id="asked-note" hidden>This section measures whole sets, not your question. '
+    '<button type="button" data-go="ask/answer">See the answer in Ask</button></p>'
+)
 
 
 @dataclass(frozen=True)
 class Bar:
-    """The bar's components. ``known`` holds a ``Known`` or None, ``asked`` changes each time a question is put."""
+    """The input's components. ``known`` holds a ``Known`` or None."""
 
     model: gr.Dropdown
     checkpoint: gr.Dropdown
     picture: gr.Image
     question: gr.Textbox
-    ask: gr.Button
-    stop: gr.Button
     known: gr.State
     suggestions: gr.HTML
-    asked: gr.Number
+    composed: gr.HTML
 
     @property
     def inputs(self) -> list:
@@ -56,13 +59,12 @@ class Bar:
     @property
     def shown(self) -> list:
         """The outputs of ``show``."""
-        return [self.picture, self.known, self.suggestions, self.question, self.asked]
+        return [self.picture, self.known, self.suggestions, self.question]
 
 
-def show(name: str, question: str | None, asked: int) -> list:
-    """Put an example on the page and ask a question about it (default: its first); outputs are ``Bar.shown``."""
-    known = examples()[name].known
-    return [known.picture(), known, _suggestions(known), question or known.turns[0].question, asked + 1]
+def show(known: Known, question: str | None = None) -> list:
+    """Put a known picture on the page with a question about it (default: its first); outputs are ``Bar.shown``."""
+    return [known.picture(), known, suggestions(known), question or known.turns[0].question]
 
 
 def choices(name: str) -> list[str]:
@@ -71,60 +73,73 @@ def choices(name: str) -> list[str]:
 
 
 def build() -> Bar:
-    """The bar, with everything in it wired."""
+    """The column, with everything in it wired."""
     offered = [(e.name if e.available else f"{e.name} ({e.reason})", e.name) for e in catalog.entries()]
-    with gr.Row(elem_id="bar", equal_height=False):
-        with gr.Column(scale=2, min_width=300):
-            picture = PictureInput(
-                type="filepath", sources=["upload", "webcam", "clipboard"], image_mode=None, height=244,
-                label="Picture", buttons=["fullscreen"], elem_id="picture",
-            )  # fmt: skip
-            gallery = pickable(_gallery(), elem_id="gallery")
-        with gr.Column(scale=3, min_width=300):
-            with gr.Row():
-                model = gr.Dropdown(
-                    offered, value=catalog.EMBEDDED, label="Model", elem_id="model", min_width=200,
-                    allow_custom_value=not hub.public(),
-                    info="from the list" if hub.public() else "or type a Hub id: owner/name",
-                )  # fmt: skip
-                checkpoint = gr.Dropdown(
-                    choices(catalog.EMBEDDED), value="base", label="Checkpoint", info="base: before any task",
-                    elem_id="checkpoint", min_width=160,
-                )  # fmt: skip
-            with gr.Row(elem_id="asking"):
-                question = gr.Textbox(
-                    label="Question", placeholder="Ask something about the picture, and press Enter", max_lines=4,
-                    max_length=4000, elem_id="question", scale=6, min_width=220,
-                )  # fmt: skip
-                ask = gr.Button("Ask", variant="primary", elem_id="ask", scale=1, min_width=84)
-                stop = gr.Button("Stop", variant="secondary", elem_id="stop", scale=1, min_width=76)
-            suggestions = pickable(elem_id="suggestions")
-    gr.HTML(_ABOUT)
-    with gr.Accordion("Compose a scene of your own: its truth is then known", open=False, elem_id="composer"):
-        settings = composer.widgets()
-        lucky = gr.Button("Surprise me", elem_id="surprise")
-
-    bar = Bar(
-        model, checkpoint, picture, question, ask, stop, gr.State(None, time_to_live=_LASTS), suggestions,
-        gr.Number(0, visible="hidden", elem_id="asked"),
-    )  # fmt: skip
-    opened = gr.State(catalog.EMBEDDED, time_to_live=_LASTS)
-    gr.on([question.submit, ask.click], lambda n: n + 1, bar.asked, bar.asked, **QUICK)
-    bar.asked.change(None, question, js="question => crosstalk('question', question)", api_visibility="private")
-    gallery.click(_example, bar.asked, bar.shown, **QUICK)
-    suggestions.click(_suggestion, [bar.known, bar.asked], [question, bar.asked], **QUICK)
-    settled = picture.input(None, js=_SETTLED, api_visibility="private")
-    no_example = [
-        settled.then(_own_picture, picture, [picture, bar.known, suggestions], **TELLING),
-        gr.on([s.input for s in settings], _composed, settings, [picture, bar.known, suggestions], **QUICK),
-        lucky.click(_surprised, bar.asked, [*settings, *bar.shown], **QUICK),
-    ]
-    for event in no_example:
-        event.then(None, js="() => crosstalk('example', null)", api_visibility="private")
+    with gr.Column(elem_id="bar", min_width=0):
+        gr.HTML(_STRIP, elem_id="bar-line")
+        picture = picture_input(height=200, label="Picture", buttons=["fullscreen"], elem_id="picture")
+        gallery = gr.HTML(_gallery(), js_on_load="crosstalk.bar(element, trigger)", elem_id="gallery")
+        question = gr.Textbox(
+            label="Question", placeholder="Ask something, and press Enter", max_lines=4, max_length=4000,
+            elem_id="question",
+        )
+        ask = gr.Button("Ask", variant="primary", elem_id="ask", min_width=84)
+        suggested = gr.HTML(
+            js_on_load="element.addEventListener('click', event => { const hit = event.target.closest('[data-ask]'); "
+            "if (hit) { crosstalk.own(); trigger('click', {pick: hit.dataset.ask}); } })",
+            elem_id="suggestions",
+        )
+        gr.HTML(_NOTE)
+        with gr.Row(elem_id="whose"):
+            model = gr.Dropdown(
+                offered, value=catalog.EMBEDDED, label="Model", elem_id="model", min_width=150,
+                allow_custom_value=not hub.public(), info="" if hub.public() else "or a Hub id: owner/name",
+            )
+            checkpoint = gr.Dropdown(
+                choices(catalog.EMBEDDED), value="base", label="Checkpoint", info="base: before any task",
+                elem_id="checkpoint", min_width=110,
+            )
+        gr.HTML(_ABOUT)
+        composed = gr.HTML(
+            composer.html(), js_on_load="crosstalk.composer(element, trigger)", elem_id="composer"
+        )
+    known, opened = gr.State(None, time_to_live=_LASTS), gr.State(catalog.EMBEDDED, time_to_live=_LASTS)
+    bar = Bar(model, checkpoint, picture, question, known, suggested, composed)
+    private = {"api_visibility": "private"}
+    arrived = {"fn": None, "inputs": [picture, question], "js": "(...shown) => crosstalk.arrived(...shown)", **private}
+    gr.on([question.submit, ask.click], None, js="() => { crosstalk.own(); crosstalk.ask(); }", **private)
+    question.input(None, js="() => crosstalk.own()", **private)
+    question.change(None, question, js="text => crosstalk.put('question', text, text)", **private)
+    picture.change(None, picture, js="file => crosstalk.put('picture', file)", **private)
+    for name, part in (("model", model), ("checkpoint", checkpoint)):
+        part.change(None, part, js=f"value => crosstalk.put('{name}', value, value)", **private)
+    gallery.click(_example, None, bar.shown, **QUICK).then(**arrived)
+    suggested.click(_suggested, known, question, **QUICK).then(**arrived)
+    picture.input(None, js=_OWN, **private)
+    settled = picture.input(None, js=_SETTLED, **private)
+    settled.then(_own_picture, picture, [picture, known, suggested], **TELLING)
+    composed.input(_composed, None, [picture, known, suggested], **QUICK).then(**arrived)
+    composed.click(_surprised, None, [composed, *bar.shown], **QUICK).then(**arrived)
     model.input(
-        _choose, [model, opened], [model, opened, checkpoint], concurrency_limit=8, api_visibility="private"
+        _choose, [model, opened], [model, opened, checkpoint], concurrency_limit=8, **private
     )  # others go on while one visitor's model is downloaded
     return bar
+
+
+def linked(query) -> list:
+    """What a link puts on the left: model, checkpoint, composer, then ``Bar.shown``; unknown values are ignored."""
+    names = [e.name for e in catalog.entries() if e.available]
+    model = query.get("model") if query.get("model") in names else catalog.EMBEDDED
+    checkpoints = choices(model)
+    checkpoint = query.get("checkpoint") if query.get("checkpoint") in checkpoints else "base"
+    settings = composer.read(query.get("scene", ""))
+    scene = composer.scene_of(settings) if settings else None
+    example = query.get("example") if query.get("example") in examples() else next(iter(examples()))
+    known = questions_about(scene) if scene else examples()[example].known
+    return [
+        model, gr.Dropdown(checkpoints, value=checkpoint), composer.html(settings or composer.START),
+        *show(known, (query.get("question") or "")[:500]),
+    ]
 
 
 def _gallery() -> str:
@@ -132,55 +147,58 @@ def _gallery() -> str:
     cells = []
     for name, example in examples().items():
         picture = example.known.picture()
-        inner = f'<img src="{data_uri(picture, 128)}" alt="">' if picture else "<span>text<br>only</span>"
-        cells.append(button(name, inner, example.title, link="example"))
+        inner = f'<img src="{data_uri(picture, 96)}" alt="">' if picture else "<span>text<br>only</span>"
+        title = escape(example.title)
+        cells.append(
+            f'<button type="button" data-example="{escape(name)}" aria-label="{title}" title="{title}">{inner}</button>'
+        )
     return f'<div class="gallery" role="group" aria-label="Example pictures">{"".join(cells)}</div>'
 
 
-def _suggestions(known: Known | None) -> str:
-    if known is None:
-        return ""
-    chips = "".join(button(i, escape(t.question)) for i, t in enumerate(known.turns))
-    return f'<div class="chips" role="group" aria-label="Questions whose answer is known">{chips}</div>'
+def suggestions(known: Known | None) -> str:
+    """Questions to press: three, and the others of a known picture one press away."""
+    questions = [t.question for t in known.turns] if known else list(_ANY)
+    chips = [f'<button type="button" data-ask="{i}">{escape(q)}</button>' for i, q in enumerate(questions)]
+    more = chips[_SHOWN:]
+    rest = f'<details><summary>more</summary><div class="chips">{"".join(more)}</div></details>' if more else ""
+    own = "" if known else " data-own"
+    return (
+        f'<div class="chips" role="group" aria-label="Suggested questions"{own}>{"".join(chips[:_SHOWN])}</div>{rest}'
+    )
 
 
-def _example(asked: int, event: gr.EventData):
-    name = picked(event)
-    return show(name, None, asked) if name in examples() else [gr.skip()] * 5
+def _example(event: gr.EventData):
+    name, question = str(event._data.get("pick")), str(event._data.get("question") or "")
+    return show(examples()[name].known, question[:500]) if name in examples() else [gr.skip()] * 4
 
 
-def _suggestion(known: Known | None, asked: int, event: gr.EventData):
-    turns = known.turns if known else ()
-    index = picked(event)
-    if not index.isdigit() or int(index) >= len(turns):
-        return gr.skip(), gr.skip()
-    return turns[int(index)].question, asked + 1
+def _suggested(known: Known | None, event: gr.EventData):
+    questions = [t.question for t in known.turns] if known else _ANY
+    place = pick(event._data.get("pick"), len(questions))
+    return gr.skip() if place is None else questions[place]
 
 
 def _own_picture(path: str | None):
     """The visitor's picture made readable; what was known belonged to another picture."""
     if not path:
-        return gr.skip(), None, ""
+        return gr.skip(), None, suggestions(None)
     try:
-        return open_picture(path), None, ""
+        return open_picture(path), None, suggestions(None)
     except InputError as error:
         gr.Warning(str(error))
-        return None, None, ""
+        return None, None, suggestions(None)
 
 
-def _composed(*settings):
-    scene = composer.scene_of(*settings)
-    if scene is None:
-        return None, None, ""
-    known = questions_about(scene)
-    return known.picture(), known, _suggestions(known)
+def _composed(event: gr.EventData):
+    settings = composer.read(event._data.get("rows"))
+    scene = composer.scene_of(settings) if settings else None
+    return show(questions_about(scene))[:3] if scene else [None, None, suggestions(None)]
 
 
-def _surprised(asked: int):
+def _surprised():
     settings = composer.surprise(np.random.default_rng())
-    known = questions_about(composer.scene_of(*settings))
-    shown = [known.picture(), known, _suggestions(known), known.turns[0].question, asked + 1]
-    return [*settings, *shown]
+    drawer = composer.html(settings).replace("<details>", "<details open>")
+    return [drawer, *show(questions_about(composer.scene_of(settings)))]
 
 
 def _choose(name: str, opened: str):

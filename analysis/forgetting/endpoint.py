@@ -2,10 +2,12 @@
 
 from analysis.bar import Upload
 from analysis.endpoints import checked
-from analysis.forgetting import held, matrix_view
+from analysis.forgetting import held
+from analysis.forgetting.measure import measure
 from analysis.forgetting.probe.measure import probe
 from analysis.forgetting.probe.sentence import sentence as probe_sentence
 from analysis.forgetting.sentence import sentence
+from analysis.forgetting.split.held import at_hand
 from models import catalog
 
 
@@ -25,7 +27,9 @@ def forgetting(method: str = "") -> dict:
         superficial, essential: for each task, lost answers whose fact is still known, or not; null where not measured
         sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
-    found = matrix_view.found(method or next(iter(held.sets())))
+    name = method or next(iter(held.sets()))
+    answers = held.evaluation(name)
+    found = measure(answers, at_hand(name) if len(answers.tasks) > 1 else None)
     return {**found.to_json(), "sentence": sentence(found)}
 
 
