@@ -46,7 +46,8 @@ class Control:
 
     def _labelled(self, inner: str, group: bool = False) -> str:
         about = f"<small>{escape(self.info)}</small>" if self.info else ""
-        named = f'class="field" data-name="{escape(self.name)}" data-at="{self.at}"{" data-shared" if self.shared else ""}'
+        shared = " data-shared" if self.shared else ""
+        named = f'class="field" data-name="{escape(self.name)}" data-at="{self.at}"{shared}'
         if group:
             return f"<fieldset {named}><legend>{escape(self.label)}{about}</legend>{inner}</fieldset>"
         return f"<label {named}><span>{escape(self.label)}{about}</span>{inner}</label>"
@@ -150,7 +151,8 @@ class Number(Control):
         unit = f" {escape(self.unit)}" if self.unit else ""
         return self._labelled(
             f'<span class="range"><input type="range" name="{escape(self.name)}" min="{self.low:g}" '
-            f'max="{self.high:g}" step="{self.step:g}" value="{value:g}"><output data-unit="{unit}">{value:g}{unit}</output></span>'
+            f'max="{self.high:g}" step="{self.step:g}" value="{value:g}">'
+            f'<output data-unit="{unit}">{value:g}{unit}</output></span>'
         )
 
 
