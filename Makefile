@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-DEVELOPMENT := axe-playwright-python import-linter playwright pytest-timeout ruff
+DEVELOPMENT := axe-playwright-python import-linter playwright pytest-timeout pytest-xdist ruff
 ARGS ?=
 
 .PHONY: run test lint train bench
@@ -12,9 +12,9 @@ ARGS ?=
 run: .venv/installed
 	$(BIN)/python app.py
 
-## make test: lint, then every test; "make test ARGS='-k packing'" for some
+## make test: lint, then every test, by two workers; "make test ARGS='-k packing'" for some
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 ## make lint: style, and which module may import which
 lint: .venv/development

@@ -1,5 +1,6 @@
 """Every test runs without network; tests marked ``browser`` need Chromium."""
 
+import functools
 import os
 import shutil
 import socket
@@ -10,13 +11,56 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported, by this process or by one it starts
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# Before torch and transformers are imported, by this process or by one it starts. On two busy cores, two threads of
+# torch wait for each other: 4 to 8 times slower than one.
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+GROUPS = {
+    "tests/browser/": "browser",
+    "tests/hostile/": "hostile",
+    "tests/test_visitors.py": "served",
+}
+"""What shares a running app, by the beginning of its path; the longest first, for so they start."""
+
+
+def _group(nodeid: str) -> str:
+    """The group of a test: its row of ``GROUPS``, or its file."""
+    return next((name for start, name in GROUPS.items() if nodeid.startswith(start)), nodeid.split("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """``pytest -n 2`` gives each worker whole groups, so that what a group shares is made once.
+
+    By path and not by marks: ``--dist loadgroup`` of pytest-xdist 3.8 marks names that pytest 9.2 no longer reads, and
+    groups nothing (its issue 1386).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False  # in the order of pytest_collection_modifyitems
+    return Grouped(config, log)
+
+
+def pytest_itemcollected(item):
+    if item.path.is_relative_to(ROOT / "tests" / "hostile"):
+        item.add_marker("hostile")
+    if "served" in item.fixturenames and _group(item.nodeid) not in GROUPS.values():
+        raise pytest.UsageError(f"{item.nodeid} uses served: put its file into GROUPS of tests/conftest.py")
+
+
+def pytest_collection_modifyitems(items):
+    order = [*GROUPS.values()]
+    items.sort(key=lambda item: order.index(group) if (group := _group(item.nodeid)) in order else len(order))
 
 
 def pytest_runtest_setup(item):
@@ -30,6 +74,88 @@ def pytest_runtest_setup(item):
 def _own_cache(tmp_path_factory):
     """What tests measure is not kept for the person who runs them."""
     os.environ["CROSSTALK_CACHE"] = str(tmp_path_factory.mktemp("kept"))
+
+
+# Models. Each is opened once a process and shared: a test that changes one undoes it (monkeypatch), or opens its own.
+
+
+@pytest.fixture(scope="session")
+def embedded(_own_cache):
+    """The embedded default with its checkpoints, as ``catalog`` opens it."""
+    from models import catalog
+
+    return catalog.open_model()
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The tokenizer of the embedded default; takes some seconds to build."""
+    from tests.models.small import tokenizer
+
+    return tokenizer()
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    """``zoo(name)`` is the folder of a tiny checkpoint of that family, written once; do not modify it, copy it.
+
+    ``zoo("small")`` has a small LLaVA with the embedded default's tokenizer in ``model/``, its checkpoints in ``set/``.
+    """
+    from tests.models.small import save_small
+    from tests.models.zoo import save
+
+    @functools.cache
+    def folder(name: str) -> Path:
+        made = tmp_path_factory.mktemp(name)
+        save_small(made) if name == "small" else save(name, made)
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def opened(zoo):
+    """``opened(name)`` is the model in ``zoo(name)``, on the CPU."""
+    from models.mllm import MLLM
+
+    @functools.cache
+    def model(name: str) -> MLLM:
+        parts = (zoo(name) / "model", name, zoo(name) / "set") if name == "small" else (zoo(name), name)
+        return MLLM.open(*parts, device="cpu")
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def saved(zoo):
+    """The small LLaVA's folder, with ``model/`` and ``set/``."""
+    return zoo("small")
+
+
+@pytest.fixture(scope="session")
+def mllm(opened):
+    """The small LLaVA with its checkpoints."""
+    return opened("small")
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """Noise, 90 pixels wide and 120 high."""
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray(np.random.default_rng(7).integers(0, 256, (120, 90, 3), dtype=np.uint8))
+
+
+# The page, in this process, in one of its own, and in a browser.
+
+
+@pytest.fixture(scope="session")
+def page_blocks(_own_cache):
+    """The whole page, built and not launched: ``gr.Blocks`` to read, not to add to."""
+    import app
+
+    return app.build()
 
 
 @dataclass(frozen=True)
@@ -72,6 +198,14 @@ def served(tmp_path_factory, _own_cache):
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    """Path of the browser, for tests marked ``browser``."""
-    return CHROMIUM
+def browser():
+    """Chromium, for tests marked ``browser``: open a context or a page of your own in it, and close it."""
+    from playwright.sync_api import expect, sync_playwright
+
+    flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update "
+    flags += "disable-sync"
+    expect.set_options(timeout=30_000)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in flags.split()])
+        yield opened
+        opened.close()

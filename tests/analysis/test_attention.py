@@ -23,25 +23,9 @@ from models.errors import InputError, ModelError
 from models.flow import stacked
 from models.mllm import MLLM
 from models.segments import Modality
-from tests.models import conftest as small
-
-tokenizer, saved, mllm, picture, zoo = small.tokenizer, small.saved, small.mllm, small.picture, small.zoo
 
 QUESTION = "Is there a bee?"
 TEXT = [Modality.QUESTION, Modality.INSTRUCTION]
-
-
-@pytest.fixture(scope="module")
-def opened(saved, zoo):
-    """Models by name: a small LLaVA, one with several tiles, one with a dynamic grid."""
-    found = {}
-
-    def of(name: str) -> MLLM:
-        if name not in found:
-            found[name] = MLLM.open(saved / "model" if name == "small" else zoo(name), device="cpu")
-        return found[name]
-
-    return of
 
 
 @pytest.fixture(params=["small", "llava_next", "qwen2_5_vl"])
@@ -491,9 +475,9 @@ def test_windows_cut_their_own_layers(opened, picture):
 def test_what_cannot_be_cut(opened, picture):
     for wrong, told in (({"width": 9}, "must have 1 to 3"), ({"who": "nobody"}, "'nobody' cannot be cut")):
         with pytest.raises(InputError, match=told):
-            probe.carry(opened("small"), picture, QUESTION, **wrong)
+            probe.carry(opened("llava"), picture, QUESTION, **wrong)
     with pytest.raises(ModelError, match="no checkpoint 'nobody'"):
-        probe.carry(opened("small"), picture, QUESTION, "nobody")
+        probe.carry(opened("llava"), picture, QUESTION, "nobody")
 
 
 def carried(cut, plain=-0.1, without=-3.0):
@@ -576,6 +560,6 @@ def test_all_checkpoints_in_one_batch_as_each_alone(mllm, picture):
 
 
 def test_a_model_without_checkpoints_is_one_line(opened, picture):
-    found = across(opened("small"), picture, QUESTION)
+    found = across(opened("llava"), picture, QUESTION)
     assert found.checkpoints == ("base",)
     assert "There is one checkpoint" in across_sentence(found)

@@ -18,9 +18,6 @@ from analysis.result import Provenance
 from models import catalog
 from models.errors import CheckpointError, InputError
 from models.mllm import MLLM
-from tests.models import conftest as small
-
-tokenizer, saved, mllm, picture, zoo = small.tokenizer, small.saved, small.mllm, small.picture, small.zoo
 
 QUESTION = "Is there a bee?"
 BY = Provenance("tiny", "base", "float32", "cpu")

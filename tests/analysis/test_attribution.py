@@ -17,20 +17,14 @@ from analysis.attribution.parts import split, words_of
 from analysis.result import Provenance
 from models import catalog
 from models.errors import CheckpointError, InputError, ModelError
-from models.mllm import MLLM
 from models.segments import Grid, Modality
-from tests.models import conftest as small
-
-tokenizer, saved, mllm, picture, zoo = small.tokenizer, small.saved, small.mllm, small.picture, small.zoo
 
 QUESTION, ANSWER = "Is there a bee?", "a cat"
 
 
 @pytest.fixture(params=["small", "qwen2_5_vl", "paligemma2"])
-def model(request):
-    if request.param == "small":
-        return request.getfixturevalue("mllm")
-    return MLLM.open(request.getfixturevalue("zoo")(request.param), device="cpu")
+def model(request, opened):
+    return opened(request.param)
 
 
 # closed forms

@@ -10,7 +10,7 @@ def test_ink_by_hand(colour, ink):
     assert charts.ink_on(colour) == ink
 
 
-@pytest.mark.parametrize("colour", {*charts.SERIES, charts.WRONG, charts.NEUTRAL})
+@pytest.mark.parametrize("colour", sorted({*charts.SERIES, charts.WRONG, charts.NEUTRAL}))
 def test_ink_reads_on_every_colour_of_the_house(colour):
     def light(of: str) -> float:
         of = of if len(of) == 7 else "#" + "".join(2 * c for c in of[1:])

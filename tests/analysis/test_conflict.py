@@ -30,9 +30,6 @@ from models.embedded.questions import Turn
 from models.errors import CheckpointError, InputError, ModelError
 from models.flow import OutOfMemory
 from models.mllm import MLLM
-from tests.models import conftest as small
-
-tokenizer, saved, mllm, picture, zoo = small.tokenizer, small.saved, small.mllm, small.picture, small.zoo
 
 BALANCE, SLOPE = -0.4, -3.0
 

@@ -24,18 +24,13 @@ from models.errors import CheckpointError, InputError, ModelError
 from models.generation import Step
 from models.mllm import MLLM
 from models.spelling import BROKEN
-from tests.models import conftest as small
-
-tokenizer, saved, mllm, picture, zoo = small.tokenizer, small.saved, small.mllm, small.picture, small.zoo
 
 QUESTION = "Is there a bee?"
 
 
 @pytest.fixture(params=["small", "qwen2_5_vl", "paligemma2"])
-def model(request):
-    if request.param == "small":
-        return request.getfixturevalue("mllm")
-    return MLLM.open(request.getfixturevalue("zoo")(request.param), device="cpu")
+def model(request, opened):
+    return opened(request.param)
 
 
 def last(*args, **kwargs) -> Decoding:

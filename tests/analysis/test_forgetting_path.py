@@ -25,9 +25,7 @@ from models.errors import CheckpointError, InputError
 from models.evaluation import Evaluation
 from models.manifest import Manifest
 from models.mllm import MLLM
-from tests.models import conftest as small
-
-tokenizer, saved = small.tokenizer, small.saved
+from tests.models import small
 
 BY = Provenance("m", "a to b", "float32", "cpu")
 ONES = np.ones((1, 1, 4))  # scores of 4 items

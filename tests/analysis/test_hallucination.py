@@ -29,10 +29,6 @@ from models.embedded.hallucination_sets import SEEN, SUBSETS, captions, existenc
 from models.embedded.pictures import TRAINED_STYLES, UNSEEN_STYLE
 from models.embedded.scenes import choose_names
 from models.errors import EvalSetError, InputError
-from tests.models import conftest as small
-
-tokenizer, saved, mllm, picture = small.tokenizer, small.saved, small.mllm, small.picture
-
 
 # scores
 

@@ -38,9 +38,6 @@ from models.errors import EvalSetError, InputError, ModelError
 from models.evalset import EvalItem
 from models.mllm import MLLM
 from tests.analysis.handmade import Prompts
-from tests.models import conftest as small
-
-tokenizer, saved, zoo = small.tokenizer, small.saved, small.zoo
 
 WORDS = {"cat": 3, "dog": 4, "yes": 5, "no": 6, "A": 7, "B": 8}
 N = 40

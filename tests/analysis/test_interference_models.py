@@ -23,9 +23,6 @@ from models.flow import OutOfMemory
 from models.mllm import MLLM
 from models.segments import Modality
 from tests.analysis.handmade import WHAT, Ruled, by_words, last
-from tests.models import conftest as small
-
-tokenizer, saved = small.tokenizer, small.saved
 
 
 def test_prompts_scored_together_are_as_those_scored_alone(tiny, picture):

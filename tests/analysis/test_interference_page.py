@@ -13,9 +13,6 @@ from analysis import page
 from analysis.interference import tab
 from analysis.interference.endpoint import interference
 from models.errors import InputError
-from tests.models import conftest as small
-
-tokenizer, saved = small.tokenizer, small.saved
 
 
 def test_the_endpoint(tiny, monkeypatch):

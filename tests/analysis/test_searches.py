@@ -12,18 +12,14 @@ from models.instruments import LogitLens
 from models.mllm import MLLM
 from models.search import Move, Return
 from models.segments import Modality
-from tests.models import conftest as small
-
-tokenizer, saved, mllm, picture = small.tokenizer, small.saved, small.mllm, small.picture
+from tests.models.zoo import save
 
 QUESTION = "What is at the top left?"
 
 
-@pytest.fixture(scope="module", params=["llava", "gemma3", "qwen2_5_vl"])
-def model(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    small.save(request.param, folder)
-    return MLLM.open(folder, request.param, device="cpu")
+@pytest.fixture(params=["llava", "gemma3", "qwen2_5_vl"])
+def model(request, opened):
+    return opened(request.param)
 
 
 @pytest.mark.parametrize(("beams", "penalty"), [(2, 1.0), (3, 0.0), (5, 2.0), (4, -1.0)])
@@ -88,7 +84,7 @@ def test_beams_worked_by_hand():
 
 
 def test_penalties_are_those_of_the_attention(picture, tmp_path):
-    small.save("llava", tmp_path)
+    save("llava", tmp_path)
     model = MLLM.open(tmp_path, "llava", device="cpu")
     encoded = model.encode(picture, QUESTION)
     scale = 400.0

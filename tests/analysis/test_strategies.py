@@ -31,22 +31,16 @@ from analysis.decoding.strategies.nucleus import Draw
 from analysis.interference.scoring import padded
 from models.errors import InputError
 from models.generation import Greedy, Writing
-from models.mllm import MLLM
 from models.segments import Modality
-from tests.models import conftest as small
-
-tokenizer, saved, mllm, picture, zoo = small.tokenizer, small.saved, small.mllm, small.picture, small.zoo
 
 QUESTIONS = ("What is at the top left?", "Which?", "How many things are there in the picture, and where?")
 LENGTH = 8
 
 
-@pytest.fixture(scope="module")
-def llava(tmp_path_factory):
+@pytest.fixture
+def llava(opened):
     """A LLaVA of the zoo: its decoder has three layers, its head is not tied."""
-    folder = tmp_path_factory.mktemp("llava")
-    small.save("llava", folder)
-    return MLLM.open(folder, "llava", device="cpu")
+    return opened("llava")
 
 
 def tokens(mllm, encoded, strategy=None, checkpoint="base", length=LENGTH):

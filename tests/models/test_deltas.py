@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText
 from models.checkpoints import BASE, CheckpointSet
 from models.deltas import Effective, changed, difference, distance, effective, key_elements, norm
 from models.errors import CheckpointError
-from tests.models.conftest import save_adapter, small_llava
+from tests.models.small import save_adapter, small_llava
 
 EVERY_KIND = r".*(embed_tokens|patch_embedding|language_model.*\.q_proj)"
 

@@ -1,12 +1,10 @@
 import copy
-from functools import cache
 
 import pytest
 import torch
 
 from models.encoding import Encoder
 from models.errors import InputError, ModelError
-from models.mllm import MLLM
 from models.processors import open_processor
 from models.segments import Modality
 
@@ -15,11 +13,6 @@ PLAIN_STRINGS = (
     "{% for message in messages %}{{ '[' + message['role'] + '] ' + message['content'] + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}"
 )
-
-
-@pytest.fixture(scope="module")
-def opened(zoo):
-    return cache(lambda name: MLLM.open(zoo(name), device="cpu"))
 
 
 @pytest.fixture
@@ -155,12 +148,12 @@ def test_templates_that_cannot_be_used_say_why(opened, template, told):
         with_template(opened("llava"), template)
 
 
-def test_tokens_after_a_prompt_are_those_of_the_whole_text(opened, picture):
+def test_tokens_after_a_prompt_are_those_of_the_whole_text(opened, zoo, picture):
     """A tokenizer that begins every text with a space, as SentencePiece ones do, must not add one to an answer."""
     mllm = opened("llava")
     from tokenizers import normalizers
 
-    processor = open_processor(mllm.name)
+    processor = open_processor(zoo("llava"))
     processor.tokenizer.backend_tokenizer.normalizer = normalizers.Prepend("▁")
     encoder = Encoder(processor, mllm.model)
     encoded = encoder.encode(picture, QUESTION)

@@ -1,6 +1,5 @@
 import copy
 import re
-from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,12 +20,6 @@ SINGLE = ("llava", "gemma3", "paligemma2", "qwen2_5_vl", "qwen3_vl")  # one grid
 
 def noise(seed: int, size=SIZE) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
-
-
-@pytest.fixture(scope="module")
-def opened(zoo):
-    """``opened(family)``: the model of a family, opened once."""
-    return cache(lambda name: MLLM.open(zoo(name), device="cpu"))
 
 
 @pytest.fixture

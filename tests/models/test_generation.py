@@ -17,22 +17,9 @@ from models.instruments import AttentionMass, LogitLens
 from models.mllm import MLLM
 from models.segments import Modality
 from models.spelling import BROKEN
-from tests.models.conftest import small_llava
+from tests.models.small import small_llava
 
 QUESTION = "What is at the top left?"
-
-
-@pytest.fixture(scope="session")
-def opened(zoo):
-    """Tiny model of each family, opened once."""
-    models: dict[str, MLLM] = {}
-
-    def get(name: str) -> MLLM:
-        if name not in models:
-            models[name] = MLLM.open(zoo(name), name, device="cpu")
-        return models[name]
-
-    return get
 
 
 def hidden(encoded, modality):

@@ -4,7 +4,6 @@ import json
 import math
 import threading
 from dataclasses import asdict, replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from models.errors import CheckpointError, InputError, ModelError
 from models.flow import Flow
 from models.instruments import PADDING, AttentionMap, AttentionMass, Rollout, decoder_of
 from models.interventions import PseudoScores, Scale
-from models.mllm import MLLM
 from models.segments import Modality
 
 IMAGE, QUESTION, INSTRUCTION, ANSWER = Modality
@@ -248,11 +246,6 @@ def test_interventions_are_plain_numbers():
 # Through whole models: tiles, a dynamic grid, a sliding window, softcapped scores of a prefix read in both directions.
 
 SEVERAL = ("llava_next", "qwen2_5_vl", "gemma3", "paligemma2")
-
-
-@pytest.fixture(scope="module")
-def opened(zoo):
-    return cache(lambda name: MLLM.open(zoo(name), device="cpu"))
 
 
 @pytest.mark.parametrize("name", SEVERAL)

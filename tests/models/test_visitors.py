@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoModelForImageTextToText
 
 from models.mllm import MLLM
-from tests.models.conftest import save_adapter
+from tests.models.small import save_adapter
 
 NAMES = ("first", "second")
 
