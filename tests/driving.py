@@ -1,0 +1,81 @@
+"""Drives a section as the browser does: through the events of the built page."""
+
+import inspect
+from dataclasses import dataclass, field
+
+import gradio as gr
+
+from analysis import section
+from analysis.bar import examples
+from analysis.section import Shown
+
+_SKIP = gr.skip()
+
+
+@dataclass
+class Driven:
+    """A section of the page ``demo`` at ``place`` ("room/section"), and what a visitor sees of it.
+
+    ``seen`` maps "form", "progress", "told", the names of the open views and "foot" to what they hold (a plot's value;
+    None where it is hidden); ``shown`` is the state.
+    """
+
+    demo: gr.Blocks
+    place: str
+    model: str = "crosstalk-mini"
+    checkpoint: str = "base"
+    seen: dict = field(default_factory=dict)
+    shown: Shown | None = None
+
+    def __post_init__(self):
+        self.built = next(b for b in section.built(self.demo) if b.place == self.place)
+        self.ident = self.place.replace("/", "-")
+        self.form = next(c for c in self.demo.blocks.values() if getattr(c, "elem_id", "") == f"{self.ident}-form")
+
+    def open(self, example: str = "", question: str = "", path: str | None = None, **values) -> "Driven":
+        """The section comes into view."""
+        return self._did("select", example, question, path, {"values": values})
+
+    def press(self, example: str = "", question: str = "", path: str | None = None, **values) -> "Driven":
+        """Its button is pressed."""
+        return self._did("submit", example, question, path, {"values": values})
+
+    def change(self, name: str, example: str = "", question: str = "", path: str | None = None, **values) -> "Driven":
+        """A control is changed; ``values`` are those of all controls that are not at their first value."""
+        return self._did("input", example, question, path, {"values": values, "changed": name})
+
+    def _did(self, event: str, example: str, question: str, path: str | None, data: dict) -> "Driven":
+        known = examples()[example].known if example else None
+        if known and not path and (picture := known.picture()):
+            path = _kept(picture, example)
+        question = question or (known.turns[0].question if known else "")
+        called = next(f for f in self.demo.fns.values() if (self.form._id, event) in f.targets)
+        names = [self._name(part) for part in called.outputs]
+        given = (self.model, self.checkpoint, path, question, known, self.shown)
+        found = called.fn(*given, gr.EventData(None, data))
+        for row in found if inspect.isgenerator(found) else [found]:
+            for name, value in zip(names, row, strict=True):
+                if value == _SKIP:
+                    continue
+                if name == "state":
+                    self.shown = value
+                else:
+                    self.seen[name] = _value(value)
+        return self
+
+    def _name(self, part) -> str:
+        return "state" if isinstance(part, gr.State) else part.elem_id.removeprefix(f"{self.ident}-")
+
+
+def _value(value):
+    if isinstance(value, gr.Plot):
+        return value.value if value.visible else None
+    return None if isinstance(value, dict) and value.get("visible") is False else value
+
+
+def _kept(picture, name: str) -> str:
+    import tempfile
+
+    file = tempfile.NamedTemporaryFile(prefix=name, suffix=".png", delete=False)
+    picture.save(file.name)
+    return file.name
