@@ -193,7 +193,7 @@ class Switch(Control):
         return self.value
 
     def read(self, raw):
-        return raw if isinstance(raw, bool) else {"true": True, "false": False}.get(raw)
+        return {"true": True, "false": False}.get(str(raw).lower())
 
     def html(self, value) -> str:
         return self._labelled(

@@ -42,6 +42,7 @@ KEEP = object()
 
 _LASTS = 3600  # seconds that a visitor's result is kept
 _KIND = "sections"
+_PARTS = {"head", "form", "progress", "told", "foot"}  # of every section, by the end of their ids
 _NO_QUESTION = "There is no question yet. Type one on the left, or pick one of the suggestions."
 
 
@@ -162,6 +163,10 @@ class Section:
     reading: str = ""
     pictured: bool = False
     figures: Callable[[Shown], list] | None = None
+
+    def __post_init__(self):
+        if taken := {v.name for v in self.views} & _PARTS:
+            raise ValueError(f"the section {self.name} has a view called {taken.pop()}, as a part of every section is")
 
     def offered(self, raw: Mapping, result: "Result | None" = None) -> Sequence[Control]:
         """The controls as they stand when ``raw`` is chosen and ``result`` shown."""

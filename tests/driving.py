@@ -1,9 +1,12 @@
 """Drives a section as the browser does: through the events of the built page."""
 
 import inspect
+import json
+import tempfile
 from dataclasses import dataclass, field
 
 import gradio as gr
+import plotly.graph_objects as go
 
 from analysis import section
 from analysis.bar import examples
@@ -16,7 +19,7 @@ _SKIP = gr.skip()
 class Driven:
     """A section of the page ``demo`` at ``place`` ("room/section"), and what a visitor sees of it.
 
-    ``seen`` maps "form", "progress", "told", the names of the open views and "foot" to what they hold (a plot's value;
+    ``seen`` maps "form", "progress", "told", the names of the open views and "foot" to what they hold (a Plotly figure;
     None where it is hidden); ``shown`` is the state.
     """
 
@@ -69,13 +72,11 @@ class Driven:
 
 def _value(value):
     if isinstance(value, gr.Plot):
-        return value.value if value.visible else None
+        return go.Figure(json.loads(value.value["plot"])) if value.visible else None
     return None if isinstance(value, dict) and value.get("visible") is False else value
 
 
 def _kept(picture, name: str) -> str:
-    import tempfile
-
     file = tempfile.NamedTemporaryFile(prefix=name, suffix=".png", delete=False)
     picture.save(file.name)
     return file.name
