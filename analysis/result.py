@@ -1,11 +1,15 @@
 """What a measurement is: a frozen dataclass of NumPy arrays that knows what computed it."""
 
-import csv
-import io
 import math
 from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from analysis.statistics import Estimate
+
+if TYPE_CHECKING:
+    from analysis.table import Table
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class Result:
 
     provenance: Provenance
 
-    def table(self) -> tuple[list[str], list[list]]:
-        """Column names and rows of the CSV."""
+    def table(self) -> "Table":
+        """All numbers, as the CSV holds them."""
         raise NotImplementedError
 
     def to_json(self) -> dict:
@@ -37,17 +41,19 @@ class Result:
 
     def to_csv(self) -> str:
         """The table as comma-separated values, header first; unknown numbers are empty."""
-        header, rows = self.table()
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([header, *([plain(cell) for cell in row] for row in rows)])
-        return out.getvalue()
+        return self.table().csv()
 
 
 def plain(value):
     """``value`` in JSON's own types: arrays as lists, dataclasses as dictionaries, not-a-number as ``None``."""
+    if isinstance(value, Estimate):
+        return plain(value.to_json())
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        told = {f.name: getattr(value, f.name) for f in fields(value)}
+        for name, ends in ((f.name, f.metadata["ends"]) for f in fields(value) if "ends" in f.metadata):
+            of = told[name]
+            told |= zip((name, *ends), (of.value, of.low, of.high, of.n), strict=False)
+        return plain(told)
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, dict):

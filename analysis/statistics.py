@@ -1,31 +1,79 @@
-"""Intervals and paired comparisons, the same in every room."""
+"""A number with its interval, and paired comparisons, the same in every room."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from scipy.stats import binomtest, bootstrap
 
 from models.evaluation import interval
 
-__all__ = ["Difference", "cka", "difference", "interval", "spread"]
+__all__ = ["Difference", "Estimate", "cka", "difference", "ends", "interval", "mean", "share", "spread"]
 
 _DRAWS = 2000
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Mean of a - b over the same items, its 95 % interval ``low`` to ``high``, and the ``p`` of McNemar's exact test
-    (not-a-number where scores are not 0 or 1)."""
+class Estimate:
+    """A number and its 95 % interval ``low`` to ``high``, from ``n`` items; not-a-number where it is not known."""
 
-    mean: float
-    low: float
-    high: float
-    p: float
+    value: float = _NAN
+    low: float = _NAN
+    high: float = _NAN
+    n: int = 0
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.value)
 
     @property
     def clear(self) -> bool:
         """Whether the interval leaves out zero."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """How far the interval goes above and below the value."""
+        return self.high - self.value, self.value - self.low
+
+    def __neg__(self) -> Self:
+        return replace(self, value=-self.value, low=-self.high, high=-self.low)
+
+    def to_json(self) -> dict:
+        return vars(self)
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """Mean of a - b over the same items, and the ``p`` of McNemar's exact test (not-a-number where scores are not 0 or
+    1). Its value is called ``mean`` in JSON."""
+
+    p: float = _NAN
+
+    def to_json(self) -> dict:
+        return {"mean": self.value, **{name: v for name, v in vars(self).items() if name != "value"}}
+
+
+def ends(*names: str):
+    """A field that holds an ``Estimate`` and is told flat in JSON: its value by the field's name, then by ``names`` the
+    lower and the upper end, and its n where a third is given."""
+    return field(metadata={"ends": names})
+
+
+def mean(scores: Sequence[float]) -> Estimate:
+    """Mean of ``scores`` ``[items]`` with ``interval``'s interval; unknown without items."""
+    scores = np.asarray(scores, dtype=float)
+    if not len(scores):
+        return Estimate()
+    return Estimate(float(scores.mean()), *map(float, interval(scores)), len(scores))
+
+
+def share(count: int, of: int) -> Estimate:
+    """``count`` of ``of`` items, with Wilson's interval."""
+    return mean(np.repeat([1.0, 0.0], [count, of - count]))
 
 
 def difference(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Difference:
@@ -37,8 +85,7 @@ def difference(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Difference:
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"scores of the same items are needed, not {a.shape} and {b.shape}")
-    low, high = spread(a - b, seed)
-    return Difference(float((a - b).mean()), low, high, _mcnemar(a, b))
+    return Difference(float((a - b).mean()), *spread(a - b, seed), len(a), _mcnemar(a, b))
 
 
 def spread(values: np.ndarray, seed: int = 0) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.result import Provenance, Result, plain
+from analysis.table import Table
 from models.answers import box_of, objects_in, options_in, score, style_of
 from models.embedded.concepts import CONCEPTS
 from models.errors import InputError
@@ -68,10 +69,10 @@ class Answer(Result):
             return float("nan")
         return score(self.answer, self.truth, self.truth_style, NAMES)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = zip(self.checkpoints, self.answers, self.styles, self.scores, strict=True)
         header = ["question", "truth", "checkpoint", "answer", "style", "score"]
-        return header, [[self.question, self.truth or "", *row] for row in rows]
+        return Table(header, [[self.question, self.truth or "", *row] for row in rows])
 
     def to_json(self) -> dict:
         each = zip(self.checkpoints, self.answers, self.styles, self.scores, strict=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.result import Provenance, Result
+from analysis.table import Table
 from models.errors import InputError
 from models.instruments import AttentionMass
 from models.segments import Modality
@@ -33,13 +34,13 @@ class Across(Result):
     begins: tuple[str, ...]
     probability: np.ndarray
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [
             [name, layer + 1, self.share[i, layer], self.per_key[i, layer], self.begins[i], self.probability[i]]
             for i, name in enumerate(self.checkpoints)
             for layer in range(self.share.shape[1])
         ]
-        return ["checkpoint", "layer", "image_share", "image_per_key", "begins_with", "probability"], rows
+        return Table(["checkpoint", "layer", "image_share", "image_per_key", "begins_with", "probability"], rows)
 
 
 def across(model: "MLLM", picture: "Image.Image | None", question: str) -> Across:

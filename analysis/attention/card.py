@@ -100,7 +100,7 @@ def _moda(found: "Trained") -> str:
     rows = []
     for i, (task, gain) in enumerate(zip((*found.tasks, "all"), found.gains, strict=True)):
         arms = [found.accuracy[a].mean(1) if task == "all" else found.accuracy[a][:, i] for a in range(2)]
-        change = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        change = f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
         rows.append([f"accuracy, {task}", *map(seeds, arms), change])
     rows += [
         [f"image share, layer {layer + 1}", *(seeds(found.image[a][:, layer]) for a in range(2)), ""]

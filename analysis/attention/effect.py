@@ -169,7 +169,7 @@ def trained_table(found: "Trained | None") -> str:
     rows = []
     for i, (task, gain) in enumerate(zip((*found.tasks, "all"), found.gains, strict=True)):
         arms = [found.accuracy[a].mean(1) if task == "all" else found.accuracy[a][:, i] for a in range(2)]
-        told = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        told = f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
         rows.append((f"right, {task}", spread(arms[0]), spread(arms[1]), told))
     for name, values in (("disparity of shares", found.apart), ("disparity per token", found.apart_per_key)):
         rows.append((name, spread(values[0]), spread(values[1]), ""))

@@ -13,6 +13,7 @@ import numpy as np
 from analysis.attention.decay import Decay, fit
 from analysis.attention.tokens import KINDS, Token, answer_tokens, invented, prompt_tokens
 from analysis.result import Provenance, Result, plain
+from analysis.table import Table
 from models.errors import InputError
 from models.instruments import AttentionMass
 from models.segments import Modality
@@ -126,7 +127,7 @@ class Attention(Result):
         """The link called ``name``, such as "text-to-image"."""
         return next(link for link in self.links if link.name == name)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [
             [
                 layer + 1,
@@ -140,7 +141,7 @@ class Attention(Result):
             for head in range(self.heads)
             for k, kind in enumerate(KINDS)
         ]
-        return ["layer", "head", "kind", "share", "value_norm_share", "keys"], rows
+        return Table(["layer", "head", "kind", "share", "value_norm_share", "keys"], rows)
 
     def to_json(self) -> dict:
         main = self.link("text-to-image").decay

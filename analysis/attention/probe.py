@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.attention.measure import Attention, attend
 from analysis.result import Provenance, Result
+from analysis.table import Table
 from models.errors import InputError
 from models.generation import text_of
 from models.instruments import decoder_of
@@ -62,10 +63,10 @@ class Carried(Result):
         """What each window costs, nats: above 0 where the target becomes less probable."""
         return self.plain - self.cut
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [["cut", f, f + self.width - 1, 0.0, v] for f, v in zip(self.first, self.cut, strict=True)]
         rows += [["scaled", 1, self.layers, w, v] for w, v in zip(self.weights, self.scaled, strict=True)]
-        return ["what", "first_layer", "last_layer", "weight", "logprob"], rows
+        return Table(["what", "first_layer", "last_layer", "weight", "logprob"], rows)
 
 
 def window_of(layers: int) -> int:
@@ -168,10 +169,10 @@ class WhatIf(Result):
     after: Attention
     chance: tuple[float, float]
 
-    def table(self) -> tuple[list[str], list[list]]:
-        header, rows = self.before.table()
-        both = [["before", *row] for row in rows] + [["after", *row] for row in self.after.table()[1]]
-        return ["when", *header], both
+    def table(self) -> Table:
+        before, after = self.before.table(), self.after.table()
+        both = [["before", *row] for row in before.rows] + [["after", *row] for row in after.rows]
+        return Table(["when", *before.columns], both)
 
     def to_json(self) -> dict:
         return {

@@ -12,6 +12,7 @@ from analysis.attention.measure import disparity, links
 from analysis.attention.tokens import NAMES
 from analysis.result import Provenance, Result
 from analysis.statistics import spread
+from analysis.table import Table
 from models import fingerprint
 from models.answers import score
 from models.errors import CheckpointError
@@ -95,14 +96,14 @@ class Looks(Result):
         """How right the answers to one task's items are: ``[items of it]``."""
         return self.right[checkpoint, np.array(self.tasks) == task]
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [
             [name, self.tasks[i], i, layer + 1, self.share[c, i, layer, Modality.IMAGE], self.right[c, i]]
             for c, name in enumerate(self.checkpoints)
             for i in range(len(self.tasks))
             for layer in range(self.share.shape[2])
         ]
-        return ["checkpoint", "task", "item", "layer", "image_share", "score"], rows
+        return Table(["checkpoint", "task", "item", "layer", "image_share", "score"], rows)
 
 
 def of_sets(manifest: "Manifest", count: int = ITEMS) -> Sample:

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.attention.sample import ITEMS, LINKS, Looks, Progress, Sample, looks, of_sets
 from analysis.result import Result
 from analysis.statistics import Difference, difference
+from analysis.table import Table
 from models import catalog
 from models.errors import CheckpointError
 from models.manifest import Manifest
@@ -41,7 +42,7 @@ class Trained(Result):
     accuracy: np.ndarray
     gains: tuple[Difference, ...]
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = []
         for a, arm in enumerate(ARMS):
             for s, seed in enumerate(self.seeds):
@@ -50,7 +51,7 @@ class Trained(Result):
                 rows += [[arm, seed, "gamma", link, v[a, s]] for link, v in self.gamma.items()]
                 rows += [[arm, seed, "disparity", "mass", self.apart[a, s]]]
                 rows += [[arm, seed, "disparity", "per key", self.apart_per_key[a, s]]]
-        return ["arm", "seed", "what", "where", "value"], rows
+        return Table(["arm", "seed", "what", "where", "value"], rows)
 
 
 def seeds_of(checkpoints) -> dict[int, tuple[str, str]]:
@@ -127,7 +128,7 @@ def sentence(found: Trained) -> str:
         said += f" ({change.min():+.1f} to {change.max():+.1f} points by seed)"
     apart = 100 * found.apart_per_key.mean(1)
     said += f"; self- and cross-modal attention per token are {apart[0]:.0f} % and {apart[1]:.0f} % apart. "
-    points = f"{100 * total.mean:+.1f} points ({100 * total.low:+.1f} to {100 * total.high:+.1f}, n = {sum(found.n)})"
+    points = f"{100 * total.value:+.1f} points ({100 * total.low:+.1f} to {100 * total.high:+.1f}, n = {sum(found.n)})"
     if not total.clear:
         return f"{said}MODA changes accuracy by {points}: no difference can be told."
-    return f"{said}MODA is {'more' if total.mean > 0 else 'less'} accurate by {points}, over items; seeds are few."
+    return f"{said}MODA is {'more' if total.value > 0 else 'less'} accurate by {points}, over items; seeds are few."

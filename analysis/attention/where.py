@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.attention.tokens import Token, answer_tokens, prompt_tokens
 from analysis.result import Provenance, Result
+from analysis.table import Table
 from models.errors import InputError
 from models.instruments import AttentionMap, Rollout, decoder_of
 from models.segments import Modality
@@ -63,7 +64,7 @@ class Where(Result):
         """Share of the attention on the picture, 0 to 1."""
         return float(sum(p.values.sum() for p in self.patches) + self.rest)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [[w.kind, w.position, w.text, None, None, s] for w, s in zip(self.words, self.weights, strict=True)]
         for grid, found in enumerate(self.patches):
             rows += [
@@ -71,7 +72,7 @@ class Where(Result):
             ]
         if self.rest:
             rows.append(["image", None, "no patch", None, None, self.rest])
-        return ["kind", "token", "text", "row", "column", "share"], rows
+        return Table(["kind", "token", "text", "row", "column", "share"], rows)
 
 
 def patches(encoded: "Encoded", weights: np.ndarray) -> tuple[tuple[Patches, ...], float]:

@@ -24,6 +24,7 @@ from torch.nn.functional import pad
 from analysis.attribution.integral import FEWEST_STEPS, ROWS, STEPS, Value, forwards_of, integrated_gradients
 from analysis.attribution.parts import SIDE, Parts, split
 from analysis.result import Provenance, Result
+from analysis.table import Table
 from models.errors import InputError, ModelError
 from models.flow import short_of_memory
 from models.generation import text_of
@@ -100,13 +101,13 @@ class Attribution(Result):
         """The words' scores added up, nats."""
         return float(sum(w.score for w in self.words))
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [["word", None, None, None, w.text, w.score] for w in self.words]
         for grid, found in enumerate(self.patches):
             rows += [["patch", grid, *place, "", score] for place, score in np.ndenumerate(found.values)]
         if self.rest:
             rows.append(["image tokens without a place", None, None, None, "", self.rest])
-        return ["part", "grid", "row", "column", "text", "score"], rows
+        return Table(["part", "grid", "row", "column", "text", "score"], rows)
 
 
 def attribute(

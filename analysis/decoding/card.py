@@ -56,8 +56,8 @@ def _cell(of: "Estimate") -> str:
 
 
 def _change(of: "Difference | None", better: str) -> str:
-    if of is None or math.isnan(of.mean):
+    if of is None or math.isnan(of.value):
         return "–"
     p = "" if math.isnan(of.p) else f", p = {of.p:.2g}"
-    verdict = "" if not beyond_chance(of) else " better" if (of.mean > 0) == (better == "above") else " worse"
-    return f"{points(of.mean)} ({points(of.low)} to {points(of.high)}{p}){verdict}"
+    verdict = "" if not beyond_chance(of) else " better" if (of.value > 0) == (better == "above") else " worse"
+    return f"{points(of.value)} ({points(of.low)} to {points(of.high)}{p}){verdict}"

@@ -9,6 +9,7 @@ from analysis.decoding import strategies
 from analysis.decoding.game import Moment, read
 from analysis.decoding.objects import Mention, Truth, invented
 from analysis.result import Provenance, Result, plain
+from analysis.table import Table
 from models.errors import InputError, ModelError
 from models.search import Search
 
@@ -95,7 +96,7 @@ class Decoding(Result):
     def of(self, name: str) -> Written | None:
         return next((w for w in self.strategies if w.name == name), None)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         header = ["strategy", "step", "token", "logprob", "interaction_variance", "fired", "greedy", "not_there"]
         rows = []
         for w in self.strategies:
@@ -104,7 +105,7 @@ class Decoding(Result):
                 moment = w.moments[i] if w.moments else None
                 told = [moment.variance, fires[i], moment.greedy] if moment else [float("nan"), False, ""]
                 rows.append([w.name, i + 1, step.token, step.logprob, *told, ", ".join(w.touched(i))])
-        return header, rows
+        return Table(header, rows)
 
     def to_json(self) -> dict:
         return plain(

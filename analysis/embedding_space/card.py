@@ -165,14 +165,14 @@ def _against(title: str, plain: str, trained: dict[str, tuple[Run, ...]]) -> lis
 
 def _verdict(title: str, plain: str, direction: str, of: Versus) -> str:
     """What the pairs say, and whether all seeds say so."""
-    pooled, each = of.pooled.final, [one.final.mean for one in of.each.values()]
+    pooled, each = of.pooled.final, [one.final.value for one in of.each.values()]
     over_pairs = f"{_points(pooled)} points over pairs"
     if not pooled.clear:
         return f"{direction}: {title} and {plain} do not differ clearly ({over_pairs})."
-    told = f"{direction}: {title} is {'better' if pooled.mean > 0 else 'worse'} than {plain} by {over_pairs}"
+    told = f"{direction}: {title} is {'better' if pooled.value > 0 else 'worse'} than {plain} by {over_pairs}"
     if len(each) == 1:
         return f"{told}; one seed, so nothing is known of other trainings."
-    same = sum((value > 0) == (pooled.mean > 0) for value in each)
+    same = sum((value > 0) == (pooled.value > 0) for value in each)
     return f"{told}; so it is in {same} of {len(each)} seeds ({', '.join(map(points, each))})."
 
 
@@ -205,7 +205,7 @@ def _points(of: Difference | None) -> str:
     if of is None:
         return "–"
     p = "" if np.isnan(of.p) else f"; p = {of.p:.2g}"
-    return f"{points(of.mean)} ({points(of.low)} to {points(of.high)}{p})"
+    return f"{points(of.value)} ({points(of.low)} to {points(of.high)}{p})"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

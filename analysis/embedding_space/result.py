@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from analysis.result import Provenance, Result
+from analysis.table import Table
 
 PERCENTILES = np.arange(101)
 
@@ -165,7 +166,7 @@ class Space(Result):
         """Every domain once, in the order of the pairs."""
         return tuple(dict.fromkeys(self.domains))
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         head = ["measure", "unit", "before", "after", "mean", "low", "high", "n"]
         rows = [
             [m.title, m.unit, self.phases[s], self.phases[t], of.mean[s, t], of.low[s, t], of.high[s, t], of.n]
@@ -184,7 +185,7 @@ class Space(Result):
             for name, m in OF_A_PHASE.items()
             for t, phase in enumerate(self.phases)
         ]
-        return head, rows
+        return Table(head, rows)
 
     def earlier(self) -> list[tuple[int, int]]:
         """Every phase against every earlier one: (before, after)."""

@@ -167,7 +167,7 @@ def covers(seeds: int) -> str:
 
 
 def _difference(of: "Difference") -> str:
-    return f"{points(of.mean)} ({points(of.low)} to {points(of.high)})"
+    return f"{points(of.value)} ({points(of.low)} to {points(of.high)})"
 
 
 def _over(of: "Over", place: int) -> str:

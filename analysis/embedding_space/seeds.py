@@ -75,7 +75,7 @@ class Versus:
     def between(self, which: str) -> tuple[float, float]:
         """``t_interval`` over the seeds of one of ``Compared``'s differences; not-a-number where there is none."""
         found = [getattr(of, which) for of in self.each.values()]
-        return t_interval([of.mean for of in found if of])
+        return t_interval([of.value for of in found if of])
 
 
 @lru_cache(maxsize=256)

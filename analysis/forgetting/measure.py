@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from analysis.result import Provenance, Result, plain
+from analysis.table import Table
 from models.answers import style_of
 from models.evaluation import interval
 
@@ -67,13 +68,13 @@ class Forgetting(Result):
     superficial: np.ndarray
     essential: np.ndarray
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [
             [name, task, self.matrix[i, j], self.low[i, j], self.high[i, j], self.n[j]]
             for i, name in enumerate(self.checkpoints)
             for j, task in enumerate(self.tasks)
         ]
-        return ["checkpoint", "task", "accuracy", "low", "high", "n"], rows
+        return Table(["checkpoint", "task", "accuracy", "low", "high", "n"], rows)
 
     def to_json(self) -> dict:
         return plain(self)

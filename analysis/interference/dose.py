@@ -12,6 +12,7 @@ from analysis.interference.measure import Asked, Settings, ask, probability, sco
 from analysis.interference.perturbations import Unfit, facts, noisy, occluded, statement, statements
 from analysis.interference.pgd import attack
 from analysis.result import Provenance, Result, plain
+from analysis.table import Table
 from models.checkpoints import BASE
 from models.errors import InputError
 from models.segments import Modality
@@ -132,7 +133,7 @@ class Dose(Result):
             return np.zeros(0)
         return _log_odds(self.helped, self.target) - _log_odds(self.logprob, self.target)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         header = ["strength", "amount", "unit", "option", "probability", "logprob", "probability_with_hint"]
         helped = probability(self.helped) if self.helped.size else np.full(self.logprob.shape, np.nan)
         rows = [
@@ -140,7 +141,7 @@ class Dose(Result):
             for s, amount, *row in zip(self.strength, self.amount, self.probability, self.logprob, helped, strict=True)
             for option, p, q, h in zip(self.options, *row, strict=True)
         ]
-        return header, rows
+        return Table(header, rows)
 
     def to_json(self) -> dict:
         told = {

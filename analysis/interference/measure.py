@@ -13,6 +13,7 @@ from analysis.interference.perturbations import ALL, DEFAULT, Case, Perturbation
 from analysis.interference.pgd import Attack, attack
 from analysis.interference.scoring import logprobs
 from analysis.result import Provenance, Result, plain
+from analysis.table import Table
 from models.checkpoints import BASE
 from models.errors import InputError, ModelError
 from models.flow import OutOfMemory
@@ -107,13 +108,13 @@ class Interference(Chances, Result):
     left_out: tuple[tuple[str, str], ...] = ()
     waiting: tuple[str, ...] = ()
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         header = ["condition", "side", "option", "probability", "logprob", "flipped", "js_bits", "delta_logprob_nats"]
         rows = [["origin", "", *cells, "", "", ""] for cells in self._cells(self.logprob)]
         for effect in self.effects:
             told = [effect.flipped, effect.js, effect.delta_logprob]
             rows += [[effect.name, effect.side, *cells, *told] for cells in self._cells(effect.logprob)]
-        return header, rows
+        return Table(header, rows)
 
     def _cells(self, logprob: np.ndarray):
         return zip(self.options, probability(logprob), logprob, strict=True)

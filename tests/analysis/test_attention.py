@@ -267,7 +267,7 @@ def test_overlay_words_and_sentence_of_one_map():
         "right of the picture. Of the text, “<s>” gets most (35 %), the prompt's first token: often a sink that means "
         "nothing."
     )
-    assert [row[0] for row in found.table()[1]] == ["instruction", "question", *["image"] * 5]
+    assert [row[0] for row in found.table().rows] == ["instruction", "question", *["image"] * 5]
 
 
 # decay and disparity

@@ -150,7 +150,7 @@ def test_the_comparison_by_hand():
     np.testing.assert_allclose(found.gamma["text-to-image"], [[0.9, 0.9**3], [0.9**2, 0.9**4]])
     np.testing.assert_allclose(found.apart[0], [0.75, 1 / 3])
     naming, counting, every = found.gains
-    assert (naming.mean, counting.mean, every.mean) == (0.5, 0, 0.25)
+    assert (naming.value, counting.value, every.value) == (0.5, 0, 0.25)
     assert naming.clear and not counting.clear and every.clear
     apart = 100 * found.apart_per_key.mean(1)
     assert trained.sentence(found) == (
@@ -167,7 +167,7 @@ def test_the_comparison_by_hand():
     assert list(lines[1].error_y.array) == pytest.approx([10] * 4)
     data = found.to_json()
     assert json.loads(json.dumps(data, allow_nan=False)) == data
-    assert ["moda", 1, "accuracy", "naming", 0.5] in found.table()[1]
+    assert ["moda", 1, "accuracy", "naming", 0.5] in found.table().rows
 
 
 def test_equal_arms_and_no_arms_in_words():

@@ -203,7 +203,7 @@ def test_a_space_is_kept_whole():
         assert np.allclose(again.spreads[name].percentiles, of.percentiles, atol=0.07, equal_nan=True)
     assert set(found.spreads) | set(found.likeness) | set(found.numbers) == set(MEASURES)
     assert sentence(again) == sentence(found)
-    header, rows = again.table()
+    header, rows = again.table().columns, again.table().rows
     assert len(rows) == 9 + 5 + 5 * 2 and all(len(row) == len(header) for row in rows)
 
 
@@ -292,11 +292,11 @@ def test_two_methods_are_compared_pair_by_pair():
     plain = made_up(np.array([[1, 1, 1, 0, 0, 0], [1, 0, 0, 1, 0, 0]], dtype=bool), domains, trained)
     found = compared([better], [plain])
     assert (found.n, found.n_earlier) == (6, 3)
-    assert found.final.mean == pytest.approx(2 / 6) and found.final.p == 0.5  # two against none
-    assert found.earlier.mean == pytest.approx(2 / 3) == found.kept.mean and math.isnan(found.kept.p)
-    assert compared([plain], [better]).final.mean == -found.final.mean
+    assert found.final.value == pytest.approx(2 / 6) and found.final.p == 0.5  # two against none
+    assert found.earlier.value == pytest.approx(2 / 3) == found.kept.value and math.isnan(found.kept.p)
+    assert compared([plain], [better]).final.value == -found.final.value
     same = compared([plain], [plain])
-    assert (same.final.mean, same.final.low, same.final.high, same.final.p) == (0, 0, 0, 1)
+    assert (same.final.value, same.final.low, same.final.high, same.final.p) == (0, 0, 0, 1)
     with pytest.raises(InputError, match="different pairs"):
         compared([plain], [made_up(np.ones((2, 6), dtype=bool), ("x",) * 6, trained)])
     for few in ([], [plain, plain]):

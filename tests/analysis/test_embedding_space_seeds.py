@@ -56,15 +56,15 @@ def test_recall_over_seeds_by_hand():
 def test_two_methods_are_compared_seed_by_seed_and_over_all():
     found = versus(KEEPS, PLAIN)
     assert list(found.each) == ["as shipped", "seed 1", "seed 2"] and found.pooled.seeds == 3
-    assert [of.final.mean for of in found.each.values()] == [2 / 8, 1 / 8, 2 / 8]
-    assert found.pooled.final.mean == pytest.approx(5 / 24) and math.isnan(found.pooled.final.p)
+    assert [of.final.value for of in found.each.values()] == [2 / 8, 1 / 8, 2 / 8]
+    assert found.pooled.final.value == pytest.approx(5 / 24) and math.isnan(found.pooled.final.p)
     # of every pair the mean difference over seeds: these are drawn, not the 24 differences
     items = np.mean([[0, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 1, 0, 0, 0]], axis=0)
     rng = np.random.default_rng(1)
     means = items[rng.integers(8, size=(20_000, 8))].mean(1)
     span = np.percentile(means, [2.5, 97.5])
     assert [found.pooled.final.low, found.pooled.final.high] == pytest.approx(span, abs=0.03)
-    assert found.pooled.earlier.mean == pytest.approx(5 / 18) and found.pooled.n_earlier == 6
+    assert found.pooled.earlier.value == pytest.approx(5 / 18) and found.pooled.n_earlier == 6
     low, high = found.between("final")
     half = 4.302653 * np.std([2 / 8, 1 / 8, 2 / 8], ddof=1) / math.sqrt(3)  # t of 2 degrees of freedom
     assert [low, high] == pytest.approx([5 / 24 - half, 5 / 24 + half])
@@ -80,8 +80,8 @@ def test_a_change_since_its_own_phase_is_that_of_each_seed():
     lost = run((1,) * 2 + (0,) * 4 + (1,) * 2)
     keeps = tuple(run((1,) * 8, seed, "mod-x") for seed in (None, 1))
     of = versus(keeps, (lost, never))
-    assert [one.kept.mean for one in of.each.values()] == pytest.approx([4 / 6, 0])
-    assert of.pooled.kept.mean == pytest.approx(2 / 6)
+    assert [one.kept.value for one in of.each.values()] == pytest.approx([4 / 6, 0])
+    assert of.pooled.kept.value == pytest.approx(2 / 6)
 
 
 def test_means_and_intervals_over_trainings():

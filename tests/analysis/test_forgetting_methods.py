@@ -125,13 +125,13 @@ def test_differences_are_paired():
     found = measure([made(n=40), made("replay", counts=better, n=40)])
     plain, replay = found.rows
     change = replay.changes["mfn"]
-    assert change.over.mean == pytest.approx(6 / 40 / 3)
+    assert change.over.value == pytest.approx(6 / 40 / 3)
     assert change.clear and verdict(replay, "mfn") == "better"
     assert change.over.high - change.over.low < plain.estimates["mfn"].high - plain.estimates["mfn"].low
     assert (change.over.low, change.over.high) == pytest.approx(
         tuple(np.quantile(np.random.default_rng(0).binomial(40, 6 / 40, 4000) / 120, (0.025, 0.975))), abs=0.009
     )
-    assert replay.changes["mft"].over.mean == 0 and not replay.changes["mft"].clear
+    assert replay.changes["mft"].over.value == 0 and not replay.changes["mft"].clear
     assert plain.changes["mfn"] is None
 
 
@@ -191,9 +191,9 @@ def test_another_order_against_the_usual_one():
     found = measure([made(), turned, made(seed=1, order=("c", "b", "a"), counts=REVERSED), made("lwf")])
     (one,) = found.orders
     assert one.seeds == (0,) and one.order == ("c", "b", "a")
-    assert one.changes["mfn"].over.mean == pytest.approx((0.9 + 0.6 + 0.1) / 3 - (0.3 + 0.5 + 1.0) / 3)
-    assert one.changes["bwt"].over.mean == pytest.approx((-0.9 - 0.2) / 2 - (-0.45))
-    assert [end.mean for end in one.ends] == pytest.approx([0.6, 0.1, -0.9])
+    assert one.changes["mfn"].over.value == pytest.approx((0.9 + 0.6 + 0.1) / 3 - (0.3 + 0.5 + 1.0) / 3)
+    assert one.changes["bwt"].over.value == pytest.approx((-0.9 - 0.2) / 2 - (-0.45))
+    assert [end.value for end in one.ends] == pytest.approx([0.6, 0.1, -0.9])
     said = orders(found)
     assert "does not clearly change how much sequential knows in the end" in said
     assert "2 of 3 tasks end clearly higher or lower, most c: 100 % → 10 %" in said

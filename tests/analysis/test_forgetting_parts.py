@@ -341,13 +341,13 @@ def test_patching_on_planted_answers(folder, model, planted):
     titles = [p.title for p in found.portions]
     assert (found.base, found.donor, found.task, found.last) == ("counting", "naming", "naming", "counting")
     assert (found.score, found.whole.score, found.score_last, found.whole_last.score) == (0.0, 1.0, 1.0, 0.0)
-    assert [r.change.mean for r in found.returned] == [float(t == "layer 2") for t in titles]
-    assert [r.change.mean for r in found.cost] == [-0.5 * (t == "layer 2") for t in titles]
+    assert [r.change.value for r in found.returned] == [float(t == "layer 2") for t in titles]
+    assert [r.change.value for r in found.cost] == [-0.5 * (t == "layer 2") for t in titles]
     assert titles[found.best] == "layer 2" and (found.n, found.n_last) == (6, 6)
     said = sentence(Parts(provenance=SOURCE, method="m", patching=found))
     assert "Of 5 parts put back alone, most returns with “layer 2”: +100 points (95 % +100 to +100), 100 %" in said
     assert "costs −50 points" in said and "on 6 items of counting" in said
-    rows = found.table()[1]
+    rows = found.table().rows
     assert len(rows) == 2 * 6 and rows[2][:2] == ["put back", "layer 2"] and rows[2][7] == 1.0
     chart = figure.patching(found)
     assert list(chart.data[0].x) == [100, 0, 100, 0, 0, 0] and chart.data[0].name == "naming (n = 6)"

@@ -133,7 +133,7 @@ def test_the_best_point_has_the_highest_mean_over_tasks():
 
 def test_table_and_json_hold_every_point():
     found = of_nats([lambda x: 1 + x] * 2, [lambda x: 2 - x] * 2)
-    header, rows = found.table()
+    header, rows = found.table().columns, found.table().rows
     assert len(rows) == 22 and len(header) == len(rows[0])
     assert dict(zip(header, rows[12], strict=True))["loss_nats"] == pytest.approx(1.9)
     told = found.to_json()
@@ -257,10 +257,10 @@ def test_merges_are_compared_with_the_last_checkpoint_on_the_same_items():
     assert [row.mean for row in found.rows] == pytest.approx([18 / 40, 36 / 40, 26 / 40, 1 / 40])
     assert found.rows[2].accuracy == pytest.approx([0.6, 0.7])
     assert [row.merged for row in found.rows] == [False, False, True, True]
-    assert found.rows[0].gain is None and found.rows[2].gain.mean == pytest.approx(8 / 40)
+    assert found.rows[0].gain is None and found.rows[2].gain.value == pytest.approx(8 / 40)
     assert found.rows[2].gain.p == pytest.approx(2 * sum(_choose(12, k) for k in range(3)) / 2**12)  # 10 to 2
     assert found.rows[3].gain.high < 0
-    header, rows = found.table()
+    header, rows = found.table().columns, found.table().rows
     assert len(rows) == 4 * 3 and dict(zip(header, rows[-1], strict=True))["accuracy"] == pytest.approx(1 / 40)
 
 

@@ -283,7 +283,7 @@ def test_charts_show_the_numbers_and_what_they_are_of():
 
 def test_a_result_becomes_a_table_and_json():
     found = CASES["superficial"][0]
-    header, rows = found.table()
+    header, rows = found.table().columns, found.table().rows
     assert len(rows) == 4 and all(len(row) == len(header) for row in rows)
     assert header[-2:] == ["among_options: bee", "among_options: cat"]
     told = json.loads(json.dumps(found.to_json()))

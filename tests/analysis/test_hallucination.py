@@ -84,12 +84,12 @@ def test_ratios_and_their_paired_differences():
     assert found.value == pytest.approx(2 / 5)
     assert found.low < 2 / 5 < found.high
     same = ratio_difference((above, below), (above, below))
-    assert (same.mean, same.low, same.high) == (0, 0, 0)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
     assert not same.clear
     more = ratio_difference((above + 1, below), (above, below))
-    assert more.mean == pytest.approx(4 / 5) and more.low > 0
+    assert more.value == pytest.approx(4 / 5) and more.low > 0
     assert np.isnan(ratio([], []).value)
-    assert np.isnan(ratio_difference((above, 0 * below), (above, below)).mean)
+    assert np.isnan(ratio_difference((above, 0 * below), (above, below)).value)
 
 
 # items
@@ -356,8 +356,8 @@ def result(monkeypatch):
 def test_better_worse_and_neither_are_told(result):
     greedy, inter, vcd = result.of("adversarial")
     assert greedy.scores.accuracy.value == 0.5 and greedy.scores.yes.value == 1.0
-    assert inter.differences["accuracy"].mean == pytest.approx(0.5) and inter.differences["accuracy"].p < 1e-6
-    assert vcd.differences["accuracy"].mean == 0 and vcd.differences["accuracy"].p == 1
+    assert inter.differences["accuracy"].value == pytest.approx(0.5) and inter.differences["accuracy"].p < 1e-6
+    assert vcd.differences["accuracy"].value == 0 and vcd.differences["accuracy"].p == 1
     assert greedy.tokens_per_second == pytest.approx(0.2 * len(embedded(60, 1).existence))
     said = figure.sentence(result, "adversarial")
     assert "right in 50.0 % and says yes to 100.0 %" in said

@@ -165,7 +165,7 @@ def test_known_answers_give_hand_computed_numbers(model, grey):
     assert (clean.n, clean.accuracy, clean.chance, clean.drop) == (N, 1.0, 0.5, None)
     assert (clean.low, clean.high) == pytest.approx(wilson(N, N))
     (row,) = rows_of(found, checkpoint="base", condition="misleading", segment=None)
-    assert row.accuracy == pytest.approx(16 / 40) and row.drop.mean == pytest.approx(24 / 40) == row.flip
+    assert row.accuracy == pytest.approx(16 / 40) and row.drop.value == pytest.approx(24 / 40) == row.flip
     assert (row.low, row.high) == pytest.approx(wilson(16, N))
     assert (row.flip_low, row.flip_high) == pytest.approx(wilson(24, N))
     divergence = entropy(0.55, 0.45) - (entropy(0.8, 0.2) + entropy(0.3, 0.7)) / 2
@@ -175,7 +175,7 @@ def test_known_answers_give_hand_computed_numbers(model, grey):
     bounds = binom.ppf([0.025, 0.975], N, 24 / 40) / N
     assert (row.drop.low, row.drop.high) == pytest.approx(bounds, abs=1.01 / N)
     assert row.drop.p == pytest.approx(2 * 0.5**24)  # 24 items right as asked alone, none the other way
-    halves = {r.segment: (r.n, r.drop.mean) for r in rows_of(found, checkpoint="base", condition="misleading")}
+    halves = {r.segment: (r.n, r.drop.value) for r in rows_of(found, checkpoint="base", condition="misleading")}
     assert halves == {None: (40, pytest.approx(0.6)), "first half": (20, 1.0), "second half": (20, pytest.approx(0.2))}
     (mended,) = rows_of(found, checkpoint="mended", condition="misleading", segment=None)
     assert (mended.accuracy, mended.flip) == pytest.approx((35 / 40, 4 / 40))
@@ -187,8 +187,8 @@ def test_recovery_and_cost_are_paired_differences(model, grey):
         ("mended", "base", ORIGIN, N), ("mended", "base", "misleading", N)
     ]  # fmt: skip
     cost, gain = (c.difference for c in found.compared)
-    assert cost.mean == pytest.approx(-1 / 40) and cost.p == 1.0
-    assert gain.mean == pytest.approx(24 / 40 - 4 / 40)  # 20 items drop in the base alone
+    assert cost.value == pytest.approx(-1 / 40) and cost.p == 1.0
+    assert gain.value == pytest.approx(24 / 40 - 4 / 40)  # 20 items drop in the base alone
     bounds = binom.ppf([0.025, 0.975], N, 20 / 40) / N
     assert (gain.low, gain.high) == pytest.approx(bounds, abs=1.01 / N)
     alone = accuracies(tuple(measure(model, [cats(grey)], ["mended"], ["misleading"])))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.result import Provenance, Result, plain
+from analysis.table import Table
 
 SOURCE = Provenance("tiny", "base", "float32", "cpu", 3, {"torch": "2"}, 0.5)
 
@@ -16,7 +17,7 @@ class Two(Result):
     names: tuple[str, ...]
 
     def table(self):
-        return ["name", "value"], [[n, v] for n, v in zip(self.names, self.values, strict=True)]
+        return Table(["name", "value"], list(zip(self.names, self.values, strict=True)))
 
 
 def test_json_is_plain_and_keeps_provenance():

@@ -79,7 +79,7 @@ def _colour(row: "Row", name: str) -> str:
     change = row.differences.get(name)
     if change is None or not beyond_chance(change):
         return NEUTRAL
-    return ANSWER if (change.mean > 0) == (HEADLINE[name] == "above") else WRONG
+    return ANSWER if (change.value > 0) == (HEADLINE[name] == "above") else WRONG
 
 
 def table(found: "Hallucination", subset: str) -> str:
@@ -114,10 +114,10 @@ def _cell(of: "Estimate") -> str:
 
 
 def _change(of: "Difference | None") -> str:
-    if of is None or math.isnan(of.mean):
+    if of is None or math.isnan(of.value):
         return "–"
     p = "" if math.isnan(of.p) else f", p = {of.p:.2g}"
-    return f"{points(of.mean)} <small>({points(of.low)} to {points(of.high)}{p})</small>"
+    return f"{points(of.value)} <small>({points(of.low)} to {points(of.high)}{p})</small>"
 
 
 def points(value: float) -> str:
@@ -137,13 +137,13 @@ def sentence(found: "Hallucination", subset: str) -> str:
         return said
     side = 1 if HEADLINE[name] == "above" else -1
     clear = [row for row in others if beyond_chance(row.differences[name])]
-    better = [row for row in clear if side * row.differences[name].mean > 0]
+    better = [row for row in clear if side * row.differences[name].value > 0]
     worse = [row for row in clear if row not in better]
     plain = [row for row in others if row not in clear]
     parts = []
     for rows_of, verdict in ((better, "better"), (worse, "worse")):
         if rows_of:
-            told = [f"{_title(found, r)} ({points(r.differences[name].mean)} points)" for r in rows_of]
+            told = [f"{_title(found, r)} ({points(r.differences[name].value)} points)" for r in rows_of]
             parts.append(f"{verdict}: {listed(told)}")
     if plain:
         parts.append(f"no clear difference: {listed([_title(found, r) for r in plain])}")

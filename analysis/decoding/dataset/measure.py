@@ -24,6 +24,7 @@ from analysis.decoding.dataset.scores import (
 from analysis.decoding.objects import mentions
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import Difference
+from analysis.table import Table
 from models import fingerprint
 from models.flow import OutOfMemory
 from models.generation import Writing, text_of
@@ -85,18 +86,18 @@ class Hallucination(Result):
     def of(self, subset: str) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.subset == subset)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = []
         for row in self.rows:
             for name, estimate in vars(row.scores).items():
                 if name == "n":
                     continue
                 change = row.differences.get(name)
-                against = [change.mean, change.low, change.high, change.p] if change else [float("nan")] * 4
+                against = [change.value, change.low, change.high, change.p] if change else [float("nan")] * 4
                 told = [row.subset, row.strategy, name, estimate.value, estimate.low, estimate.high, row.scores.n]
                 rows.append([*told, *against, row.tokens_per_second])
         header = ["subset", "strategy", "score", "value", "low", "high", "n", "minus_greedy", "minus_low"]
-        return [*header, "minus_high", "p", "tokens_per_second"], rows
+        return Table([*header, "minus_high", "p", "tokens_per_second"], rows)
 
     def to_json(self) -> dict:
         return plain(self)

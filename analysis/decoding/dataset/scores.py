@@ -71,10 +71,10 @@ def ratio_difference(a: tuple[Sequence[float], Sequence[float]], b, seed: int = 
     """Ratio of ``a`` minus ratio of ``b`` over the same items, each (above, below), with a paired bootstrap."""
     parts = [np.asarray(v, dtype=float) for v in (*a, *b)]
     if any(not len(p) for p in parts) or 0 in (parts[1].sum(), parts[3].sum()):
-        return Difference(np.nan, np.nan, np.nan, np.nan)
+        return Difference()
     mean = float(parts[0].sum() / parts[1].sum() - parts[2].sum() / parts[3].sum())
     low, high = _spread(_resampled(parts, seed), lambda a, b, c, d: a / b - c / d)
-    return Difference(mean, low, high, np.nan)
+    return Difference(mean, low, high, len(parts[0]))
 
 
 def _resampled(parts: list[np.ndarray], seed: int) -> list[np.ndarray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.result import Provenance, Result
+from analysis.table import Table
 from models.errors import CheckpointError
 from models.files import plain, told
 
@@ -44,13 +45,13 @@ class Course(Result):
         before = np.flatnonzero(self.steps <= step)
         return self.accuracy[before[-1]] if len(before) else np.full(len(self.tasks), np.nan)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [
             [self.method, self.seed, int(step), task, value]
             for step, row in zip(self.steps, self.accuracy, strict=True)
             for task, value in zip(self.tasks, row, strict=True)
         ]
-        return ["method", "seed", "step", "task", "accuracy"], rows
+        return Table(["method", "seed", "step", "task", "accuracy"], rows)
 
 
 def load(folder: Path, model: str) -> Course | None:

@@ -9,6 +9,7 @@ from scipy.optimize import OptimizeWarning, curve_fit
 
 from analysis.forgetting.gap.course import Course
 from analysis.result import Provenance, Result
+from analysis.table import Table
 from models.errors import InputError
 
 FEWEST = 6
@@ -106,14 +107,14 @@ class ForgettingCurve(Result):
         """Whether some law describes the points better than a flat line."""
         return self.flat.aicc - min(self.power.aicc, self.exponential.aicc) >= TOLD_FROM
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         fits = (self.power, self.exponential, self.flat)
         of = self.points
         rows = [
             [self.method, name, of.unit, t, y, *(float(f.at(t)) for f in fits)]
             for name, t, y in zip(of.names, of.t, of.y, strict=True)
         ]
-        return ["method", "task", "unit", "t", "accuracy", *(f.law.replace(" ", "_") for f in fits)], rows
+        return Table(["method", "task", "unit", "t", "accuracy", *(f.law.replace(" ", "_") for f in fits)], rows)
 
 
 def fit(t: np.ndarray, y: np.ndarray) -> tuple[Fit, Fit, Fit]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.forgetting.gap.course import Course
 from analysis.result import Provenance, Result
+from analysis.table import Table
 
 WINDOW = 10
 """Steps in the shorter window of windowed forgetting, as in the paper's WF^10; the longer one is a task's steps."""
@@ -89,7 +90,7 @@ class Gaps(Result):
     window: int = WINDOW
     first: float = FIRST
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = []
         for gap in self.gaps:
             by, tasks = [gap.course.method, gap.course.seed], gap.course.tasks
@@ -101,8 +102,8 @@ class Gaps(Result):
             for dip in gap.dips:
                 at = [(gap.course.end(dip.to - 1), "before"), (dip.step, "lowest"), (gap.course.end(dip.to), "after")]
                 rows += [[*by, f"old_tasks_{name}", tasks[dip.to], step, getattr(dip, name)] for step, name in at]
-            rows += [[m, s, "accuracy", task, step, v] for m, s, step, task, v in gap.course.table()[1]]
-        return ["method", "seed", "number", "task", "step", "value"], rows
+            rows += [[m, s, "accuracy", task, step, v] for m, s, step, task, v in gap.course.table().rows]
+        return Table(["method", "seed", "number", "task", "step", "value"], rows)
 
 
 def measure(courses: Sequence[Course]) -> Gaps:

@@ -101,7 +101,7 @@ class Draws:
             return None
         values = tuple(a - b for (a, _), (b, _) in pairs)
         low, high = _interval(np.mean([a - b for (_, a), (_, b) in pairs], axis=0))
-        return Change(Difference(float(np.mean(values)), low, high, _NAN), values)
+        return Change(Difference(float(np.mean(values)), low, high), values)
 
 
 def _interval(drawn: np.ndarray) -> tuple[float, float]:

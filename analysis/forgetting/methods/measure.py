@@ -9,6 +9,7 @@ from analysis.forgetting.methods.estimates import ACCURACIES, METRICS, Change, D
 from analysis.forgetting.methods.run import Run
 from analysis.result import Provenance, Result
 from analysis.statistics import Difference, difference, interval, spread
+from analysis.table import Table
 from models.errors import CheckpointError
 
 PLAIN = "sequential"
@@ -65,7 +66,7 @@ class Methods(Result):
     orders: tuple[Turned, ...]
     without: dict[str, str]
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         header = [
             "method", "order", "metric", "value", "low", "high", "seeds", "seed_min", "seed_max", "difference",
             "difference_low", "difference_high", "against", "beyond_interval", "items",
@@ -83,11 +84,11 @@ class Methods(Result):
             rows += [
                 _line(t.method, named, m, t.estimates[m], t.changes[m], "the usual order", items) for m in ACCURACIES
             ]
-        return header, rows
+        return Table(header, rows)
 
 
 def _line(method: str, order: str, metric: str, e: Estimate, change: Change | None, against: str, items: int) -> list:
-    told = [None] * 3 if change is None else [change.over.mean, change.over.low, change.over.high]
+    told = [None] * 3 if change is None else [change.over.value, change.over.low, change.over.high]
     clear = None if change is None else change.clear
     return [
         method, order, metric, e.value, e.low, e.high, len(e.seeds), min(e.seeds), max(e.seeds), *told,

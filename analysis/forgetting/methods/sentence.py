@@ -44,15 +44,15 @@ def paragraphs(found: "Methods") -> list[str]:
 
 
 def _above(change: "Change") -> bool:
-    return change.clear and change.over.mean > 0
+    return change.clear and change.over.value > 0
 
 
 def _below(change: "Change") -> bool:
-    return change.clear and change.over.mean < 0
+    return change.clear and change.over.value < 0
 
 
 def _by(rows: "list[Row]", metric: str) -> "list[Row]":
-    return sorted(rows, key=lambda row: -row.changes[metric].over.mean)
+    return sorted(rows, key=lambda row: -row.changes[metric].over.value)
 
 
 def _price(rows: "list[Row]") -> str:
@@ -61,7 +61,7 @@ def _price(rows: "list[Row]") -> str:
     free = [row for row in rows if row not in paid]
     told = []
     if paid:
-        costs = [f"{row.method} {_points(row.changes['mft'].over.mean)}" for row in _by(paid, "mft")[::-1]]
+        costs = [f"{row.method} {_points(row.changes['mft'].over.value)}" for row in _by(paid, "mft")[::-1]]
         told.append(f"The price is in learning (MFT): {listed(costs)}.")
     if free:
         told.append(f"No price in MFT can be told for {listed([row.method for row in free])}.")
@@ -75,10 +75,10 @@ def _end(rows: "list[Row]") -> str:
         return "In the end none knows clearly more or less than plain training (MFN)."
     told = []
     if better:
-        names = [f"{row.method} ({_points(row.changes['mfn'].over.mean)})" for row in _by(better, "mfn")]
+        names = [f"{row.method} ({_points(row.changes['mfn'].over.value)})" for row in _by(better, "mfn")]
         told.append(f"these know more than plain training: {listed(names)}")
     if worse:
-        names = [f"{row.method} ({_points(row.changes['mfn'].over.mean)})" for row in _by(worse, "mfn")[::-1]]
+        names = [f"{row.method} ({_points(row.changes['mfn'].over.value)})" for row in _by(worse, "mfn")[::-1]]
         told.append(f"these know less: {listed(names)}")
     return f"In the end, of all tasks (MFN), {'; '.join(told)}."
 
@@ -121,7 +121,7 @@ def _order(found: "Methods", turned: "Turned") -> str:
     clear = [i for i, end in enumerate(turned.ends) if end.clear]
     if not clear:
         return f"{how} {what}, {seeds}. No single task ends clearly higher or lower."
-    most = max(clear, key=lambda i: abs(turned.ends[i].mean))
+    most = max(clear, key=lambda i: abs(turned.ends[i].value))
     return (
         f"{how} {what}, {seeds}. But {len(clear)} of {len(found.order)} tasks end clearly higher or lower, most "
         f"{found.order[most]}: {_percent(turned.usual[most, 0])} → {_percent(turned.here[most, 0])}."
@@ -140,4 +140,4 @@ def _points(share: float) -> str:
 
 def _change(change: "Change") -> str:
     low, high = (signed(100 * value, 0) for value in (change.over.low, change.over.high))
-    return f"{_points(change.over.mean)} ({low} to {high})"
+    return f"{_points(change.over.value)} ({low} to {high})"

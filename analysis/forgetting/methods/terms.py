@@ -46,8 +46,8 @@ def verdict(row: "Row", metric: str) -> str:
     if change is None or not change.clear:
         return ""
     if not better:
-        return LARGER if change.over.mean > 0 else SMALLER
-    return BETTER if change.over.mean * better > 0 else WORSE
+        return LARGER if change.over.value > 0 else SMALLER
+    return BETTER if change.over.value * better > 0 else WORSE
 
 
 def value(estimate: "Estimate") -> str:
@@ -60,9 +60,9 @@ def value(estimate: "Estimate") -> str:
 def points(change: "Change") -> str:
     """A difference with its interval, in percentage points."""
     of = change.over
-    if math.isnan(of.mean):
+    if math.isnan(of.value):
         return "–"
-    return f"{signed(100 * of.mean, 1)} ({signed(100 * of.low, 1)} to {signed(100 * of.high, 1)})"
+    return f"{signed(100 * of.value, 1)} ({signed(100 * of.low, 1)} to {signed(100 * of.high, 1)})"
 
 
 def seeds(estimate: "Estimate") -> str:

@@ -71,7 +71,7 @@ def _overlaps(overlaps: dict[str, KeyOverlap]) -> str:
 
 def _points(returned) -> str:
     change = returned.change
-    mean, low, high = (signed(100 * v, 0) for v in (change.mean, change.low, change.high))
+    mean, low, high = (signed(100 * v, 0) for v in (change.value, change.low, change.high))
     return f"{mean} [{low} to {high}], to {percent(returned.score)}"
 
 

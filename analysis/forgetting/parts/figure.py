@@ -150,7 +150,7 @@ def patching(found: "Patching | None") -> go.Figure:
 def _points(
     rows: list[int], titles: list[str], each: "tuple[Returned, ...]", name: str, colour: int, shift: float
 ) -> go.Scatter:
-    change = 100 * np.array([[r.change.mean, r.change.low, r.change.high] for r in each])
+    change = 100 * np.array([[r.change.value, r.change.low, r.change.high] for r in each])
     told = [
         f"{escape(title)}: {signed(mean, 0)} points (95 %: {signed(low, 0)} to {signed(high, 0)}), to a score of "
         f"{percent(r.score)}"

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.forgetting.parts.places import Place
 from analysis.result import Result
 from analysis.statistics import Difference
+from analysis.table import Table
 
 _NOTHING = float("nan")
 _HEADER = [
@@ -37,12 +38,12 @@ class Movement(Result):
         """|dW|_F / |W|_F, not-a-number where W is zero."""
         return np.divide(self.change, self.norm, out=np.full(len(self.norm), np.nan), where=self.norm > 0)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         values = zip(self.places, self.relative, strict=True)
-        return _HEADER, [
+        return Table(_HEADER, [
             ["movement", p.part, _layer(p), p.kind, self.before, self.after, "", value, *[_NOTHING] * 3, ""]
             for p, value in values
-        ]
+        ])  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +71,14 @@ class KeyOverlap(Result):
     low: np.ndarray
     high: np.ndarray
 
-    def table(self) -> tuple[list[str], list[list]]:
-        return _HEADER, [
+    def table(self) -> Table:
+        return Table(_HEADER, [
             [
                 "key element overlap", "", "", kind, self.checkpoints[i], self.checkpoints[j], self.tasks[i],
                 self.overlap[k, i, j], _NOTHING, _NOTHING, self.expected[k, i, j], self.matrices[k],
             ]
             for k, kind in enumerate(self.kinds) for i, j in self.pairs()
-        ]  # fmt: skip
+        ])  # fmt: skip
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Every two different tasks, once, the later one first."""
@@ -100,15 +101,15 @@ class Drift(Result):
     cka: np.ndarray
     chance: np.ndarray
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows, layers = self.cka.shape
-        return _HEADER, [
+        return Table(_HEADER, [
             [
                 "CKA", "text decoder", i + 1, "", self.checkpoints[0], self.checkpoints[c], self.task, self.cka[c, i],
                 _NOTHING, _NOTHING, self.chance[c, i], self.n,
             ]
             for c in range(rows) for i in range(layers)
-        ]  # fmt: skip
+        ])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,18 +157,18 @@ class Patching(Result):
     def best(self) -> int | None:
         """The portion that brings most back, of those that clearly bring something; None where none does."""
         clear = [i for i, r in enumerate(self.returned) if r.change.low > 0]
-        return max(clear, key=lambda i: self.returned[i].change.mean, default=None)
+        return max(clear, key=lambda i: self.returned[i].change.value, default=None)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         told = [(self.task, self.n, self.whole, self.returned)]
         if self.last is not None:
             told.append((self.last, self.n_last, self.whole_last, self.cost))
-        return _HEADER, [
-            ["put back", title, "", "", self.donor, self.base, task, r.change.mean, r.change.low, r.change.high,
+        return Table(_HEADER, [
+            ["put back", title, "", "", self.donor, self.base, task, r.change.value, r.change.low, r.change.high,
              _NOTHING, n]
             for task, n, whole, each in told
             for title, r in zip(("everything", *(p.title for p in self.portions)), (whole, *each), strict=True)
-        ]  # fmt: skip
+        ])  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,9 +181,9 @@ class Parts(Result):
     drift: Drift | None = None
     patching: Patching | None = None
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         made = [m for m in (self.moved, self.keys, self.drift, self.patching) if m is not None]
-        return _HEADER, [row for m in made for row in m.table()[1]]
+        return Table(_HEADER, [row for m in made for row in m.table().rows])
 
 
 def _layer(place: Place) -> int | str:

@@ -87,7 +87,7 @@ def patching(found: "Patching") -> str:
         )
     said = f"{old}, the checkpoint {found.donor} {percent(found.whole.score)}."
     if found.best is None:
-        best = max(range(tried), key=lambda i: found.returned[i].change.mean)
+        best = max(range(tried), key=lambda i: found.returned[i].change.value)
         return (
             f"{said} No part put back alone clearly brings anything back: of {tried} tried, most returns with "
             f"“{found.portions[best].title}”, {_points(found.returned[best].change)}."
@@ -95,7 +95,7 @@ def patching(found: "Patching") -> str:
     change = found.returned[found.best].change
     said += (
         f" Of {tried} parts put back alone, most returns with “{found.portions[found.best].title}”: {_points(change)}, "
-        f"{_share(change.mean / whole.mean)} of what was lost"
+        f"{_share(change.value / whole.value)} of what was lost"
     )
     return f"{said}{_cost(found)}."
 
@@ -107,12 +107,12 @@ def _cost(found: "Patching") -> str:
     cost = found.cost[found.best].change
     where = f"{found.n_last} items of {found.last}"
     if cost.clear:
-        return f"; it {'costs' if cost.mean < 0 else 'brings'} {_points(cost)} on {where}"
+        return f"; it {'costs' if cost.value < 0 else 'brings'} {_points(cost)} on {where}"
     return f"; on {where} it neither clearly loses nor gains ({_points(cost)})"
 
 
 def _points(change: "Difference") -> str:
-    mean, low, high = (signed(100 * v, 0) for v in (change.mean, change.low, change.high))
+    mean, low, high = (signed(100 * v, 0) for v in (change.value, change.low, change.high))
     return f"{mean} point{'' if mean[1:] == '1' else 's'} (95 % {low} to {high})"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.result import Provenance, Result
+from analysis.table import Table
 from models.answers import options_in, score, style_of
 from models.generation import text_of
 
@@ -39,10 +40,10 @@ class Asked(Result):
     truth: str | None
     scores: np.ndarray
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         header = ["question", "weights", "answer", "style", "logprob", "score", *self.options]
         rows = zip(self.labels, self.answers, self.styles, self.logprob, self.scores, self.probability, strict=True)
-        return header, [[self.question, *row[:-1], *row[-1]] for row in rows]
+        return Table(header, [[self.question, *row[:-1], *row[-1]] for row in rows])
 
 
 def ask(

@@ -124,7 +124,7 @@ def merged_table(found: "Merged | None") -> str:
 
 def gain(row: "Row") -> str:
     """What a candidate gains over the last checkpoint, points; a dash for that one itself."""
-    return points(row.gain.mean, row.gain.low, row.gain.high).replace(" points", "") if row.gain else "–"
+    return points(row.gain.value, row.gain.low, row.gain.high).replace(" points", "") if row.gain else "–"
 
 
 def answers(found: "Asked") -> str:

@@ -15,6 +15,7 @@ from scipy.stats import bootstrap
 from analysis.forgetting.path.points import ANSWERS, ITEMS, LOSS, Wanted, gathered, samples, together
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import interval, spread
+from analysis.table import Table
 from models.checkpoints import BASE, Blend, Manifest, Weights
 from models.errors import CheckpointError
 from models.evaluation import Evaluation, scored
@@ -94,7 +95,7 @@ class Path(Result):
         """The straight line between the losses at the ends: ``[tasks, alphas]``."""
         return _line(self.alpha, self.loss)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [
             [self.a, self.b, alpha, task, self.n, self.accuracy[t, i], *self.accuracy_bounds[:, t, i],
              self.loss[t, i], *self.loss_bounds[:, t, i]]
@@ -102,7 +103,7 @@ class Path(Result):
             for i, alpha in enumerate(self.alpha)
         ]  # fmt: skip
         header = ["from", "to", "alpha", "task", "n", "accuracy", "accuracy_low", "accuracy_high"]
-        return [*header, "loss_nats", "loss_low", "loss_high"], rows
+        return Table([*header, "loss_nats", "loss_low", "loss_high"], rows)
 
     def to_json(self) -> dict:
         return {**plain(self), "mean_accuracy": plain(self.mean)}

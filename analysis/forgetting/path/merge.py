@@ -10,6 +10,7 @@ from analysis.forgetting.path.measure import known, own
 from analysis.forgetting.path.points import ANSWERS, ITEMS, Wanted, gathered, samples, together
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import Difference, difference, interval
+from analysis.table import Table
 from models.checkpoints import BASE, Merge, Weights
 from models.evaluation import Evaluation, scored
 
@@ -48,14 +49,14 @@ class Merged(Result):
     n: int
     rows: tuple[Row, ...]
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [
             [row.label, str(Merge(row.weights)), task, self.n, row.accuracy[t]]
             for row in self.rows
             for t, task in enumerate(self.tasks)
         ]
         rows += [[row.label, str(Merge(row.weights)), "all", self.n * len(self.tasks), row.mean] for row in self.rows]
-        return ["name", "weights", "task", "n", "accuracy"], rows
+        return Table(["name", "weights", "task", "n", "accuracy"], rows)
 
     def to_json(self) -> dict:
         return plain(self)

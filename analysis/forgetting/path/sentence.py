@@ -71,7 +71,7 @@ def merged(found: "Merged") -> str:
     best = max(merges, key=lambda row: row.mean)
     which = f"Of {len(merges)} merges the best, “{best.label}”," if len(merges) > 1 else f"The merge “{best.label}”"
     low, high = best.gain.low, best.gain.high
-    change = points(best.gain.mean, low, high)
+    change = points(best.gain.value, low, high)
     verdict = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
     return f"{said} {which} reaches {percent(best.mean)}, {change} against the last checkpoint: {verdict}."
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.forgetting.probe.options import RIGHT, options_for, truth_of
 from analysis.result import Provenance, Result, plain
+from analysis.table import Table
 from models.answers import content_words, score, style_of
 from models.generation import text_of
 from models.instruments import AttentionMass
@@ -100,7 +101,7 @@ class Probe(Result):
             return OPEN
         return SUPERFICIAL if self.likeliest[self.last] else ESSENTIAL
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         header = [
             "question", "truth", "checkpoint", "answer", "style", "score", "probability_of_answer",
             "probability_of_truth", *(f"attention_{kind}" for kind in KINDS),
@@ -111,7 +112,7 @@ class Probe(Result):
              self.probability[i], *self.attention[i], *self.among[i]]
             for i, name in enumerate(self.checkpoints)
         ]  # fmt: skip
-        return header, rows
+        return Table(header, rows)
 
     def to_json(self) -> dict:
         return plain(

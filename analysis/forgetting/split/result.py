@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.result import Result
 from analysis.statistics import interval, spread
+from analysis.table import Table
 
 KEPT, SUPERFICIAL, ESSENTIAL = PARTS = ("kept", "superficial", "essential")
 
@@ -141,7 +142,7 @@ class Split(Result):
     def of(self, task: str) -> Became | None:
         return next((b for b in self.tasks if b.task == task), None)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         """A row a lost item."""
         header = [
             "task", "item", "question", "truth", "asked_form", "answer_then", "answer_now", "form_now", "verdict",
@@ -155,4 +156,4 @@ class Split(Result):
             ]
             for x in self.lost
         ]  # fmt: skip
-        return header, rows
+        return Table(header, rows)

@@ -22,6 +22,7 @@ from analysis.interference.conflict.inside import entropies, first_tokens, margi
 from analysis.interference.conflict.triplets import digest, triplets
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import interval
+from analysis.table import Table
 from models import fingerprint
 from models.checkpoints import BASE
 from models.embedded.concepts import TASKS
@@ -120,7 +121,7 @@ class Conflicts(Result):
         }  # fmt: skip
         return plain(headline) | super().to_json()
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         header = [
             "seen", "told", "text", "occlusion", "answer", "entropy_text", "entropy_image", "relative_uncertainty",
             "right_from_text", "right_from_image", "followed_text", "switches",
@@ -129,7 +130,7 @@ class Conflicts(Result):
             self.seen, self.told, self.tiers, self.occlusion, self.answers, self.entropy_text, self.entropy_image,
             self.relative, self.right_text, self.right_image, self.followed, self.switches,
         )  # fmt: skip
-        return header, [list(row) for row in zip(*columns, strict=True)]
+        return Table(header, [list(row) for row in zip(*columns, strict=True)])
 
 
 def _share(ones: np.ndarray) -> tuple[float, tuple[float, float]]:

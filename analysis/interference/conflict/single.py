@@ -15,6 +15,7 @@ from analysis.interference.measure import Settings, ask, probability
 from analysis.interference.perturbations import statement
 from analysis.interference.scoring import logprobs
 from analysis.result import Provenance, Result, plain
+from analysis.table import Table
 from models.checkpoints import BASE
 from models.embedded.concepts import CONCEPTS
 from models.errors import InputError, ModelError
@@ -71,12 +72,12 @@ class Conflict(Result):
         """Bool ``[layers]``: the first layers of a new lead."""
         return switched(self.margin)
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         rows = [["margin", layer, "", "", value] for layer, value in enumerate(self.margin, 1)]
         for side, answer, entropy, chances in zip(SIDES, self.answers, self.entropy, self.probability, strict=True):
             names = zip((self.seen, self.told), chances, strict=True)
             rows += [["entropy", None, side, answer, entropy], *(["probability", None, side, *pair] for pair in names)]
-        return ["what", "layer", "from", "answer", "value"], rows
+        return Table(["what", "layer", "from", "answer", "value"], rows)
 
     def to_json(self) -> dict:
         return plain(

@@ -183,7 +183,7 @@ def percent(value: float, low: float, high: float) -> str:
 
 def points(change: "Difference", signed: bool = False) -> str:
     """A difference of accuracies with its interval, percentage points."""
-    mean, low, high = (_whole(100 * value) for value in (change.mean, change.low, change.high))
+    mean, low, high = (_whole(100 * value) for value in (change.value, change.low, change.high))
     form = "+.1f" if signed and mean else ".1f"
     return _minus(f"{mean:{form}} ({low:.1f} to {high:.1f})")
 

@@ -12,6 +12,7 @@ from analysis.interference.measure import jensen_shannon, probability
 from analysis.interference.perturbations import ALL
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import Difference, difference, interval
+from analysis.table import Table
 from models.checkpoints import BASE
 
 _NAN = float("nan")
@@ -95,7 +96,7 @@ class Accuracies(Result):
         """Every segment of some panel."""
         return tuple(dict.fromkeys(s for panel in self.panels for s in panel.segments))
 
-    def table(self) -> tuple[list[str], list[list]]:
+    def table(self) -> Table:
         header = [
             "set", "kind", "model", "checkpoint", "segment", "condition", "n", "accuracy", "accuracy_low",
             "accuracy_high", "chance", "drop", "drop_low", "drop_high", "mcnemar_p", "flip_rate", "flip_low",
@@ -106,15 +107,15 @@ class Accuracies(Result):
         nothing = [_NAN] * 3
         rows = []
         for r in self.rows:
-            drop = [r.drop.mean, r.drop.low, r.drop.high, r.drop.p] if r.drop else [_NAN] * 4
+            drop = [r.drop.value, r.drop.low, r.drop.high, r.drop.p] if r.drop else [_NAN] * 4
             change = beside.get((r.panel, r.model, r.checkpoint, r.condition)) if r.segment is None else None
-            told = [change.mean, change.low, change.high] if change else nothing
+            told = [change.value, change.low, change.high] if change else nothing
             told = [*nothing, *told] if r.condition == ORIGIN else [*told, *nothing]
             rows.append([
                 r.set, r.kind, r.model, r.checkpoint, r.segment or "all", r.condition, r.n, r.accuracy, r.low, r.high,
                 r.chance, *drop, r.flip, r.flip_low, r.flip_high, r.js, r.delta_logprob, *told,
             ])  # fmt: skip
-        return header, rows
+        return Table(header, rows)
 
     def to_json(self) -> dict:
         return plain({

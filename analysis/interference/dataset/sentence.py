@@ -35,7 +35,7 @@ def sentence(found: "Accuracies") -> str:
         told = [f"{100 * r.accuracy:.0f} % of {r.n} {r.kind} items ({_range(r.low, r.high)})" for r in rows]
         return f"As asked, {_called(found, who)} answers {listed(told)} correctly; nothing was disturbed."
     head = next((r for r in disturbed if (r.kind, r.condition) == _FIRST), None)
-    head = head or max(disturbed, key=lambda r: r.drop.mean)
+    head = head or max(disturbed, key=lambda r: r.drop.value)
     parts = [_costs(found, head, rows)]
     if head.drop.low > 0:
         parts.append(_recovered(found, head))
@@ -64,11 +64,11 @@ def _costs(found: "Accuracies", row: "Row", rows: list["Row"]) -> str:
     before = next(r.accuracy for r in rows if r.panel == row.panel and r.drop is None)
     went = f"{row.n} items; {100 * before:.0f} % right as asked, {100 * row.accuracy:.0f} % then"
     if drop.low > 0:
-        return f"{what} costs {who} {_points(drop.mean)} {where} ({_range(drop.low, drop.high)}; {went})."
+        return f"{what} costs {who} {_points(drop.value)} {where} ({_range(drop.low, drop.high)}; {went})."
     if drop.high < 0:
-        gain = f"{_points(-drop.mean)} ({_range(-drop.high, -drop.low)}; {went})"
+        gain = f"{_points(-drop.value)} ({_range(-drop.high, -drop.low)}; {went})"
         return f"{what} costs {who} nothing {where}: accuracy even rises by {gain}."
-    change = f"accuracy changes by {_signed(-drop.mean)} points ({_range(-drop.high, -drop.low)}; {went})"
+    change = f"accuracy changes by {_signed(-drop.value)} points ({_range(-drop.high, -drop.low)}; {went})"
     return f"{what} has no clear effect on {who} {where}: {change}."
 
 
@@ -80,20 +80,20 @@ def _recovered(found: "Accuracies", head: "Row") -> str:
     ]  # fmt: skip
     if not tried:
         return ""
-    best = max(tried, key=lambda c: c.difference.mean)
+    best = max(tried, key=lambda c: c.difference.value)
     change, name = best.difference, f"“{best.checkpoint}”"
     of = f"of {len(tried)} checkpoints {name} gets most back" if len(tried) > 1 else f"{name} gets back"
     if change.low > 0:
-        said = f"{of[0].upper()}{of[1:]}: {_points(change.mean)} ({_range(change.low, change.high)})"
+        said = f"{of[0].upper()}{of[1:]}: {_points(change.value)} ({_range(change.low, change.high)})"
     elif change.high < 0:
         who = "No checkpoint gets any of it back" if len(tried) > 1 else f"{name} gets none of it back"
         least = f"the best, {name}, loses" if len(tried) > 1 else "it loses"
-        lost = f"{_points(-change.mean)} more ({_range(-change.high, -change.low)})"
+        lost = f"{_points(-change.value)} more ({_range(-change.high, -change.low)})"
         said = f"{who}: {least} {lost}"
     else:
         who = "No checkpoint clearly gets it back" if len(tried) > 1 else f"{name} does not clearly get it back"
         best_of = f"the best, {name}, changes" if len(tried) > 1 else "it changes"
-        said = f"{who}: {best_of} the drop by {_signed(-change.mean)} points ({_range(-change.high, -change.low)})"
+        said = f"{who}: {best_of} the drop by {_signed(-change.value)} points ({_range(-change.high, -change.low)})"
     return f"{said}{_cost(found, best)}."
 
 
@@ -108,13 +108,13 @@ def _cost(found: "Accuracies", best: "Compared") -> str:
     )  # fmt: skip
     if clean is None:
         return ""
-    told = f"{_points(abs(clean.mean))} on clean multimodal items"
+    told = f"{_points(abs(clean.value))} on clean multimodal items"
     if clean.high < 0:
         return f"; it loses {told} ({_range(-clean.high, -clean.low)})"
     if clean.low > 0:
         return f"; it gains {told} ({_range(clean.low, clean.high)})"
     return (
-        f"; on clean multimodal items it neither clearly loses nor gains: {_signed(clean.mean)} points "
+        f"; on clean multimodal items it neither clearly loses nor gains: {_signed(clean.value)} points "
         f"({_range(clean.low, clean.high)})"
     )
 
@@ -126,18 +126,18 @@ def _pictures(found: "Accuracies", head: "Row", rows: list["Row"]) -> str:
         return ""
     who = _called(found, (head.model, head.checkpoint))
     clear = [r for r in tried if r.drop.low > 0]
-    worst = max(clear or tried, key=lambda r: r.drop.mean)
+    worst = max(clear or tried, key=lambda r: r.drop.value)
     what = _WHAT[worst.condition].lower()
     amount = f"({_range(worst.drop.low, worst.drop.high)}; {worst.n} items)"
     if len(tried) == 1:
-        has = f"costs {who} {_points(worst.drop.mean)}" if clear else f"does not clearly cost {who} accuracy"
-        told = "" if clear else f": the drop is {_signed(worst.drop.mean)} points"
+        has = f"costs {who} {_points(worst.drop.value)}" if clear else f"does not clearly cost {who} accuracy"
+        told = "" if clear else f": the drop is {_signed(worst.drop.value)} points"
         return f"On text-heavy items {what} {has}{told} {amount}."
     if clear:
-        return f"On text-heavy items, of {len(tried)} pictures {what} costs most: {_points(worst.drop.mean)} {amount}."
+        return f"On text-heavy items, of {len(tried)} pictures {what} costs most: {_points(worst.drop.value)} {amount}."
     return (
         f"On text-heavy items none of {len(tried)} pictures clearly costs {who} accuracy; the largest drop is "
-        f"{_signed(worst.drop.mean)} points under {what} {amount}."
+        f"{_signed(worst.drop.value)} points under {what} {amount}."
     )
 
 
