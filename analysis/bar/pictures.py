@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import gradio as gr
-from gradio import FileData
 from PIL import Image, ImageOps
 
 from models.errors import InputError
@@ -17,19 +16,22 @@ _MANY_PIXELS = 16_000_000  # more takes hundreds of MB while it is decoded: one 
 _LARGE = threading.Lock()
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
-Upload = FileData
+Upload = gr.FileData
 """Type of a file that an endpoint is sent; it arrives as a dictionary. Its default is None all the same: of a type with
 ``| None`` Gradio does not tell MCP clients that it is a file.
 """
 
 
 def picture_input(**settings) -> gr.Image:
-    """A field for a picture that hands over the visitor's file unopened: ``open_picture`` reads more formats than
-    Gradio, and explains what it cannot read. ``settings`` as of ``gr.Image``.
+    """Where a visitor puts a picture; hands over the path of her file, unopened. ``settings`` as of ``gr.Image``.
+
+    Gradio would try to read it before any handler is called; ``open_picture`` says what is wrong where it cannot. A
+    handler may return another value for it, but no ``gr.Image(...)``: of that Gradio makes a component which reads by
+    itself again. This is no subclass, because Gradio writes a file beside the source of one.
     """
-    field = gr.Image(type="filepath", sources=["upload", "webcam", "clipboard"], image_mode=None, **settings)
-    field.preprocess = lambda payload: payload.path if payload else None
-    return field
+    part = gr.Image(type="filepath", sources=["upload", "webcam", "clipboard"], image_mode=None, **settings)
+    part.preprocess = lambda payload: payload.path if payload else None
+    return part
 
 
 def open_picture(path: str | Path) -> Image.Image:

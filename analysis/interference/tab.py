@@ -8,7 +8,7 @@ import gradio as gr
 from analysis import exports, jobs, links, page, predictions
 from analysis.attribution import view as attribution
 from analysis.bar import Bar, open_picture, show
-from analysis.bar.view import PictureInput
+from analysis.bar.pictures import picture_input
 from analysis.charts import empty, source
 from analysis.interference import figure
 from analysis.interference.conflict import view as conflict
@@ -58,10 +58,7 @@ def build(bar: Bar) -> None:
         )  # fmt: skip
     folded = "Your own picture, how much is covered, and how strong attacks are"
     with gr.Accordion(folded, open=False, elem_classes="advanced"), gr.Row():
-        own_picture = PictureInput(
-            type="filepath", sources=["upload", "clipboard"], image_mode=None, height=180,
-            label="Your own picture in its place", elem_id="own-picture",
-        )  # fmt: skip
+        own_picture = picture_input(height=180, label="Your own picture in its place", elem_id="own-picture")
         with gr.Column():
             covered = gr.Slider(0, 1, value=Settings().occluded, step=0.05, label="Covered share of the picture")
             seed = gr.Slider(0, 20, value=0, step=1, label="Seed of noise, covered cells, facts and scenes")

@@ -1,10 +1,12 @@
 """Whatever a visitor uploads becomes plain RGB, or a clear message."""
 
+import gradio as gr
 import numpy as np
 import pytest
+from gradio.components.image import ImageData
 from PIL import Image
 
-from analysis.bar.pictures import LONGEST_SIDE, open_picture
+from analysis.bar.pictures import LONGEST_SIDE, open_picture, picture_input
 from models.errors import InputError
 
 
@@ -82,3 +84,12 @@ def test_opening_twice_changes_nothing(tmp_path):
     image = open_picture(saved(tmp_path, Image.new("RGB", (30, 20), "teal"), "once.png"))
     again = open_picture(saved(tmp_path, image, "twice.png"))
     assert again.tobytes() == image.tobytes()
+
+
+def test_a_visitors_file_is_handed_over_unopened(tmp_path):
+    (tmp_path / "fake.png").write_text("I am not a picture.")
+    with gr.Blocks():
+        part = picture_input(label="Picture")
+    sent = ImageData(path=str(tmp_path / "fake.png"), orig_name="fake.png")
+    assert part.preprocess(sent) == sent.path and part.preprocess(None) is None
+    assert part.get_block_name() == "image"
