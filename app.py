@@ -65,7 +65,13 @@ _THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.blue, neutral_hue=gr.themes.colors.stone, radius_size="md", text_size="lg",
     font=_SANS, font_mono=["ui-monospace", "Menlo", "monospace"],
 )  # fmt: skip
-_HEAD = f"<script>{(_HERE / 'assets' / 'page.js').read_text(encoding='utf-8')}\n{glossary.script()}</script>"
+# drawn by the browser before any script has come
+_OPENING = """<style>html:not(.begun)::before { content: "Crosstalk is opening"; position: fixed; inset: 0; z-index: 99;
+display: grid; place-items: center; font: 1.6rem Georgia, serif; color: #8a8f98; background: #faf9f6; }
+@media (prefers-color-scheme: dark) { html:not(.begun)::before { background: #15171a; } }
+@media (max-width: 640px) { .gradio-container, .gradio-container .main.fillable { padding: 2px 6px 0 !important; } }
+</style>"""
+_HEAD = f"{_OPENING}<script>{(_HERE / 'assets' / 'page.js').read_text(encoding='utf-8')}\n{glossary.script()}</script>"
 _HEADER = """<a class="skip" href="#rooms">Skip to the result</a><header id="title"><h1>Crosstalk</h1>
 <p>Ask a multimodal model about a picture, and watch what goes on inside.</p><div id="tools">
 <button type="button" id="present" aria-pressed="false">Present</button>

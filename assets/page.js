@@ -452,6 +452,7 @@ crosstalk.begin = (...input) => {
       || crosstalk.go(tab === 'start' ? 'overview' : tab) || crosstalk.go('overview');
   } else if (crosstalk.place() === 'overview/now') crosstalk.go('overview');
   crosstalk.ready = true;
+  document.documentElement.classList.add('begun');
 };
 
 // A word of the glossary is explained where it stands first: in a sentence, in a paragraph beside a chart, in a lesson.
