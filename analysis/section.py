@@ -50,7 +50,8 @@ _NO_QUESTION = "There is no question yet. Type one on the left, or pick one of t
 class Asked:
     """What a measurement is asked: the input on the left, and ``values``, the section's controls by name.
 
-    ``shown`` is the result that stands there already, None where there is none: measuring may add to it.
+    ``upload`` is what the section's upload field holds (a path, where it is a file), None where it is empty. ``shown``
+    is the result that stands there already, None where there is none: measuring may add to it.
     """
 
     model: str
@@ -60,6 +61,7 @@ class Asked:
     known: "Known | None"
     values: Mapping
     shown: "Result | None" = None
+    upload: str | None = None
 
     def __getitem__(self, name: str):
         return self.values[name]
@@ -118,6 +120,17 @@ class Try:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A field for a file of the visitor's, folded under ``title``: ``field(**settings)`` is the component that takes
+    it, ``about`` (HTML) says above it what fits and what it does. It counts when the section's button is pressed.
+    """
+
+    title: str
+    field: Callable
+    about: str = ""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a visitor is asked to expect: one of ``options``; ``outcome(result)`` is the one that came, None where the
     result does not decide.
@@ -137,8 +150,8 @@ class Section:
     result, or results as they grow; ``kept(asked)`` what was measured before, None or a ``CrosstalkError`` where
     nothing was. ``quick``: it takes less than two seconds, and is measured as soon as it is opened; else ``costs`` says
     what pressing costs. ``controls`` are a tuple, or are made from what is chosen (raw, by name) and the result shown.
-    ``then`` says what to look at next, ``reading`` how to read the result (HTML both). ``figures`` are what is saved;
-    by default, all that the views draw.
+    ``upload`` is a field for a file, ``then`` says what to look at next, ``reading`` how to read the result (HTML
+    both). ``figures`` are what is saved; by default, all that the views draw.
     """
 
     name: str
@@ -158,6 +171,7 @@ class Section:
     costs: str = ""
     controls: Sequence[Control] | Callable[[Mapping, "Result | None"], Sequence[Control]] = ()
     tries: Sequence[Try] = ()
+    upload: Upload | None = None
     prediction: Prediction | None = None
     then: str = ""
     reading: str = ""
@@ -216,6 +230,7 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
         _form(section, place, section.offered({}), {}), js_on_load="crosstalk.form(element, trigger)",
         elem_id=f"{ident}-form",
     )
+    uploaded = [_upload(ident, section.upload)] if section.upload else []
     progress = gr.HTML(js_on_load="crosstalk.stopper(element, trigger)", elem_id=f"{ident}-progress")
     told = gr.HTML(elem_id=f"{ident}-told", elem_classes="told-place")
     open_views = [v for v in section.views if not (v.html and v.folded)]
@@ -226,7 +241,7 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
 
     outputs = [controls, progress, told, *parts, foot, state]
     engine = _Engine(section, place, open_views)
-    inputs = [*bar.inputs, state]
+    inputs = [*bar.inputs, state, *uploaded]
     hidden = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
     queue = page.LONG_QUEUE if section.long else page.MODEL_QUEUE
     opening = page.MODEL_QUEUE if section.quick and section.measure else {"concurrency_limit": None}
@@ -238,6 +253,13 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
     for event in (*runs, changed):
         event.failure(jobs.halted, progress, progress, js=failed, **page.QUICK)
     progress.click(lambda: jobs.STOPPED, None, progress, cancels=runs, **page.QUICK)
+
+
+def _upload(ident: str, upload: Upload):
+    with gr.Accordion(upload.title, open=False, elem_classes="folded"):
+        if upload.about:
+            gr.HTML(f"<p class='about'>{upload.about}</p>")
+        return upload.field(elem_id=f"{ident}-upload")
 
 
 def _part(ident: str, view: View):
@@ -256,14 +278,14 @@ class _Engine:
     def __init__(self, section: Section, place: str, open_views: Sequence[View]):
         self.section, self.place, self.open_views = section, place, open_views
 
-    def run(self, model, checkpoint, path, question, known, shown, event: gr.EventData) -> Iterator[list]:
+    def run(self, model, checkpoint, path, question, known, shown, event: gr.EventData, *uploaded) -> Iterator[list]:
         """The button: measure, with progress and what is found on the way."""
-        asked, turn = self._asked(model, checkpoint, path, question, known, shown, event)
+        asked, turn = self._asked(model, checkpoint, path, question, known, shown, event, uploaded)
         yield from self._run(asked, turn)
 
-    def opened(self, model, checkpoint, path, question, known, shown, event: gr.EventData) -> Iterator[list]:
+    def opened(self, model, checkpoint, path, question, known, shown, event: gr.EventData, *uploaded) -> Iterator[list]:
         """The section comes into view: what was measured before, or is measured in a moment."""
-        asked, turn = self._asked(model, checkpoint, path, question, known, shown, event)
+        asked, turn = self._asked(model, checkpoint, path, question, known, shown, event, uploaded)
         if found := self._kept(asked, turn):
             yield found
         elif self.section.quick and (self.section.of != INPUT or asked.question.strip()):
@@ -273,9 +295,9 @@ class _Engine:
         else:
             yield self._stay()
 
-    def changed(self, model, checkpoint, path, question, known, shown, event: gr.EventData) -> list:
+    def changed(self, model, checkpoint, path, question, known, shown, event: gr.EventData, *uploaded) -> list:
         """A control was changed: the same result drawn anew, or what was measured before with these settings."""
-        asked, turn = self._asked(model, checkpoint, path, question, known, shown, event)
+        asked, turn = self._asked(model, checkpoint, path, question, known, shown, event, uploaded)
         name = event._data.get("changed")
         control = next((c for c in self.section.offered(event._data.get("values") or {}) if c.name == name), None)
         drawn = control is not None and control.at == form.DRAW
@@ -287,11 +309,11 @@ class _Engine:
             return self._nothing(asked, turn)
         return [self._form(asked), *self._stay()[1:]]
 
-    def _asked(self, model, checkpoint, path, question, known, shown, event) -> tuple[Asked, str]:
+    def _asked(self, model, checkpoint, path, question, known, shown, event, uploaded) -> tuple[Asked, str]:
         """What is asked, and the browser's number of the input that it belongs to."""
         raw, result = event._data.get("values") or {}, shown.result if shown else None
         chosen = form.values(self.section.offered(raw, result), raw)
-        asked = Asked(model, checkpoint, path, question or "", known, chosen, result)
+        asked = Asked(model, checkpoint, path, question or "", known, chosen, result, *uploaded)
         odd = form.astray(self.section.offered(raw, result), raw) if event._data.get("linked") else []
         if odd:
             gr.Warning(f"The link asks for what is not on offer here: {', '.join(odd)}. The rest is as it says.")

@@ -29,6 +29,7 @@ class Driven:
     checkpoint: str = "base"
     seen: dict = field(default_factory=dict)
     shown: Shown | None = None
+    upload: str | None = None  # what is in the section's upload field, if it has one
 
     def __post_init__(self):
         self.built = next(b for b in section.built(self.demo) if b.place == self.place)
@@ -55,7 +56,8 @@ class Driven:
         called = next(f for f in self.demo.fns.values() if (self.form._id, event) in f.targets)
         names = [self._name(part) for part in called.outputs]
         given = (self.model, self.checkpoint, path, question, known, self.shown)
-        found = called.fn(*given, gr.EventData(None, data))
+        uploaded = [self.upload] if self.built.section.upload else []
+        found = called.fn(*given, gr.EventData(None, data), *uploaded)
         for row in found if inspect.isgenerator(found) else [found]:
             for name, value in zip(names, row, strict=True):
                 if value == _SKIP:

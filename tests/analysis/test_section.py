@@ -9,7 +9,7 @@ import pytest
 from analysis import bar, section
 from analysis.form import DRAW, Number, One
 from analysis.result import Provenance, Result
-from analysis.section import KEEP, MODEL, SET, Prediction, Room, Section, Shown, Try, View
+from analysis.section import KEEP, MODEL, SET, Prediction, Room, Section, Shown, Try, Upload, View
 from models.errors import CrosstalkError, InputError
 from tests.driving import Driven
 
@@ -84,6 +84,8 @@ ROOM = Room(
         Section(name="dynamic", **COMMON, of=SET, measure=lambda a, p: added(len(a["of"])), controls=of_unit),
         Section(name="still", **{**COMMON, "views": (View("chart", lambda s: KEEP),)}, of=SET, measure=adding,
                 controls=(UNIT, STEPS)),
+        Section(name="own", **COMMON, of=SET, measure=lambda asked, p: added(len(asked.upload or "")),
+                upload=Upload("Your own <numbers>", gr.File, "One a line.")),
     ),
     lesson=False,
 )  # fmt: skip
@@ -219,6 +221,15 @@ def test_the_first_sentence_is_the_headline(said, first, rest):
 def test_a_view_may_not_take_the_name_of_a_part_of_every_section():
     with pytest.raises(ValueError, match="told"):
         Section(name="odd", **{**COMMON, "views": (View("told", chart),)})
+
+
+def test_a_file_of_the_visitors_reaches_the_measurement(driven):
+    own = driven("own").press()
+    assert own.shown.result.total == 0
+    own.upload = "/tmp/my.jsonl"
+    assert own.press().shown.result.total == len("/tmp/my.jsonl")
+    fields = [c for c in own.demo.blocks.values() if getattr(c, "elem_id", "") == "sums-own-upload"]
+    assert [type(c) for c in fields] == [gr.File]
 
 
 def test_examples_and_predictions_stand_in_the_head():
