@@ -26,6 +26,7 @@ from analysis.decoding.endpoint import decode  # noqa: E402
 from analysis.embedding_space.endpoint import embedding_space  # noqa: E402
 from analysis.forgetting.endpoint import forgetting, forgetting_probe  # noqa: E402
 from analysis.interference.endpoint import conflict, conflicts, interference, interference_dataset  # noqa: E402
+from analysis.overview import overview, tour  # noqa: E402
 from analysis.service.health import Health  # noqa: E402
 from analysis.service.logs import keep_out_values  # noqa: E402
 from analysis.service.shutdown import Ending  # noqa: E402
@@ -33,7 +34,8 @@ from models import catalog, devices  # noqa: E402
 from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 
-ROOMS = (ASK,)
+_ROOMS = (ASK,)
+ROOMS = (overview(_ROOMS), *_ROOMS)
 """The rooms, in their order."""
 
 ENDPOINTS = {
@@ -134,7 +136,7 @@ def _lessons() -> None:
 def build() -> gr.Blocks:
     """The whole page: what goes in on the left, what comes out on the right."""
     with gr.Blocks(title="Crosstalk", analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
-        gr.HTML(_HEADER, elem_id="head")
+        gr.HTML(_HEADER + tour(), elem_id="head")
         with gr.Row(elem_id="page"):
             bar = shared_bar.build()
             with gr.Column(elem_id="rooms", min_width=0):

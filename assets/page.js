@@ -333,6 +333,8 @@ document.addEventListener('click', async event => {
     } else crosstalk.saver({kind: save.dataset.save, places: [place]});
     return;
   }
+  if (hit('#tour')) tour(0);
+  if (hit('[data-tour]')) tour(hit('[data-tour]').dataset.tour === '1' ? crosstalk.tourAt + 1 : Infinity);
   if (hit('#present')) crosstalk.present(!crosstalk.presenting());
   if (hit('#copy-link')) crosstalk.copy();
   if (hit('#report')) listed();
@@ -345,6 +347,18 @@ document.addEventListener('click', async event => {
   if (lesson) find('#lessons')?.classList.toggle('shown');
   if (hit('[data-close]')) { find('#lessons')?.classList.remove('shown'); hit('dialog')?.close(); }
 });
+
+// ---- The tour: places, and what to look at there ----
+const tour = at => {
+  const card = find('#tour-card');
+  const steps = JSON.parse(card.dataset.steps);
+  card.hidden = at >= steps.length;
+  crosstalk.tourAt = at;
+  if (card.hidden) return;
+  find('span', card).textContent = `${at + 1} of ${steps.length}: ${steps[at][1]}`;
+  crosstalk.go(steps[at][0]);
+  scrollTo({top: 0});
+};
 
 // ---- The report: what has a result is listed, what was pressed is ticked ----
 const listed = () => {

@@ -4,6 +4,7 @@ import inspect
 import json
 import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import gradio as gr
 import plotly.graph_objects as go
@@ -79,6 +80,6 @@ def _value(value):
 
 
 def _kept(picture, name: str) -> str:
-    file = tempfile.NamedTemporaryFile(prefix=name, suffix=".png", delete=False)
-    picture.save(file.name)
-    return file.name
+    file = Path(tempfile.mkdtemp()) / f"{name}.png"
+    picture.save(file)
+    return str(file)

@@ -92,12 +92,11 @@ def build() -> Bar:
         gr.HTML(_NOTE)
         with gr.Row(elem_id="whose"):
             model = gr.Dropdown(
-                offered, value=catalog.EMBEDDED, label="Model", elem_id="model", min_width=150,
-                allow_custom_value=not hub.public(), info="" if hub.public() else "or a Hub id: owner/name",
+                offered, value=catalog.EMBEDDED, label="Model" if hub.public() else "Model, or a Hub id", elem_id="model",
+                min_width=150, allow_custom_value=not hub.public(),
             )
             checkpoint = gr.Dropdown(
-                choices(catalog.EMBEDDED), value="base", label="Checkpoint", info="base: before any task",
-                elem_id="checkpoint", min_width=110,
+                choices(catalog.EMBEDDED), value="base", label="Checkpoint", elem_id="checkpoint", min_width=110,
             )
         gr.HTML(_ABOUT)
         composed = gr.HTML(

@@ -1,1 +1,0 @@
-"""Where a visitor begins: what there is to see, a card a room."""
