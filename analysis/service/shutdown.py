@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -21,14 +21,20 @@ class Ending:
 
     def __init__(self):
         self._folder = tempfile.tempdir = tempfile.mkdtemp(prefix="crosstalk-")
-        self._told = threading.Event()
+        self._told = False
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._told.set())
+            signal.signal(number, self._tell)
+
+    def _tell(self, *_) -> None:
+        """Called between any two steps of the main thread, even within itself, so it must take no lock: not one of
+        ``threading.Event`` or of ``print``.
+        """
+        self._told = True
 
     def wait(self, demo: gr.Blocks, close: Callable[[float], None]) -> NoReturn:
         """Block until a signal comes; then close ``demo``, have ``close(seconds)`` stop long work, and exit with 0."""
-        while not self._told.wait(1):  # where a wait without an end cannot be interrupted, this can
-            pass
+        while not self._told:
+            time.sleep(0.2)
         print("Stopping: what was measured so far is kept.", flush=True)
         logging.disable()  # of every request that is cut off now there would be a traceback
         demo.server.config.timeout_graceful_shutdown = _PATIENCE  # a page that is left open would hold it
