@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from analysis.forgetting import sets
 from analysis.forgetting.figure import row_label
 from analysis.forgetting.gap import card as gap
 from analysis.forgetting.gap import held as courses
@@ -12,7 +13,6 @@ from analysis.forgetting.matrix import evaluate
 from analysis.forgetting.measure import Forgetting, measure
 from analysis.forgetting.methods import card as methods
 from analysis.forgetting.methods import run
-from analysis.forgetting.methods.held import sets
 from analysis.forgetting.methods.measure import measure as compare
 from analysis.forgetting.sentence import sentence
 from analysis.forgetting.split import card as kinds
@@ -28,7 +28,7 @@ def section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
     happens inside a task. Measures what is not kept yet.
     """
     found, lost, runs = {}, [], []
-    for name, entry in ((name, entry) for name, entry in sets().items() if catalog.embedded(entry.name)):
+    for name, entry in ((name, entry) for name, entry in sets.offered().items() if catalog.embedded(entry.name)):
         model = opened(entry.name)
         answers = evaluate(model)
         lost.append(split(answers, model))

@@ -2,12 +2,11 @@
 
 from analysis.bar import Upload
 from analysis.endpoints import checked
-from analysis.forgetting import held
-from analysis.forgetting.measure import measure
+from analysis.forgetting import sets
+from analysis.forgetting.measure import load
 from analysis.forgetting.probe.measure import probe
 from analysis.forgetting.probe.sentence import sentence as probe_sentence
 from analysis.forgetting.sentence import sentence
-from analysis.forgetting.split.held import at_hand
 from models import catalog
 
 
@@ -27,9 +26,7 @@ def forgetting(method: str = "") -> dict:
         superficial, essential: for each task, lost answers whose fact is still known, or not; null where not measured
         sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
-    name = method or next(iter(held.sets()))
-    answers = held.evaluation(name)
-    found = measure(answers, at_hand(name) if len(answers.tasks) > 1 else None)
+    found = load(method or next(iter(sets.offered())))
     return {**found.to_json(), "sentence": sentence(found)}
 
 
@@ -55,7 +52,7 @@ def forgetting_probe(
         verdict: whether a loss is superficial (another form, the true option is still the likeliest) or essential
         sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
-    name = method or next(iter(held.sets()))
-    with catalog.using(held.entry(name).name) as mllm:
+    name = method or next(iter(sets.offered()))
+    with catalog.using(sets.entry(name).name) as mllm:
         found = probe(mllm, name, image, question, truth, choices or ())
     return {**found.to_json(), "sentence": probe_sentence(found)}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from analysis.forgetting import sets
+from analysis.forgetting.split.measure import load as load_split
 from analysis.result import Provenance, Result, plain
 from analysis.table import Table
 from models.answers import style_of
@@ -185,6 +187,13 @@ def measure(found: "Evaluation", tested: "Split | None" = None) -> Forgetting:
         superficial=np.array([s for s, _ in split]),
         essential=np.array([e for _, e in split]),
     )
+
+
+@sets.remembered
+def load(name: str) -> Forgetting:
+    """The numbers of a set, of what is kept. Raises ``CheckpointError`` as ``sets.answers`` does."""
+    answers = sets.answers(name)
+    return measure(answers, load_split(name) if len(answers.tasks) > 1 else None)
 
 
 def _split(found: "Evaluation", task: str, tested: "Split | None") -> tuple[float, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis import kept
-from analysis.forgetting import held, matrix
+from analysis.forgetting import matrix, sets
 from models import catalog
 from models.errors import CheckpointError, EvalSetError
 from models.mllm import MLLM
@@ -30,7 +30,6 @@ def folder(tmp_path_factory):
 def _own_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(kept, "SHIPPED", tmp_path / "shipped")
-    held._read.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -159,9 +158,9 @@ def entry(folder):
 
 
 def test_what_is_at_hand_is_read_without_opening_the_model(folder, mllm, monkeypatch):
-    monkeypatch.setattr(held, "sets", lambda: {"my-model": entry(folder)})
+    monkeypatch.setattr(sets, "offered", lambda: {"my-model": entry(folder)})
     with pytest.raises(CheckpointError, match="my-set has not been measured: press Measure. It asks every checkpoint"):
-        held.evaluation("my-model")
+        sets.answers("my-model")
 
     def stop(share, what):
         if share >= 0.5:
@@ -170,12 +169,12 @@ def test_what_is_at_hand_is_read_without_opening_the_model(folder, mllm, monkeyp
     with pytest.raises(InterruptedError):
         matrix.evaluate(mllm, stop)
     with pytest.raises(CheckpointError, match="press Measure. 3 of 6 cells are there; it goes on from those"):
-        held.evaluation("my-model")
+        sets.answers("my-model")
     found = matrix.evaluate(mllm)
     monkeypatch.setattr(MLLM, "open", pytest.fail)
-    assert held.evaluation("my-model").given == found.given
+    assert sets.answers("my-model").given == found.given
     with pytest.raises(CheckpointError, match="no checkpoint set 'nobody'.*my-model"):
-        held.evaluation("nobody")
+        sets.answers("nobody")
 
 
 def test_a_model_quantised_otherwise_is_asked_itself(mllm, asked, monkeypatch):
@@ -196,12 +195,12 @@ def test_what_is_no_whole_set_is_refused(folder, tmp_path):
 
 
 def test_a_sets_manifest_is_read_again_only_when_it_changed(folder, tmp_path, monkeypatch):
-    own, load, read = tmp_path / "set", held.Manifest.load, []
+    own, load, read = tmp_path / "set", sets.Manifest.load, []
     shutil.copytree(folder / "my-set", own)
-    monkeypatch.setattr(held.Manifest, "load", lambda path: read.append(path) or load(path))
-    assert held._has_items(own) and held._has_items(own) and len(read) == 1
+    monkeypatch.setattr(sets.Manifest, "load", lambda path: read.append(path) or load(path))
+    assert sets._has_items(own) and sets._has_items(own) and len(read) == 1
     without = json.loads((own / "checkpoints.json").read_text(encoding="utf-8"))
     for checkpoint in without["checkpoints"]:
         del checkpoint["eval"]
     (own / "checkpoints.json").write_text(json.dumps(without), encoding="utf-8")
-    assert not held._has_items(own)
+    assert not sets._has_items(own)

@@ -444,7 +444,7 @@ def offered(folder, model, monkeypatch):
     def using(name):
         yield model
 
-    monkeypatch.setattr(chosen.held, "entry", lambda name: entry)
+    monkeypatch.setattr(chosen.sets, "entry", lambda name: entry)
     monkeypatch.setattr(chosen.catalog, "using", using)
     return entry
 
@@ -506,7 +506,7 @@ def test_a_set_that_cannot_be_read_is_told_in_place_of_what_is_kept(offered, mon
     def refuse(name):
         raise CheckpointError("set has no <checkpoints.json>")
 
-    monkeypatch.setattr(chosen.held, "entry", refuse)
+    monkeypatch.setattr(chosen.sets, "entry", refuse)
     assert view._offered("set") == ([], [], None)
     asked = ("set", None, None, None, "previous", 60, 0, ["layers"])
     assert "no &lt;checkpoints.json&gt;" in view._kept(*asked)[0] and view._kept(*asked)[-1] is None

@@ -11,8 +11,8 @@ import pytest
 from analysis import bar as shared_bar
 from analysis import kept
 from analysis.bar.known import Known
+from analysis.forgetting import sets
 from analysis.forgetting.path import card, figure, line_view, merge_view, sentence, view
-from analysis.forgetting.path import held as path_held
 from analysis.forgetting.path.ask import _apart, ask
 from analysis.forgetting.path.measure import ALPHAS, at, ends, measure, own, path, tasks_of
 from analysis.forgetting.path.merge import AVERAGE, LAST, SUM, label, merged, of_weights, preset
@@ -450,4 +450,4 @@ def test_what_is_asked_about_stands_beside_its_neighbours(own_set):
     weights, here = merge_view._weights(own_set, 0.5, 0.5, 0, 0)
     assert weights[here] == ("this merge", Merge((("naming", 0.5), ("counting", 0.5))))
     assert [of for _, of in weights[1:]] == ["counting", "joint"]
-    assert path_held.at_hand(own_set, lambda model, progress: model.name) == own_set
+    assert sets.load(own_set, lambda model, progress: model.name) == own_set

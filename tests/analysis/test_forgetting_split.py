@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from analysis import kept
-from analysis.forgetting import held as room
+from analysis.forgetting import sets
 from analysis.forgetting.measure import measure
-from analysis.forgetting.split import card, figure, held
+from analysis.forgetting.split import card, figure
 from analysis.forgetting.split.ask import Asked, again
-from analysis.forgetting.split.measure import kept_items, later, split
+from analysis.forgetting.split.measure import kept_items, later, load, measured, split
 from analysis.forgetting.split.options import PLAIN, TUNED, options_of
 from analysis.forgetting.split.reading import labelled, read
 from analysis.forgetting.split.result import Lost, became
@@ -330,18 +330,21 @@ def test_the_matrix_takes_what_was_tested(evaluation, tmp_path):
 
 def test_what_is_kept_is_read_without_a_model(evaluation, tmp_path, monkeypatch):
     model = Scripted(tmp_path)
-    monkeypatch.setattr(room, "evaluation", lambda name: evaluation)
-    monkeypatch.setattr(room, "entry", lambda name: SimpleNamespace(name="scripted"))
-    closed = SimpleNamespace(name="scripted", model=model.model, checkpoints=model.checkpoints)
-    monkeypatch.setattr(room, "closed", lambda entry, dtype: closed)
-    assert held.at_hand("any") is None
+    of = SimpleNamespace(name="scripted", source=str(tmp_path), checkpoint_folder=tmp_path)
+    monkeypatch.setattr(sets, "answers", lambda name: evaluation)
+    monkeypatch.setattr(sets, "entry", lambda name: of)
+    unopened = SimpleNamespace(name="scripted", model=model.model, checkpoints=model.checkpoints)
+    monkeypatch.setattr(sets, "unopened", lambda entry: [unopened])
+    assert load("any") is None
     found = split(evaluation, model)
-    assert plainly(held.at_hand("any")) == plainly(found) == plainly(held.measured("any"))
+    assert plainly(load("any")) == plainly(found) == plainly(measured("any"))
+    assert load("any") is load("any")
     item = evaluation.items["word"][1]
     evaluation.items["word"] = [replace(item, answer="bee", choices=()) for _ in range(4)]
     evaluation.given["word"]["word"] = ["bee"] * 4
     vars(evaluation).pop("scores")
-    assert held.at_hand("any") is None  # an item without options
+    (tmp_path / "word.jsonl").write_text("mended")
+    assert load("any") is None  # an item without options
 
 
 def test_a_real_model_is_asked_as_it_scores_and_answers(tmp_path):

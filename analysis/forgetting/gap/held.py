@@ -4,7 +4,7 @@ import contextlib
 from functools import lru_cache
 from pathlib import Path
 
-from analysis.forgetting import held
+from analysis.forgetting import sets
 from analysis.forgetting.gap.course import COURSE, Course, load
 from analysis.forgetting.gap.curves import ALL, ForgettingCurve, curve, in_steps, in_tasks
 from analysis.forgetting.gap.measure import Gaps, measure
@@ -19,7 +19,7 @@ STEPS, TASKS = "steps", "tasks"
 def courses() -> tuple[dict[str, Course], dict[str, str]]:
     """The course of every set that has one; and what is wrong with those that cannot be read."""
     found, wrong = {}, {}
-    for name, entry in held.sets().items():
+    for name, entry in sets.offered().items():
         try:
             if course := _of(entry):
                 found[name] = course
@@ -30,7 +30,7 @@ def courses() -> tuple[dict[str, Course], dict[str, str]]:
 
 def of(name: str) -> Course | None:
     """The course of a set; None where none was logged. Raises ``CheckpointError`` for a file that cannot be read."""
-    return _of(held.entry(name))
+    return _of(sets.entry(name))
 
 
 def _of(entry: catalog.Entry) -> Course | None:
@@ -46,7 +46,7 @@ def _read(folder: Path, model: str, changed: int) -> Course | None:
 
 def tasks(name: str) -> tuple[str, ...]:
     """The tasks of a set, in their order."""
-    return held.manifest(name).order
+    return sets.manifest(name).order
 
 
 def gaps(names: list[str]) -> Gaps | None:
@@ -78,5 +78,5 @@ def forgetting_curve(name: str, unit: str = STEPS, task: str = ALL) -> Forgettin
                 "accuracy matrix has points."
             )
         return curve(name, in_steps(course, task), course.provenance)
-    found = matrix_of(held.evaluation(name))
+    found = matrix_of(sets.answers(name))
     return curve(name, in_tasks(found.tasks, found.matrix[list(found.own)], task), found.provenance)

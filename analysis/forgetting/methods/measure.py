@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.forgetting import sets
+from analysis.forgetting.methods import run
 from analysis.forgetting.methods.estimates import ACCURACIES, METRICS, Change, Draws, Estimate
 from analysis.forgetting.methods.run import Run
+from analysis.forgetting.split.measure import load as load_split
 from analysis.result import Provenance, Result
 from analysis.statistics import Difference, difference, interval, spread
 from analysis.table import Table
-from models.errors import CheckpointError
+from models.errors import CheckpointError, CrosstalkError
 
 PLAIN = "sequential"
 """The set that others are compared with, where it is among them."""
@@ -96,6 +99,26 @@ def _line(method: str, order: str, metric: str, e: Estimate, change: Change | No
     ]  # fmt: skip
 
 
+def runs() -> tuple[list[Run], dict[str, str]]:
+    """Every run of the sets on offer that can be read without opening a model: the one whose answers are kept, and
+    those of ``runs.json``; and why sets have none.
+    """
+    found, without = [], {}
+    for name, entry in sets.offered().items():
+        try:
+            found.append(_own(name))
+            found += run.load(entry.checkpoint_folder, name)
+        except CrosstalkError as error:
+            without[name] = str(error)
+    return found, without
+
+
+@sets.remembered
+def _own(name: str) -> Run:
+    answers = sets.answers(name)
+    return run.of(answers, load_split(name) if len(answers.tasks) > 1 else None, name)
+
+
 def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Methods:
     """Compare runs; those of ``PLAIN``, or else of the first method, are what others are compared with.
 
@@ -115,8 +138,8 @@ def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Me
     left = {name: "its tasks were trained in another order alone" for name, of in usual.items() if not of} | left
     rows = [_row(draws, name, of, None if name == plain else usual[plain]) for name, of in usual.items() if of]
     references = {"base": draws.mean({task: scores[0] for task, scores in first.scores.items()})}
-    for run in runs:
-        references |= {name: draws.mean(scores) for name, scores in run.references.items()}
+    for one in runs:
+        references |= {name: draws.mean(scores) for name, scores in one.references.items()}
     by = first.provenance
     seconds = sum(run.provenance.seconds for run in runs)
     return Methods(

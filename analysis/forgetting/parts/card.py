@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.forgetting import held
+from analysis.forgetting import sets
 from analysis.forgetting.parts.choice import collected, first_choice
 from analysis.forgetting.parts.measure import key_overlap
 from analysis.forgetting.parts.result import KeyOverlap, Parts, Patching
@@ -19,12 +19,12 @@ def section() -> str:
     Measures what is not kept yet.
     """
     overlaps, parts = {}, None
-    for method, entry in held.sets().items():
+    for method, entry in sets.offered().items():
         if catalog.embedded(entry.name):
             with catalog.using(entry.name) as model:
                 overlaps[method] = key_overlap(model)
                 if method == _PLAIN:
-                    parts = collected(model, first_choice(held.manifest(method), method))
+                    parts = collected(model, first_choice(sets.manifest(method), method))
     return told(parts, overlaps)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from analysis import jobs, kept
-from analysis.forgetting import held
+from analysis.forgetting import sets
 from analysis.forgetting.parts.drift import drift
 from analysis.forgetting.parts.measure import SINCE, Progress, key_overlap, movement, quiet, trained
 from analysis.forgetting.parts.patching import DEFAULT, patching
@@ -53,7 +53,7 @@ def at_hand(choice: Choice) -> Parts:
     Raises ``CheckpointError`` for an unknown set, or one that is not whole.
     """
     found = nothing(choice)
-    for model in held.stand_ins(held.entry(choice.method)):
+    for model in sets.unopened(sets.entry(choice.method)):
         for name, step in _steps(choice).items():
             if getattr(found, name) is None:
                 with suppress(CrosstalkError):  # what is wrong is told when somebody measures
@@ -68,7 +68,7 @@ def measured(choice: Choice) -> Iterator[jobs.Progress | Parts]:
     """
     if choice.before == choice.after:
         raise InputError("Both checkpoints are the same: choose two, to see what changed between them.")
-    found, entry = nothing(choice), held.entry(choice.method)
+    found, entry = nothing(choice), sets.entry(choice.method)
 
     def work(step, progress):
         with catalog.using(entry.name) as model:
@@ -107,7 +107,7 @@ def _steps(choice: Choice) -> dict:
         "drift": lambda model, found, progress: drift(model, choice.task, choice.n, choice.seed, progress),
         "patching": put_back,
     }
-    asked = trained(held.manifest(choice.method)).get(choice.task)
+    asked = trained(sets.manifest(choice.method)).get(choice.task)
     return steps if asked is None or asked.eval else {name: steps[name] for name in ("moved", "keys")}
 
 

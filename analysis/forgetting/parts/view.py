@@ -8,7 +8,7 @@ import gradio as gr
 from analysis import exports, jobs, page
 from analysis.bar import Bar
 from analysis.charts import source
-from analysis.forgetting import held
+from analysis.forgetting import sets
 from analysis.forgetting.parts import figure
 from analysis.forgetting.parts.choice import ITEMS, Choice, at_hand, first_choice, measured, nothing
 from analysis.forgetting.parts.measure import ALL, SINCE, trained
@@ -125,14 +125,14 @@ def _offered(method: str | None) -> tuple[list[str], list[str], Choice | None]:
     is told when it is chosen.
     """
     try:
-        manifest = held.manifest(method)
+        manifest = sets.manifest(method)
     except CrosstalkError:
         return [], [], None
     return list(manifest.order), [BASE, *(c.name for c in manifest.checkpoints)], first_choice(manifest, method)
 
 
 def _rechosen(method: str) -> tuple:
-    held.manifest(method)  # raises what is wrong with it
+    sets.manifest(method)  # raises what is wrong with it
     tasks, checkpoints, first = _offered(method)
     ends = [gr.Dropdown(checkpoints, value=name) for name in (first.before, first.after)]
     return gr.Dropdown(tasks, value=first.task), *ends
@@ -141,7 +141,7 @@ def _rechosen(method: str) -> tuple:
 def _own(method: str, task: str, before: str) -> str:
     """The checkpoint that a task is put back from, unless another is chosen: its own."""
     try:
-        return trained(held.manifest(method))[task].name
+        return trained(sets.manifest(method))[task].name
     except CrosstalkError:
         return before
 

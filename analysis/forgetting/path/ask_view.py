@@ -8,7 +8,7 @@ import gradio as gr
 from analysis import page
 from analysis.bar import Bar, open_picture
 from analysis.charts import source
-from analysis.forgetting import held
+from analysis.forgetting import sets
 from analysis.forgetting.path import figure, sentence
 from analysis.forgetting.path.ask import ask
 from models import catalog
@@ -37,7 +37,7 @@ def listen(
             return _quiet(), "", figure.options(None)
         picture = open_picture(path) if path else None
         weights, here = weights_of(name, *values)
-        with catalog.using(held.entry(name).name) as mllm:
+        with catalog.using(sets.entry(name).name) as mllm:
             found = ask(mllm, picture, question, weights, here, known)
         said = f"<p>{escape(sentence.asked(found))}</p>{source(found.provenance)}"
         return figure.answers(found), said, figure.options(found)

@@ -9,11 +9,11 @@ import gradio as gr
 from analysis import exports, jobs, page
 from analysis.bar import Bar
 from analysis.charts import source
-from analysis.forgetting import held
+from analysis.forgetting import sets
 from analysis.forgetting.path import ask_view, figure, sentence
-from analysis.forgetting.path.held import at_hand, measured
 from analysis.forgetting.path.measure import Path, at, ends, measure, tasks_of
 from analysis.forgetting.path.points import FEWEST, ITEMS, MOST, STEP
+from analysis.forgetting.sets import load, measured
 from models.errors import CrosstalkError, InputError
 from models.manifest import BASE
 
@@ -80,7 +80,7 @@ def _offered(name: str | None) -> tuple:
     told when it is chosen.
     """
     try:
-        manifest = held.manifest(name)
+        manifest = sets.manifest(name)
     except CrosstalkError:
         return [], [], None, None, None, None
     a, b = ends(manifest)
@@ -89,7 +89,7 @@ def _offered(name: str | None) -> tuple:
 
 
 def _rechosen(name: str) -> tuple:
-    held.manifest(name)  # raises what is wrong with it
+    sets.manifest(name)  # raises what is wrong with it
     checkpoints, tasks, a, b, old, new = _offered(name)
     of = [(checkpoints, a), (checkpoints, b), (tasks, old), (tasks, new)]
     return tuple(gr.Dropdown(listed, value=value) for listed, value in of)
@@ -98,7 +98,7 @@ def _rechosen(name: str) -> tuple:
 def _own_tasks(name: str, a: str, b: str) -> tuple:
     """The tasks that the chosen checkpoints were trained on."""
     try:
-        return tasks_of(held.manifest(name), a, b)
+        return tasks_of(sets.manifest(name), a, b)
     except CrosstalkError:
         return gr.skip(), gr.skip()
 
@@ -126,7 +126,7 @@ def _before(name, a, b, old, new, count) -> tuple:
     """What was measured before of this choice; else what to do."""
     try:
         _two(a, b)
-        return _views(at_hand(name, partial(_work, a, b, old, new, count)))
+        return _views(load(name, partial(_work, a, b, old, new, count)))
     except CrosstalkError as error:
         return _views(None, str(error))
 

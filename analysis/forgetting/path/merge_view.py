@@ -9,12 +9,12 @@ import gradio as gr
 from analysis import exports, jobs, page
 from analysis.bar import Bar
 from analysis.charts import source
-from analysis.forgetting import held
+from analysis.forgetting import sets
 from analysis.forgetting.path import ask_view, figure, sentence
-from analysis.forgetting.path.held import at_hand, measured
 from analysis.forgetting.path.measure import own
 from analysis.forgetting.path.merge import AVERAGE, PRESETS, SUM, Merged, measure, of_weights, preset
 from analysis.forgetting.path.points import FEWEST, ITEMS, MOST, STEP
+from analysis.forgetting.sets import load, measured
 from models.checkpoints import Merge
 from models.errors import CrosstalkError
 from models.mixtures import LEAST
@@ -36,7 +36,7 @@ _ABOUT = (
 def build(bar: Bar, method: gr.Dropdown) -> None:
     """The merge, wired to the room's ``method``, the checkpoint set, and to the bar's question."""
     gr.HTML(_ABOUT)
-    pool = max([_SLIDERS, *(len(entry.checkpoints) for entry in held.sets().values())])
+    pool = max([_SLIDERS, *(len(entry.checkpoints) for entry in sets.offered().values())])
     with gr.Row(elem_classes="measure"):
         presets = {name: gr.Button(name.capitalize(), size="sm", min_width=90) for name in PRESETS}
     with gr.Row():
@@ -78,7 +78,7 @@ def build(bar: Bar, method: gr.Dropdown) -> None:
 def _names(name: str | None) -> tuple[str, ...]:
     """The checkpoint of each task; none where the set cannot be read, which is told when it is measured."""
     try:
-        return tuple(own(held.manifest(name)).values())
+        return tuple(own(sets.manifest(name)).values())
     except CrosstalkError:
         return ()
 
@@ -100,13 +100,13 @@ def _preset(chosen: str, pool: int, name: str) -> list[float]:
 
 
 def _merge(name: str, values: Sequence[float]) -> Merge:
-    names = tuple(own(held.manifest(name)).values())
+    names = tuple(own(sets.manifest(name)).values())
     return of_weights(names, [*values, *[0.0] * len(names)][: len(names)])
 
 
 def _weights(name: str, *values: float) -> tuple:
     """The merge, the last checkpoint and the references, by label, and which of them is the merge."""
-    manifest, merge = held.manifest(name), _merge(name, values)
+    manifest, merge = sets.manifest(name), _merge(name, values)
     tasks = own(manifest)
     others = [c.name for c in manifest.checkpoints if c.name not in tasks.values()]
     return [("this merge", merge), *((other, other) for other in (list(tasks.values())[-1], *others))], 0
@@ -119,10 +119,10 @@ def _opened(found: Merged | None, name: str, count: float) -> tuple:
 def _before(name: str, count: float) -> tuple:
     """The presets where they were measured before, or the average alone; else what to do."""
     try:
-        names = tuple(own(held.manifest(name)).values())
+        names = tuple(own(sets.manifest(name)).values())
         for presets in ((AVERAGE, SUM), (AVERAGE,)):
             merges = [preset(names, chosen) for chosen in presets]
-            if found := at_hand(name, partial(_work, merges, count)):
+            if found := load(name, partial(_work, merges, count)):
                 return _views(found)
         return _views(None)
     except CrosstalkError as error:

@@ -76,7 +76,7 @@ class Wanted:
 def gathered(model: "MLLM", wanted: Sequence[Wanted], progress: Told = lambda share, what: None) -> list[dict]:
     """Each measurement in its order: its numbers under its name, one an item, and the fields of its ``provenance``.
 
-    What was measured before is read from ``kept``, and ``model`` may then be a closed one (``held.closed``); every
+    What was measured before is read from ``kept``, and ``model`` may then be an unopened one (``sets.unopened``); every
     other is measured and kept as soon as it is whole. ``progress`` is told the share done of what is missing and what
     comes next; what it raises stops the work. Raises ``CheckpointError`` for weights that cannot be had.
     """

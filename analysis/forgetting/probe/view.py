@@ -7,7 +7,7 @@ import gradio as gr
 from analysis import exports, page
 from analysis.bar import Bar, examples, open_picture, show
 from analysis.charts import data_uri, source
-from analysis.forgetting import held
+from analysis.forgetting import sets
 from analysis.forgetting.probe import figure
 from analysis.forgetting.probe.measure import Probe, probe
 from analysis.forgetting.probe.sentence import sentence
@@ -99,7 +99,7 @@ def _measured(method, path, question, known, truth, options) -> tuple:
     else:
         picture = open_picture(path) if path else None
     given = [option for option in (options or "").split(",") if option.strip()]
-    with catalog.using(held.entry(method).name) as mllm:
+    with catalog.using(sets.entry(method).name) as mllm:
         found = probe(mllm, method, picture, question, truth or "", given, known)
     return *_views(found, data_uri(picture, 96) if picture else None), asked
 

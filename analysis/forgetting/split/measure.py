@@ -1,17 +1,19 @@
 """Which of a task's lost answers are lost in form alone, and which in fact (SEFE, arXiv 2505.02486)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.forgetting import sets
 from analysis.forgetting.split.ask import Again, Asked, again
 from analysis.forgetting.split.options import RIGHT, options_of
 from analysis.forgetting.split.result import ESSENTIAL, KEPT, SUPERFICIAL, Lost, Split, became
 from analysis.result import Provenance
 from models.answers import style_of
-from models.errors import CheckpointError
+from models.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from models.evaluation import Evaluation
@@ -120,3 +122,27 @@ def _chosen(options: tuple[str, ...], scores: np.ndarray) -> dict:
         "top": options[0 if known else best],
         "probability": float(odds[0] / odds.sum()),
     }
+
+
+@sets.remembered
+def load(name: str, checkpoint: str | None = None) -> Split | None:
+    """The split of the set ``name`` at ``checkpoint`` (default: the last task's), where nothing has to be asked for it;
+    None where it has, or has but cannot be.
+
+    Raises ``CheckpointError`` as ``sets.answers`` and ``split`` do.
+    """
+    answers = sets.answers(name)
+    with suppress(InputError):  # an item without options: told to who wants it asked
+        return sets.load(name, lambda model, progress: split(answers, model, progress, checkpoint))
+
+
+def measured(
+    name: str,
+    progress: Callable[[float, str], None] = lambda share, what: None,
+    checkpoint: str | None = None,
+) -> Split:
+    """The same, and what is missing is asked of the model, which is opened for it."""
+    answers = sets.answers(name)
+    return load(name, checkpoint) or sets.measured(
+        name, lambda model, told: split(answers, model, told, checkpoint), progress
+    )
