@@ -1,50 +1,42 @@
-"""The room that CONTRIBUTING.md shows, built by its steps."""
+"""The section that CONTRIBUTING.md shows, built by its steps."""
 
+import importlib
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import analysis
+import analysis.interference
 import app
-from analysis import page
+from analysis.interference.tab import ROOM
+from tests.driving import Driven
 
-ROOT = Path(__file__).parents[1]
+TEXT = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
 
 @pytest.fixture
-def room(tmp_path, monkeypatch):
-    """``analysis.tokens`` as the guide has it, in a folder of its own."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    measure, figure, endpoint, tab = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+def tokens(tmp_path, monkeypatch):
+    """``analysis.interference.tokens`` as the guide has it, in a folder of its own."""
+    measure, figure, section = re.findall(r"```python\n(.*?)```", TEXT.read_text(encoding="utf-8"), re.DOTALL)
     folder = tmp_path / "tokens"
     folder.mkdir()
-    init = '"""What a prompt is made of."""\n'
-    parts = {"__init__": init, "measure": measure, "figure": figure, "endpoint": endpoint, "tab": tab}
-    for name, code in parts.items():
+    for name, code in {"__init__": "", "measure": measure, "figure": figure, "section": section}.items():
         (folder / f"{name}.py").write_text(code, encoding="utf-8")
-    monkeypatch.setattr(analysis, "__path__", [*analysis.__path__, str(tmp_path)])
-    lesson = page.lesson  # it looks into the repository, where this room is not
-    monkeypatch.setattr(page, "lesson", lambda name: None if name == "tokens" else lesson(name))
-    from analysis.tokens import tab as built
-
-    yield built
-    for name in [name for name in sys.modules if name.startswith("analysis.tokens")]:
+    monkeypatch.setattr(analysis.interference, "__path__", [*analysis.interference.__path__, str(tmp_path)])
+    yield importlib.import_module("analysis.interference.tokens.section")
+    for name in [name for name in sys.modules if name.startswith("analysis.interference.tokens")]:
         del sys.modules[name]
 
 
-def test_the_guides_room_is_built_and_answers(room, monkeypatch):
-    from analysis.tokens.endpoint import tokens
-
-    monkeypatch.setattr(app, "ROOMS", (*app.ROOMS, room))
-    monkeypatch.setattr(app, "ENDPOINTS", {**app.ENDPOINTS, "tokens": tokens})
-    demo = app.build()
-    assert "/tokens" in demo.get_api_info()["named_endpoints"]
-    assert any(getattr(block, "elem_id", None) == "tokens-chart" for block in demo.blocks.values())
-    found = tokens(question="What is a bee?")
-    assert found["kinds"] == ["image", "question", "instruction", "answer"]
-    assert found["count"][0] == 0 < found["count"][1]
-    assert found["sentence"].startswith(f"The prompt has {sum(found['count'])} tokens")
-    chart, said, result = room._run("crosstalk-mini", "base", None, "What is a bee?")
-    assert list(chart.data[0].y) == found["count"] == result.to_json()["count"] and found["sentence"] in said
+def test_the_guides_section_is_built_opened_drawn_anew_and_saved(tokens, monkeypatch):
+    room = replace(ROOM, sections=(*ROOM.sections, tokens.TOKENS))
+    monkeypatch.setattr(app, "ROOMS", tuple(room if r is ROOM else r for r in app.ROOMS))
+    driven = Driven(app.build(), "interference/tokens").open("bee-and-flower", "What is at the top left?")
+    found = driven.shown.result
+    assert found.kinds == ("image", "question", "instruction", "answer") and found.count[0] == 64
+    assert f"The prompt has {found.count.sum()} tokens, 64 of them" in driven.seen["told"]
+    assert list(driven.seen["bars"].data[0].y) == list(found.count)
+    assert driven.change("chart", chart=False).seen["bars"] is None
+    assert found.to_csv().startswith("kind,tokens\nimage,64\n")

@@ -92,8 +92,8 @@ def build() -> Bar:
         gr.HTML(_NOTE)
         with gr.Row(elem_id="whose"):
             model = gr.Dropdown(
-                offered, value=catalog.EMBEDDED, label="Model" if hub.public() else "Model, or a Hub id", elem_id="model",
-                min_width=150, allow_custom_value=not hub.public(),
+                offered, value=catalog.EMBEDDED, label="Model" if hub.public() else "Model, or a Hub id",
+                elem_id="model", min_width=150, allow_custom_value=not hub.public(),
             )
             checkpoint = gr.Dropdown(
                 choices(catalog.EMBEDDED), value="base", label="Checkpoint", elem_id="checkpoint", min_width=110,

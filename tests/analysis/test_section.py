@@ -6,10 +6,11 @@ import gradio as gr
 import plotly.graph_objects as go
 import pytest
 
-from analysis import bar, section
+from analysis import bar, jobs, section
 from analysis.form import DRAW, Number, One
 from analysis.result import Provenance, Result
 from analysis.section import KEEP, MODEL, SET, Prediction, Room, Section, Shown, Try, Upload, View
+from analysis.table import Table
 from models.errors import CrosstalkError, InputError
 from tests.driving import Driven
 
@@ -21,7 +22,7 @@ class Sum(Result):
     total: int
 
     def table(self):
-        return ["total"], [[self.total]]
+        return Table(["total"], [[self.total]])
 
 
 def added(total: int) -> Sum:
@@ -85,7 +86,7 @@ ROOM = Room(
         Section(name="still", **{**COMMON, "views": (View("chart", lambda s: KEEP),)}, of=SET, measure=adding,
                 controls=(UNIT, STEPS)),
         Section(name="own", **COMMON, of=SET, measure=lambda asked, p: added(len(asked.upload or "")),
-                upload=Upload("Your own <numbers>", gr.File, "One a line.")),
+                controls=(UNIT,), upload=Upload("Your own <numbers>", gr.File, "One a line.")),
     ),
     lesson=False,
 )  # fmt: skip
@@ -237,3 +238,19 @@ def test_examples_and_predictions_stand_in_the_head():
     assert 'data-example="three-penguins"' in head and "data-set='{&quot;steps&quot;: 5}'" in head
     asked = section._head(ROOM.sections[0])
     assert asked.count("data-guess=") == 3  # two options, and just show me
+
+
+def test_what_stop_says_is_not_wiped_by_the_failure_that_gradio_tells_of_it(demo):
+    """A run that is cancelled counts as failed, so both write to the same place, in any order; and a run that was
+    refused is not said to have been stopped."""
+    events = list(demo.fns.values())
+    cancelling = [e for e in events if e.cancels]
+    assert len(cancelling) == len(ROOM.sections)
+    for cancel in cancelling:
+        (stop,) = [e for e in events if e.fn and e.targets == cancel.targets]
+        failures = [e for e in events if e.trigger_only_on_failure and e.trigger_after in cancel.cancels]
+        assert len(failures) == len(cancel.cancels)
+        for failed in failures:
+            assert failed.outputs == stop.outputs
+            assert failed.fn(jobs.Progress(0.5, "adding").html) == stop.fn() == jobs.STOPPED
+            assert failed.fn("") == gr.skip()
