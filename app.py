@@ -163,6 +163,7 @@ def build() -> gr.Blocks:
         loaded = demo.load(linked, None, [bar.model, bar.checkpoint, bar.composed, *bar.shown], **page.QUICK)
         inputs = [bar.model, bar.checkpoint, bar.picture, bar.question]
         loaded.then(None, inputs, js="(...input) => crosstalk.begin(...input)", api_visibility="private")
+    page.tell_all(demo)
     return demo.queue(max_size=host.QUEUE.now(), api_open=False)
 
 

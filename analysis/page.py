@@ -4,6 +4,8 @@ import errno
 import functools
 import html
 import inspect
+import logging
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,10 @@ _NO_MEMORY = (
     "model; then try again."
 )
 _STOPPED = "Stopped, because nobody waits for it any more."
+_UNFORESEEN = (
+    "Something went wrong that was not foreseen ({}). Try it again, or another way; who runs this server finds what it "
+    "was in the log, under this number."
+)
 _NO_DISK = "The disk of this server is full, so nothing can be written. Tell its host, and try again later."
 
 _PICK = """
@@ -42,15 +48,28 @@ element.addEventListener('click', event => {
 """
 
 
+def told(error: Exception) -> str:
+    """What people are told of an error; of one that nobody foresaw, a number under which the log has its traceback."""
+    if isinstance(error, CrosstalkError):
+        return str(error)
+    if isinstance(error, InterruptedError):
+        return _STOPPED
+    if exhausted(error):  # outside of a forward, as in a backward pass
+        return _NO_MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _NO_DISK
+    number = secrets.token_hex(3)
+    logging.getLogger(__name__).error("Not foreseen, and told as %s", number, exc_info=error)
+    return _UNFORESEEN.format(number)
+
+
 def for_people(handler: Callable) -> Callable:
-    """The handler, with every ``CrosstalkError``, and memory or a disk that is full, told to the visitor; the session
-    goes on.
-    """
+    """The handler, with every error that it raises told to the visitor; the session goes on."""
     if inspect.isgeneratorfunction(handler):
 
         @functools.wraps(handler)
         def streaming(*args, **kwargs):
-            with _told():
+            with _telling():
                 _readable([*args, *kwargs.values()])
                 yield from handler(*args, **kwargs)
 
@@ -58,7 +77,7 @@ def for_people(handler: Callable) -> Callable:
 
     @functools.wraps(handler)
     def plain(*args, **kwargs):
-        with _told():
+        with _telling():
             _readable([*args, *kwargs.values()])
             return handler(*args, **kwargs)
 
@@ -66,26 +85,25 @@ def for_people(handler: Callable) -> Callable:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _telling() -> Iterator[None]:
     try:
         yield
         return
-    except CrosstalkError as error:
-        message = str(error)
-    except InterruptedError:
-        message = _STOPPED
-    except (RuntimeError, MemoryError) as error:  # outside of a forward, as in a backward pass
-        if not exhausted(error):
-            raise
-        message = _NO_MEMORY
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        message = _NO_DISK
+    except gr.Error:
+        raise
+    except Exception as error:
+        message = told(error)
     # out of the handler, whose error holds what was computed so far
     if message == _NO_MEMORY:
         freed()
     raise gr.Error(message, print_exception=False)
+
+
+def tell_all(demo: gr.Blocks) -> None:
+    """Have every handler of a page tell its errors: of one that does not, the page would say nothing."""
+    for event in demo.fns.values():
+        if event.fn is not None:
+            event.fn = for_people(event.fn)
 
 
 def _readable(values) -> None:

@@ -11,10 +11,10 @@ from analysis.bar.known import Known, examples, questions_about
 from analysis.bar.pictures import open_picture, picture_input
 from analysis.charts import data_uri
 from analysis.form import pick
-from analysis.page import QUICK, TELLING
+from analysis.page import QUICK, TELLING, told
 from models import catalog, hub
 from models.embedded.concepts import CONCEPTS
-from models.errors import CrosstalkError, InputError
+from models.errors import InputError
 
 _LASTS = 3600  # seconds that a visitor's state is kept
 _SETTLED = "() => new Promise(done => setTimeout(done, 100))"  # a removed picture is still there when the event comes
@@ -201,10 +201,10 @@ def _surprised():
 
 
 def _choose(name: str, opened: str):
-    """Open the chosen model; where that is impossible, say why and keep the one before."""
+    """Open the chosen model; where that is impossible for whatever reason, say so and keep the one before."""
     try:
         catalog.open_model(name)
-    except CrosstalkError as error:
-        gr.Warning(f"{error} {opened} stays.")
+    except Exception as error:
+        gr.Warning(f"{told(error)} {opened} stays.")
         return opened, opened, gr.skip()
     return name, name, gr.Dropdown(choices(name), value="base")
