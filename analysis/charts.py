@@ -4,9 +4,16 @@ import base64
 import io
 import textwrap
 from html import escape
+from typing import TYPE_CHECKING
 
+import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analysis.statistics import Estimate
 
 # Okabe and Ito's colours, told apart by colour-blind readers; mid-tones that read on white and on black.
 IMAGE, TEXT, ANSWER, NEUTRAL = "#0072B2", "#E69F00", "#009E73", "#8A8F98"
@@ -68,6 +75,12 @@ def ink_on(colour: str) -> str:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
     return "#000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#fff"
+
+
+def reach(of: "Iterable[Estimate]", times: float = 100) -> dict:
+    """Plotly's error bars from the ends of estimates."""
+    up, down = times * np.array([e.reach for e in of]).T
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down}
 
 
 def cells(box: tuple[float, float, float, float], rows: int, columns: int) -> dict:

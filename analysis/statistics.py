@@ -57,10 +57,10 @@ class Difference(Estimate):
         return {"mean": self.value, **{name: v for name, v in vars(self).items() if name != "value"}}
 
 
-def ends(*names: str):
+def ends(*names: str, **settings):
     """A field that holds an ``Estimate`` and is told flat in JSON: its value by the field's name, then by ``names`` the
-    lower and the upper end, and its n where a third is given."""
-    return field(metadata={"ends": names})
+    lower and the upper end, and its n where a third is given; ``settings`` as of any field."""
+    return field(metadata={"ends": names}, **settings)
 
 
 def mean(scores: Sequence[float]) -> Estimate:

@@ -35,8 +35,9 @@ _FORMULA = re.compile(r"[=@\t\r]|[+-](?!$|[\d.]+$)")
 @dataclass(frozen=True)
 class Head:
     """The head of a column, or the first cell of a row: its ``title``, what that means (``about``, opened by pointing,
-    by tap or by keyboard), what stands ``below`` it in small letters, and how numbers are written: shares in hundredths
-    where the ``unit`` is %, or points; ``digits`` after the point, with a ``sign``. A row's ``digits`` go first.
+    by tap or by keyboard), what stands ``below`` it in small letters, and how numbers are written: in hundredths where
+    the ``unit`` is %, or points, or they are ``shares`` whose unit is said elsewhere; ``digits`` after the point, with
+    a ``sign``. A row that has ``digits`` goes before the columns.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Head:
     unit: str = ""
     digits: int | None = None
     sign: bool = False
+    shares: bool = False
 
     @property
     def text(self) -> str:
@@ -52,7 +54,7 @@ class Head:
 
     @property
     def times(self) -> int:
-        return 100 if self.unit.startswith(("%", "points")) else 1
+        return 100 if self.shares or self.unit.startswith(("%", "points")) else 1
 
 
 @dataclass(frozen=True)

@@ -49,12 +49,14 @@ def between(of: "Estimate", digits: int = 0, sign: bool = False, times: float = 
     return f"{number(times * of.low, digits, sign)} to {number(times * of.high, digits, sign)}"
 
 
-def estimate(of: "Estimate", digits: int = 0, sign: bool = False, times: float = 100, p: bool = False) -> str:
-    """A number with its interval: ``"63 (58 to 68)"``, the number alone where that has none.
+def estimate(
+    of: "Estimate", digits: int = 0, sign: bool = False, times: float = 100, unit: str = "", p: bool = False
+) -> str:
+    """A number with its ``unit`` and its interval: ``"63 (58 to 68)"``, the number alone where that has none.
 
     With ``p`` also the p of a difference, where it has one: ``"+5 (+1 to +9; p = 0.02)"``.
     """
-    told = number(times * of.value, digits, sign)
+    told = number(times * of.value, digits, sign) + unit
     if not of.known or math.isnan(of.low):
         return told
     beside = f"; p = {of.p:.2g}" if p and not math.isnan(of.p) else ""

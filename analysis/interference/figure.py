@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SCROLL, SERIES, TEXT, WRONG, data_uri, empty, figure, ink_on
+from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, data_uri, empty, figure, ink_on
+from analysis.table import Head, Html, Table
 from analysis.wording import listed, percent, signed
 
 if TYPE_CHECKING:
@@ -117,39 +118,32 @@ def attacks(found: "Interference") -> go.Figure:
 
 def table(found: "Interference") -> str:
     """What was done, and the answer, divergence and change that came of it."""
-    rows = [
-        f"<tr><th>{_ORIGIN}</th><td></td><td>{escape(found.labels[found.best])}, {percent(found.probability.max())}"
-        "</td><td></td><td></td></tr>"
-    ]
-    rows += [_row(found, e) for e in found.effects]
-    head = (
-        "<th>Perturbation</th><th>What was done</th><th>Answer</th>"
-        '<th title="Jensen-Shannon divergence between the option probabilities: 0 is no change, 1 bit is all">'
-        'Divergence, bits</th><th title="Change of the log-probability of the right option, or of the first answer '
-        'where the right one is not known">Change, nats</th>'
+    js = "Jensen-Shannon divergence between the option probabilities: 0 is no change, 1 bit is all"
+    change = (
+        "Change of the log-probability of the right option, or of the first answer where the right one is not known"
     )
+    columns = [
+        "Perturbation", "What was done", "Answer", Head("Divergence, bits", js, digits=2),
+        Head("Change, nats", change, digits=2, sign=True),
+    ]  # fmt: skip
+    asked = f"{found.labels[found.best]}, {percent(found.probability.max())}"
+    rows = [[_ORIGIN, None, asked, None, None], *(_row(found, e) for e in found.effects)]
     left = "".join(f"<li>{escape(title)}: {escape(reason)}.</li>" for title, reason in found.left_out)
     left = f'<p class="key">Left out:</p><ul class="key">{left}</ul>' if left else ""
-    return (
-        f'<div class="card">{SCROLL}<table class="plain"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{left}</div>"
-    )
+    return f'<div class="card">{Table(columns, rows).html()}{left}</div>'
 
 
-def _row(found: "Interference", effect: "Effect") -> str:
-    done = escape(effect.text)
+def _row(found: "Interference", effect: "Effect") -> list:
+    done = effect.text
     if effect.picture is not None:
-        uri = data_uri(effect.picture, 96)
-        done = f'<img src="{uri}" alt="{escape(effect.title)}" width="56" height="56" style="object-fit: contain">'
+        size = f'alt="{escape(effect.title)}" width="56" height="56" style="object-fit: contain"'
+        done = Html(f'<img src="{data_uri(effect.picture, 96)}" {size}>')
     elif effect.loss is not None:
         done = f"loss {effect.loss[0]:.2f} → {effect.loss.max():.2f} nats"
-    answer = f"{escape(found.labels[effect.best])}, {percent(effect.probability.max())}"
+    answer = f"{found.labels[effect.best]}, {percent(effect.probability.max())}"
     if effect.flipped:
-        answer = f'<span class="wrong">⇄ {answer}</span>'
-    return (
-        f'<tr><th scope="row">{escape(effect.title)}</th><td>{done}</td><td>{answer}</td><td>{effect.js:.2f}</td>'
-        f"<td>{signed(effect.delta_logprob)}</td></tr>"
-    )
+        answer = Html(f'<span class="wrong">⇄ {escape(answer)}</span>', answer)
+    return [effect.title, done, answer, effect.js, effect.delta_logprob]
 
 
 def sentence(found: "Interference") -> str:

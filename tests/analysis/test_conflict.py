@@ -24,6 +24,7 @@ from analysis.interference.conflict.sentence import sentence, single
 from analysis.interference.conflict.single import Conflict, conflict
 from analysis.interference.conflict.triplets import OCCLUSIONS, TEXTS, digest, triplets
 from analysis.result import Provenance
+from analysis.statistics import Estimate
 from analysis.wording import percent
 from models import catalog
 from models.embedded.questions import Turn
@@ -45,11 +46,11 @@ def planted(n: int, seed: int, slope: float = SLOPE):
 
 def test_a_planted_balance_point_is_found():
     found = fit(*planted(4000, 0))
-    assert found.balance == pytest.approx(BALANCE, abs=0.06)
+    assert found.balance.value == pytest.approx(BALANCE, abs=0.06)
     assert found.slope == pytest.approx(SLOPE, abs=0.3)
-    assert found.low < BALANCE < found.high
-    assert found.high - found.low < 0.15
-    assert found.probability(found.balance) == pytest.approx(0.5)
+    assert found.balance.low < BALANCE < found.balance.high
+    assert found.balance.high - found.balance.low < 0.15
+    assert found.probability(found.balance.value) == pytest.approx(0.5)
     assert not found.beyond and (found.start, found.end) == pytest.approx((-2, 2), abs=0.01)
 
 
@@ -57,7 +58,7 @@ def test_a_balance_point_may_lie_beyond_what_was_measured():
     x, y = planted(4000, 0)
     few = x > 0
     found = fit(x[few], y[few])
-    assert found.balance < found.start
+    assert found.balance.value < found.start
     assert found.beyond
 
 
@@ -70,7 +71,7 @@ def test_the_fit_is_of_maximum_likelihood():
 
 def test_the_interval_covers_as_often_as_it_says():
     found = [fit(*planted(120, seed)) for seed in range(400)]
-    covered = np.mean([f.low <= BALANCE <= f.high for f in found])
+    covered = np.mean([f.balance.low <= BALANCE <= f.balance.high for f in found])
     assert 0.92 < covered < 0.98
 
 
@@ -80,9 +81,9 @@ def test_the_interval_is_that_of_the_delta_method_where_data_are_many():
     p = found.probability(x)
     design = np.stack([np.ones_like(x), x], 1)
     cov = np.linalg.inv(design.T @ (design * (p * (1 - p))[:, None]))
-    slope = np.array([-1, -found.balance]) / found.slope
+    slope = np.array([-1, -found.balance.value]) / found.slope
     half = 1.96 * np.sqrt(slope @ cov @ slope)
-    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.02)
+    assert (found.balance.high - found.balance.low) / 2 == pytest.approx(half, rel=0.02)
 
 
 def test_the_band_is_that_of_the_log_odds_and_covers_the_curve():
@@ -104,7 +105,7 @@ def test_the_band_is_that_of_the_log_odds_and_covers_the_curve():
 
 def test_no_balance_point_where_uncertainty_does_not_matter():
     found = fit(*planted(300, 3, slope=0.0))
-    assert np.isnan(found.low) and np.isnan(found.high)
+    assert np.isnan(found.balance.low) and np.isnan(found.balance.high)
     assert not found.reason
 
 
@@ -120,15 +121,15 @@ def test_no_balance_point_where_uncertainty_does_not_matter():
 def test_what_cannot_be_fitted_says_why(x, y, reason):
     found = fit(x, y)
     assert reason in found.reason
-    assert np.isnan(found.balance)
+    assert not found.balance.known
 
 
 def test_bins_hold_every_item_once():
     x, y = planted(100, 4)
     bins = binned(x, y)
-    assert sum(b.n for b in bins) == 100
-    assert sum(b.share * b.n for b in bins) == pytest.approx(y.sum())
-    assert all(b.low <= b.share <= b.high for b in bins)
+    assert sum(b.share.n for b in bins) == 100
+    assert sum(b.share.value * b.share.n for b in bins) == pytest.approx(y.sum())
+    assert all(b.share.low <= b.share.value <= b.share.high for b in bins)
     assert [b.start for b in bins] == sorted(b.start for b in bins)
     assert binned(np.zeros(0), np.zeros(0)) == ()
 
@@ -169,14 +170,14 @@ def test_switches_near_and_far():
     x = np.array([0.0, 0.1, -0.1, 1.0, -1.0, 1.1, 2.0, -2.0, 1.9])
     changes = np.array([3, 4, 5, 2, 2, 2, 0, 1, 1], dtype=float)
     found = near_and_far(x, changes, 0.0)
-    assert (found.near, found.far, found.n) == (4, pytest.approx(2 / 3), 3)
-    assert 0 < found.low < found.near - found.far < found.high
+    assert (found.near, found.far, found.difference.n) == (4, pytest.approx(2 / 3), 3)
+    assert 0 < found.difference.low < found.near - found.far < found.difference.high
     assert near_and_far(x, changes, float("nan")) is None
     assert near_and_far(x[:5], changes[:5], 0.0) is None
     assert near_and_far(x, np.full(9, np.nan), 0.0) is None
     assert near_and_far(x, changes, 2.1) is None  # nothing was measured there
     same = near_and_far(x, np.ones(9), 0.0)
-    assert (same.low, same.high) == (0, 0)
+    assert (same.difference.low, same.difference.high) == (0, 0)
 
 
 # triplets
@@ -256,7 +257,7 @@ def test_sides_are_kept_apart():
     np.testing.assert_allclose(found.relative, [-1, 0, 2, -2, 0], atol=1e-6)
     assert found.counted.tolist() == [True, True, False, False, False]
     assert found.followed.tolist() == [1, 0, 0, 1, -1]
-    assert found.following_text == 0.5
+    assert found.following_text.value == 0.5
     assert np.isnan(found.switches).all()
     assert found.provenance.seed == 3
     assert sentence(found) == (
@@ -274,7 +275,7 @@ def test_the_law_is_recovered_from_a_model():
         x = relative_uncertainty(np.log(text), np.log(image))
         rows.append((text, image, "dog", "cat", "dog" if rng.random() < expit(-4 * (x - 0.3)) else "cat"))
     found = measure(Scripted(rows), [item(i) for i in range(400)], layers=False)
-    assert found.fitted.low < 0.3 < found.fitted.high
+    assert found.fitted.balance.low < 0.3 < found.fitted.balance.high
     assert "the surer the text, the more it is followed" in sentence(found)
     assert "leans towards the text" in sentence(found)
 
@@ -303,7 +304,7 @@ def test_nothing_to_measure(mllm):
 def test_sentences_tell_what_did_not_appear():
     rows = [(2, 8, "dog", "cat", "dog")] * 3
     found = measure(Scripted(rows), [item(i) for i in range(3)], layers=False)
-    law = Fit(50, 1.0, 2.0, -0.5, -0.7, -0.3)
+    law = Fit(50, 1.0, 2.0, Estimate(-0.5, -0.7, -0.3))
     assert "Against the paper's law" in sentence(replace(found, fitted=law))
     assert "leans towards the picture" in sentence(replace(found, fitted=replace(law, slope=-2.0)))
     measured = replace(law, slope=-2.0, start=-2.0, end=1.0)
@@ -312,9 +313,9 @@ def test_sentences_tell_what_did_not_appear():
     assert "would be at −0.50 (95 % −0.70 to −0.30), beyond what was measured (−0.25 to +1.00): at equal" in outside
     surer = sentence(replace(found, fitted=replace(measured, end=-0.1)))
     assert "Every item is surer in the text" in surer and "leans" not in surer
-    assert "could be zero" in sentence(replace(found, fitted=Fit(50, 0.0, 0.1, 0.0)))
+    assert "could be zero" in sentence(replace(found, fitted=Fit(50, 0.0, 0.1, Estimate(0.0))))
     for low, high, told in ((0.2, 0.8, "more often"), (-0.8, -0.2, "less often"), (-0.1, 0.5, "do not differ")):
-        assert told in sentence(replace(found, oscillation=NearAndFar(1.5, 1.0, low, high, 10)))
+        assert told in sentence(replace(found, oscillation=NearAndFar(1.5, 1.0, Estimate(0.5, low, high, 10))))
     nobody = replace(found, right_text=np.zeros(3, dtype=bool))
     assert sentence(nobody).startswith("None of the 3 conflicts counts")
     assert "(0 % and 100 % are)" in sentence(nobody)
@@ -340,17 +341,17 @@ def test_tiers_by_hand():
     items[2].tier = "hedged"
     found = measure(Scripted(rows), items, layers=False)
     covered, direct, hedged = found.by_tier
-    assert (covered.side, covered.name, covered.n, covered.right, covered.counted) == (
+    assert (covered.side, covered.name, covered.n, covered.right.value, covered.counted) == (
         "picture",
         "30% covered",
         3,
         1,
         2,
     )
-    assert (direct.name, direct.right, direct.followed) == ("direct", 1, 0.5)
-    assert (hedged.name, hedged.n, hedged.right, hedged.counted) == ("hedged", 1, 0, 0)
-    assert np.isnan(hedged.followed)
-    assert direct.followed_interval == pytest.approx((0.0945, 0.9055), abs=1e-3)  # Wilson
+    assert (direct.name, direct.right.value, direct.followed.value) == ("direct", 1, 0.5)
+    assert (hedged.name, hedged.n, hedged.right.value, hedged.counted) == ("hedged", 1, 0, 0)
+    assert not hedged.followed.known
+    assert (direct.followed.low, direct.followed.high) == pytest.approx((0.0945, 0.9055), abs=1e-3)  # Wilson
     html = figure.tiers(found)
     assert "picture: 30 % covered" in html and "50 % (9 % to 91 %)" in html and "–" in html
 
@@ -372,9 +373,9 @@ def test_figures_and_the_card_hold_for_any_numbers():
         100 * found.followed[found.counted].sum()
     )
     assert all(low <= y <= high for y, low, high in zip(
-        dots.y, dots.y - dots.error_y.arrayminus, dots.y + dots.error_y.array, strict=True
+        dots.y, np.array(dots.y) - dots.error_y.arrayminus, np.array(dots.y) + dots.error_y.array, strict=True
     ))  # fmt: skip
-    compared = replace(found, oscillation=NearAndFar(1.5, 1.0, 0.1, 0.9, 30))
+    compared = replace(found, oscillation=NearAndFar(1.5, 1.0, Estimate(0.5, 0.1, 0.9, 30)))
     told = card.told(compared)
     assert "1.50 and 1.00 (near − far +0.10 to +0.90; n = 30 each)" in told
     assert list(figure.inside(compared).data[0].x) == [1.5, 1.0]
@@ -383,7 +384,7 @@ def test_figures_and_the_card_hold_for_any_numbers():
     nobody = replace(found, right_text=np.zeros(90, dtype=bool), bins=(), fitted=fit(np.zeros(0), np.zeros(0)))
     assert "none: only 0 items" in card.told(nobody) and "| – |" in card.told(nobody)
     assert figure.law(nobody).layout.annotations[0].text.startswith("No conflict counts")
-    flat = replace(found, fitted=Fit(50, 0.0, 0.1, 0.0, covariance=(1.0, 0.0, 1.0)))
+    flat = replace(found, fitted=Fit(50, 0.0, 0.1, Estimate(0.0), covariance=(1.0, 0.0, 1.0)))
     assert "could be zero" in card.told(flat) and not figure.law(flat).layout.annotations
 
 

@@ -38,6 +38,7 @@ from models.errors import EvalSetError, InputError, ModelError
 from models.evalset import EvalItem
 from models.mllm import MLLM
 from tests.analysis.handmade import Prompts
+from tests.analysis.written import written
 
 WORDS = {"cat": 3, "dog": 4, "yes": 5, "no": 6, "A": 7, "B": 8}
 N = 40
@@ -162,12 +163,12 @@ def test_known_answers_give_hand_computed_numbers(model, grey):
     found = accuracies(tuple(blocks))
     assert found.columns == (("ruled", "base"), ("ruled", "mended"))
     (clean,) = rows_of(found, checkpoint="base", condition=ORIGIN, segment=None)
-    assert (clean.n, clean.accuracy, clean.chance, clean.drop) == (N, 1.0, 0.5, None)
-    assert (clean.low, clean.high) == pytest.approx(wilson(N, N))
+    assert (clean.n, clean.accuracy.value, clean.chance, clean.drop) == (N, 1.0, 0.5, None)
+    assert (clean.accuracy.low, clean.accuracy.high) == pytest.approx(wilson(N, N))
     (row,) = rows_of(found, checkpoint="base", condition="misleading", segment=None)
-    assert row.accuracy == pytest.approx(16 / 40) and row.drop.value == pytest.approx(24 / 40) == row.flip
-    assert (row.low, row.high) == pytest.approx(wilson(16, N))
-    assert (row.flip_low, row.flip_high) == pytest.approx(wilson(24, N))
+    assert row.accuracy.value == pytest.approx(16 / 40) and row.drop.value == pytest.approx(24 / 40) == row.flip.value
+    assert (row.accuracy.low, row.accuracy.high) == pytest.approx(wilson(16, N))
+    assert (row.flip.low, row.flip.high) == pytest.approx(wilson(24, N))
     divergence = entropy(0.55, 0.45) - (entropy(0.8, 0.2) + entropy(0.3, 0.7)) / 2
     assert row.js == pytest.approx(24 / 40 * divergence, abs=1e-4)
     assert row.delta_logprob == pytest.approx(24 / 40 * np.log(0.3 / 0.8), abs=1e-3)
@@ -178,7 +179,7 @@ def test_known_answers_give_hand_computed_numbers(model, grey):
     halves = {r.segment: (r.n, r.drop.value) for r in rows_of(found, checkpoint="base", condition="misleading")}
     assert halves == {None: (40, pytest.approx(0.6)), "first half": (20, 1.0), "second half": (20, pytest.approx(0.2))}
     (mended,) = rows_of(found, checkpoint="mended", condition="misleading", segment=None)
-    assert (mended.accuracy, mended.flip) == pytest.approx((35 / 40, 4 / 40))
+    assert (mended.accuracy.value, mended.flip.value) == pytest.approx((35 / 40, 4 / 40))
 
 
 def test_recovery_and_cost_are_paired_differences(model, grey):
@@ -484,7 +485,7 @@ def test_the_chart_shows_the_numbers(model, grey):
     assert len(half.data) == 1 and list(half.data[0].x) == pytest.approx([100, 0])
     assert "no item" in figure.accuracy(found, "nowhere").layout.annotations[0].text.lower()
     html = figure.table(found)
-    assert "60.0 (45.0 to 75.0)" in html and "40 (26 to 55)" in html and "<td>−0.59</td>" in html
+    assert "60.0 (45.0 to 75.0)" in written(html) and "40 (26 to 55)" in written(html) and "<td>−0.59</td>" in html
 
 
 def test_exports_hold_every_number(model, grey):

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import bootstrap, norm
 
-from analysis.statistics import interval
+from analysis.statistics import Estimate, ends, mean
 
 _FEWEST = 8  # items below which no curve is fitted
 _BINS = 6
@@ -17,7 +17,7 @@ _BINS = 6
 class Fit:
     """Maximum likelihood of P(1) = 1 / (1 + exp(-(``intercept`` + ``slope`` x))) from ``n`` items.
 
-    ``balance`` is the x where P is 1/2, ``low`` to ``high`` its 95 % interval: all x whose fitted log-odds are not
+    ``balance`` is the x where P is 1/2, its 95 % interval all x whose fitted log-odds are not
     significantly away from 0 (Fieller 1954, which is the delta method without its linear approximation of a ratio);
     not-a-number where the slope could be 0, for then every x could be it. The items' x go from ``start`` to ``end``.
     Where there is no fit, ``reason`` says why and the numbers are not-a-number.
@@ -26,9 +26,7 @@ class Fit:
     n: int
     intercept: float = float("nan")
     slope: float = float("nan")
-    balance: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
+    balance: Estimate = ends("low", "high", default=Estimate())
     reason: str = ""
     start: float = float("nan")
     end: float = float("nan")
@@ -38,7 +36,7 @@ class Fit:
     @property
     def beyond(self) -> bool:
         """Whether the balance point is outside of what was measured: the curve alone says that it is there."""
-        return self.balance < self.start or self.balance > self.end
+        return self.balance.value < self.start or self.balance.value > self.end
 
     def probability(self, x: np.ndarray) -> np.ndarray:
         """The fitted curve at ``x``."""
@@ -81,9 +79,9 @@ def fit(x: np.ndarray, outcome: np.ndarray) -> Fit:
         options={"gtol": 1e-9 * len(x)},
     )
     (a, b), cov = found.x, np.linalg.inv(information(found.x))
-    low, high = _fieller(a, b, cov)
+    balance = Estimate(float(-a / b), *_fieller(a, b, cov), len(x))
     return Fit(
-        len(x), float(a), float(b), float(-a / b), low, high, "", float(x.min()), float(x.max()),
+        len(x), float(a), float(b), balance, "", float(x.min()), float(x.max()),
         (float(cov[0, 0]), float(cov[0, 1]), float(cov[1, 1])),
     )  # fmt: skip
 
@@ -100,29 +98,23 @@ def _fieller(a: float, b: float, cov: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Bin:
-    """Items with relative uncertainty ``start`` to ``end``: ``share`` of ``n`` follow the text, with the 95 % interval
-    ``low`` to ``high``."""
+    """Items with relative uncertainty ``start`` to ``end``, and the ``share`` of them that follow the text."""
 
     start: float
     end: float
-    share: float
-    low: float
-    high: float
-    n: int
+    share: Estimate = ends("low", "high", "n")
 
 
 @dataclass(frozen=True)
 class NearAndFar:
     """Mean number of switches in the third of the items ``near`` the balance point and in the third ``far`` from it.
 
-    ``low`` to ``high``: 95 % bootstrap interval of near minus far; ``n`` items in each third.
+    ``difference`` is near minus far, with a bootstrap interval, of n items in each third.
     """
 
     near: float
     far: float
-    low: float
-    high: float
-    n: int
+    difference: Estimate = ends("low", "high", "n")
 
 
 def binned(relative: np.ndarray, followed: np.ndarray, bins: int = _BINS) -> tuple[Bin, ...]:
@@ -131,8 +123,8 @@ def binned(relative: np.ndarray, followed: np.ndarray, bins: int = _BINS) -> tup
     found = []
     for index in np.array_split(order, min(bins, len(order)) or 1):
         if len(index):
-            x, y = relative[index], followed[index].astype(float)
-            found.append(Bin(float(x.min()), float(x.max()), float(y.mean()), *map(float, interval(y)), len(index)))
+            x = relative[index]
+            found.append(Bin(float(x.min()), float(x.max()), mean(followed[index])))
     return tuple(found)
 
 
@@ -153,4 +145,5 @@ def near_and_far(relative: np.ndarray, changes: np.ndarray, balance: float) -> N
         low, high = draws.confidence_interval
     else:
         low = high = near.mean() - far.mean()
-    return NearAndFar(float(near.mean()), float(far.mean()), float(low), float(high), third)
+    apart = Estimate(float(near.mean() - far.mean()), float(low), float(high), third)
+    return NearAndFar(float(near.mean()), float(far.mean()), apart)

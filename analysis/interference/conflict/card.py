@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.interference.conflict.figure import title
+from analysis.interference.conflict.figure import tier_table
 from analysis.interference.conflict.measure import ITEMS, Conflicts, measured
 from analysis.interference.conflict.sentence import sentence
-from analysis.wording import percent, signed
+from analysis.table import Table
+from analysis.wording import between, share, signed
 from models import catalog
 
 if TYPE_CHECKING:
@@ -22,18 +23,12 @@ def section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
 
 def told(found: Conflicts) -> str:
     """The section's Markdown, of any numbers."""
-    low, high = found.following_interval
     numbers = [
         ["conflicts; counted", f"{len(found.seen)}; {int(found.counted.sum())}"],
-        ["follows the text (TFR)", _interval(found.following_text, low, high)],
+        ["follows the text (TFR)", share(found.following_text)],
         ["balance point of relative uncertainty", _balance(found)],
         ["changes of the lead between layers, near and far", _inside(found)],
     ]
-    tiers = [
-        [title(t), str(t.n), _interval(t.right, *t.right_interval), str(t.counted),
-         _interval(t.followed, *t.followed_interval)]
-        for t in found.by_tier
-    ]  # fmt: skip
     return "\n\n".join(
         [
             "## Modality conflict",
@@ -44,25 +39,21 @@ def told(found: Conflicts) -> str:
             "H_v), H the entropy of the next token from the text alone and the picture alone; the balance point is "
             "where a logistic fit of P(follow text) on it is 1/2 (arXiv 2511.02243). Brackets are 95 % intervals: "
             "Wilson for shares, Fieller for the balance point, bootstrap for near minus far.",
-            _table(["", "measured"], numbers),
-            _table(["difficulty", "n", "right from that side alone", "count", "follow the text"], tiers),
+            Table(["", "measured"], numbers).markdown(),
+            tier_table(found).markdown(),
             sentence(found),
         ]
     )
-
-
-def _interval(share: float, low: float, high: float) -> str:
-    return "–" if np.isnan(share) else f"{percent(share)} ({percent(low)} to {percent(high)})"
 
 
 def _balance(found: Conflicts) -> str:
     curve = found.fitted
     if curve.reason:
         return f"none: {curve.reason}"
-    if np.isnan(curve.low):
+    if np.isnan(curve.balance.low):
         return "none: the slope could be zero"
     beyond = "; beyond what was measured" if curve.beyond else ""
-    return f"{signed(curve.balance)} ({signed(curve.low)} to {signed(curve.high)}{beyond})"
+    return f"{signed(curve.balance.value)} ({between(curve.balance, 2, sign=True, times=1)}{beyond})"
 
 
 def _inside(found: Conflicts) -> str:
@@ -70,9 +61,5 @@ def _inside(found: Conflicts) -> str:
     if compared is None:
         known = found.switches[found.counted & ~np.isnan(found.switches)]
         return f"not compared; {known.mean():.2f} on average (n = {len(known)})" if len(known) else "not measured"
-    span = f"{signed(compared.low)} to {signed(compared.high)}"
-    return f"{compared.near:.2f} and {compared.far:.2f} (near − far {span}; n = {compared.n} each)"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+    span = between(compared.difference, 2, sign=True, times=1)
+    return f"{compared.near:.2f} and {compared.far:.2f} (near − far {span}; n = {compared.difference.n} each)"

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, NEUTRAL, SCROLL, TEXT, empty, figure
-from analysis.wording import percent, signed
+from analysis.charts import IMAGE, NEUTRAL, TEXT, empty, figure, reach
+from analysis.statistics import Estimate
+from analysis.table import Head, Table
+from analysis.wording import between, percent, share, signed
 
 if TYPE_CHECKING:
-    from analysis.interference.conflict.measure import Conflicts, Tier
+    from analysis.interference.conflict.measure import Conflicts
     from analysis.interference.conflict.single import Conflict
 
 _POINTS = 121
@@ -51,19 +53,18 @@ def oscillation(found: "Conflict") -> go.Figure:
 
 def sides(found: "Conflict") -> str:
     """From the text alone, the picture alone, both: the answer, how unsure, and the two answers' chances."""
-    names = f"<th>“{escape(found.seen[:40])}”, %</th><th>“{escape(found.told[:40])}”, %</th>"
+    heads = [Head(f"“{side[:40]}”", unit="%") for side in (found.seen, found.told)]
+    unsure = "Entropy of the first token: 0 is certain; 0.69 nats is a toss-up between two"
     rows = [
-        f'<tr><th scope="row">{title}</th><td>{escape(answer.strip() or "–")}</td><td>{entropy:.2f}</td>'
-        f"<td>{percent(seen)}</td><td>{percent(told)}</td></tr>"
-        for title, answer, entropy, (seen, told) in zip(
+        [title, answer.strip() or "–", entropy, *map(percent, chances)]
+        for title, answer, entropy, chances in zip(
             _FROM, found.answers, found.entropy, found.probability, strict=True
         )
     ]
+    table = Table(["From", "Answer", Head("Unsure, nats", unsure, digits=2), *heads], rows)
     known = "known to be true" if found.truth_known else "as far as is known: nobody has checked it"
     return (
-        f'<div class="card">{SCROLL}<table class="plain"><thead><tr><th>From</th><th>Answer</th>'
-        '<th title="Entropy of the first token: 0 is certain; 0.69 nats is a toss-up between two">Unsure, nats</th>'
-        f"{names}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="card">{table.html()}'
         f'<p class="key">The text says: {escape(found.text)} · What the picture says is {known}. The two answers’ '
         "chances are compared with each other alone.</p></div>"
     )
@@ -75,12 +76,13 @@ def law(found: "Conflicts") -> go.Figure:
     """
     if not found.bins:
         return empty("No conflict counts: neither side alone is answered rightly often enough", 200)
-    start, end, share, low, high = np.array([[b.start, b.end, b.share, b.low, b.high] for b in found.bins]).T
-    x, share, low, high = (start + end) / 2, 100 * share, 100 * low, 100 * high
+    spans = [Estimate((b.start + b.end) / 2, b.start, b.end) for b in found.bins]
+    bars = {"color": TEXT, "width": 0}
     dots = go.Scatter(
-        x=x, y=share, mode="markers", name="measured", marker={"size": 11, "color": TEXT},
-        error_y=_reach(share, low, high), error_x=_reach(x, start, end, 1),
-        customdata=[[b.n, b.start, b.end] for b in found.bins],
+        x=[s.value for s in spans], y=[100 * b.share.value for b in found.bins], mode="markers", name="measured",
+        marker={"size": 11, "color": TEXT}, error_x={**reach(spans, 1), **bars, "thickness": 1},
+        error_y={**reach(b.share for b in found.bins), **bars, "thickness": 2},
+        customdata=[[b.share.n, b.start, b.end] for b in found.bins],
         hovertemplate="%{customdata[1]:.2f} to %{customdata[2]:.2f}: %{y:.0f} % of %{customdata[0]}<extra></extra>",
     )  # fmt: skip
     traces, layout = [dots], {"shapes": [_level(50)], "annotations": []}
@@ -98,20 +100,13 @@ def law(found: "Conflicts") -> go.Figure:
             hovertemplate="at %{x:.2f}: %{y:.0f} %<extra></extra>",
         )  # fmt: skip
         traces = [band, line, dots]
-        if not np.isnan(curve.low) and not curve.beyond:
+        if not np.isnan(curve.balance.low) and not curve.beyond:
             _mark(layout, curve)
     return figure(
         420, *traces, showlegend=True, margin={"l": 8, "r": 16, "t": 72, "b": 8}, **layout,
         xaxis={"title": f"Relative uncertainty (n = {int(found.counted.sum())})<br>{_SURER}", "range": [-2.1, 2.1]},
         yaxis={"title": "Follows the text, %", "range": [-4, 104]},
     )  # fmt: skip
-
-
-def _reach(middle, low, high, width: float = 2) -> dict:
-    return {
-        "type": "data", "symmetric": False, "array": high - middle, "arrayminus": middle - low, "color": TEXT,
-        "thickness": width, "width": 0,
-    }  # fmt: skip
 
 
 def _level(y: float) -> dict:
@@ -123,15 +118,16 @@ def _level(y: float) -> dict:
 
 def _mark(layout: dict, curve) -> None:
     """The balance point and its interval, drawn into ``layout``."""
+    of = curve.balance
     layout["shapes"] += [
-        {"type": "rect", "x0": max(curve.low, -2.1), "x1": min(curve.high, 2.1), "y0": 0, "y1": 1, "yref": "paper",
+        {"type": "rect", "x0": max(of.low, -2.1), "x1": min(of.high, 2.1), "y0": 0, "y1": 1, "yref": "paper",
          "fillcolor": "rgba(138,143,152,0.14)", "line": {"width": 0}},
-        {"type": "line", "x0": curve.balance, "x1": curve.balance, "y0": 0, "y1": 1, "yref": "paper",
+        {"type": "line", "x0": of.value, "x1": of.value, "y0": 0, "y1": 1, "yref": "paper",
          "line": {"width": 2, "dash": "dash", "color": NEUTRAL}},
     ]  # fmt: skip
     layout["annotations"].append(
-        {"x": curve.balance, "y": 0.02, "yref": "paper", "yanchor": "bottom", "showarrow": False,
-         "text": f"balance point {signed(curve.balance)}"}
+        {"x": of.value, "y": 0.02, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+         "text": f"balance point {signed(of.value)}"}
     )  # fmt: skip
 
 
@@ -145,36 +141,27 @@ def inside(found: "Conflicts") -> go.Figure:
         text=[f"{compared.near:.2f}", f"{compared.far:.2f}"], textposition="outside", cliponaxis=False,
         hovertemplate="%{y}: %{x:.2f}<extra></extra>",
     )  # fmt: skip
-    span = f"near − far: {signed(compared.low)} to {signed(compared.high)} (95 %)"
+    span = f"near − far: {between(compared.difference, 2, sign=True, times=1)} (95 %)"
     return figure(
         230, bars, bargap=0.4, margin={"l": 8, "r": 40, "t": 32, "b": 8},
-        xaxis={"title": f"Changes of the lead, mean; {span}; n = {compared.n} each", "rangemode": "tozero"},
+        xaxis={"title": f"Changes of the lead, mean; {span}; n = {compared.difference.n} each", "rangemode": "tozero"},
         yaxis={"title": "Balance point", "autorange": "reversed"},
     )  # fmt: skip
 
 
-def tiers(found: "Conflicts") -> str:
+def tier_table(found: "Conflicts") -> Table:
     """Each difficulty of either side: right from that side alone, and how many follow the text; 95 % intervals."""
-    head = "<th>Difficulty</th><th>n</th><th>Right from that side alone</th><th>count</th><th>Follow the text</th>"
-    rows = "".join(
-        f'<tr><th scope="row">{escape(title(tier))}</th><td>{tier.n}</td><td>{_with(tier.right, tier.right_interval)}'
-        f"</td><td>{tier.counted}</td><td>{_with(tier.followed, tier.followed_interval)}</td></tr>"
-        for tier in found.by_tier
-    )
-    key = (
-        "An item counts where the text alone and the picture alone are both answered rightly and the answer from both "
-        "names one of the two. In brackets: 95 % intervals."
-    )
+    rows = [
+        [f"{t.side}: {t.name.replace('%', ' %')}", t.n, share(t.right), t.counted, share(t.followed)]
+        for t in found.by_tier
+    ]
+    return Table(["Difficulty", "n", "Right from that side alone", "Count", "Follow the text"], rows)
+
+
+def tiers(found: "Conflicts") -> str:
+    """The same on the page."""
     return (
-        f'<div class="card">{SCROLL}<table class="plain"><thead><tr>{head}</tr></thead>'
-        f'<tbody>{rows}</tbody></table></div><p class="key">{key}</p></div>'
+        f'<div class="card">{tier_table(found).html()}<p class="key">An item counts where the text alone and the '
+        "picture alone are both answered rightly and the answer from both names one of the two. In brackets: 95 % "
+        "intervals.</p></div>"
     )
-
-
-def title(tier: "Tier") -> str:
-    """``"picture: 30% covered"`` in words."""
-    return f"{tier.side}: {tier.name.replace('%', ' %')}"
-
-
-def _with(share: float, interval: tuple[float, float]) -> str:
-    return "–" if np.isnan(share) else f"{percent(share)} ({percent(interval[0])} to {percent(interval[1])})"

@@ -21,7 +21,7 @@ from analysis.interference.conflict.balance import Bin, Fit, NearAndFar, binned,
 from analysis.interference.conflict.inside import entropies, first_tokens, margins, relative_uncertainty, switches
 from analysis.interference.conflict.triplets import digest, triplets
 from analysis.result import Provenance, Result, plain
-from analysis.statistics import interval
+from analysis.statistics import Estimate, mean
 from analysis.table import Table
 from models import fingerprint
 from models.checkpoints import BASE
@@ -48,17 +48,28 @@ class Tier:
     """Items of one difficulty of one side, ``"picture"`` (share covered) or ``"text"`` (its wording).
 
     ``right`` of ``n`` are answered rightly from that side alone; ``followed`` is the share of the ``counted`` ones
-    that follow the text, not-a-number where none counts. Each with its 95 % interval.
+    that follow the text, unknown where none counts.
     """
 
     side: str
     name: str
-    n: int
-    right: float
-    right_interval: tuple[float, float]
-    counted: int
-    followed: float
-    followed_interval: tuple[float, float]
+    right: Estimate
+    followed: Estimate
+
+    @property
+    def n(self) -> int:
+        return self.right.n
+
+    @property
+    def counted(self) -> int:
+        return self.followed.n
+
+    def to_json(self) -> dict:
+        return {
+            "side": self.side, "name": self.name, "n": self.n, "right": self.right.value,
+            "right_interval": (self.right.low, self.right.high), "counted": self.counted,
+            "followed": self.followed.value, "followed_interval": (self.followed.low, self.followed.high),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +103,9 @@ class Conflicts(Result):
         return self.right_text & self.right_image & (self.followed >= 0)
 
     @property
-    def following_text(self) -> float:
-        """TFR: the share of the counted items that follow the text; not-a-number where none counts."""
-        return _share(self.followed[self.counted])[0]
-
-    @property
-    def following_interval(self) -> tuple[float, float]:
-        """95 % interval of ``following_text``."""
-        return _share(self.followed[self.counted])[1]
+    def following_text(self) -> Estimate:
+        """TFR: the share of the counted items that follow the text; unknown where none counts."""
+        return mean(self.followed[self.counted])
 
     @property
     def by_tier(self) -> tuple[Tier, ...]:
@@ -111,13 +117,14 @@ class Conflicts(Result):
             for name in dict.fromkeys(names):
                 some = np.array([n == name for n in names])
                 follow = self.followed[some & self.counted]
-                found.append(Tier(side, name, int(some.sum()), *_share(right[some]), len(follow), *_share(follow)))
+                found.append(Tier(side, name, mean(right[some]), mean(follow)))
         return tuple(found)
 
     def to_json(self) -> dict:
+        tfr = self.following_text
         headline = {
-            "n": len(self.seen), "counted": int(self.counted.sum()), "following_text": self.following_text,
-            "following_text_interval": self.following_interval, "by_tier": self.by_tier,
+            "n": len(self.seen), "counted": tfr.n, "following_text": tfr.value,
+            "following_text_interval": (tfr.low, tfr.high), "by_tier": [tier.to_json() for tier in self.by_tier],
         }  # fmt: skip
         return plain(headline) | super().to_json()
 
@@ -131,14 +138,6 @@ class Conflicts(Result):
             self.relative, self.right_text, self.right_image, self.followed, self.switches,
         )  # fmt: skip
         return Table(header, [list(row) for row in zip(*columns, strict=True)])
-
-
-def _share(ones: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """The share of ones and its 95 % interval; not-a-number where there are none to count."""
-    if not len(ones):
-        return float("nan"), (float("nan"), float("nan"))
-    values = np.asarray(ones, dtype=float)
-    return float(values.mean()), tuple(map(float, interval(values)))
 
 
 def follows(answer: str, seen: str, told: str) -> int:
@@ -262,7 +261,7 @@ def told_by(raw: dict) -> Conflicts:
     counted = right_text & right_image & (side["both"] >= 0)
     changes = np.array(raw["switches"] or [None] * len(pairs), dtype=float)
     fitted = fit(relative[counted], side["both"][counted])
-    located = not np.isnan(fitted.low)
+    located = not np.isnan(fitted.balance.low)
     return Conflicts(
         provenance=Provenance(**raw["provenance"]),
         seen=tuple(raw["seen"]),
@@ -279,5 +278,5 @@ def told_by(raw: dict) -> Conflicts:
         switches=changes,
         fitted=fitted,
         bins=binned(relative[counted], side["both"][counted]),
-        oscillation=near_and_far(relative[counted], changes[counted], fitted.balance) if located else None,
+        oscillation=near_and_far(relative[counted], changes[counted], fitted.balance.value) if located else None,
     )

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.wording import percent, signed
+from analysis.wording import between, percent, signed, verdict
 
 if TYPE_CHECKING:
     from analysis.interference.conflict.balance import Fit, NearAndFar
     from analysis.interference.conflict.measure import Conflicts
     from analysis.interference.conflict.single import Conflict
+    from analysis.statistics import Estimate
 
 _CLEARLY = 0.05  # of relative uncertainty: less is no difference
 
@@ -23,26 +24,29 @@ def sentence(found: "Conflicts") -> str:
             f"each be answered rightly ({percent(found.right_text.mean())} and {percent(found.right_image.mean())} "
             "are), and the answer from both must name one of the two."
         )
-    low, high = found.following_interval
+    tfr = found.following_text
     are, follow = ("is", "follows") if counted == 1 else ("are", "follow")
     said = (
         f"Of {total} conflicts, {counted} {are} answered rightly from either side alone and then {follow} one side; "
-        f"the answer follows the text in {percent(found.following_text)} of them (95 % interval {percent(low)} to "
-        f"{percent(high)}){_lean(low, high)}."
+        f"the answer follows the text in {percent(tfr.value)} of them (95 % interval {percent(tfr.low)} to "
+        f"{percent(tfr.high)}){_lean(tfr)}."
     )
     return " ".join(filter(None, [said, _law(found.fitted), _inside(found)]))
 
 
-def _lean(low: float, high: float) -> str:
-    return ": mostly the text" if low > 0.5 else ": mostly the picture" if high < 0.5 else ": no clear preference"
+def _lean(tfr: "Estimate") -> str:
+    return (
+        ": mostly the text" if tfr.low > 0.5 else ": mostly the picture" if tfr.high < 0.5 else ": no clear preference"
+    )
 
 
 def _law(curve: "Fit") -> str:
     if curve.reason:
         return f"No curve was fitted: {curve.reason}."
-    if np.isnan(curve.low):
+    of = curve.balance
+    if np.isnan(of.low):
         return "Whether relative uncertainty matters cannot be told: the slope could be zero, so no balance point."
-    numbers = f"{signed(curve.balance)} (95 % {signed(curve.low)} to {signed(curve.high)})"
+    numbers = f"{signed(of.value)} (95 % {between(of, 2, sign=True, times=1)})"
     if curve.beyond:
         measured = f"{signed(curve.start)} to {signed(curve.end)}"
         place = f"the balance point would be at {numbers}, beyond what was measured ({measured})"
@@ -54,9 +58,7 @@ def _law(curve: "Fit") -> str:
     if curve.start > 0 or curve.end < 0:
         sure = "less sure" if curve.start > 0 else "surer"
         return f"{said}. Every item is {sure} in the text, so nothing is known of equal certainty."
-    lean = (
-        "towards the picture" if curve.high < 0 else "towards the text" if curve.low > 0 else "to neither side clearly"
-    )
+    lean = verdict(of, "towards the text", "towards the picture", "to neither side clearly")
     return f"{said}: at equal certainty it leans {lean}."
 
 
@@ -70,10 +72,10 @@ def _inside(found: "Conflicts") -> str:
             f"Between layers the lead changes {known.mean():.2f} times on average (n = {len(known)}); near and far "
             "cannot be compared, for no balance point is located among enough items."
         )
-    numbers = f"{compared.near:.2f} against {compared.far:.2f} (n = {compared.n} each)"
-    if compared.low > 0:
+    numbers = f"{compared.near:.2f} against {compared.far:.2f} (n = {compared.difference.n} each)"
+    if compared.difference.low > 0:
         return f"Near the balance point the lead changes more often between layers than far from it: {numbers}."
-    if compared.high < 0:
+    if compared.difference.high < 0:
         return f"Against the paper, the lead changes less often near the balance point than far from it: {numbers}."
     return (
         f"Changes of the lead between layers do not differ clearly near the balance point and far from it: {numbers}."

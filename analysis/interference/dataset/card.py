@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from analysis.interference.dataset import shipped
 from analysis.interference.dataset.conditions import KINDS, ORIGIN
-from analysis.interference.dataset.figure import percent, points
 from analysis.interference.dataset.measure import measure
 from analysis.interference.dataset.result import Accuracies, Row, accuracies, titled
 from analysis.interference.dataset.sentence import sentence
+from analysis.table import Head, Table
+from analysis.wording import estimate
 from models import catalog
 
 if TYPE_CHECKING:
@@ -50,20 +51,17 @@ def told(found: Accuracies) -> str:
 
 def _accuracy(rows: list[Row]) -> str:
     conditions = list(dict.fromkeys(r.condition for r in rows))
-    at = {(r.checkpoint, r.condition): r for r in rows}
-    return _table(
-        ["accuracy, %", *(titled(c).lower() + _fewer(rows, c) for c in conditions)],
-        [[name, *(_share(at.get((name, c))) for c in conditions)] for name in _checkpoints(rows)],
-    )
+    at = {(r.checkpoint, r.condition): r.accuracy for r in rows}
+    heads = [Head(titled(c).lower() + _fewer(rows, c), shares=True) for c in conditions]
+    cells = [[name, *(at.get((name, c)) for c in conditions)] for name in _checkpoints(rows)]
+    return Table(["accuracy, %", *heads], cells).markdown()
 
 
 def _changes(rows: list[Row]) -> str:
     conditions = [c for c in dict.fromkeys(r.condition for r in rows) if c != ORIGIN]
-    at = {(r.checkpoint, r.condition): r for r in rows}
-    cells = [
-        [name, *(_change(at.get((name, c))) for c in conditions)] for name in _checkpoints(rows)
-    ]  # fmt: skip
-    return _table(["drop, points; flips, %", *(titled(c).lower() for c in conditions)], cells)
+    at = {(r.checkpoint, r.condition): f"{estimate(r.drop, 1)}; {estimate(r.flip)}" for r in rows if r.drop}
+    cells = [[name, *(at.get((name, c)) for c in conditions)] for name in _checkpoints(rows)]
+    return Table(["drop, points; flips, %", *(titled(c).lower() for c in conditions)], cells).markdown()
 
 
 def _recovered(found: Accuracies, place: int) -> str:
@@ -71,23 +69,23 @@ def _recovered(found: Accuracies, place: int) -> str:
     conditions = list(dict.fromkeys(c.condition for c in some))
     at = {(c.checkpoint, c.condition): c.difference for c in some}
     names = ["clean change" if c == ORIGIN else f"recovery, {titled(c).lower()}" for c in conditions]
-    rows = [
-        [n, *(points(at[n, c], signed=True) for c in conditions)] for n in dict.fromkeys(c.checkpoint for c in some)
-    ]
-    return _table(["points against the base", *names], rows) if rows else ""
+    rows = [[n, *(at[n, c] for c in conditions)] for n in dict.fromkeys(c.checkpoint for c in some)]
+    heads = [Head(name, digits=1, sign=True, shares=True) for name in names]
+    return Table(["points against the base", *heads], rows).markdown() if rows else ""
 
 
 def _segments(found: Accuracies, place: int) -> str:
     """Accuracy as asked and under the headline condition for each segment of the items."""
     rows = [r for r in found.rows if r.panel == place and r.segment is not None and r.condition in (ORIGIN, _HEADLINE)]
-    at = {(r.segment, r.checkpoint, r.condition): r for r in rows}
+    at = {(r.segment, r.checkpoint, r.condition): r.accuracy for r in rows}
     cells = []
     for segment in dict.fromkeys(r.segment for r in rows):
         for name in _checkpoints(rows):
             both = [at.get((segment, name, condition)) for condition in (ORIGIN, _HEADLINE)]
-            cells.append([f"{segment} (n = {both[0].n})", name, *map(_share, both)])
-    head = ["items", "accuracy, %", titled(ORIGIN).lower(), titled(_HEADLINE).lower()]
-    return _table(head, cells) if any(r.condition == _HEADLINE for r in rows) else ""
+            cells.append([f"{segment} (n = {both[0].n})", name, *both])
+    heads = [Head(titled(c).lower(), shares=True) for c in (ORIGIN, _HEADLINE)]
+    told = Table(["items", "accuracy, %", *heads], cells).markdown()
+    return told if any(r.condition == _HEADLINE for r in rows) else ""
 
 
 def _checkpoints(rows: list[Row]) -> list[str]:
@@ -98,16 +96,3 @@ def _fewer(rows: list[Row], condition: str) -> str:
     """How many items a condition could be made of, where it was not all."""
     counts = {r.n for r in rows if r.condition == condition}
     return f" (n = {min(counts)})" if min(counts) < max(r.n for r in rows) else ""
-
-
-def _share(row: Row | None) -> str:
-    return "" if row is None else percent(row.accuracy, row.low, row.high)
-
-
-def _change(row: Row | None) -> str:
-    return "" if row is None else f"{points(row.drop)}; {percent(row.flip, row.flip_low, row.flip_high)}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

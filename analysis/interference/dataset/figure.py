@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from analysis.charts import NEUTRAL, SCROLL, SERIES, empty, figure
+from analysis.charts import NEUTRAL, SERIES, empty, figure, reach
+from analysis.table import Head, Table
+from analysis.wording import estimate
 
 if TYPE_CHECKING:
     from analysis.interference.dataset.result import Accuracies, Compared, Row, Shown
-    from analysis.statistics import Difference
 
 _MARKS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "cross", "x", "star")
 _ROW, _MARK = 40, 12  # pixels: of a condition at least, of a checkpoint in it
@@ -96,18 +97,17 @@ def _marks(found: "Accuracies", of: list["Row"], titles: list[str], place: int, 
     column = found.columns[place]
     shift = 0.76 * ((place + 0.5) / len(found.columns) - 0.5)
     told = [
-        f"{escape(label(found, column))}, {escape(r.title.lower())}: {100 * r.accuracy:.1f} % "
-        f"({100 * r.low:.1f} to {100 * r.high:.1f}), n = {r.n}" for r in of
+        f"{escape(label(found, column))}, {escape(r.title.lower())}: "
+        f"{estimate(r.accuracy, 1, unit=' %')}, n = {r.n}" for r in of
     ]  # fmt: skip
     colour = SERIES[place % len(SERIES)]
     return go.Scatter(
-        x=[100 * r.accuracy for r in of], y=[titles.index(r.title) + shift for r in of], mode="markers",
+        x=[100 * r.accuracy.value for r in of], y=[titles.index(r.title) + shift for r in of], mode="markers",
         name=escape(label(found, column)), legendgroup=str(place), showlegend=named,
         xaxis=f"x{axis}", yaxis=f"y{axis}",
         marker={"color": colour, "size": 10, "symbol": _MARKS[(place + place // len(SERIES)) % len(_MARKS)]},
         error_x={
-            "type": "data", "array": [100 * (r.high - r.accuracy) for r in of],
-            "arrayminus": [100 * (r.accuracy - r.low) for r in of], "color": colour, "thickness": 2, "width": 3,
+            **reach([r.accuracy for r in of]), "color": colour, "thickness": 2, "width": 3,
         },
         text=told, hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
@@ -115,51 +115,38 @@ def _marks(found: "Accuracies", of: list["Row"], titles: list[str], place: int, 
 
 def table(found: "Accuracies", segment: str | None = None) -> str:
     """Every number, a row a checkpoint and condition; ``segment`` as in ``accuracy``."""
-    head = (
-        "<th>Condition</th><th>Checkpoint</th><th>n</th><th>Accuracy, %</th>"
-        '<th title="Accuracy as asked minus accuracy here, over the same items">Drop, points</th>'
-        '<th title="Share of items whose likeliest option is another one than as asked">Flips, %</th>'
-        '<th title="Jensen-Shannon divergence between the option probabilities, mean over items: 0 is no change">'
-        'Divergence, bits</th><th title="Change of the log-probability of the right option, mean over items">'
-        "Change, nats</th>"
-    )
+    columns = [
+        "Condition", "Checkpoint", "n", Head("Accuracy", unit="%"),
+        Head("Drop", "Accuracy as asked minus accuracy here, over the same items", unit="points", digits=1),
+        Head("Flips", "Share of items whose likeliest option is another one than as asked", unit="%"),
+        Head("Divergence, bits", "Jensen-Shannon divergence between the option probabilities, mean over items: 0 is no "
+             "change", digits=2),
+        Head("Change, nats", "Change of the log-probability of the right option, mean over items", digits=2, sign=True),
+    ]  # fmt: skip
     parts = []
     for place, panel in enumerate(found.panels):
-        rows = [r for r in found.rows if r.panel == place and r.segment == segment]
+        rows = [
+            [r.title, label(found, (r.model, r.checkpoint)), r.n, r.accuracy,
+             *([None] * 4 if r.drop is None else [r.drop, r.flip, r.js, r.delta_logprob])]
+            for r in found.rows if r.panel == place and r.segment == segment
+        ]  # fmt: skip
         if rows:
-            body = "".join(_row(found, r) for r in rows)
-            parts.append(
-                f"<p><b>{escape(panel.title)}</b>: {escape(panel.about)} ({escape(panel.set)})</p>"
-                f'{SCROLL}<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-                "</div>"
-            )
+            about = f"<p><b>{escape(panel.title)}</b>: {escape(panel.about)} ({escape(panel.set)})</p>"
+            parts.append(about + Table(columns, rows).html())
     return f'<div class="card">{"".join(parts)}<p class="key">Brackets are 95 % intervals.</p></div>' if parts else ""
-
-
-def _row(found: "Accuracies", row: "Row") -> str:
-    cells = [
-        escape(label(found, (row.model, row.checkpoint))), str(row.n), percent(row.accuracy, row.low, row.high),
-        *(["", "", "", ""] if row.drop is None else [
-            points(row.drop), percent(row.flip, row.flip_low, row.flip_high), f"{row.js:.2f}",
-            _minus(f"{row.delta_logprob:+.2f}"),
-        ]),
-    ]  # fmt: skip
-    return f'<tr><th scope="row">{escape(row.title)}</th>{"".join(f"<td>{c}</td>" for c in cells)}</tr>'
 
 
 def recovery(found: "Accuracies") -> str:
     """What each checkpoint gets back of the base's drop, and what it costs as asked; nothing without a comparison."""
     if not found.compared:
         return ""
-    body = "".join(
-        f'<tr><th scope="row">{escape(label(found, (c.model, c.checkpoint)))}</th><td>{escape(_of(found, c))}</td>'
-        f"<td>{_what(c)}</td><td>{c.n}</td><td>{points(c.difference, signed=True)}</td></tr>"
+    rows = [
+        [label(found, (c.model, c.checkpoint)), _of(found, c), _what(c), c.n, c.difference]
         for c in sorted(found.compared, key=lambda c: (c.model, c.checkpoint, c.panel))
-    )
-    head = "<th>Checkpoint</th><th>Items</th><th>What is compared</th><th>n</th><th>Points against the base</th>"
+    ]
+    against = Head("Points against the base", digits=1, sign=True, shares=True)
     return (
-        f'<div class="card">{SCROLL}<table class="plain">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="card">{Table(["Checkpoint", "Items", "What is compared", "n", against], rows).html()}'
         "<p class=\"key\">Recovery: the base's drop minus the checkpoint's, over the same items. As asked: the "
         "checkpoint's accuracy minus the base's, below zero is a cost. Brackets are 95 % intervals (paired bootstrap); "
         "with so many of them one in twenty would leave out zero by chance.</p></div>"
@@ -173,25 +160,4 @@ def _of(found: "Accuracies", compared: "Compared") -> str:
 
 def _what(compared: "Compared") -> str:
     clean = compared.condition == "origin"
-    return "accuracy as asked" if clean else f"recovery under “{escape(compared.title.lower())}”"
-
-
-def percent(value: float, low: float, high: float) -> str:
-    """A share with its interval, %."""
-    return f"{100 * value:.0f} ({100 * low:.0f} to {100 * high:.0f})"
-
-
-def points(change: "Difference", signed: bool = False) -> str:
-    """A difference of accuracies with its interval, percentage points."""
-    mean, low, high = (_whole(100 * value) for value in (change.value, change.low, change.high))
-    form = "+.1f" if signed and mean else ".1f"
-    return _minus(f"{mean:{form}} ({low:.1f} to {high:.1f})")
-
-
-def _whole(value: float) -> float:
-    """Without a minus where it is shown as nothing."""
-    return value if abs(value) >= 0.05 else 0.0
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
+    return "accuracy as asked" if clean else f"recovery under “{compared.title.lower()}”"

@@ -11,7 +11,7 @@ from analysis.interference.dataset.measure import Block, Panel
 from analysis.interference.measure import jensen_shannon, probability
 from analysis.interference.perturbations import ALL
 from analysis.result import Provenance, Result, plain
-from analysis.statistics import Difference, difference, interval
+from analysis.statistics import Difference, Estimate, difference, ends, mean
 from analysis.table import Table
 from models.checkpoints import BASE
 
@@ -22,11 +22,11 @@ _NAN = float("nan")
 class Row:
     """One checkpoint on one set under one condition; ``segment`` None is all items, ``n`` how many were measured.
 
-    ``accuracy`` 0 to 1 with its 95 % interval ``low`` to ``high`` (Wilson). Under a perturbation, over the items that
-    could be disturbed: ``drop`` is accuracy as asked minus accuracy here (paired bootstrap); ``flip`` the share of
-    items whose likeliest option is another one, with its interval (Wilson); ``js`` the mean Jensen-Shannon divergence
-    of the options' probabilities, bits; ``delta_logprob`` the mean change of the right option's log-probability, nats.
-    ``chance`` is the accuracy of guessing.
+    ``accuracy`` 0 to 1 (interval: Wilson). Under a perturbation, over the items that could be disturbed: ``drop`` is
+    accuracy as asked minus accuracy here (paired bootstrap); ``flip`` the share of items whose likeliest option is
+    another one (Wilson); ``js`` the mean Jensen-Shannon divergence of the options' probabilities, bits;
+    ``delta_logprob`` the mean change of the right option's log-probability, nats. ``chance`` is the accuracy of
+    guessing.
     """
 
     panel: int
@@ -37,17 +37,16 @@ class Row:
     condition: str
     title: str
     segment: str | None
-    n: int
-    accuracy: float
-    low: float
-    high: float
     chance: float
+    accuracy: Estimate = ends("low", "high", "n")
     drop: Difference | None = None
-    flip: float = _NAN
-    flip_low: float = _NAN
-    flip_high: float = _NAN
+    flip: Estimate = ends("flip_low", "flip_high", default=Estimate())
     js: float = _NAN
     delta_logprob: float = _NAN
+
+    @property
+    def n(self) -> int:
+        return self.accuracy.n
 
 
 @dataclass(frozen=True)
@@ -107,13 +106,13 @@ class Accuracies(Result):
         nothing = [_NAN] * 3
         rows = []
         for r in self.rows:
-            drop = [r.drop.value, r.drop.low, r.drop.high, r.drop.p] if r.drop else [_NAN] * 4
+            drop = r.drop or Difference()
             change = beside.get((r.panel, r.model, r.checkpoint, r.condition)) if r.segment is None else None
-            told = [change.value, change.low, change.high] if change else nothing
+            told = _ends(change) if change else nothing
             told = [*nothing, *told] if r.condition == ORIGIN else [*told, *nothing]
             rows.append([
-                r.set, r.kind, r.model, r.checkpoint, r.segment or "all", r.condition, r.n, r.accuracy, r.low, r.high,
-                r.chance, *drop, r.flip, r.flip_low, r.flip_high, r.js, r.delta_logprob, *told,
+                r.set, r.kind, r.model, r.checkpoint, r.segment or "all", r.condition, r.n, *_ends(r.accuracy),
+                r.chance, *_ends(drop), drop.p, *_ends(r.flip), r.js, r.delta_logprob, *told,
             ])  # fmt: skip
         return Table(header, rows)
 
@@ -121,6 +120,10 @@ class Accuracies(Result):
         return plain({
             "panels": self.panels, "rows": self.rows, "compared": self.compared, "provenance": self.provenance,
         })  # fmt: skip
+
+
+def _ends(of: Estimate) -> list[float]:
+    return [of.value, of.low, of.high]
 
 
 @dataclass(frozen=True)
@@ -197,22 +200,18 @@ def _row(panel: Panel, found: _Read, origin: _Read, segment: str | None, about: 
     if not some.any():
         return None
     right = found.right[some]
-    low, high = interval(right)
     chance = float((1 / np.array(panel.choices)[some]).mean())
-    row = {
-        **about, "segment": segment, "n": int(some.sum()), "accuracy": float(right.mean()), "low": low, "high": high,
-        "chance": chance,
-    }  # fmt: skip
+    row = {**about, "segment": segment, "accuracy": mean(right), "chance": chance}
     if about["condition"] == ORIGIN:
         return Row(**row)
-    flips = (found.best != origin.best)[some].astype(float)
-    flip_low, flip_high = interval(flips)
     pairs = [(origin.logprob[i], found.logprob[i], panel.right[i]) for i in np.flatnonzero(some)]
     return Row(
-        **row, drop=difference(origin.right[some], right), flip=float(flips.mean()), flip_low=flip_low,
-        flip_high=flip_high, js=float(np.mean([jensen_shannon(probability(a), probability(b)) for a, b, _ in pairs])),
+        **row,
+        drop=difference(origin.right[some], right),
+        flip=mean((found.best != origin.best)[some]),
+        js=float(np.mean([jensen_shannon(probability(a), probability(b)) for a, b, _ in pairs])),
         delta_logprob=float(np.mean([b[right_one] - a[right_one] for a, b, right_one in pairs])),
-    )  # fmt: skip
+    )
 
 
 def _beside(condition: str, found: _Read, origin: _Read, base: _Read, first: _Read, about: dict) -> Compared | None:

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from analysis.wording import listed
+from analysis.wording import listed, number, plain_percent
 
 if TYPE_CHECKING:
     from analysis.interference.dataset.result import Accuracies, Compared, Row
+    from analysis.statistics import Estimate
 
 _FEW = 30  # items: fewer are told to be few
 _WHAT = {
@@ -32,7 +33,7 @@ def sentence(found: "Accuracies") -> str:
     rows = [r for r in found.rows if (r.model, r.checkpoint) == who and r.segment is None]
     disturbed = [r for r in rows if r.drop is not None]
     if not disturbed:
-        told = [f"{100 * r.accuracy:.0f} % of {r.n} {r.kind} items ({_range(r.low, r.high)})" for r in rows]
+        told = [f"{plain_percent(r.accuracy.value)} of {r.n} {r.kind} items ({_range(r.accuracy)})" for r in rows]
         return f"As asked, {_called(found, who)} answers {listed(told)} correctly; nothing was disturbed."
     head = next((r for r in disturbed if (r.kind, r.condition) == _FIRST), None)
     head = head or max(disturbed, key=lambda r: r.drop.value)
@@ -61,14 +62,14 @@ def _called(found: "Accuracies", column: tuple[str, str]) -> str:
 def _costs(found: "Accuracies", row: "Row", rows: list["Row"]) -> str:
     who, drop, what = _called(found, (row.model, row.checkpoint)), row.drop, _WHAT[row.condition]
     where = f"on {row.kind} items"
-    before = next(r.accuracy for r in rows if r.panel == row.panel and r.drop is None)
-    went = f"{row.n} items; {100 * before:.0f} % right as asked, {100 * row.accuracy:.0f} % then"
+    before = next(r.accuracy.value for r in rows if r.panel == row.panel and r.drop is None)
+    went = f"{row.n} items; {plain_percent(before)} right as asked, {plain_percent(row.accuracy.value)} then"
     if drop.low > 0:
-        return f"{what} costs {who} {_points(drop.value)} {where} ({_range(drop.low, drop.high)}; {went})."
+        return f"{what} costs {who} {_points(drop.value)} {where} ({_range(drop)}; {went})."
     if drop.high < 0:
-        gain = f"{_points(-drop.value)} ({_range(-drop.high, -drop.low)}; {went})"
+        gain = f"{_points(-drop.value)} ({_range(-drop)}; {went})"
         return f"{what} costs {who} nothing {where}: accuracy even rises by {gain}."
-    change = f"accuracy changes by {_signed(-drop.value)} points ({_range(-drop.high, -drop.low)}; {went})"
+    change = f"accuracy changes by {_signed(-drop.value)} points ({_range(-drop)}; {went})"
     return f"{what} has no clear effect on {who} {where}: {change}."
 
 
@@ -84,16 +85,16 @@ def _recovered(found: "Accuracies", head: "Row") -> str:
     change, name = best.difference, f"“{best.checkpoint}”"
     of = f"of {len(tried)} checkpoints {name} gets most back" if len(tried) > 1 else f"{name} gets back"
     if change.low > 0:
-        said = f"{of[0].upper()}{of[1:]}: {_points(change.value)} ({_range(change.low, change.high)})"
+        said = f"{of[0].upper()}{of[1:]}: {_points(change.value)} ({_range(change)})"
     elif change.high < 0:
         who = "No checkpoint gets any of it back" if len(tried) > 1 else f"{name} gets none of it back"
         least = f"the best, {name}, loses" if len(tried) > 1 else "it loses"
-        lost = f"{_points(-change.value)} more ({_range(-change.high, -change.low)})"
+        lost = f"{_points(-change.value)} more ({_range(-change)})"
         said = f"{who}: {least} {lost}"
     else:
         who = "No checkpoint clearly gets it back" if len(tried) > 1 else f"{name} does not clearly get it back"
         best_of = f"the best, {name}, changes" if len(tried) > 1 else "it changes"
-        said = f"{who}: {best_of} the drop by {_signed(-change.value)} points ({_range(-change.high, -change.low)})"
+        said = f"{who}: {best_of} the drop by {_signed(-change.value)} points ({_range(-change)})"
     return f"{said}{_cost(found, best)}."
 
 
@@ -110,12 +111,12 @@ def _cost(found: "Accuracies", best: "Compared") -> str:
         return ""
     told = f"{_points(abs(clean.value))} on clean multimodal items"
     if clean.high < 0:
-        return f"; it loses {told} ({_range(-clean.high, -clean.low)})"
+        return f"; it loses {told} ({_range(-clean)})"
     if clean.low > 0:
-        return f"; it gains {told} ({_range(clean.low, clean.high)})"
+        return f"; it gains {told} ({_range(clean)})"
     return (
         f"; on clean multimodal items it neither clearly loses nor gains: {_signed(clean.value)} points "
-        f"({_range(clean.low, clean.high)})"
+        f"({_range(clean)})"
     )
 
 
@@ -128,7 +129,7 @@ def _pictures(found: "Accuracies", head: "Row", rows: list["Row"]) -> str:
     clear = [r for r in tried if r.drop.low > 0]
     worst = max(clear or tried, key=lambda r: r.drop.value)
     what = _WHAT[worst.condition].lower()
-    amount = f"({_range(worst.drop.low, worst.drop.high)}; {worst.n} items)"
+    amount = f"({_range(worst.drop)}; {worst.n} items)"
     if len(tried) == 1:
         has = f"costs {who} {_points(worst.drop.value)}" if clear else f"does not clearly cost {who} accuracy"
         told = "" if clear else f": the drop is {_signed(worst.drop.value)} points"
@@ -146,17 +147,14 @@ def _points(share: float) -> str:
     return f"{value} point{'' if value == '1' else 's'}"
 
 
-def _number(share: float) -> str:
+def _number(share: float, sign: bool = False) -> str:
     """Percentage points, a decimal where a whole number would hide them."""
-    value = 100 * share
-    text = f"{value:.1f}".removesuffix(".0") if abs(value) < 2 else f"{value:.0f}"
-    return "0" if float(text) == 0 else text.replace("-", "−")
+    return number(100 * share, int(abs(100 * share) < 2), sign).removesuffix(".0")
 
 
 def _signed(share: float) -> str:
-    text = _number(share)
-    return text if text == "0" or text.startswith("−") else f"+{text}"
+    return _number(share, sign=True)
 
 
-def _range(low: float, high: float) -> str:
-    return f"95 % {_number(low)} to {_number(high)}"
+def _range(of: "Estimate") -> str:
+    return f"95 % {_number(of.low)} to {_number(of.high)}"
