@@ -62,7 +62,7 @@ def written(kind: str, of: Built, what: Shown) -> tuple[str, str]:
     if kind == "json":
         return "json", json.dumps({**result.to_json(), "sentence": said}, ensure_ascii=False, indent=2)
     if kind == "latex":
-        return "tex", result.table().latex()
+        return "tex", result.to_latex()
     if kind == "html":
         return "html", _page(said, of.section.drawn(what))
     raise gr.Error("Files are saved as CSV, JSON, HTML or LaTeX.", print_exception=False)

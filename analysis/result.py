@@ -43,6 +43,10 @@ class Result:
         """The table as comma-separated values, header first; unknown numbers are empty."""
         return self.table().csv()
 
+    def to_latex(self) -> str:
+        """The table for a paper, in the style of the package booktabs."""
+        return self.table().latex()
+
 
 def plain(value):
     """``value`` in JSON's own types: arrays as lists, dataclasses as dictionaries, not-a-number as ``None``."""

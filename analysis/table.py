@@ -36,8 +36,8 @@ _FORMULA = re.compile(r"[=@\t\r]|[+-](?!$|[\d.]+$)")
 class Head:
     """The head of a column, or the first cell of a row: its ``title``, what that means (``about``, opened by pointing,
     by tap or by keyboard), what stands ``below`` it in small letters, and how numbers are written: in hundredths where
-    the ``unit`` is %, or points, or they are ``shares`` whose unit is said elsewhere; ``digits`` after the point, with
-    a ``sign``. A row that has ``digits`` goes before the columns.
+    the ``unit`` is %, or points, or they are ``shares`` whose unit is said elsewhere; ``digits`` after the point (by
+    default none in hundredths, else four that count), with a ``sign``. A row that has ``digits`` goes first.
     """
 
     title: str
@@ -55,6 +55,12 @@ class Head:
     @property
     def times(self) -> int:
         return 100 if self.shares or self.unit.startswith(("%", "points")) else 1
+
+    def places(self, value: float) -> int:
+        """How many digits after the point ``value`` is written with."""
+        if self.digits is not None or self.times == 100 or not math.isfinite(value):
+            return self.digits or 0
+        return max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
 
 
 @dataclass(frozen=True)
@@ -158,9 +164,9 @@ def _safe(value):
 def _text(cell, by: Head) -> str:
     """A cell in plain letters."""
     if isinstance(cell, Estimate):
-        return estimate(cell, by.digits or 0, by.sign, by.times)
+        return estimate(cell, by.places(cell.value), by.sign, by.times)
     if isinstance(cell, float | np.floating):
-        return number(by.times * cell, by.digits or 0, by.sign)
+        return number(by.times * cell, by.places(cell), by.sign)
     value = _value(cell)
     return "" if value is None else str(value)
 
@@ -190,7 +196,7 @@ def _markdown(text: str) -> str:
 
 def _latex(cell, by: Head) -> str:
     if isinstance(cell, Estimate) and cell.known and not math.isnan(cell.low):
-        how = by.digits or 0, by.sign
+        how = by.places(cell.value), by.sign
         shown, span = number(by.times * cell.value, *how), between(cell, *how, by.times).replace(" to ", ", ")
         return f"${shown}$ {{\\scriptsize $[{span}]$}}".replace("−", "-")
     return latex_text(_text(cell, by))

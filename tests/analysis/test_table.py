@@ -75,8 +75,14 @@ def test_markdown_and_latex_keep_a_text_in_its_cell():
     assert table.markdown().split("\n")[2:] == [r"| x\|y z |", r"| 50% & $\a^b~#{} |", "| −1 |"]
     assert r"50\% \& \$\textbackslash{}a\textasciicircum{}b\textasciitilde{}\#\{\} \\" in table.latex()
     assert r"a\_b \\" in table.latex() and r"$-$1 \\" in table.latex()
-    below = Table(["t", "x"], [["a", Estimate(-0.5, -1.0, 0.0, 3)]]).latex()
-    assert r"a & $-0$ {\scriptsize $[-1, 0]$} \\" in below or r"a & $0$ {\scriptsize $[-1, 0]$} \\" in below
+    below = Table(["t", Head("x", digits=1)], [["a", Estimate(-0.5, -1.0, 0.0, 3)]]).latex()
+    assert r"a & $-0.5$ {\scriptsize $[-1.0, 0.0]$} \\" in below
+
+
+def test_numbers_without_a_format_keep_four_digits_that_count():
+    table = Table(["x"], [[0.5321049], [123.456], [-0.000123456], [0.0], [98765.4], [float("nan")]])
+    shown = [line.strip("| ") for line in table.markdown().split("\n")[2:]]
+    assert shown == ["0.5321", "123.5", "−0.0001235", "0", "98765", "–"]
 
 
 def test_rows_of_another_length_are_refused():
