@@ -234,12 +234,13 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
     progress = gr.HTML(js_on_load="crosstalk.stopper(element, trigger)", elem_id=f"{ident}-progress")
     told = gr.HTML(elem_id=f"{ident}-told", elem_classes="told-place")
     open_views = [v for v in section.views if not (v.html and v.folded)]
-    parts = [_part(ident, v) for v in open_views]
+    folds = {}
+    parts = [_part(ident, v, folds) for v in open_views]
     foot = gr.HTML(elem_id=f"{ident}-foot", elem_classes="foot")
     state = gr.State(None, time_to_live=_LASTS)
     page.noted(Context.root_block, _KIND).append(Built(room, section, state))
 
-    outputs = [controls, progress, told, *parts, foot, state]
+    outputs = [controls, progress, told, *parts, foot, state, *folds.values()]
     engine = _Engine(section, place, open_views)
     inputs = [*bar.inputs, state, *uploaded]
     hidden = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
@@ -262,18 +263,22 @@ def _upload(ident: str, upload: Upload):
         return upload.field(elem_id=f"{ident}-upload")
 
 
-def _part(ident: str, view: View):
+def _part(ident: str, view: View, folds: dict):
+    """A view's place; a fold around it, gone as long as there is nothing in it, goes into ``folds``."""
     if view.html:
         return gr.HTML(elem_id=f"{ident}-{view.name}", elem_classes="view")
     settings = {"show_label": False, "container": False, "visible": False, "elem_classes": "view"}
     if view.folded:
-        with gr.Accordion(view.folded, open=False, elem_classes="folded"):
+        folds[view.name] = gr.Accordion(
+            view.folded, open=False, visible=False, elem_id=f"{ident}-{view.name}-fold", elem_classes="folded"
+        )
+        with folds[view.name]:
             return gr.Plot(elem_id=f"{ident}-{view.name}", **settings)
     return gr.Plot(elem_id=f"{ident}-{view.name}", **settings)
 
 
 class _Engine:
-    """What happens to a section: each handler gives the form, progress, sentence, open views, foot and state."""
+    """What happens to a section: each handler gives the form, progress, sentence, open views, foot, state, folds."""
 
     def __init__(self, section: Section, place: str, open_views: Sequence[View]):
         self.section, self.place, self.open_views = section, place, open_views
@@ -346,7 +351,7 @@ class _Engine:
         return _form(self.section, self.place, self.section.offered(asked.values, result or asked.shown), asked.values)
 
     def _stay(self) -> list:
-        return [gr.skip()] * (5 + len(self.open_views))
+        return [gr.skip()] * (5 + len(self.open_views) + sum(bool(v.folded) for v in self.open_views))
 
     def _nothing(self, asked: Asked, turn: str, why: str = "") -> list:
         """Nothing was measured: why, or what the button does; charts collapse."""
@@ -357,6 +362,7 @@ class _Engine:
         return [
             self._form(replace(asked, shown=None)), "", f'<div class="card quiet">{escape(hint)}</div>', *empty,
             _folded("How to read this", self.section.reading), None,
+            *(gr.Accordion(visible=False) for v in self.open_views if v.folded),
         ]
 
     def _show(self, shown: Shown, turn: str) -> list:
@@ -377,7 +383,9 @@ class _Engine:
         then = f'<p class="then">{section.then}</p>' if section.then else ""
         below = f"{then}{source(result.provenance)}{_folded('More about this result', more)}{folded}"
         below += _folded("How to read this", section.reading)
-        return [self._form(shown.asked, result), gr.skip(), told, *drawn, below, shown]
+        pairs = zip(self.open_views, drawn, strict=True)
+        folds = [d if isinstance(d, dict) else gr.Accordion(visible=d.visible) for v, d in pairs if v.folded]
+        return [self._form(shown.asked, result), gr.skip(), told, *drawn, below, shown, *folds]
 
     def _drawn(self, view: View, shown: Shown):
         drawn = view.draw(shown)

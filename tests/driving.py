@@ -21,7 +21,7 @@ class Driven:
     """A section of the page ``demo`` at ``place`` ("room/section"), and what a visitor sees of it.
 
     ``seen`` maps "form", "progress", "told", the names of the open views and "foot" to what they hold (a Plotly figure;
-    None where it is hidden); ``shown`` is the state.
+    None where it is hidden; of a fold, whether it is there); ``shown`` is the state.
     """
 
     demo: gr.Blocks
@@ -76,6 +76,8 @@ class Driven:
 def _value(value):
     if isinstance(value, gr.Plot):
         return go.Figure(json.loads(value.value["plot"])) if value.visible else None
+    if isinstance(value, gr.Accordion):
+        return value.visible
     return None if isinstance(value, dict) and value.get("visible") is False else value
 
 

@@ -37,6 +37,10 @@ def chart(shown: Shown):
     return go.Figure(layout={"title": {"text": f"{shown.result.total} {shown['unit']}"}})
 
 
+def odd_only(shown: Shown):
+    return chart(shown) if shown.result.total % 2 else None
+
+
 UNIT = One("unit", "Unit", offered=("m", "km"), at=DRAW)
 STEPS = Number("steps", "Steps", low=1, high=9, value=3)
 
@@ -85,6 +89,8 @@ ROOM = Room(
         Section(name="dynamic", **COMMON, of=SET, measure=lambda a, p: added(len(a["of"])), controls=of_unit),
         Section(name="still", **{**COMMON, "views": (View("chart", lambda s: KEEP),)}, of=SET, measure=adding,
                 controls=(UNIT, STEPS)),
+        Section(name="more", **{**COMMON, "views": (*VIEWS, View("odd", odd_only, folded="Odd"))}, of=SET,
+                measure=adding, controls=(UNIT, STEPS)),
         Section(name="own", **COMMON, of=SET, measure=lambda asked, p: added(len(asked.upload or "")),
                 controls=(UNIT,), upload=Upload("Your own <numbers>", gr.File, "One a line.")),
     ),
@@ -222,6 +228,15 @@ def test_the_first_sentence_is_the_headline(said, first, rest):
 def test_a_view_may_not_take_the_name_of_a_part_of_every_section():
     with pytest.raises(ValueError, match="told"):
         Section(name="odd", **{**COMMON, "views": (View("told", chart),)})
+
+
+def test_a_fold_without_a_chart_in_it_is_gone(driven):
+    more = driven("more").open()
+    assert more.seen["odd-fold"] is False
+    assert more.press(steps=3).seen["odd-fold"] and more.seen["odd"].layout.title.text == "3 m"
+    assert more.press(steps=1).seen["odd"] is None and more.seen["odd-fold"] is False
+    folds = [c for c in more.demo.blocks.values() if getattr(c, "elem_id", "") == "sums-more-odd-fold"]
+    assert [f.visible for f in folds] == [False]
 
 
 def test_a_file_of_the_visitors_reaches_the_measurement(driven):
