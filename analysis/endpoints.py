@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from analysis.bar.pictures import Upload, open_picture
+from analysis.bar.pictures import Upload
 from models.errors import InputError
+from models.images import open_picture
 
 
 class _Kind(NamedTuple):

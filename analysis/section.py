@@ -15,11 +15,11 @@ import gradio as gr
 from gradio.context import Context
 
 from analysis import form, jobs, page
-from analysis.bar.pictures import open_picture
 from analysis.charts import data_uri, source
 from analysis.form import Control
 from models import catalog
 from models.errors import CrosstalkError, InputError
+from models.images import open_picture
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

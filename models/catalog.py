@@ -270,6 +270,7 @@ class _Opened:
         model, processor = load(folder if folder.is_absolute() else entry.source, quantize=_bits(entry.name))
         checkpoints = CheckpointSet.open(_set_of(entry), model) if entry.checkpoint_folder else None
         self.first = MLLM(entry.name, model, processor, checkpoints)
+        self.first.try_out()
         self.by_name = {entry.name: self.first}
         self.bytes = self._weighed()
 

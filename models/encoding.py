@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 
 from models.errors import InputError, ModelError
 from models.families import Sight, family_of
+from models.files import plain
 from models.segments import Grid, Modality, image_runs, question_span, segment
 
 MAX_QUESTION = 4000  # characters
@@ -130,12 +131,20 @@ class Encoder:
         self._control = _control_tokens(processor)
         self._templates = next((p for p in (processor, self.tokenizer) if getattr(p, "chat_template", None)), None)
         self._parts = self._takes_parts() if self._templates else True
+        self.needs_picture = self._refusal()
+        """Why a prompt without a picture cannot be written; empty where one can."""
 
     def encode(self, image: Image.Image | None, text: str, history: Sequence[tuple[str, str]] = ()) -> Encoded:
         """The prompt for a question ``text`` about ``image`` (RGB, or none) after earlier (question, answer) turns.
 
-        Raises ``InputError`` for an empty or far too long question and for a picture that cannot be read.
+        Raises ``InputError`` for an empty or far too long question, for a picture that cannot be read, and for none
+        where the model needs one.
         """
+        if image is None and self.needs_picture:
+            raise InputError(
+                f"This model cannot be asked without a picture: its chat template refuses ({self.needs_picture}). "
+                "Choose a picture."
+            )
         text = text.strip()
         if not text:
             raise InputError("There is no question. Type one, for example: What is in the picture?")
@@ -240,6 +249,13 @@ class Encoder:
             if prompt.count(self.picture) == 1 and "question" in prompt and "'type'" not in prompt:
                 return parts
         raise ModelError(f"The chat template of this {self.model.config.model_type} model cannot be used: {why}.")
+
+    def _refusal(self) -> str:
+        try:
+            self._prompt([self._message(0, "question", False)])
+        except Exception as error:  # templates of others refuse in ways of their own
+            return plain(error)
+        return ""
 
     def _neutral(self, text: str) -> str:
         """A visitor's text cannot write control tokens (an image placeholder, an end of turn)."""

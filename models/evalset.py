@@ -13,8 +13,9 @@ from PIL import Image
 
 from models import answers, scoring
 from models.answers import STYLES, box_of, options_in, style_of
-from models.errors import EvalSetError
+from models.errors import EvalSetError, InputError
 from models.files import inside, is_file, nameless, parsed, plain, told
+from models.images import open_picture
 
 _TEXT = {"image", "question", "answer", "style", "segment", "score"}
 _MAX_BYTES = 50_000_000
@@ -46,8 +47,13 @@ class EvalItem:
         return options_in(self.question) or {c.strip("() .").upper(): c for c in self.choices}
 
     def picture(self) -> Image.Image | None:
-        """The picture as RGB; None where the question has none."""
-        return None if self.image is None else Image.open(self.image).convert("RGB")
+        """The picture as RGB; None where the question has none. Raises ``EvalSetError`` for one that cannot be read."""
+        if self.image is None:
+            return None
+        try:
+            return open_picture(self.image)
+        except InputError as error:
+            raise EvalSetError(f"{told(self.image)}: {error}") from error
 
 
 def load(path: str | Path) -> list[EvalItem]:

@@ -30,7 +30,7 @@ from models.files import (
     told,
     weight_files,
 )
-from models.processors import open_processor
+from models.processors import complete, open_processor
 
 _SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 _DEEPER = ("*/*",)  # other formats, original weights: nothing there is read
@@ -82,6 +82,7 @@ def load(
         settings |= devices.placement(where, need, spread=device == "auto")
         processor = _processor(folder)
         model = _model(what, folder, kind, settings, where, need)
+        complete(processor, model)
     except ModelError as error:
         named = source if _is_id(source) else Path(source).name or source  # visitors need not know the host's disk
         raise ModelError(f"{named} cannot be opened: {error}") from error

@@ -18,8 +18,10 @@ from PIL import Image
 from models.attention import Edit
 from models.checkpoints import BASE, CheckpointSet, Weights
 from models.choices import Choices, Scores, joined
+from models.devices import lent
 from models.encoding import Encoded, Encoder
 from models.errors import InputError, ModelError
+from models.files import plain
 from models.flow import Flow, OutOfMemory, common_length
 from models.generation import TOP, Generator, Greedy, Run, Step, Strategy, Writing, text_of
 from models.instruments import HEARD, Instrument, Recorder, decoder_of, install
@@ -79,7 +81,27 @@ class MLLM:
         """
         model, processor = load(source, device, dtype)
         loaded = CheckpointSet.open(checkpoints, model) if checkpoints else None
-        return cls(name or str(source), model, processor, loaded)
+        opened = cls(name or str(source), model, processor, loaded)
+        opened.try_out()
+        return opened
+
+    def try_out(self) -> None:
+        """Read a tiny picture once: whether processor and weights agree on a picture's tokens shows only then.
+
+        Where a GPU is lent for each call it is only made a prompt, for there is none to read it on. Raises
+        ``ModelError`` where that fails.
+        """
+        try:
+            encoded = self.encode(Image.new("RGB", (64, 64), "gray"), "What is this?")
+            if not lent():
+                self.forward([encoded])
+        except ModelError:
+            raise
+        except Exception as error:  # processors of others fail in as many ways as there are
+            raise ModelError(
+                f"{self.name} cannot be used: it opens, but cannot read a picture ({plain(error)}). Its config.json "
+                "and the files of its processor must come from the same model: copy them from its repository again."
+            ) from error
 
     @property
     def device(self) -> torch.device:

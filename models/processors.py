@@ -8,7 +8,7 @@ model reads other pixels on another machine.
 from pathlib import Path
 from types import SimpleNamespace
 
-from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, PreTrainedModel
 from transformers.image_processing_utils import ImageProcessingMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
@@ -45,6 +45,17 @@ def _open(source: str | Path, kind: type[ProcessorMixin], hub: dict) -> Processo
             return AutoProcessor.from_pretrained(source, **hub)
     settings = {k: v for k, v in kind.get_processor_dict(source, **hub)[0].items() if k not in parts}
     return _for_pictures(kind).from_args_and_dict(list(parts.values()), settings)
+
+
+def complete(processor: ProcessorMixin, model: PreTrainedModel) -> None:
+    """What older LLaVA repositories leave to the model's configuration, for a processor to count a picture's tokens."""
+    vision = getattr(model.config, "vision_config", None)
+    if getattr(processor, "patch_size", 0) is None and vision is not None:
+        processor.patch_size = vision.patch_size
+        # a CLIP tower has one token more than patches, a SigLIP tower has not
+        processor.num_additional_image_tokens = sum(n.endswith("class_embedding") for n, _ in model.named_parameters())
+    if getattr(processor, "vision_feature_select_strategy", "") is None:
+        processor.vision_feature_select_strategy = model.config.vision_feature_select_strategy
 
 
 def _processor_class(source: str | Path, hub: dict) -> type[ProcessorMixin]:

@@ -8,13 +8,14 @@ import numpy as np
 
 from analysis.bar import composer
 from analysis.bar.known import Known, examples, questions_about
-from analysis.bar.pictures import open_picture, picture_input
+from analysis.bar.pictures import picture_input
 from analysis.charts import data_uri
 from analysis.form import pick
 from analysis.page import QUICK, TELLING, told
 from models import catalog, hub
 from models.embedded.concepts import CONCEPTS
 from models.errors import InputError
+from models.images import open_picture
 
 _LASTS = 3600  # seconds that a visitor's state is kept
 _SETTLED = "() => new Promise(done => setTimeout(done, 100))"  # a removed picture is still there when the event comes

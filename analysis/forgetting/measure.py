@@ -14,6 +14,7 @@ from analysis.result import Provenance, Result, plain
 from analysis.table import Table
 from models.answers import style_of
 from models.evaluation import interval
+from models.images import open_picture
 
 if TYPE_CHECKING:
     from analysis.forgetting.split.result import Split
@@ -111,7 +112,7 @@ class Shown:
     now: Answer
 
     def picture(self) -> Image.Image | None:
-        return Image.open(self.image).convert("RGB") if self.image else None
+        return open_picture(self.image) if self.image else None
 
 
 def numbers(matrix: np.ndarray, base: np.ndarray) -> dict:

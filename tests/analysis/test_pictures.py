@@ -6,8 +6,9 @@ import pytest
 from gradio.components.image import ImageData
 from PIL import Image
 
-from analysis.bar.pictures import LONGEST_SIDE, open_picture, picture_input
+from analysis.bar.pictures import picture_input
 from models.errors import InputError
+from models.images import LONGEST_SIDE, open_picture
 
 
 def saved(tmp_path, image, name, **options):

@@ -101,3 +101,17 @@ def test_a_picture_that_went_since_is_told_with_its_line(tmp_path):
     (tmp_path / "bee.png").unlink()
     with pytest.raises(EvalSetError, match='line 2: field "image": .*bee.png.* is not there'):
         load(file)
+
+
+def test_pictures_are_opened_as_visitors_are_and_a_broken_one_is_named(tmp_path):
+    upright = Image.new("RGB", (8, 4), "white")
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter to the right
+    upright.save(tmp_path / "turned.jpg", exif=turned)
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "clear.png").read_bytes()[:40])
+    items = load(write(tmp_path, *({**GOOD, "image": name} for name in ("turned.jpg", "clear.png", "half.png"))))
+    assert items[0].picture().size == (4, 8)
+    assert items[1].picture().getpixel((0, 0)) == (255, 255, 255)
+    with pytest.raises(EvalSetError, match="half.png: This file could not be read as a picture"):
+        items[2].picture()
