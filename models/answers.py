@@ -111,7 +111,7 @@ def objects_in(text: str, names: dict[str, str]) -> Counter:
     for i, word in enumerate(words):
         if word in names:
             before = words[i - 1] if i else ""
-            found[names[word]] += int(before) if before.isdigit() else _NUMBERS.get(before, 1)
+            found[names[word]] += int(before) if before.isdecimal() else _NUMBERS.get(before, 1)
     return +found
 
 

@@ -73,7 +73,7 @@ def memory(device: torch.device) -> Memory:
         lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
     limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"
-    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():
+    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdecimal():
         total = min(total, int(most))
         free = min(free, max(int(most) - int(used.read_text()), 0))
     return Memory(free, total)

@@ -135,6 +135,7 @@ def test_the_truth_is_the_visitors_or_what_is_known(question, given, turn, wante
         (QUESTION, "No", "yes/no", (), ("no", "yes")),
         (QUESTION, "3", "numeral", (), ("3", "2", "4", "1")),
         (QUESTION, "0", "numeral", (), ("0", "1", "2", "3")),
+        (QUESTION, "²", "numeral", (), ()),
         (LETTERS, "B", "letter", (), ("B", "A")),
         (LETTERS, "", "", (), ("A", "B")),
         (QUESTION, "fox", "word", ("dog", " fox ", "dog"), ("fox", "dog")),

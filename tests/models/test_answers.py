@@ -41,6 +41,7 @@ def test_things_a_sentence_names():
     assert objects_in("There are two mice and a bee.", names) == Counter(mouse=2, bee=1)
     assert objects_in("There is no bee.", names) == Counter()
     assert objects_in("A bee and 3 mice", names) == Counter(bee=1, mouse=3)
+    assert objects_in("A bee and ² mice, ٣ mice", names) == Counter(bee=1, mouse=4)  # a superscript is no amount
 
 
 def test_f1_by_hand():

@@ -50,7 +50,7 @@ def place(module: str, layers: str) -> Place:
         number, _, inside = module.removeprefix(f"{layers}.").partition(".")
         return Place(DECODER, int(number), *_kind(inside or module))
     part, names = _part(module), module.split(".")
-    at = next((i for i, name in enumerate(names) if name.isdigit()), None) if part in (TOWER, OTHER) else None
+    at = next((i for i, name in enumerate(names) if name.isdecimal()), None) if part in (TOWER, OTHER) else None
     if at is None or at + 1 == len(names):
         return Place(part, None, *_kind(module))
     return Place(part, int(names[at]), *_kind(".".join(names[at + 1 :])))
@@ -74,7 +74,7 @@ def places(checkpoints: "CheckpointSet", weights: Sequence[str]) -> dict[Place, 
 
 def _kind(inside: str) -> tuple[str, str]:
     """The module's own name, and the block that it belongs to: attention, MLP, or none."""
-    *around, own = (name for name in inside.split(".") if not name.isdigit())
+    *around, own = (name for name in inside.split(".") if not name.isdecimal())
     for block, marks in (("attention", _ATTENTION), ("MLP", _MLP)):
         if any(mark in name.lower() for name in around for mark in marks):
             return own, block

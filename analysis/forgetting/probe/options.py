@@ -58,7 +58,7 @@ def options_for(
 def _made(question: str, truth: str, style: str, known: "Known | None") -> tuple[str, ...]:
     if style == "yes/no":
         return "yes", "no"
-    if style == "numeral" and truth.isdigit():
+    if style == "numeral" and truth.isdecimal():
         number = int(truth)
         near = sorted(range(max(number - _WRONG, 0), number + _WRONG + 1), key=lambda n: abs(n - number))
         return tuple(map(str, near[: _WRONG + 1]))
