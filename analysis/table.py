@@ -9,7 +9,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 
 import numpy as np
@@ -69,6 +69,15 @@ class Html:
 
     html: str
     text: str = ""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A number with a word ``after`` it; with a ``sign`` where its column has none."""
+
+    of: float | Estimate
+    after: str = ""
+    sign: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,11 +142,12 @@ class Table:
         return [[_text(*cell) for cell in zip(row, self._formats(row), strict=True)] for row in self.rows]
 
     def _data(self) -> list[list]:
-        wide = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
+        bare = [[cell.of if isinstance(cell, Noted) else cell for cell in row] for row in self.rows]
+        wide = [any(isinstance(row[i], Estimate) for row in bare) for i in range(len(self.columns))]
         lines = [[]] + [[] for _ in self.rows]
         for i, column in enumerate(self._heads()):
             lines[0] += [column.text, f"{column.text}, low", f"{column.text}, high"] if wide[i] else [column.text]
-            for line, row in zip(lines[1:], self.rows, strict=True):
+            for line, row in zip(lines[1:], bare, strict=True):
                 of = row[i]
                 if wide[i]:
                     of = of if isinstance(of, Estimate) else Estimate(of if isinstance(of, float) else math.nan)
@@ -163,6 +173,8 @@ def _safe(value):
 
 def _text(cell, by: Head) -> str:
     """A cell in plain letters."""
+    if isinstance(cell, Noted):
+        return f"{_text(cell.of, replace(by, sign=by.sign or cell.sign))} {cell.after}".rstrip()
     if isinstance(cell, Estimate):
         return estimate(cell, by.places(cell.value), by.sign, by.times)
     if isinstance(cell, float | np.floating):
@@ -176,6 +188,8 @@ def _html(cell, by: Head) -> str:
         return cell.html
     if isinstance(cell, Head):
         return _head(cell)
+    if isinstance(cell, Noted):
+        return f"{_html(cell.of, replace(by, sign=by.sign or cell.sign))} {escape(cell.after)}".rstrip()
     text = _text(cell, by)
     if isinstance(cell, Estimate):  # the interval is smaller, and never broken over lines
         text, _, span = text.partition(" ")

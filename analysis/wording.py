@@ -28,14 +28,9 @@ def signed(value: float, digits: int = 2) -> str:
 
 def percent(share: float) -> str:
     """``"12 %"``; shares that rounding would make nothing or all are told as such."""
-    if 0 < share < 0.01:
-        return "< 1 %"
-    return "> 99 %" if 0.99 < share < 1 else plain_percent(share)
-
-
-def plain_percent(share: float, digits: int = 0) -> str:
-    """``"12 %"`` as it rounds, above 100 too."""
-    return UNKNOWN if math.isnan(share) else f"{number(100 * share, digits)} %"
+    if math.isnan(share):
+        return UNKNOWN
+    return "< 1 %" if 0 < share < 0.01 else "> 99 %" if 0.99 < share < 1 else f"{number(100 * share)} %"
 
 
 def points(share: float, digits: int = 0, sign: bool = True) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from analysis.forgetting import sets
-from analysis.forgetting.figure import row_label
 from analysis.forgetting.gap import card as gap
 from analysis.forgetting.gap import held as courses
 from analysis.forgetting.gap.curves import curve as fitted
@@ -56,24 +55,7 @@ def told(plain: Forgetting) -> str:
             "things they name. Brackets are 95 % intervals: of a cell Wilson's, of captions and of summary numbers a "
             "bootstrap over items; they cover the items, not the training.",
             f"### Accuracy matrix of {plain.method}",
-            _matrix(plain),
+            plain.matrix_table().markdown(),
             sentence(plain),
         ]
     )
-
-
-def _matrix(found: Forgetting) -> str:
-    head = ["", *(f"{task} (n = {n})" for task, n in zip(found.tasks, found.n, strict=True))]
-    rows = [
-        [row_label(found, i), *map(_share, found.matrix[i], found.low[i], found.high[i])]
-        for i in range(len(found.checkpoints))
-    ]
-    return _table(head, rows)
-
-
-def _share(value: float, low: float, high: float) -> str:
-    return f"{100 * value:.0f} ({100 * low:.0f} to {100 * high:.0f})"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import DASHES, IMAGE, SCROLL, SERIES, figure
+from analysis.charts import DASHES, IMAGE, SERIES, figure
+from analysis.table import SCROLL, Head, Table
+from analysis.wording import between, number, percent
 
 if TYPE_CHECKING:
     from analysis.forgetting.measure import Answer, Forgetting, Shown
@@ -27,20 +29,6 @@ _NUMBERS = (
 )
 
 
-def row_label(found: "Forgetting", row: int) -> str:
-    """``base``, ``after naming``, or the name of a reference."""
-    name = found.checkpoints[row]
-    return f"after {name}" if row in found.own else name
-
-
-def _percent(value: float) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:.0f} %"
-
-
-def _points(value: float) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:+.0f}".replace("-", "−")
-
-
 def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
     """The accuracy matrix as a table of buttons, ``data-pick`` ``"row,column"``; ``chosen`` is marked."""
     head = "".join(
@@ -50,7 +38,7 @@ def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
     for i in range(len(found.checkpoints)):
         cells = "".join(_cell(found, i, j, chosen == (i, j)) for j in range(len(found.tasks)))
         css = "" if i in found.own or i == 0 else ' class="reference"'
-        rows.append(f'<tr{css}><th scope="row">{escape(row_label(found, i))}</th>{cells}</tr>')
+        rows.append(f'<tr{css}><th scope="row">{escape(found.label(i))}</th>{cells}</tr>')
     return (
         f'{SCROLL}<table class="matrix" aria-describedby="matrix-key">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -60,19 +48,19 @@ def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
 
 
 def _cell(found: "Forgetting", i: int, j: int, chosen: bool) -> str:
-    value, low, high = found.matrix[i, j], found.low[i, j], found.high[i, j]
-    if math.isnan(value):
+    of = found.cell(i, j)
+    if not of.known:
         return "<td>–</td>"
     own = found.own[j] == i
     label = (
-        f"{row_label(found, i)}, {found.tasks[j]}: {_percent(value)}, 95 % interval {_percent(low)} to "
-        f"{_percent(high)}, n = {found.n[j]}"
+        f"{found.label(i)}, {found.tasks[j]}: {percent(of.value)}, 95 % interval {percent(of.low)} to "
+        f"{percent(of.high)}, n = {of.n}"
     )
     css = " ".join(c for c, on in (("own", own), ("chosen", chosen)) if on)
     pressed = ' aria-pressed="true"' if chosen else ""
     return (
-        f'<td><button type="button" class="{css}" style="--a:{value:.2f}" data-pick="{i},{j}"{pressed} '
-        f'aria-label="{escape(label)}" title="{escape(label)}">{100 * value:.0f}</button></td>'
+        f'<td><button type="button" class="{css}" style="--a:{of.value:.2f}" data-pick="{i},{j}"{pressed} '
+        f'aria-label="{escape(label)}" title="{escape(label)}">{100 * of.value:.0f}</button></td>'
     )
 
 
@@ -80,7 +68,7 @@ def heat_map(found: "Forgetting") -> go.Figure:
     """The accuracy matrix as a chart, for a page of its own. In per cent."""
     text = [[f"{100 * v:.0f}" if not math.isnan(v) else "–" for v in row] for row in found.matrix]
     names = [f"{t} (n = {n})" for t, n in zip(found.tasks, found.n, strict=True)]
-    rows = [row_label(found, i) for i in range(len(found.checkpoints))]
+    rows = [found.label(i) for i in range(len(found.checkpoints))]
     heat = go.Heatmap(
         z=np.round(100 * found.matrix, 1), x=names, y=rows, text=text, texttemplate="%{text}", zmin=0, zmax=100,
         colorscale=_SCALE, colorbar={"title": "Accuracy, %"}, xgap=2, ygap=2,
@@ -116,52 +104,24 @@ def numbers(found: "Forgetting") -> str:
     """The field's summary numbers with their intervals, each explained on hover; and forgetting task by task."""
     tiles = []
     for key, short, meaning in _NUMBERS:
-        value = getattr(found, key)
-        told, unit = (_points, "points; ") if key in ("bwt", "fwt") else (_percent, "")
-        low, high = found.intervals[key]
-        between = "" if math.isnan(low) else f"<small>{unit}95 %: {told(low)} to {told(high)}</small>"
-        tiles.append(
-            f'<div tabindex="0" title="{meaning}"><dt><abbr>{short}</abbr></dt><dd>{told(value)}{between}</dd></div>'
-        )
-    head = "".join(f"<th>{escape(t)}</th>" for t in found.tasks)
-    rows = (
-        (
-            "Forgetting, points",
-            "Best accuracy since its own training, minus the accuracy at the end.",
-            found.forgetting,
-            [_between(*both) for both in zip(found.forgetting_low, found.forgetting_high, strict=True)],
-        ),
-        (
-            "Superficial, % of items",
-            "Right after its own task, wrong at the end, in another form than asked; yet among options the true one is "
-            "still the likeliest.",
-            found.superficial,
-            [""] * len(found.tasks),
-        ),
-        (
-            "Essential, % of items",
-            "Right after its own task, wrong at the end: a wrong fact in the asked form, or in another, and among "
-            "options another is likelier.",
-            found.essential,
-            [""] * len(found.tasks),
-        ),
-    )
-    body = "".join(
-        f'<tr><th scope="row" title="{hint}">{name}</th>'
-        + "".join(f"<td{told}>{_points(v).lstrip('+')}</td>" for v, told in zip(values, notes, strict=True))
-        + "</tr>"
-        for name, hint, values, notes in rows
-    )
+        of, change = found.number(key), key in ("bwt", "fwt")
+        told = number(100 * of.value, sign=True) if change else percent(of.value)
+        span = f"<small>{'points; ' * change}95 %: {between(of, sign=change)}</small>" if of.known else ""
+        tiles.append(f'<div tabindex="0" title="{meaning}"><dt><abbr>{short}</abbr></dt><dd>{told}{span}</dd></div>')
+    rows = [
+        [Head("Forgetting, points", "Best accuracy since its own training, minus the accuracy at the end."),
+         *map(found.lost, range(len(found.tasks)))],
+        [Head("Superficial, % of items",
+              "Right after its own task, wrong at the end, in another form than asked; yet among options the true one "
+              "is still the likeliest."), *found.superficial],
+        [Head("Essential, % of items",
+              "Right after its own task, wrong at the end: a wrong fact in the asked form, or in another, and among "
+              "options another is likelier."), *found.essential],
+    ]  # fmt: skip
+    table = Table(["", *(Head(task, shares=True) for task in found.tasks)], rows)
     untold = len(found.tasks) > 1 and bool(np.isnan(found.superficial).all())
     key = '<p class="key">–: not asked again yet, see “Is the knowledge gone, or only the form?” below.</p>'
-    return (
-        f'<dl class="numbers">{"".join(tiles)}</dl>{SCROLL}<table class="plain"><thead><tr><th></th>{head}'
-        f"</tr></thead><tbody>{body}</tbody></table></div>{key if untold else ''}"
-    )
-
-
-def _between(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f' title="95 %: {_points(low)} to {_points(high)}"'
+    return f'<dl class="numbers">{"".join(tiles)}</dl>{table.html()}{key if untold else ""}'
 
 
 def items(

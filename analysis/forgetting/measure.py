@@ -11,7 +11,8 @@ from PIL import Image
 from analysis.forgetting import sets
 from analysis.forgetting.split.measure import load as load_split
 from analysis.result import Provenance, Result, plain
-from analysis.table import Table
+from analysis.statistics import Estimate
+from analysis.table import Head, Table, latex_text
 from models.answers import style_of
 from models.evaluation import interval
 from models.images import open_picture
@@ -70,6 +71,44 @@ class Forgetting(Result):
     forgetting_high: np.ndarray
     superficial: np.ndarray
     essential: np.ndarray
+
+    def label(self, row: int) -> str:
+        """``base``, ``after naming``, or the name of a reference."""
+        name = self.checkpoints[row]
+        return f"after {name}" if row in self.own else name
+
+    def cell(self, row: int, task: int) -> Estimate:
+        return Estimate(self.matrix[row, task], self.low[row, task], self.high[row, task], int(self.n[task]))
+
+    def lost(self, task: int) -> Estimate:
+        """``forgetting`` of a task."""
+        ends = self.forgetting_low[task], self.forgetting_high[task]
+        return Estimate(self.forgetting[task], *ends, int(self.n[task]))
+
+    def number(self, name: str) -> Estimate:
+        """One of ``SUMMARY``."""
+        return Estimate(getattr(self, name), *self.intervals[name], int(self.n.sum()))
+
+    def matrix_table(self, digits: int = 0) -> Table:
+        """The matrix, a row a checkpoint, a column a task, in %."""
+        tasks, rows = range(len(self.tasks)), range(len(self.checkpoints))
+        heads = [Head(f"{t} (n = {n})", shares=True, digits=digits) for t, n in zip(self.tasks, self.n, strict=True)]
+        return Table(["", *heads], [[self.label(i), *(self.cell(i, j) for j in tasks)] for i in rows])
+
+    def to_latex(self) -> str:
+        """Two tables: every checkpoint's accuracy on every task, in %, with forgetting in points; and the summary
+        numbers.
+        """
+        by, shown = self.provenance, self.matrix_table(1)
+        lost = ["forgetting", *map(self.lost, range(len(self.tasks)))]
+        heads = [Head(name.upper(), shares=True, digits=1) for name in SUMMARY]
+        whole = Table(["Checkpoint", *shown.columns[1:]], [*shown.rows, lost], {len(shown.rows): "reference"})
+        about = map(latex_text, (self.method, by.model, by.device, by.dtype))
+        return (
+            "% Accuracy in %, forgetting and transfer in points; brackets: 95 % intervals over items.\n"
+            f"% Set {', '.join(about)}.\n\n"
+            f"{whole.latex()}\n\n{Table(heads, [list(map(self.number, SUMMARY))]).latex()}\n"
+        )
 
     def table(self) -> Table:
         rows = [

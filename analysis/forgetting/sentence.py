@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.wording import signed
+from analysis.wording import between, number, percent
 
 if TYPE_CHECKING:
     from analysis.forgetting.measure import Forgetting
@@ -20,41 +20,33 @@ def sentence(found: "Forgetting") -> str:
         return "Some cells were not measured, so what was learnt and lost cannot be summed up."
     if len(found.tasks) < 2:
         return (
-            f"The set has one task, {found.tasks[0]}: right after its training it reaches {_percent(found.mft)}, "
+            f"The set has one task, {found.tasks[0]}: right after its training it reaches {percent(found.mft)}, "
             f"{_against(gain)}. What later tasks cost earlier ones, and whether earlier ones help, takes two tasks at "
             "least."
         )
-    said = f"Right after its own training a task reaches {_percent(found.mft)} on average, {_against(gain)}."
-    low, high = found.intervals["bwt"]
-    between = f"95 %: {_points(low)} to {_points(high)}"
-    if high < 0:
+    said = f"Right after its own training a task reaches {percent(found.mft)} on average, {_against(gain)}."
+    bwt = found.number("bwt")
+    span = f"95 %: {between(bwt, sign=True)}"
+    if bwt.high < 0:
         worst = int(np.argmax((own - last)[:-1]))
         return (
-            f"{said} After the last task {_percent(found.mfn)} is left: training on later tasks cost the earlier ones "
-            f"{-100 * found.bwt:.0f} points on average ({between}), most of all {found.tasks[worst]} "
-            f"({_percent(own[worst])} → {_percent(last[worst])})."
+            f"{said} After the last task {percent(found.mfn)} is left: training on later tasks cost the earlier ones "
+            f"{-100 * found.bwt:.0f} points on average ({span}), most of all {found.tasks[worst]} "
+            f"({percent(own[worst])} → {percent(last[worst])})."
         )
-    if low > 0:
+    if bwt.low > 0:
         return (
-            f"{said} After the last task it is {_percent(found.mfn)}: later tasks even raised the earlier ones, by "
-            f"{100 * found.bwt:.0f} points on average ({between})."
+            f"{said} After the last task it is {percent(found.mfn)}: later tasks even raised the earlier ones, by "
+            f"{100 * found.bwt:.0f} points on average ({span})."
         )
     return (
-        f"{said} After the last task it is {_percent(found.mfn)}: later tasks did not clearly change the earlier ones "
-        f"on average ({_points(found.bwt)} points; {between})."
+        f"{said} After the last task it is {percent(found.mfn)}: later tasks did not clearly change the earlier ones "
+        f"on average ({number(100 * bwt.value, sign=True)} points; {span})."
     )
 
 
 def _against(gain: float) -> str:
     return f"{abs(100 * gain):.0f} points {'above' if gain >= 0 else 'below'} the base"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
-
-
-def _points(value: float) -> str:
-    return signed(100 * value, 0)
 
 
 PREDICTED = ("more than two thirds", "between one and two thirds", "less than a third")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from analysis.forgetting import card, figure
-from analysis.forgetting.latex import escaped, latex
 from analysis.forgetting.measure import LISTED, cell, measure, numbers, resampled
 from analysis.forgetting.sentence import sentence
 from models.evalset import EvalItem
@@ -195,7 +194,7 @@ def test_one_task_works_and_says_what_it_lacks(evaluation):
     assert found.to_json()["bwt"] is None and found.to_json()["intervals"]["fwt"] == [None, None]
     assert "one task, naming" in sentence(found) and "two tasks" in sentence(found)
     assert figure.numbers(found).count("<dd>–</dd>") == 2
-    assert "-- &" in latex(found) or "& --" in latex(found)
+    assert "-- &" in found.to_latex() or "& --" in found.to_latex()
 
 
 def test_figures_have_heights_and_every_cell_is_a_labelled_button(evaluation):
@@ -229,7 +228,7 @@ def test_answers_then_and_now_stand_beside_each_other(evaluation):
 
 def test_latex_is_a_whole_table_with_everything_escaped(evaluation):
     found = measure(evaluation)
-    text = latex(found)
+    text = found.to_latex()
     (matrix, summary) = text.split("\n\n")[1:]
     rows = [line for line in matrix.splitlines() if line.endswith("\\\\")]
     assert len(rows) == 1 + 3 + 1 and all(row.count("&") == 2 for row in rows)
@@ -237,9 +236,8 @@ def test_latex_is_a_whole_table_with_everything_escaped(evaluation):
     assert rows[-1].startswith("forgetting & $50.0$")
     assert matrix.count("\\midrule") == 2 and matrix.startswith("\\begin{tabular}{lcc}")
     assert "MFT & MFN & MAA & BWT & FWT" in summary and "$-50.0$" in summary
-    assert escaped("a_b & 50% {x}\\\n$") == r"a\_b \& 50\% \{x\}\textbackslash{} \$"
-    named = latex(replace(found, method="50%", tasks=("a_b", "c&d"), checkpoints=("base", "x#", "y~")))
-    assert r"a\_b ($n=4$) & c\&d" in named and r"after x\#" in named and r"y\textasciitilde{}" in named
+    named = (replace(found, method="50%", tasks=("a_b", "c&d"), checkpoints=("base", "x#", "y~"))).to_latex()
+    assert r"a\_b (n = 4) & c\&d" in named and r"after x\#" in named and r"y\textasciitilde{}" in named
     assert "% Set 50\\%" in named
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.forgetting.methods.run import Run
-from analysis.statistics import Difference
+from analysis.statistics import Estimate
 
 ACCURACIES = ("mft", "mfn", "maa", "bwt", "fwt")
 SHARES = ("superficial", "essential", "superficial_of_lost")
@@ -23,31 +23,17 @@ _NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A metric of a method: its mean over seeds, the 95 % interval ``low`` to ``high`` of that mean over items, and its
-    value in each seed (``seeds``), whose spread the interval does not have in it.
+class Seeded(Estimate):
+    """A metric of a method, or its paired difference to another's: the mean over seeds, whose interval is over items,
+    and the value in each seed (``seeds``), whose spread the interval does not have in it.
     """
 
-    value: float
-    low: float
-    high: float
-    seeds: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A paired difference of a metric between two methods or orders, over the same items and the seeds of both.
-
-    ``over`` is its mean and interval over items; ``seeds`` the difference in each seed.
-    """
-
-    over: Difference
-    seeds: tuple[float, ...]
+    seeds: tuple[float, ...] = ()
 
     @property
     def clear(self) -> bool:
         """Whether the interval leaves out zero, and every seed agrees on the sign."""
-        return self.over.clear and len({value > 0 for value in self.seeds}) == 1
+        return super().clear and len({value > 0 for value in self.seeds}) == 1
 
 
 class Draws:
@@ -81,27 +67,29 @@ class Draws:
         value = sum(float(items.mean()) for items in per_item.values())
         return value, sum(self._weights[task] @ items for task, items in per_item.items())
 
-    def estimate(self, runs: Sequence[Run], metric: str) -> Estimate:
+    def estimate(self, runs: Sequence[Run], metric: str) -> Seeded:
         """A metric over runs that differ in their seed."""
         found = [self.of(run, metric) for run in runs]
         values = tuple(value for value, _ in found)
-        interval = _interval(np.mean([drawn for _, drawn in found], axis=0))
-        return Estimate(float(np.mean(values)), *interval, values)
+        return self._seeded(values, np.mean([drawn for _, drawn in found], axis=0))
 
-    def mean(self, scores: dict[str, np.ndarray]) -> Estimate:
+    def mean(self, scores: dict[str, np.ndarray]) -> Seeded:
         """The mean over tasks of the accuracy of one checkpoint; ``scores`` ``[items]`` by task."""
         value, drawn = self.summed({task: items / len(scores) for task, items in scores.items()})
-        return Estimate(value, *_interval(drawn), (value,))
+        return self._seeded((value,), drawn)
 
-    def change(self, runs: Sequence[Run], against: Sequence[Run], metric: str) -> Change | None:
+    def change(self, runs: Sequence[Run], against: Sequence[Run], metric: str) -> Seeded | None:
         """A metric of ``runs`` minus that of ``against``, over the seeds both have; None where they share none."""
         other = {run.seed: run for run in against}
         pairs = [(self.of(run, metric), self.of(other[run.seed], metric)) for run in runs if run.seed in other]
         if not pairs:
             return None
         values = tuple(a - b for (a, _), (b, _) in pairs)
-        low, high = _interval(np.mean([a - b for (_, a), (_, b) in pairs], axis=0))
-        return Change(Difference(float(np.mean(values)), low, high), values)
+        return self._seeded(values, np.mean([a - b for (_, a), (_, b) in pairs], axis=0))
+
+    def _seeded(self, values: tuple[float, ...], drawn: np.ndarray) -> Seeded:
+        n = sum(weights.shape[1] for weights in self._weights.values())
+        return Seeded(float(np.mean(values)), *_interval(drawn), n, values)
 
 
 def _interval(drawn: np.ndarray) -> tuple[float, float]:

@@ -1,13 +1,13 @@
 """How methods look side by side: a metric with intervals, and what another order of tasks changes."""
 
-import math
 from html import escape
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, NEUTRAL, RIGHT, TEXT, WRONG, empty, figure
-from analysis.forgetting.methods.terms import BETTER, NAMES, WORSE, count, order_name, points, value, verdict
+from analysis.charts import IMAGE, NEUTRAL, RIGHT, TEXT, WRONG, empty, figure, reach
+from analysis.forgetting.methods.terms import BETTER, NAMES, WORSE, order_name, verdict
+from analysis.wording import estimate, percent, plural
 
 if TYPE_CHECKING:
     from analysis.forgetting.methods.measure import Methods, Row
@@ -17,7 +17,7 @@ _ROW = 44  # pixels
 
 def dots(found: "Methods | None", metric: str) -> go.Figure:
     """One metric of every method with its 95 % interval; small marks are seeds, the dotted line is plain training."""
-    rows = [row for row in found.rows if not math.isnan(row.estimates[metric].value)] if found else []
+    rows = [row for row in found.rows if row.estimates[metric].known] if found else []
     if not rows:
         why = "Superficial and essential losses were not told apart yet" if found else "No set was measured yet"
         return empty(why)
@@ -29,9 +29,7 @@ def dots(found: "Methods | None", metric: str) -> go.Figure:
         marker={"size": 12, "color": colours}, cliponaxis=False, text=[_told(row, metric) for row in rows],
         hovertemplate="%{text}<extra></extra>",
         error_x={
-            "type": "data", "symmetric": False, "thickness": 2, "width": 5, "color": NEUTRAL,
-            "array": [100 * (e.high - e.value) for e in estimates],
-            "arrayminus": [100 * (e.value - e.low) for e in estimates],
+            **reach(estimates), "thickness": 2, "width": 5, "color": NEUTRAL,
         },
     )  # fmt: skip
     several = [(i, v) for i, e in enumerate(estimates) if len(e.seeds) > 1 for v in e.seeds]
@@ -52,7 +50,7 @@ def dots(found: "Methods | None", metric: str) -> go.Figure:
             "x": 100 * at, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": escape(label),
             "yshift": 16 * (place % 2), "font": {"size": 12},
         })  # fmt: skip
-    labels = [f"{escape(r.method)}<br>{count(len(r.seeds))}" for r in rows]
+    labels = [f"{escape(r.method)}<br>{plural(len(r.seeds), 'seed')}" for r in rows]
     return figure(
         120 + _ROW * len(rows), means, seeds, shapes=lines, annotations=notes,
         margin={"l": 8, "r": 24, "t": 48, "b": 8},
@@ -65,8 +63,8 @@ def dots(found: "Methods | None", metric: str) -> go.Figure:
 def _told(row: "Row", metric: str) -> str:
     name, unit, _ = NAMES[metric]
     change = row.changes[metric]
-    against = "" if change is None else f"<br>minus plain: {points(change)} points"
-    return f"{escape(row.method)}, {name}: {value(row.estimates[metric])} {unit}{against}"
+    against = "" if change is None else f"<br>minus plain: {estimate(change, 1, sign=True)} points"
+    return f"{escape(row.method)}, {name}: {estimate(row.estimates[metric], 1)} {unit}{against}"
 
 
 def _colour(row: "Row", metric: str) -> str:
@@ -81,13 +79,12 @@ def orders(found: "Methods | None", method: str | None = None) -> go.Figure:
     places = list(range(len(found.order)))
     traces = [
         go.Scatter(
-            x=100 * ends[:, 0], y=[p + shift for p in places], mode="markers", name=name,
+            x=[100 * e.value for e in ends], y=[p + shift for p in places], mode="markers", name=name,
             marker={"size": 12, "symbol": symbol, "color": colour}, cliponaxis=False,
             error_x={
-                "type": "data", "symmetric": False, "thickness": 2, "width": 4, "color": colour,
-                "array": 100 * (ends[:, 2] - ends[:, 0]), "arrayminus": 100 * (ends[:, 0] - ends[:, 1]),
+                **reach(ends), "thickness": 2, "width": 4, "color": colour,
             },
-            text=[f"{escape(task)}, {name}: {100 * ends[i, 0]:.0f} %" for i, task in enumerate(found.order)],
+            text=[f"{escape(task)}, {name}: {percent(e.value)}" for task, e in zip(found.order, ends, strict=True)],
             hovertemplate="%{text}<extra></extra>",
         )
         for name, ends, shift, symbol, colour in (

@@ -7,11 +7,11 @@ import numpy as np
 
 from analysis.forgetting import sets
 from analysis.forgetting.methods import run
-from analysis.forgetting.methods.estimates import ACCURACIES, METRICS, Change, Draws, Estimate
+from analysis.forgetting.methods.estimates import ACCURACIES, METRICS, Draws, Seeded
 from analysis.forgetting.methods.run import Run
 from analysis.forgetting.split.measure import load as load_split
 from analysis.result import Provenance, Result
-from analysis.statistics import Difference, difference, interval, spread
+from analysis.statistics import Difference, Estimate, difference, mean
 from analysis.table import Table
 from models.errors import CheckpointError, CrosstalkError
 
@@ -30,8 +30,8 @@ class Row:
     seeds: tuple[int, ...]
     right: float
     lost: float
-    estimates: dict[str, Estimate]
-    changes: dict[str, Change | None]
+    estimates: dict[str, Seeded]
+    changes: dict[str, Seeded | None]
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,17 @@ class Turned:
     """A method trained in another ``order`` of tasks, against its runs in the usual one with the same seeds.
 
     ``changes``: metrics here minus metrics there, of ACCURACIES. ``usual`` and ``here``: accuracy at the end of each
-    task of the usual order, ``[tasks, 3]``: mean, low, high of a 95 % interval over items, in the first seed of both;
-    ``ends`` are their paired differences.
+    task of the usual order, in the first seed of both; ``ends`` are their paired differences.
     """
 
     method: str
     seeds: tuple[int, ...]
     order: tuple[str, ...]
-    estimates: dict[str, Estimate]
-    before: dict[str, Estimate]
-    changes: dict[str, Change]
-    usual: np.ndarray
-    here: np.ndarray
+    estimates: dict[str, Seeded]
+    before: dict[str, Seeded]
+    changes: dict[str, Seeded]
+    usual: tuple[Estimate, ...]
+    here: tuple[Estimate, ...]
     ends: tuple[Difference, ...]
 
 
@@ -65,7 +64,7 @@ class Methods(Result):
     order: tuple[str, ...]
     n: tuple[int, ...]
     rows: tuple[Row, ...]
-    references: dict[str, Estimate]
+    references: dict[str, Seeded]
     orders: tuple[Turned, ...]
     without: dict[str, str]
 
@@ -90,8 +89,8 @@ class Methods(Result):
         return Table(header, rows)
 
 
-def _line(method: str, order: str, metric: str, e: Estimate, change: Change | None, against: str, items: int) -> list:
-    told = [None] * 3 if change is None else [change.over.value, change.over.low, change.over.high]
+def _line(method: str, order: str, metric: str, e: Seeded, change: Seeded | None, against: str, items: int) -> list:
+    told = [None] * 3 if change is None else [change.value, change.low, change.high]
     clear = None if change is None else change.clear
     return [
         method, order, metric, e.value, e.low, e.high, len(e.seeds), min(e.seeds), max(e.seeds), *told,
@@ -181,12 +180,7 @@ def _turned(draws: Draws, runs: Sequence[Run], usual: dict[str, list[Run]]) -> l
                 {metric: draws.estimate(here, metric) for metric in ACCURACIES},
                 {metric: draws.estimate(there, metric) for metric in ACCURACIES},
                 {metric: draws.change(here, there, metric) for metric in ACCURACIES},
-                np.array([_share(a) for a, _ in pairs]), np.array([_share(b) for _, b in pairs]),
+                tuple(mean(a) for a, _ in pairs), tuple(mean(b) for _, b in pairs),
                 tuple(difference(b, a) for a, b in pairs),
             ))  # fmt: skip
     return found
-
-
-def _share(scores: np.ndarray) -> tuple[float, float, float]:
-    binary = np.isin(scores, (0, 1)).all()
-    return float(scores.mean()), *(interval(scores) if binary else spread(scores))

@@ -3,10 +3,10 @@
 import math
 from typing import TYPE_CHECKING
 
-from analysis.wording import listed, signed
+from analysis.wording import change, listed, percent, plural, points
 
 if TYPE_CHECKING:
-    from analysis.forgetting.methods.estimates import Change
+    from analysis.forgetting.methods.estimates import Seeded
     from analysis.forgetting.methods.measure import Methods, Row, Turned
 
 
@@ -22,9 +22,9 @@ def paragraphs(found: "Methods") -> list[str]:
     if math.isnan(at["bwt"].value):
         return ["A set of one task has nothing to forget, so there is nothing to compare."]
     said = [
-        f"{found.plain.capitalize()} training reaches {_percent(at['mft'].value)} right after each task (MFT) and "
-        f"keeps {_percent(at['mfn'].value)} in the end (MFN): later tasks change earlier ones by "
-        f"{_points(at['bwt'].value)} (BWT; {sum(found.n)} items)."
+        f"{found.plain.capitalize()} training reaches {percent(at['mft'].value)} right after each task (MFT) and "
+        f"keeps {percent(at['mfn'].value)} in the end (MFN): later tasks change earlier ones by "
+        f"{points(at['bwt'].value)} (BWT; {sum(found.n)} items)."
     ]
     others = [row for row in found.rows if row.changes["bwt"] is not None]
     if not others:
@@ -33,26 +33,26 @@ def paragraphs(found: "Methods") -> list[str]:
     more = [row for row in others if _below(row.changes["bwt"])]
     same = [row for row in others if row not in less and row not in more]
     if less:
-        told = [f"{row.method} by {_change(row.changes['bwt'])}" for row in _by(less, "bwt")]
+        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in _by(less, "bwt")]
         said.append(f"Beyond their intervals, these forget less: {listed(told)}. {_price(less)}")
     if more:
-        told = [f"{row.method} by {_change(row.changes['bwt'])}" for row in _by(more, "bwt")[::-1]]
+        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in _by(more, "bwt")[::-1]]
         said.append(f"These forget more: {listed(told)}.")
     if same:
         said.append(f"No difference in forgetting can be told for {listed([row.method for row in same])}.")
     return [*said, _end(others), _seeds(found)]
 
 
-def _above(change: "Change") -> bool:
-    return change.clear and change.over.value > 0
+def _above(change: "Seeded") -> bool:
+    return change.clear and change.value > 0
 
 
-def _below(change: "Change") -> bool:
-    return change.clear and change.over.value < 0
+def _below(change: "Seeded") -> bool:
+    return change.clear and change.value < 0
 
 
 def _by(rows: "list[Row]", metric: str) -> "list[Row]":
-    return sorted(rows, key=lambda row: -row.changes[metric].over.value)
+    return sorted(rows, key=lambda row: -row.changes[metric].value)
 
 
 def _price(rows: "list[Row]") -> str:
@@ -61,7 +61,7 @@ def _price(rows: "list[Row]") -> str:
     free = [row for row in rows if row not in paid]
     told = []
     if paid:
-        costs = [f"{row.method} {_points(row.changes['mft'].over.value)}" for row in _by(paid, "mft")[::-1]]
+        costs = [f"{row.method} {points(row.changes['mft'].value)}" for row in _by(paid, "mft")[::-1]]
         told.append(f"The price is in learning (MFT): {listed(costs)}.")
     if free:
         told.append(f"No price in MFT can be told for {listed([row.method for row in free])}.")
@@ -75,10 +75,10 @@ def _end(rows: "list[Row]") -> str:
         return "In the end none knows clearly more or less than plain training (MFN)."
     told = []
     if better:
-        names = [f"{row.method} ({_points(row.changes['mfn'].over.value)})" for row in _by(better, "mfn")]
+        names = [f"{row.method} ({points(row.changes['mfn'].value)})" for row in _by(better, "mfn")]
         told.append(f"these know more than plain training: {listed(names)}")
     if worse:
-        names = [f"{row.method} ({_points(row.changes['mfn'].over.value)})" for row in _by(worse, "mfn")[::-1]]
+        names = [f"{row.method} ({points(row.changes['mfn'].value)})" for row in _by(worse, "mfn")[::-1]]
         told.append(f"these know less: {listed(names)}")
     return f"In the end, of all tasks (MFN), {'; '.join(told)}."
 
@@ -111,11 +111,10 @@ def by_order(found: "Methods") -> list[str]:
 
 
 def _order(found: "Methods", turned: "Turned") -> str:
-    change = turned.changes["mfn"]
-    seeds = f"{len(turned.seeds)} seed{'s' if len(turned.seeds) > 1 else ''}"
+    of, seeds = turned.changes["mfn"], plural(len(turned.seeds), "seed")
     what = (
-        f"changes how much {turned.method} knows in the end by {_change(change)}" if change.clear else
-        f"does not clearly change how much {turned.method} knows in the end: {_change(change)}"
+        f"changes how much {turned.method} knows in the end by {change(of)}" if of.clear else
+        f"does not clearly change how much {turned.method} knows in the end: {change(of)}"
     )  # fmt: skip
     how = "The reversed order" if turned.order == found.order[::-1] else f"The order {', '.join(turned.order)}"
     clear = [i for i, end in enumerate(turned.ends) if end.clear]
@@ -124,20 +123,5 @@ def _order(found: "Methods", turned: "Turned") -> str:
     most = max(clear, key=lambda i: abs(turned.ends[i].value))
     return (
         f"{how} {what}, {seeds}. But {len(clear)} of {len(found.order)} tasks end clearly higher or lower, most "
-        f"{found.order[most]}: {_percent(turned.usual[most, 0])} → {_percent(turned.here[most, 0])}."
+        f"{found.order[most]}: {percent(turned.usual[most].value)} → {percent(turned.here[most].value)}."
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _points(share: float) -> str:
-    """A difference with its sign."""
-    whole = signed(100 * share, 0)
-    return f"{'0' if whole[1:] == '0' else whole} point{'' if whole[1:] == '1' else 's'}"
-
-
-def _change(change: "Change") -> str:
-    low, high = (signed(100 * value, 0) for value in (change.over.low, change.over.high))
-    return f"{_points(change.over.value)} ({low} to {high})"

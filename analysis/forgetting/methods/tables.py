@@ -4,114 +4,99 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from analysis.charts import SCROLL
-from analysis.forgetting.methods.terms import (
-    BETTER,
-    LARGER,
-    NAMES,
-    SMALLER,
-    WORSE,
-    count,
-    order_name,
-    points,
-    seeds,
-    value,
-    verdict,
-)
+from analysis.forgetting.methods.terms import NAMES, order_name, verdict
+from analysis.table import Head, Html, Noted, Table
+from analysis.wording import number
 
 if TYPE_CHECKING:
     from analysis.forgetting.methods.about import Told
-    from analysis.forgetting.methods.measure import Methods, Row, Turned
+    from analysis.forgetting.methods.measure import Methods
 
-_SIGNS = {BETTER: "▲", WORSE: "▼", LARGER: "●", SMALLER: "●"}
+
+def metrics_table(found: "Methods") -> Table:
+    """All metrics of all methods, and whether they differ from plain training."""
+    rows: list[list] = [
+        [row.method, len(row.seeds), *(Noted(row.estimates[m], verdict(row, m)) for m in NAMES)] for row in found.rows
+    ]
+    marks = {len(rows) + i: "reference" for i in range(len(found.references))}
+    rows += [
+        [name, "reference", *(of if m == "mfn" else None for m in NAMES)] for name, of in found.references.items()
+    ]
+    return Table(["Method", "Seeds", *_heads(NAMES)], rows, marks)
+
+
+def seeds_table(found: "Methods") -> Table | None:
+    """The lowest and the highest seed of methods that were trained more than once."""
+    several = [row for row in found.rows if len(row.seeds) > 1]
+    rows = [
+        [row.method, ", ".join(map(str, row.seeds)), *(_span(row.estimates[m].seeds) for m in NAMES)] for row in several
+    ]
+    return Table(["Method", "Seeds", *(name for name, _, _ in NAMES.values())], rows) if rows else None
+
+
+def _heads(metrics) -> list[Head]:
+    return [Head(name, hint, unit=unit, digits=1) for name, unit, hint in (NAMES[m] for m in metrics)]
+
+
+def _span(seeds: tuple[float, ...]) -> str:
+    return " to ".join(number(100 * end(seeds), 1) for end in (min, max))
 
 
 def metrics(found: "Methods | None") -> str:
-    """All metrics of all methods, each explained on hover, with what seeds make of them."""
+    """Both, each metric explained."""
     if found is None:
         return ""
-    head = "".join(f'<th scope="col" title="{escape(hint)}">{name}, {unit}</th>' for name, unit, hint in NAMES.values())
-    body = "".join(
-        f'<tr><th scope="row">{escape(row.method)}<br><small>{count(len(row.seeds))}</small></th>'
-        f"{''.join(_cell(row, metric) for metric in NAMES)}</tr>"
-        for row in found.rows
-    )
-    for name, estimate in found.references.items():
-        cells = "".join(f"<td>{_stacked(value(estimate)) if metric == 'mfn' else ''}</td>" for metric in NAMES)
-        body += f'<tr class="reference"><th scope="row">{escape(name)}<br><small>reference</small></th>{cells}</tr>'
+    several = seeds_table(found)
+    spread = f'<p class="key">The lowest and the highest seed:</p>{several.html()}' if several else ""
     left = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in found.without.items())
     left = f'<p class="key">Not compared:</p><ul class="key">{left}</ul>' if left else ""
     return (
-        f'<div class="card">{_table(f"<th></th>{head}", body)}'
-        f'<p class="key">Brackets: 95 % intervals over items (n = {sum(found.n)}, drawn within tasks). ▲ better, ▼ '
-        f"worse than {escape(found.plain)}, ● different from it: the interval of the difference over the same items "
-        "leaves out zero, and all seeds agree. With so many comparisons one in twenty would do so by chance. Beneath: "
-        f"the lowest and the highest seed.</p>{left}</div>"
+        f'<div class="card">{metrics_table(found).html()}'
+        f'<p class="key">Brackets: 95 % intervals over items (n = {sum(found.n)}, drawn within tasks). Better, worse, '
+        f"larger or smaller than {escape(found.plain)}: the interval of the difference over the same items leaves out "
+        "zero, and all seeds agree. With so many comparisons one in twenty would do so by chance.</p>"
+        f"{spread}{left}</div>"
     )
 
 
-def _cell(row: "Row", metric: str) -> str:
-    change, spread = row.changes[metric], seeds(row.estimates[metric])
-    hint = "" if change is None else f' title="minus plain: {points(change)} points"'
-    beneath = f"<br><small>seeds&nbsp;{_whole(spread)}</small>" if spread else ""
-    return f"<td{hint}>{_stacked(value(row.estimates[metric]), _SIGNS.get(verdict(row, metric), ''))}{beneath}</td>"
-
-
-def _stacked(told: str, sign: str = "") -> str:
-    """A number with its sign, and its interval beneath, neither broken over lines."""
-    number, _, interval = told.partition(" ")
-    beneath = f"<br><small>{_whole(interval)}</small>" if interval else ""
-    return f"{number}&nbsp;{sign}{beneath}" if sign else f"{number}{beneath}"
-
-
-def _whole(text: str) -> str:
-    return text.replace(" ", "&nbsp;")
+def orders_table(found: "Methods") -> Table:
+    """The metrics in either order, and their paired difference."""
+    rows = []
+    for turned in found.orders:
+        who, names = [turned.method, len(turned.seeds)], list(turned.changes)
+        rows += [
+            [*who, "usual", *(turned.before[m] for m in names)],
+            [*who, order_name(turned.order, found.order), *(turned.estimates[m] for m in names)],
+            [*who, "difference, points", *(Noted(turned.changes[m], sign=True) for m in names)],
+        ]
+    return Table(["Method", "Seeds", "Order", *_heads(found.orders[0].changes)], rows)
 
 
 def orders(found: "Methods | None") -> str:
-    """The metrics in either order, and their paired difference."""
+    """The same on the page."""
     if found is None or not found.orders:
         return ""
-    names = list(found.orders[0].changes)
-    head = "".join(f'<th scope="col" title="{escape(NAMES[m][2])}">{NAMES[m][0]}, {NAMES[m][1]}</th>' for m in names)
-    body = "".join(_order_rows(found, turned, names) for turned in found.orders)
     return (
-        f'<div class="card">{_table(f"<th></th><th>Order</th>{head}", body)}'
+        f'<div class="card">{orders_table(found).html()}'
         f'<p class="key">Usual: {escape(", ".join(found.order))}. Differences are over the same items and seeds, other '
         "order minus usual; brackets are 95 % intervals over items.</p></div>"
     )
 
 
-def _order_rows(found: "Methods", turned: "Turned", names: list[str]) -> str:
-    head = f'<th scope="row">{escape(turned.method)}<br><small>{count(len(turned.seeds))}</small></th>'
-    rows = (
-        ("usual", [value(turned.before[m]) for m in names]),
-        (order_name(turned.order, found.order), [value(turned.estimates[m]) for m in names]),
-        ("difference, points", [points(turned.changes[m]) for m in names]),
-    )
-    return "".join(
-        f"<tr>{head}<td>{escape(what)}</td>{''.join(f'<td>{_stacked(c)}</td>' for c in cells)}</tr>"
-        for what, cells in rows
-    )
+def about_table(methods: "Mapping[str, Told]") -> Table:
+    """What each method does, how it was trained here, and where it comes from."""
+    rows = [[Head(name, below=of.title), of.does, of.here, _paper(of.paper)] for name, of in methods.items()]
+    return Table(["Method", "What it does", "As trained here", "Paper"], rows)
 
 
 def explained(methods: "Mapping[str, Told]") -> str:
-    """What each method does, how it was trained here, and where it comes from."""
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}<br><small>{escape(of.title)}</small></th>'
-        f"<td>{escape(of.does)}</td><td>{escape(of.here)}</td><td>{_paper(of.paper)}</td></tr>"
-        for name, of in methods.items()
-    )
-    head = "<th></th><th>What it does</th><th>As trained here</th><th>Paper</th>"
-    return f'<div class="card">{_table(head, body)}</div>'
+    """The same on the page."""
+    return f'<div class="card">{about_table(methods).html()}</div>'
 
 
-def _paper(told: str) -> str:
+def _paper(told: str) -> Html:
     kind, _, number = told.partition(" ")
-    if kind == "arXiv" and number:
-        return f'<a href="https://arxiv.org/abs/{escape(number)}" target="_blank" rel="noopener">{escape(told)}</a>'
-    return escape(told)
-
-
-def _table(head: str, body: str) -> str:
-    return f'{SCROLL}<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    if kind != "arXiv" or not number:
+        return Html(escape(told), told)
+    address = f"https://arxiv.org/abs/{escape(number)}"
+    return Html(f'<a href="{address}" target="_blank" rel="noopener">{escape(told)}</a>', told)

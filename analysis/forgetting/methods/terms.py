@@ -1,12 +1,8 @@
 """How metrics are called and written, the same in charts, tables and the card."""
 
-import math
 from typing import TYPE_CHECKING
 
-from analysis.wording import signed
-
 if TYPE_CHECKING:
-    from analysis.forgetting.methods.estimates import Change, Estimate
     from analysis.forgetting.methods.measure import Row
 
 NAMES = {
@@ -46,35 +42,8 @@ def verdict(row: "Row", metric: str) -> str:
     if change is None or not change.clear:
         return ""
     if not better:
-        return LARGER if change.over.value > 0 else SMALLER
-    return BETTER if change.over.value * better > 0 else WORSE
-
-
-def value(estimate: "Estimate") -> str:
-    """A metric with its interval, in hundredths."""
-    if math.isnan(estimate.value):
-        return "–"
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})".replace("-", "−")
-
-
-def points(change: "Change") -> str:
-    """A difference with its interval, in percentage points."""
-    of = change.over
-    if math.isnan(of.value):
-        return "–"
-    return f"{signed(100 * of.value, 1)} ({signed(100 * of.low, 1)} to {signed(100 * of.high, 1)})"
-
-
-def seeds(estimate: "Estimate") -> str:
-    """The lowest and the highest seed; nothing where there is one."""
-    if len(estimate.seeds) < 2 or math.isnan(estimate.value):
-        return ""
-    return f"{100 * min(estimate.seeds):.1f} to {100 * max(estimate.seeds):.1f}".replace("-", "−")
-
-
-def count(runs: int) -> str:
-    """``"1 seed"``, ``"3 seeds"``."""
-    return f"{runs} seed{'' if runs == 1 else 's'}"
+        return LARGER if change.value > 0 else SMALLER
+    return BETTER if change.value * better > 0 else WORSE
 
 
 def order_name(order: tuple[str, ...], usual: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from analysis.wording import listed, number, plain_percent
+from analysis.wording import listed, number, percent
 
 if TYPE_CHECKING:
     from analysis.interference.dataset.result import Accuracies, Compared, Row
@@ -33,7 +33,7 @@ def sentence(found: "Accuracies") -> str:
     rows = [r for r in found.rows if (r.model, r.checkpoint) == who and r.segment is None]
     disturbed = [r for r in rows if r.drop is not None]
     if not disturbed:
-        told = [f"{plain_percent(r.accuracy.value)} of {r.n} {r.kind} items ({_range(r.accuracy)})" for r in rows]
+        told = [f"{percent(r.accuracy.value)} of {r.n} {r.kind} items ({_range(r.accuracy)})" for r in rows]
         return f"As asked, {_called(found, who)} answers {listed(told)} correctly; nothing was disturbed."
     head = next((r for r in disturbed if (r.kind, r.condition) == _FIRST), None)
     head = head or max(disturbed, key=lambda r: r.drop.value)
@@ -63,7 +63,7 @@ def _costs(found: "Accuracies", row: "Row", rows: list["Row"]) -> str:
     who, drop, what = _called(found, (row.model, row.checkpoint)), row.drop, _WHAT[row.condition]
     where = f"on {row.kind} items"
     before = next(r.accuracy.value for r in rows if r.panel == row.panel and r.drop is None)
-    went = f"{row.n} items; {plain_percent(before)} right as asked, {plain_percent(row.accuracy.value)} then"
+    went = f"{row.n} items; {percent(before)} right as asked, {percent(row.accuracy.value)} then"
     if drop.low > 0:
         return f"{what} costs {who} {_points(drop.value)} {where} ({_range(drop)}; {went})."
     if drop.high < 0:
