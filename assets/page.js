@@ -215,6 +215,8 @@ crosstalk.arrived = (picture, question) => {
   crosstalk.pending = null;
   next();
 };
+crosstalk.took = (...input) => ['model', 'checkpoint', 'picture', 'question'].forEach((part, i) => crosstalk.put(part, input[i]));
+crosstalk.asked = (...input) => { crosstalk.own(); crosstalk.took(...input); crosstalk.ask(); };
 // Ask, and Enter: the section one is in runs for the input; one that is of no input says where the answer is.
 crosstalk.ask = () => {
   const place = crosstalk.place(), form = find('form.controls', crosstalk.forms.get(place)?.element ?? document.body);
@@ -286,6 +288,7 @@ crosstalk.predicted = () => [
 // ---- Clicks that mean the same everywhere ----
 document.addEventListener('click', async event => {
   const hit = selector => event.target.closest(selector);
+  if (hit('.skip')) { event.preventDefault(); find('#nav button').focus(); return; }
   const go = hit('[data-go]');
   if (go) { crosstalk.go(go.dataset.go); if (go.closest('#nav') === null) scrollTo({top: 0}); return; }
   if (hit('#bar-strip')) { find('#bar').classList.toggle('unfolded'); return; }
@@ -454,7 +457,7 @@ const former = {
   spot: 'attention/heads', attention: 'attention/heads', trained: 'embedding_space/map', drawn: 'embedding_space/map',
 };
 crosstalk.begin = (...input) => {
-  ['model', 'checkpoint', 'picture', 'question'].forEach((part, i) => crosstalk.put(part, input[i]));
+  crosstalk.took(...input);
   const tab = crosstalk.linked.get('tab'), section = crosstalk.linked.get('section');
   const old = Object.keys(former).find(key => crosstalk.linked.has(key));
   if (['example', 'question', 'scene', 'checkpoint'].some(key => crosstalk.linked.has(key))) {

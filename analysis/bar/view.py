@@ -19,7 +19,7 @@ from models.images import open_picture
 
 _LASTS = 3600  # seconds that a visitor's state is kept
 _SETTLED = "() => new Promise(done => setTimeout(done, 100))"  # a removed picture is still there when the event comes
-_OWN = "() => { crosstalk.own(); crosstalk('example', ''); crosstalk('scene', ''); }"
+_OWN = "() => { crosstalk.own(); crosstalk.pending = () => {}; crosstalk('example', ''); crosstalk('scene', ''); }"
 _ANY = ("What is in the picture?", "How many things are there?", "Describe the picture.")
 _SHOWN = 3  # suggestions; the others are one press away
 _ABOUT = (
@@ -107,7 +107,8 @@ def build() -> Bar:
     bar = Bar(model, checkpoint, picture, question, known, suggested, composed)
     private = {"api_visibility": "private"}
     arrived = {"fn": None, "inputs": [picture, question], "js": "(...shown) => crosstalk.arrived(...shown)", **private}
-    gr.on([question.submit, ask.click], None, js="() => { crosstalk.own(); crosstalk.ask(); }", **private)
+    asking = [model, checkpoint, picture, question]  # handed over: a change of one may not have been told yet
+    gr.on([question.submit, ask.click], None, asking, js="(...input) => crosstalk.asked(...input)", **private)
     question.input(None, js="() => crosstalk.own()", **private)
     question.change(None, question, js="text => crosstalk.put('question', text, text)", **private)
     picture.change(None, picture, js="file => crosstalk.put('picture', file)", **private)
@@ -117,7 +118,7 @@ def build() -> Bar:
     suggested.click(_suggested, known, question, **QUICK).then(**arrived)
     picture.input(None, js=_OWN, **private)
     settled = picture.input(None, js=_SETTLED, **private)
-    settled.then(_own_picture, picture, [picture, known, suggested], **TELLING)
+    settled.then(_own_picture, picture, [picture, known, suggested], **TELLING).then(**arrived)
     composed.input(_composed, None, [picture, known, suggested], **QUICK).then(**arrived)
     composed.click(_surprised, None, [composed, *bar.shown], **QUICK).then(**arrived)
     model.input(
@@ -168,8 +169,9 @@ def suggestions(known: Known | None) -> str:
 
 
 def _example(event: gr.EventData):
-    name, question = str(event._data.get("pick")), str(event._data.get("question") or "")
-    return show(examples()[name].known, question[:500]) if name in examples() else [gr.skip()] * 4
+    offered, name = examples(), str(event._data.get("pick"))
+    example = offered.get(name) or next(iter(offered.values()))
+    return show(example.known, str(event._data.get("question") or "")[:500])
 
 
 def _suggested(known: Known | None, event: gr.EventData):
@@ -180,10 +182,8 @@ def _suggested(known: Known | None, event: gr.EventData):
 
 def _own_picture(path: str | None):
     """The visitor's picture made readable; what was known belonged to another picture."""
-    if not path:
-        return gr.skip(), None, suggestions(None)
     try:
-        return open_picture(path), None, suggestions(None)
+        return open_picture(path) if path else None, None, suggestions(None)
     except InputError as error:
         gr.Warning(str(error))
         return None, None, suggestions(None)

@@ -1,4 +1,4 @@
-"""What a visitor does: ask, compare checkpoints, compose, upload, read the matrix; by mouse and by keyboard."""
+"""What a visitor does: ask, compare checkpoints, compose, upload, predict, save, follow links; mouse or keyboard."""
 
 import json
 import re
@@ -7,230 +7,249 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from tests.browser.visit import ask, choose, opened, panel, said, saved, uncovered
+
 pytestmark = pytest.mark.browser
 
-
-def opened(page, link: str = "/?tab=ask"):
-    """The page that has taken over what its link asks for; in the Ask room, with its first answer whole."""
-    page.goto(link)
-    page.wait_for_function("window.crosstalk?.ready", timeout=60_000)
-    if page.get_by_role("tab", name="Ask").get_attribute("aria-selected") == "true":
-        expect(page.locator("#ask-checkpoints tbody tr").first).to_be_attached(timeout=60_000)
-    return page
-
-
-def ask(page, question: str) -> None:
-    """Type a question, press Enter, and wait for the whole answer."""
-    box = page.locator("#question textarea")
-    box.fill(question)
-    box.press("Enter")
-    expect(page.locator("#answer .asked p")).to_have_text(question)
-    expect(page.locator("#ask-sentence")).to_contain_text("The checkpoint")
-    expect(page.locator("#answer .caret")).to_have_count(0)
+ASK = "ask/answer"
 
 
 def remove_picture(page) -> None:
     page.get_by_label("Remove Image").click()
     expect(page.locator("#picture img")).to_have_count(0)
-    expect(page.locator("#suggestions button")).to_have_count(0)
 
 
-def choose(page, dropdown: str, option: str | re.Pattern) -> None:
-    page.locator(f"{dropdown} input").click()
-    page.get_by_role("option", name=option).click()
-
-
-def test_type_a_question_and_read_the_answer(page):
+def test_the_first_screen_says_something_of_the_first_picture(page):
     opened(page)
+    expect(page.locator(".machine button")).to_have_count(5)
+    said(page, "overview/now", "pieces of picture")
+    card = page.locator(".rooms-cards [data-go=ask]")
+    expect(card).to_contain_text("bee", timeout=60_000)
+    ask(page, "Is there a bee?")
+    expect(card).to_contain_text("yes", timeout=60_000)
+    card.focus()
+    page.keyboard.press("Enter")
+    expect(panel(page, ASK)).to_be_visible()
+    page.wait_for_url("**tab=ask*")
+
+
+def test_type_a_question_and_read_the_answer_without_scrolling(page):
+    page.set_viewport_size({"width": 1366, "height": 768})
+    opened(page, "/?tab=ask")
+    said(page, ASK)
     ask(page, "What do you see?")
-    expect(page.locator("#ask-checkpoints tbody tr")).to_have_count(8)
-    expect(page.locator("#ask-options .js-plotly-plot")).to_be_visible()
+    section = said(page, ASK, "The checkpoint base")
+    expect(section.locator(".answer")).to_be_in_viewport()
+    expect(section.locator(".asked")).to_have_text("What do you see?")
+    expect(section.locator("tbody tr")).to_have_count(8)
     assert "question=What" in page.url
 
 
 def test_the_first_answer_is_judged_and_its_tokens_explained(page):
-    opened(page)
-    expect(page.locator("#ask-checkpoints").get_by_text(re.compile("right|wrong")).first).to_be_visible()
-    expect(page.locator("#ask-checkpoints tbody tr")).to_have_count(8)
+    opened(page, "/?tab=ask")
+    section = said(page, ASK)
+    expect(section.locator(".answer").get_by_text(re.compile("right|wrong"))).to_be_visible()
+    section.locator(".token").first.focus()
+    expect(section.locator(".token .tip").first).to_be_visible()
 
 
-def test_switching_the_checkpoint(page):
-    opened(page)
+def test_switching_the_checkpoint_dims_what_is_of_the_one_before(page):
+    opened(page, "/?tab=ask&example=three-penguins&question=How+many+penguins+are+there%3F")
+    said(page, ASK)
+    page.evaluate("window.seen = []; new MutationObserver(() => "
+                  "window.seen.push(!!document.querySelector('.told.older'))).observe(document.body, "
+                  "{subtree: true, attributes: true})")
     choose(page, "#checkpoint", "counting")
-    ask(page, "How many are there?")
-    expect(page.locator("#ask-sentence")).to_contain_text("The checkpoint counting")
-    expect(page.locator("#ask-checkpoints .chosen th")).to_have_text("counting")
+    section = said(page, ASK, "The checkpoint counting")
+    assert page.evaluate("window.seen.includes(true)")
+    expect(section.locator(".chosen th")).to_have_text("counting")
     assert "checkpoint=counting" in page.url
 
 
 def test_suggestions_carry_their_options(page):
-    opened(page, "/?example=three-penguins")
+    opened(page, "/?tab=ask&example=three-penguins")
+    said(page, ASK)
+    page.locator("#suggestions summary").click()
     page.locator("#suggestions").get_by_text("Which of these").click()
-    expect(page.locator("#answer .asked p")).to_contain_text("Which of these")
-    expect(page.locator("#ask-options")).to_contain_text("B: penguin")
+    section = said(page, ASK)
+    expect(section.locator(".asked")).to_contain_text("Which of these")
 
 
 def test_text_only(page):
-    opened(page, "/?example=no-picture")
+    opened(page, "/?tab=ask&example=no-picture")
     expect(page.locator("#picture img")).to_have_count(0)
-    expect(page.locator("#answer")).to_contain_text("text only")
     ask(page, "Is a bee an animal?")
+    said(page, ASK, "yes")
 
 
-def test_a_picture_without_a_question_gets_a_hint_and_an_empty_click_nothing_worse(page):
-    opened(page)
-    page.locator("#question textarea").fill("  ")
-    page.locator("#ask").click()
-    expect(page.locator("#answer")).to_contain_text("Type a question about the picture")
-    remove_picture(page)
-    page.locator("#ask").click()
-    expect(page.locator("#answer")).to_contain_text("choose one of the example pictures")
+def test_an_empty_question_gets_a_hint_and_nothing_worse(page):
+    opened(page, "/?tab=ask")
+    said(page, ASK)
+    ask(page, "  ")
+    expect(page.locator(".toast-body")).to_contain_text("There is no question yet")
     ask(page, "Is a bee an animal?")
+    said(page, ASK, "yes")
 
 
 def test_a_text_file_called_png(page, tmp_path):
-    opened(page)
+    opened(page, "/?tab=ask")
     (tmp_path / "fake.png").write_text("I am not a picture.")
     remove_picture(page)
     page.locator("#picture input[type=file]").first.set_input_files(tmp_path / "fake.png")
     expect(page.locator(".toast-body")).to_contain_text("could not be read as a picture")
     expect(page.locator("#picture img")).to_have_count(0)
     ask(page, "Is a bee an animal?")
+    said(page, ASK, "yes")
 
 
-def test_an_uploaded_picture_has_no_known_truth(page, tmp_path):
-    opened(page)
+def test_an_uploaded_picture_has_no_known_truth_and_is_in_no_link(page, tmp_path):
+    opened(page, "/?tab=ask&example=helicopter")
+    said(page, ASK)
     Image.new("CMYK", (300, 200), (0, 200, 200, 0)).save(tmp_path / "red.jpg")
     page.locator("#picture input[type=file]").first.set_input_files(tmp_path / "red.jpg")
-    expect(page.locator("#suggestions button")).to_have_count(0)
+    expect(page.locator("#suggestions [data-own]")).to_be_attached()
     ask(page, "What is at the top left?")
-    expect(page.locator("#ask-checkpoints").get_by_text(re.compile("✓|✗"))).to_have_count(0)
+    section = said(page, ASK)
+    expect(section.get_by_text(re.compile("✓|✗"))).to_have_count(0)
     assert "example=" not in page.url
+    page.locator("#copy-link").click()
+    expect(page.locator("#copied")).to_contain_text("Your own picture is not in the link")
 
 
-def test_composing_a_scene(page):
-    opened(page)
+def test_a_composed_scene_is_in_the_link(page, browser, address):
+    opened(page, "/?tab=ask")
+    said(page, ASK)
     page.get_by_text("Compose a scene").click()
-    page.locator("#surprise").click()
-    first = page.locator("#suggestions button").first
-    expect(page.locator("#answer .asked p")).to_have_text(first.inner_text())
-    expect(page.locator("#ask-checkpoints").get_by_text(re.compile("right|wrong|◐")).first).to_be_visible()
+    page.locator("#composer select").first.select_option("helicopter")
+    expect(page.locator("#suggestions").get_by_text("helicopter").first).to_be_attached()
+    page.locator("#copy-link").click()
+    expect(page.locator("#copied")).to_have_text("Copied.")
+    page.wait_for_url("**scene=helicopter*")
+    other = browser.new_page(base_url=address)
+    opened(other, page.url)
+    expect(other.locator("#suggestions").get_by_text("helicopter").first).to_be_attached()
+    assert other.locator("#composer select").first.input_value() == "helicopter"
+    other.close()
+
+
+def test_a_surprise_is_asked_about(page):
+    opened(page, "/?tab=ask")
+    said(page, ASK)
+    page.get_by_text("Compose a scene").click()
+    page.get_by_text("Surprise me").click()
+    page.wait_for_url("**scene=*")
+    section = said(page, ASK)
+    expect(section.locator(".answer")).to_contain_text(re.compile("right|wrong|◐"))
 
 
 def test_a_model_that_is_not_there_says_why_and_the_old_one_stays(page):
-    opened(page)
+    opened(page, "/?tab=ask")
     page.locator("#model input").click()
-    page.get_by_role("option").last.click()
+    page.locator("ul.options [role=option]").last.click()
     expect(page.locator(".toast-body").first).to_contain_text("crosstalk-mini stays")
     expect(page.locator("#model input")).to_have_value("crosstalk-mini")
 
 
 def test_a_typed_model_that_is_none_says_why_and_the_old_one_stays(page):
-    opened(page)
+    opened(page, "/?tab=ask")
     page.locator("#model input").fill("../../etc")
     page.locator("#model input").press("Enter")
     expect(page.locator(".toast-body").first).to_contain_text("is not opened")
     expect(page.locator("#model input")).to_have_value("crosstalk-mini")
-    ask(page, "Is a bee an animal?")
 
 
-def test_disturbing_a_question(page):
-    opened(page, "/?tab=interference&example=bee-without-flower")
-    expect(page.locator("#interference-sentence p").first).not_to_be_empty()
-    expect(page.locator("#interference-chart .js-plotly-plot")).to_be_visible()
-    rows = page.locator("#interference-table tbody tr")
-    before = rows.count()
-    page.locator("#own-sentence textarea").fill("My aunt says that there is a flower.")
-    page.get_by_label("Your own sentence").first.check()
-    page.locator("#disturb").click()
-    expect(page.locator("#interference-table")).to_contain_text("My aunt says")
-    assert rows.count() == before + 1
-    with page.expect_download() as waited:
-        page.locator("#interference-csv").click()
-    assert waited.value.path().read_text(encoding="utf-8").startswith("condition,side,option")
-
-
-def test_raising_a_dose(page):
-    opened(page, "/?tab=interference&example=bee-without-flower")
-    expect(page.locator("#interference-sentence p").first).not_to_be_empty()
-    page.locator("#dose-start").click()
-    expect(page.locator("#dose-sentence p").first).not_to_be_empty()
-    expect(page.locator("#dose-chart .js-plotly-plot")).to_be_visible()
-
-
-def test_what_stands_behind_an_answer(page):
-    opened(page, "/?tab=interference&example=bee-without-flower")
-    expect(page.locator("#interference-sentence p").first).not_to_be_empty()
-    page.locator("#attribute").click()
-    expect(page.locator("#attribute-sentence p").first).to_contain_text("picture")
-    expect(page.locator("#attribute-overlay .js-plotly-plot")).to_be_visible()
-    expect(page.locator("#attribute-words span").first).to_be_visible()
+def test_a_result_is_covered_until_a_guess_which_stays_through_the_press(page):
+    opened(page, "/?tab=ask&example=fox-and-mushroom&question=Which+animal+is+this%3F")
+    section = panel(page, ASK)
+    expect(section.locator(".told")).to_be_attached(timeout=60_000)
+    expect(section.locator(".told .sentence")).to_be_hidden()
+    section.locator("[data-guess='all of them']").click()
+    expect(section.locator(".told .sentence")).to_be_visible()
+    told = section.locator(".prediction output")
+    expect(told).to_have_text("You predicted “all of them”; measured: “none of them”.")
+    section.locator(".run").click()
+    said(page, ASK)
+    section.locator("[data-guess='some of them']").click()  # what is seen is no prediction
+    expect(told).to_have_text("You predicted “some of them”.")
+    ask(page, "Is there a fox in the picture?")
+    expect(told).to_have_text("You predicted “some of them”, and so it is.", timeout=60_000)
 
 
 def test_saving_the_answer(page):
-    opened(page)
-    expect(page.locator("#ask-sentence")).to_contain_text("The checkpoint")
-    with page.expect_download() as waited:
-        page.locator("#ask-json").click()
-    assert json.loads(waited.value.path().read_text(encoding="utf-8"))["by_checkpoint"]
-    with page.expect_download() as waited:
-        page.locator("#ask-csv").click()
-    assert waited.value.path().read_text(encoding="utf-8").startswith("question,truth,checkpoint")
-
-
-def test_the_matrix_by_mouse(page):
-    opened(page)
-    page.get_by_role("tab", name="Forgetting").click()
-    cells = page.locator("#matrix tbody button")
-    expect(cells).to_have_count(48)
-    expect(page.locator("#course .js-plotly-plot")).to_be_visible()
-    page.locator('#matrix [data-pick="6,0"]').click()
-    expect(page.locator("#items")).to_contain_text("after captioning, naming: 1 to")
-    expect(page.locator("#items li")).not_to_have_count(0)
-    expect(page.locator("#cell-row input")).to_have_value("after captioning")
-    assert "tab=forgetting" in page.url
-
-
-def test_the_matrix_by_keyboard(page):
-    opened(page, "/?tab=forgetting")
-    cell = page.locator('#matrix [data-pick="2,1"]')
-    cell.focus()
-    page.keyboard.press("Tab")
-    expect(page.locator('#matrix [data-pick="2,2"]')).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(page.locator("#items")).to_contain_text("after counting, existence")
-    choose(page, "#cell-column", "grounding")
-    expect(page.locator("#items")).to_contain_text("after counting, grounding")
-    page.locator("#items-more").click()
-    expect(page.locator("#items")).to_contain_text(re.compile("grounding: 13 to"))
+    opened(page, "/?tab=ask")
+    section = said(page, ASK)
+    expect(section.locator("tbody tr")).to_have_count(8)
+    assert json.loads(saved(page, section, "json"))["by_checkpoint"]
+    assert saved(page, section, "csv").startswith("question,truth,checkpoint")
+    assert "\\toprule" in saved(page, section, "latex")
 
 
 def test_a_link_opens_what_it_names(page):
     opened(page, "/?checkpoint=naming&example=helicopter&question=Where%20is%20the%20house%3F")
-    expect(page.locator("#checkpoint input")).to_have_value("naming")
+    section = said(page, ASK, "The checkpoint naming")
     expect(page.locator("#question textarea")).to_have_value("Where is the house?")
-    expect(page.locator("#answer .asked p")).to_have_text("Where is the house?")
+    expect(section.locator(".asked")).to_have_text("Where is the house?")
 
 
-def test_a_link_with_nonsense_opens_the_page(page):
-    opened(page, "/?tab=x&checkpoint=%3Cscript%3E&example=../../etc&model=no&k=x&row=99&set=../..")
+@pytest.mark.parametrize(
+    "link",
+    ["/?tab=x&checkpoint=%3Cscript%3E&example=../../etc&model=no&k=x&row=99&set=../..",
+     "/?tab=ask&section=none&answer.options=%00", "/?tab=forgetting&set=my-model&row=²&column=-1", "/?scene=~~~&tab=%22%3E"],
+)  # fmt: skip
+def test_a_link_with_nonsense_opens_the_page(page, link):
+    opened(page, link)
     expect(page.locator("#checkpoint input")).to_have_value("base")
+    expect(page.locator("#nav .rooms [aria-current=page]")).to_have_count(1)
+    page.locator("#nav [data-go=ask]").click()
+    said(page, ASK)
+
+
+def test_the_result_is_reached_by_keyboard_at_once(page):
+    opened(page, "/?tab=ask")
+    said(page, ASK)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#nav button").first).to_be_focused()
+
+
+def test_the_tour_takes_five_steps(page):
+    opened(page)
+    page.locator("#tour").click()
+    card, seen = page.locator("#tour-card"), []
+    for _ in range(5):
+        expect(card).to_be_visible()
+        seen.append(page.evaluate("crosstalk.place()"))
+        card.locator("[data-tour='1']").click()
+    expect(card).to_be_hidden()
+    assert len(set(seen)) == 5
+
+
+def test_on_a_phone_the_input_is_one_line_and_the_answer_is_in_view(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    opened(page, "/?tab=ask&example=three-penguins")
+    uncovered(page, ASK)
+    said(page, ASK)
+    line = page.locator("#bar-line")
+    assert line.bounding_box()["height"] <= 72
+    expect(page.locator("#picture")).to_be_hidden()
+    page.locator("#bar-strip").click()
+    expect(page.locator("#picture")).to_be_visible()
+    ask(page, "How many penguins are there?")
+    said(page, ASK, "3")
+    expect(page.locator("#picture")).to_be_hidden()
+    expect(panel(page, ASK).locator(".answer")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_is_readable_in_both_themes(page, theme):
     opened(page, f"/?tab=ask&__theme={theme}")
-    expect(page.locator("#ask-sentence")).to_contain_text("The checkpoint")
-    for place in (
-        "#title h1",
-        "#title p",
-        "#ask-sentence p",
-        "#ask-checkpoints td:nth-child(2)",
-        "#suggestions button",
-    ):
-        assert page.locator(place).first.evaluate(CONTRAST) >= 4.5, place
-    background = page.locator("#ask-options .main-svg").first.evaluate("e => getComputedStyle(e).backgroundColor")
-    assert background == "rgba(0, 0, 0, 0)"
+    said(page, ASK)
+    for place in ("#title h1", "#title p", ".sentence", "tbody td:nth-child(2)", "#suggestions button", "#nav button",
+                  ".prediction button", ".about-model summary"):  # fmt: skip
+        seen = page.locator(place).locator("visible=true").first
+        assert seen.evaluate(CONTRAST) >= 4.5, place
 
 
 CONTRAST = """element => {
