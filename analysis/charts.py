@@ -107,7 +107,9 @@ def over_picture(height: int, traces, uri: str | None, size: tuple[int, int]) ->
 
 def source(by) -> str:
     """A line of HTML that says what computed a result; ``by`` is its ``Provenance``."""
-    parts = (by.model, by.device, by.dtype, *(f"{k} {v}" for k, v in by.versions.items()), f"{by.seconds:.2f} s")
+    computed = f"{by.dtype}, {by.bits} bits a weight" if by.bits else by.dtype
+    versions = (f"{library} {version}" for library, version in by.versions.items())
+    parts = filter(None, (by.model, by.device, computed, *versions, f"{by.seconds:.2f} s", by.note))
     return f'<p class="key">Measured: {escape(" · ".join(parts))}</p>'
 
 

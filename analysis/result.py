@@ -1,6 +1,7 @@
 """What a measurement is: a frozen dataclass of NumPy arrays that knows what computed it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What computed a result: ``versions`` maps library to version, ``seconds`` is wall-clock time."""
+    """What computed a result: ``versions`` maps library to version, ``seconds`` is wall-clock time.
+
+    ``bits`` a weight where the model is quantised, else None; ``note``: what else must be told with its numbers.
+    """
 
     model: str
     checkpoint: str
@@ -23,6 +27,35 @@ class Provenance:
     seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    bits: int | None = None
+    note: str = ""
+
+
+def together(sources: Sequence[dict], model: str = "", checkpoint: str = "", seed: int | None = None) -> dict:
+    """Fields of one ``Provenance`` for what several measurements made; ``sources`` are theirs. Where these differ, as
+    those of several machines do, all are named. ``model`` and ``checkpoint``: what things are called here, if given.
+    """
+
+    def each(name: str) -> str:
+        return ", ".join(dict.fromkeys(str(source[name]) for source in sources if source.get(name)))
+
+    versions = {library: None for source in sources for library in source.get("versions", {})}
+    for library in versions:
+        versions[library] = ", ".join(dict.fromkeys(s.get("versions", {}).get(library, "unknown") for s in sources))
+    bits, notes = {source.get("bits") for source in sources}, [each("note")] if each("note") else []
+    if len(bits) > 1:
+        notes.insert(0, f"{each('bits')} bits a weight in some")
+    return {
+        "model": model or each("model"),
+        "checkpoint": checkpoint or each("checkpoint"),
+        "dtype": each("dtype"),
+        "device": each("device"),
+        "seed": seed,
+        "versions": dict(sorted(versions.items())),
+        "seconds": round(sum(source["seconds"] for source in sources), 4),
+        "bits": bits.pop() if len(bits) == 1 else None,
+        "note": ", ".join(notes),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,9 +12,10 @@ from pathlib import Path
 import torch
 
 from models import settings
-from models.errors import ModelError
+from models.errors import ModelError, OutOfMemory
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_SHORT = re.compile(r"out of memory|allocate memory", re.IGNORECASE)  # of CUDA and MPS, and of a CPU
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 OVERHEAD = 1.2
@@ -88,9 +90,9 @@ def capacity() -> float:
 
 
 def exhausted(error: BaseException) -> bool:
-    """Whether an error is of memory that ran out, as CUDA, MPS, a CPU or Python itself tells it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "out of memory" in str(error))
+    """Whether an error is of memory that ran out, as CUDA, MPS, a CPU, Python or a ``Flow`` tells it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError | OutOfMemory) or (
+        isinstance(error, RuntimeError) and _SHORT.search(str(error)) is not None
     )
 
 
@@ -112,6 +114,19 @@ def shortage(device: torch.device, need: float) -> str:
 def quantization() -> int | None:
     """Bits a weight takes as ``CROSSTALK_QUANTIZE`` says, 4 or 8; None where it is not set."""
     return settings.QUANTIZE.now()
+
+
+def bits(config) -> int | None:
+    """Bits a weight takes of a model whose configuration this is, as an object or as the JSON of its file; None where
+    it is not quantised.
+    """
+    name = "quantization_config"
+    told = config.get(name) if isinstance(config, dict) else getattr(config, name, None)
+    if told is None:
+        return None
+    told = told if isinstance(told, dict) else told.to_dict()
+    by_name = 4 if told.get("load_in_4bit") else 8 if told.get("load_in_8bit") else None
+    return by_name or told.get("bits") or (8 if "fp8" in str(told.get("quant_method")) else None)
 
 
 def quantization_config(bits: int, device: torch.device, dtype: torch.dtype):

@@ -36,6 +36,11 @@ class DualEncoder:
         return cls(name or Path(source).name, model, processor, CheckpointSet.open(phases, model) if phases else None)
 
     @property
+    def checkpoints(self) -> CheckpointSet | None:
+        """The phases, by the name that they have in other models."""
+        return self.phases
+
+    @property
     def phase_names(self) -> tuple[str, ...]:
         """``"base"``, before any phase, then the checkpoints in their order."""
         return (BASE, *(self.phases.names if self.phases else ()))
@@ -46,6 +51,7 @@ class DualEncoder:
         return {
             "model": self.name, "checkpoint": str(phase), "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": str(self.model.device), "seed": seed, "versions": versions, "seconds": round(seconds, 4),
+            "bits": devices.bits(self.model.config),
         }  # fmt: skip
 
     def images(

@@ -19,3 +19,7 @@ class EvalSetError(CrosstalkError):
 
 class InputError(CrosstalkError):
     """A picture or a question that cannot be read."""
+
+
+class OutOfMemory(ModelError):
+    """A forward did not fit into memory; nothing of it stays there."""

@@ -1,6 +1,6 @@
 """What every checkpoint of a set answers to every task's evaluation set: the raw answers behind the accuracy matrix."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,8 +16,6 @@ from models.manifest import BASE, MANIFEST, Manifest
 if TYPE_CHECKING:
     from models.checkpoints import Weights
     from models.mllm import MLLM
-
-_AT_ONCE = 64  # items whose pictures are in memory
 
 
 def interval(scores: np.ndarray) -> tuple[float, float]:
@@ -83,21 +81,11 @@ def scored(items: Sequence[EvalItem], answers: Sequence[str]) -> np.ndarray:
 
 
 def given(
-    mllm: "MLLM",
-    items: Sequence[EvalItem],
-    checkpoint: "Weights" = BASE,
-    progress: Callable[[float, str], None] = lambda share, what: None,
-) -> list[str]:
-    """What one checkpoint, or weights made of several, answers to ``items``, in their order; greedy.
-
-    ``progress(share, what)`` is called between batches of work; an exception it raises stops the run.
+    mllm: "MLLM", items: Sequence[EvalItem], checkpoint: "Weights" = BASE, places: Iterable[int] | None = None
+) -> Iterator[tuple[int, str]]:
+    """``(place, answer)``, greedy, of one checkpoint, or weights made of several, to each of ``items``, or to those at
+    ``places``; batch after batch, not in their order.
     """
-    answers = [""] * len(items)
-    order = sorted(range(len(items)), key=lambda i: items[i].question)  # the same question has mostly one length
-    for start in range(0, len(order), _AT_ONCE):
-        block = order[start : start + _AT_ONCE]
-        progress(start / len(order), f"{checkpoint}: {start} of {len(order)} items")
-        prompts = [mllm.encode(items[i].picture(), items[i].question) for i in block]
-        for i, answer in zip(block, mllm.answers(prompts, checkpoint), strict=True):
-            answers[i] = answer
-    return answers
+    places = range(len(items)) if places is None else places
+    encode = lambda i: mllm.encode(items[i].picture(), items[i].question)  # noqa: E731
+    return mllm.answers_each(places, encode, checkpoint, alike=lambda i: items[i].question)

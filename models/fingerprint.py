@@ -3,47 +3,85 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models import devices
 from models.checkpoints import BASE, Blend, Merge, Patch, Weights
+from models.errors import CheckpointError
 from models.files import folder_at
+from models.manifest import Manifest
 
 if TYPE_CHECKING:
+    from models.dual_encoder import DualEncoder
     from models.evalset import EvalItem
     from models.mllm import MLLM
 
 _WHOLE = 256e6  # bytes of weights up to which their contents are hashed; of larger ones, size and time of change
 
 
-def of(mllm: "MLLM", checkpoint: Weights = BASE) -> str:
+@dataclass(frozen=True)
+class Unopened:
+    """As much of a model as its fingerprint and its kept measurements need, without opening it.
+
+    ``source`` is its folder or Hub id, ``dtype`` and ``bits`` (None: not quantised) are what its weights would have.
+    """
+
+    name: str
+    source: str
+    dtype: str
+    bits: int | None
+    manifest: Manifest | None
+
+    @property
+    def checkpoints(self) -> "Unopened | None":
+        """What has the ``manifest``, as in an opened model."""
+        return self if self.manifest else None
+
+
+def of(model: "MLLM | DualEncoder | Unopened", checkpoint: Weights = BASE) -> str:
     """Fingerprint of a model with one of its checkpoints: the same weights give the same text on every machine.
 
-    Of weights above 256 MB only names, sizes and times of change count, and of a model from the Hub its commit.
+    Of weights above 256 MB only names, sizes and times of change count, and of a model from the Hub its commit. The
+    type of the weights belongs to it, and the bits of one where they are quantised: other numbers come out of them.
+    Raises ``CheckpointError`` for an unknown checkpoint.
     """
     match checkpoint:
         case Blend(a, b, alpha):
-            return f"{of(mllm, a)}>{of(mllm, b)}@{alpha!r}"
+            return f"{of(model, a)}>{of(model, b)}@{alpha!r}"
         case Merge(weights):
-            added = sorted(f"{float(weight)!r}*({of(mllm, name)})" for name, weight in weights if weight)
-            return "+".join([of(mllm), *added])
+            added = sorted(f"{float(weight)!r}*({of(model, name)})" for name, weight in weights if weight)
+            return "+".join([of(model), *added])
         case Patch(base, donor, modules):
-            return f"{of(mllm, base)}<{of(mllm, donor)}@{'|'.join(sorted(modules))}"
-    parts = [_model(mllm)]
+            return f"{of(model, base)}<{of(model, donor)}@{'|'.join(sorted(modules))}"
+    parts = [_model(model)]
     if checkpoint != BASE:
-        chosen = next(c for c in mllm.checkpoints.manifest.checkpoints if c.name == checkpoint)
-        parts += [of_path(path) for path in (chosen.adapter, chosen.weights, chosen.attention) if path]
+        parts += [of_path(path) for path in _files(model, checkpoint)]
     return "+".join(parts)
 
 
-def _model(mllm: "MLLM") -> str:
-    source = str(mllm.model.name_or_path)
+def _model(model: "MLLM | DualEncoder | Unopened") -> str:
+    if isinstance(model, Unopened):
+        source, commit, dtype, bits = model.source, None, model.dtype, model.bits
+    else:
+        opened, config = model.model, getattr(model.model, "config", None)
+        source, commit = str(opened.name_or_path), getattr(config, "_commit_hash", None)
+        dtype, bits = str(opened.dtype), devices.bits(config)
     folder = folder_at(source)
-    kind = str(mllm.model.dtype).removeprefix("torch.")
-    if folder:
-        return f"{of_path(folder)}:{kind}"
-    return f"{source}@{getattr(mllm.model.config, '_commit_hash', None) or 'unknown'}:{kind}"
+    told = of_path(folder) if folder else f"{source}@{commit or 'unknown'}"
+    return f"{told}:{dtype.removeprefix('torch.')}" + (f":{bits} bit" if bits else "")
+
+
+def _files(model: "MLLM | DualEncoder | Unopened", checkpoint: str) -> list[Path]:
+    """The files and folders of a checkpoint's own weights."""
+    there = model.checkpoints.manifest.checkpoints if model.checkpoints else ()
+    chosen = next((c for c in there if c.name == checkpoint), None)
+    if chosen is None:
+        names = ", ".join((BASE, *(c.name for c in there)))
+        raise CheckpointError(f"There is no checkpoint {checkpoint!r}. There are: {names}.")
+    return [path for path in (chosen.adapter, chosen.weights, chosen.attention) if path]
 
 
 def of_path(path: Path) -> str:

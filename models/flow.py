@@ -11,23 +11,14 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from models.attention import Edit
+from models.devices import exhausted
 from models.editing import editing
 from models.encoding import Encoded
-from models.errors import InputError, ModelError
+from models.errors import InputError, ModelError, OutOfMemory
 from models.pictures import looked_at_once, of_prompt
 
 _NEEDED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 _FREE = re.compile(r"of which ([\d.]+ \w+) is free")
-_SHORT = re.compile(r"out of memory|allocate memory", re.IGNORECASE)  # of CUDA and MPS, and of a CPU
-
-
-class OutOfMemory(ModelError):
-    """A forward did not fit into memory; nothing of it stays there."""
-
-
-def short_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch says that memory does not suffice, on whatever device."""
-    return isinstance(error, torch.OutOfMemoryError) or _SHORT.search(str(error)) is not None
 
 
 def common_length(batch: Sequence[Encoded]) -> int:
@@ -180,8 +171,8 @@ class Flow:
         """Do ``work``; what does not fit becomes ``OutOfMemory``, and nothing of it stays in memory."""
         try:
             return work(*args)
-        except RuntimeError as error:
-            if not short_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not exhausted(error):
                 raise
             told = str(error)
         # out of the handler, whose error holds what the forward had allocated

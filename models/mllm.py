@@ -6,31 +6,32 @@ different checkpoints never see each other's.
 
 import copy
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 import transformers
 from PIL import Image
 
+from models import devices
 from models.attention import Edit
+from models.batches import TOKENS, batched, in_order
 from models.checkpoints import BASE, CheckpointSet, Weights
 from models.choices import Choices, Scores, joined
 from models.devices import lent
 from models.encoding import Encoded, Encoder
 from models.errors import InputError, ModelError
 from models.files import plain
-from models.flow import Flow, OutOfMemory, common_length
+from models.flow import Flow, common_length
 from models.generation import TOP, Generator, Greedy, Run, Step, Strategy, Writing, text_of
 from models.instruments import HEARD, Instrument, Recorder, decoder_of, install
 from models.interventions import Intervention, fitting
 from models.loading import load
 from models.readings import Readings
 from models.search import Search, searched
-
-_TOKENS = 16_384  # of a batch, prompts and answers: what fits beside a model of several billion weights
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class MLLM:
         return {
             "model": self.name, "checkpoint": str(checkpoint), "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": str(self.device), "seed": seed, "versions": versions, "seconds": round(seconds, 4),
+            "bits": devices.bits(self.model.config),
         }  # fmt: skip
 
     def encode(self, image: Image.Image | None, text: str, history: Sequence[tuple[str, str]] = ()) -> Encoded:
@@ -290,7 +292,7 @@ class MLLM:
         scores: list[list[Scores]] = [[] for _ in names]
 
         def score(flow: Flow, logits: torch.Tensor) -> None:
-            most = max(_TOKENS // (len(names) * flow.length), 1)
+            most = max(TOKENS // (len(names) * flow.length), 1)
             for start in range(0, len(choices), most):
                 part = Choices(self.encoder, encoded, choices[start : start + most])
                 with self.using(rows(len(part))):
@@ -314,23 +316,25 @@ class MLLM:
         A batch has at most ``batch`` prompts, fewer where they are long, and half of them where memory is short.
         Raises ``ModelError`` where it does not suffice for a single prompt.
         """
-        texts, most = [""] * len(prompts), _TOKENS
-        order = sorted(range(len(prompts)), key=lambda i: prompts[i].length)
-        while order:
-            length = prompts[order[0]].length
-            rows = max(min(batch, most // (length + max_new_tokens)), 1)
-            same = [i for i in order[:rows] if prompts[i].length == length]
-            try:
-                written = self._greedy([prompts[i] for i in same], max_new_tokens, checkpoint, top=0)
-            except OutOfMemory:
-                if len(same) == 1:
-                    raise
-                most = len(same) // 2 * (length + max_new_tokens)
-                continue
-            order = order[len(same) :]
-            for i, steps in zip(same, written, strict=True):
-                texts[i] = text_of(steps)
-        return texts
+        write = partial(self._write, checkpoint, max_new_tokens)
+        return in_order(prompts, write, rows=batch, new=max_new_tokens)
+
+    def answers_each(
+        self,
+        places: Iterable[int],
+        encode: Callable[[int], Encoded],
+        checkpoint: Weights = BASE,
+        alike: Callable[[int], object] | None = None,
+        max_new_tokens: int = 64,
+    ) -> Iterator[tuple[int, str]]:
+        """``(place, greedy answer)`` of each of ``places``, whose prompt is ``encode(place)``, as soon as its batch is
+        written; batches and ``alike`` are those of ``models.batches.batched``. Raises as ``answers`` does.
+        """
+        return batched(places, encode, partial(self._write, checkpoint, max_new_tokens), alike, new=max_new_tokens)
+
+    def _write(self, checkpoint: Weights, limit: int, places: list[int], prompts: list[Encoded]) -> list[str]:
+        """Greedy answers to prompts of one length, one batch."""
+        return [text_of(steps) for steps in self._greedy(prompts, limit, checkpoint, top=0)]
 
     def _greedy(
         self, prompts: Sequence[Encoded], limit: int, checkpoint, top: int = TOP, recorder=None, aside=None

@@ -179,7 +179,7 @@ def _compared():
 def _before(found: trained.Trained | None) -> tuple:
     """What was measured before, when the part is unfolded for the first time."""
     if found is None and trained.available():
-        found = kept.at_hand(_comparison)
+        found = _comparison(only_kept=True)
         if found is not None:
             return _comparing(found)
     return (gr.skip(),) * 5
@@ -190,10 +190,10 @@ def _comparing(found: trained.Trained) -> tuple:
     return *drawn, _told(found, trained.sentence(found)), found, effect.trained_table(found)
 
 
-def _comparison(progress) -> trained.Trained:
+def _comparison(progress: kept.Progress = kept.quiet, only_kept: bool = False) -> trained.Trained | None:
     if not trained.available():
         raise CheckpointError(
             f"{trained.MODEL} is not here: train it with and without MODA. Run: python -m models.embedded.moda"
         )
     with catalog.using(trained.MODEL) as mllm:
-        return trained.trained(mllm, trained.sample(), progress)
+        return trained.trained(mllm, trained.sample(), progress, only_kept)

@@ -1,6 +1,6 @@
 """Attention over many items and checkpoints, kept on disk: what the model's card and the comparison of MODA rest on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,12 @@ from analysis import kept
 from analysis.attention.decay import Decay, fit
 from analysis.attention.measure import disparity, links
 from analysis.attention.tokens import NAMES
-from analysis.result import Provenance, Result
+from analysis.result import Provenance, Result, together
 from analysis.statistics import spread
 from analysis.table import Table
 from models import fingerprint
 from models.answers import score
+from models.batches import batched
 from models.errors import CheckpointError
 from models.evalset import load
 from models.instruments import AttentionMass
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 ITEMS = 120
 LINKS = ("text-to-image", "image-to-image", "image-to-text")
 _ROOM, _VERSION = "attention", 1
-_AT_ONCE = 16
+_AT_ONCE = 16  # prompts of a batch
 _TEXT = [Modality.QUESTION, Modality.INSTRUCTION, Modality.ANSWER]
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -122,21 +122,28 @@ def of_sets(manifest: "Manifest", count: int = ITEMS) -> Sample:
     return Sample(items, fingerprint.of_items([item for _, item in chosen]))
 
 
-def looks(model: "MLLM", checkpoints: Sequence[str], sample: Sample, progress: Progress = lambda s, w: None) -> Looks:
+def looks(
+    model: "MLLM | fingerprint.Unopened",
+    checkpoints: Sequence[str],
+    sample: Sample,
+    progress: kept.Progress = kept.quiet,
+    only_kept: bool = False,
+) -> Looks | None:
     """How ``checkpoints`` of ``model`` attend to ``sample`` and what they answer: kept, or measured and kept.
 
-    ``progress(share, what)`` is called between batches; what it raises stops the work.
+    ``progress(share, what)`` is called between batches; what it raises stops the work. With ``only_kept`` nothing is
+    measured, and None stands for what is not all there. Raises ``ModelError`` where memory is short or attention cannot
+    be read.
     """
-    raw = []
-    for i, name in enumerate(checkpoints):
-
-        def told(share: float, i=i, name=name) -> None:
-            progress((i + share) / len(checkpoints), name)
-
-        raw.append(_raw(model, name, sample, told))
+    by = {"measurement": "attention by item", "data": sample.source}
+    plan = [kept.Cell(name, by, f"attention of {name}", len(sample.items)) for name in checkpoints]
+    measure = lambda cell, places: _looked(model, cell.weights, sample, places)  # noqa: E731
+    raw = kept.gathered(_ROOM, _VERSION, model, plan, measure, progress, only_kept)
+    if None in raw:
+        return None
     right = [[score(a, i.answer, i.style, NAMES) for a, i in zip(r["answers"], sample.items, strict=True)] for r in raw]
     return Looks(
-        provenance=Provenance(**raw[0]["provenance"]),
+        provenance=Provenance(**together([r["provenance"] for r in raw], model.name, ", ".join(checkpoints))),
         checkpoints=tuple(checkpoints),
         tasks=tuple(i.task for i in sample.items),
         share=np.array([r["share"] for r in raw], dtype=float),
@@ -146,38 +153,23 @@ def looks(model: "MLLM", checkpoints: Sequence[str], sample: Sample, progress: P
     )
 
 
-def _raw(model: "MLLM", checkpoint: str, sample: Sample, told: Callable[[float], None]) -> dict:
-    made_of = {
-        "what": "attention by item", "version": _VERSION, "model": fingerprint.of(model, checkpoint),
-        "items": sample.source, "count": len(sample.items),
-    }  # fmt: skip
-    if found := kept.load(_ROOM, made_of):
-        return found
-    told(0.0)
-    prompts = [model.encode(i.picture, i.question) for i in sample.items]
-    share, keys, scores, answers = ([None] * len(prompts) for _ in range(4))
-    order = sorted(range(len(prompts)), key=lambda i: prompts[i].length)
-    while order:
-        length = prompts[order[0]].length
-        batch = [i for i in order[:_AT_ONCE] if prompts[i].length == length]
-        order = order[len(batch) :]
-        asked = [prompts[i] for i in batch]
-        read = model.forward(asked, checkpoint, [AttentionMass(), AttentionMass("last")]).readings
-        for row, (i, answer) in enumerate(zip(batch, model.answers(asked, checkpoint), strict=True)):
-            share[i] = _short(read.rows.share[:, row, :, 0].astype(float).mean(1))
-            keys[i] = read.rows.keys[:, row, 0].astype(int).tolist()
-            scores[i] = {link.name: _short(link.score) for link in links(read.mass, row)}
-            answers[i] = answer
-        told(1 - len(order) / len(prompts))
-    value = {
-        "share": share,
-        "keys": keys,
-        "scores": {name: [s[name] for s in scores] for name in scores[0]},
-        "answers": answers,
-        "provenance": model.provenance(checkpoint),
-    }
-    kept.save(_ROOM, made_of, value)
-    return value
+def _looked(model: "MLLM", checkpoint: str, sample: Sample, places: Sequence[int]) -> Iterator[tuple[int, dict]]:
+    items = sample.items
+
+    def look(places: list[int], prompts: list) -> list[dict]:
+        read = model.forward(prompts, checkpoint, [AttentionMass(), AttentionMass("last")]).readings
+        return [
+            {
+                "share": _short(read.rows.share[:, row, :, 0].astype(float).mean(1)),
+                "keys": read.rows.keys[:, row, 0].astype(int),
+                "scores": {link.name: _short(link.score) for link in links(read.mass, row)},
+                "answers": answer,
+            }
+            for row, answer in enumerate(model.answers(prompts, checkpoint))
+        ]
+
+    encode = lambda i: model.encode(items[i].picture, items[i].question)  # noqa: E731
+    return batched(places, encode, look, alike=lambda i: items[i].question, rows=_AT_ONCE)
 
 
 def _short(values: np.ndarray) -> list:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.attention.sample import ITEMS, LINKS, Looks, Progress, Sample, looks, of_sets
+from analysis import kept
+from analysis.attention.sample import ITEMS, LINKS, Looks, Sample, looks, of_sets
 from analysis.result import Result
 from analysis.statistics import Difference, difference
 from analysis.table import Table
@@ -103,15 +104,17 @@ def available() -> bool:
     return any(e.name == MODEL and e.available and seeds_of(e.checkpoints) for e in catalog.entries())
 
 
-def trained(model: "MLLM", items: Sample, progress: Progress = lambda share, what: None) -> Trained:
-    """The comparison of the pairs of ``model`` on ``items``: from what is kept, or measured and kept.
-
-    Raises ``CheckpointError`` where it has no pair.
+def trained(
+    model: "MLLM", items: Sample, progress: kept.Progress = kept.quiet, only_kept: bool = False
+) -> Trained | None:
+    """The comparison of the pairs of ``model`` on ``items``: from what is kept, or measured and kept; with
+    ``only_kept`` None where something would have to be measured. Raises ``CheckpointError`` where it has no pair.
     """
     names = [name for pair in seeds_of(model.checkpoint_names).values() for name in pair]
     if not names:
         raise CheckpointError(f"{model.name} has no pair of checkpoints control and moda.")
-    return compare(looks(model, names, items, progress))
+    found = looks(model, names, items, progress, only_kept)
+    return found and compare(found)
 
 
 def sentence(found: Trained) -> str:

@@ -1,9 +1,7 @@
 """A dual encoder's space in every phase of its training, measured on pairs of pictures and texts; kept on disk."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,11 +22,10 @@ from analysis.embedding_space.result import (
 from analysis.embedding_space.retrieval import all_ranks
 from analysis.result import Provenance
 from analysis.statistics import cka
-from models import fingerprint
-from models.checkpoints import BASE, Blend, Manifest
-from models.errors import CheckpointError
+from models.checkpoints import BASE, Blend
 
 if TYPE_CHECKING:
+    from models import fingerprint
     from models.dual_encoder import DualEncoder
 
 ROOM = "embedding_space"
@@ -60,62 +57,42 @@ class Phase:
 
 
 def measure(
-    encoder: "DualEncoder",
+    encoder: "DualEncoder | fingerprint.Unopened",
     pairs: Pairs,
     phases: Sequence[Phase],
     method: str = "",
     shown: int | None = None,
-    progress: Callable[[float, str], None] = lambda share, what: None,
-) -> Space:
-    """The space of ``encoder`` in every one of ``phases`` on ``pairs``; read from ``kept`` where it was measured.
+    progress: kept.Progress = kept.quiet,
+    only_kept: bool = False,
+) -> Space | None:
+    """The space of ``encoder`` in every one of ``phases`` on ``pairs``; loaded where it is kept.
 
     ``shown`` pairs of each domain keep their embeddings (default: all). ``progress`` is told the share done; what it
-    raises stops the work. Raises ``ModelError`` for embeddings that are not numbers, ``CheckpointError`` for an
-    unknown phase, ``InputError`` for fewer than 2 pairs.
+    raises stops the work. With ``only_kept`` nothing is measured, and None stands for what is missing. Raises
+    ``ModelError`` for embeddings that are not numbers, ``CheckpointError`` for an unknown phase, ``InputError`` for
+    fewer than 2 pairs.
     """
-    manifest = encoder.phases.manifest if encoder.phases else None
-    made_of = made(encoder.model, manifest, pairs, phases, shown)
-    if found := load(made_of, pairs, phases, method):
-        return found
-    began = time.perf_counter()
-    checkpoints = [phase.checkpoint for phase in phases]
+    by = {"measurement": "space", "seed": _SEED, "data": pairs.data, "shown": shown, "couples": COUPLES}
+    checkpoints, called = [phase.checkpoint for phase in phases], f"{phases[0].label} to {phases[-1].label}"
+    fresh: list[Space] = []
 
-    def told(start: float, share: float) -> Callable[[float, str], None]:
+    def told(start: float, share: float) -> kept.Progress:
         return lambda done, what: progress(_EMBEDDING * (start + share * done), f"{len(pairs)} {what}")
 
-    words = encoder.texts(pairs.texts, checkpoints, told(0.0, 0.1))
-    images = encoder.images(pairs.pictures, checkpoints, told(0.1, 0.9))
-    took = time.perf_counter() - began
-    provenance = Provenance(**encoder.provenance(f"{phases[0].label} to {phases[-1].label}", _SEED, took))
-    found = space_of(
-        images, words, pairs, phases, provenance, method, shown,
-        lambda done, what: progress(_EMBEDDING + (1 - _EMBEDDING) * done, what),
-    )  # fmt: skip
-    kept.save(ROOM, made_of, packed(replace(found, gallery=None)))  # it is a megabyte: searches then take those shown
-    return found
+    def work() -> dict:
+        words = encoder.texts(pairs.texts, checkpoints, told(0.0, 0.1))
+        images = encoder.images(pairs.pictures, checkpoints, told(0.1, 0.9))
+        rest = lambda done, what: progress(_EMBEDDING + (1 - _EMBEDDING) * done, what)  # noqa: E731
+        fresh.append(space_of(images, words, pairs, phases, Provenance("", "", "", ""), method, shown, rest))
+        return packed(replace(fresh[0], gallery=None))  # it is a megabyte: searches then take those shown
 
-
-def made(model, manifest: Manifest | None, pairs: Pairs, phases: Sequence[Phase], shown: int | None) -> dict:
-    """What a space was measured on, as ``kept`` wants it; of ``model`` only what it is called and computes in counts.
-
-    Raises ``CheckpointError`` for a phase that the set has not.
-    """
-    known = {BASE, *(c.name for c in manifest.checkpoints)} if manifest else {BASE}
-    for phase in phases:
-        ends = (phase.checkpoint.a, phase.checkpoint.b) if isinstance(phase.checkpoint, Blend) else [phase.checkpoint]
-        if unknown := [name for name in ends if name not in known]:
-            raise CheckpointError(f"There is no checkpoint {unknown[0]!r}. There are: {', '.join(sorted(known))}.")
-    of = SimpleNamespace(model=model, checkpoints=SimpleNamespace(manifest=manifest))
-    return {
-        "measurement": "space", "version": _VERSION, "seed": _SEED, "data": pairs.data, "shown": shown,
-        "couples": COUPLES, "phases": [fingerprint.of(of, phase.checkpoint) for phase in phases],
-    }  # fmt: skip
-
-
-def load(made_of: dict, pairs: Pairs, phases: Sequence[Phase], method: str) -> Space | None:
-    """A space that was measured before."""
-    value = kept.load(ROOM, made_of)
-    return value and unpacked(value, **_told(pairs, phases, method))
+    cell = kept.Cell(checkpoints, by, f"{len(pairs)} pairs", seed=_SEED, called=called)
+    value = kept.single(ROOM, _VERSION, encoder, cell, work, progress, only_kept)
+    if value is None:
+        return None
+    if fresh:
+        return replace(fresh[0], provenance=Provenance(**value["provenance"]))
+    return unpacked(value, **_told(pairs, phases, method))
 
 
 def _told(pairs: Pairs, phases: Sequence[Phase], method: str) -> dict:

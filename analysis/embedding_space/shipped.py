@@ -4,10 +4,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from analysis.embedding_space.measure import Phase, load, made, measure
+from analysis.embedding_space.measure import Phase, measure
 from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import Space
 from models import dual_catalog
@@ -16,6 +15,7 @@ from models.embedded import ASSETS, SHIPPED_DTYPE
 from models.embedded.phases import SET
 from models.embedded.pictures import UNSEEN_STYLE
 from models.errors import InputError, ModelError
+from models.fingerprint import Unopened
 
 if TYPE_CHECKING:
     from models.dual_encoder import DualEncoder
@@ -83,9 +83,8 @@ def opened(chosen: Recipe) -> "AbstractContextManager[DualEncoder]":
 
 def known(chosen: Recipe, style: str = UNSEEN_STYLE) -> Space | None:
     """The space of a recipe that ships, or was measured here before: read, without opening a model."""
-    model, pairs = SimpleNamespace(name_or_path=str(MODEL), dtype=SHIPPED_DTYPE), drawings(style)
-    made_of = made(model, Manifest.load(chosen.folder), pairs, chosen.phases, SHOWN)
-    return load(made_of, pairs, chosen.phases, chosen.method)
+    model = Unopened(MODEL.name, str(MODEL), SHIPPED_DTYPE, None, Manifest.load(chosen.folder))
+    return measure(model, drawings(style), chosen.phases, chosen.method, SHOWN, only_kept=True)
 
 
 def measured(

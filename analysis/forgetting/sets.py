@@ -1,10 +1,9 @@
 """The checkpoint sets that the room offers: what each says of itself, its answers, and whatever else is kept of it."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial, wraps
+from functools import lru_cache, wraps
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from analysis import kept
 from analysis.forgetting import matrix
@@ -12,16 +11,13 @@ from analysis.form import One
 from models import catalog, devices, hub
 from models.embedded import SHIPPED_DTYPE
 from models.embedded.continual import METHODS
-from models.errors import CheckpointError, CrosstalkError
+from models.errors import CheckpointError, CrosstalkError, ModelError
 from models.evaluation import Evaluation
-from models.files import folder_at
+from models.files import folder_at, read_json
+from models.fingerprint import Unopened
 from models.manifest import MANIFEST, Manifest
 
-if TYPE_CHECKING:
-    from models.mllm import MLLM
-
 Found = TypeVar("Found")
-Progress = Callable[[float, str], None]
 _REMEMBERED = 64  # results of one kind
 
 
@@ -135,7 +131,7 @@ def answers(name: str) -> Evaluation:
         raise CheckpointError(f"The set {of.hub_set} was not downloaded yet: press Measure, which does that first.")
     missing = total = 0
     for model in unopened(of):
-        found, lacking = matrix.at_hand(model)
+        found, lacking = matrix.load(model)
         if not lacking:
             return found
         missing, total = len(lacking), len(found.tasks) * len(found.checkpoints)
@@ -145,34 +141,34 @@ def answers(name: str) -> Evaluation:
     raise CheckpointError(f"The set {of.checkpoint_folder.name} has not been measured: press Measure. {work}")
 
 
-def load(name: str, work: "Callable[[MLLM, Progress], Found]") -> Found | None:
-    """What ``work(model, progress)`` returns of a set where all that it measures is kept, without opening the model;
-    else None. Raises ``CheckpointError`` as ``work`` does.
+def load(name: str, work: Callable[..., Found | None]) -> Found | None:
+    """What ``work(model, only_kept=True)`` returns of a set where all that it measures is kept, without opening the
+    model; else None. Raises ``CheckpointError`` as ``work`` does.
     """
-    for model in unopened(entry(name)):
-        if found := kept.at_hand(partial(work, model)):
-            return found
-    return None
+    found = (work(model, only_kept=True) for model in unopened(entry(name)))
+    return next((one for one in found if one is not None), None)
 
 
-def measured(name: str, work: "Callable[[MLLM, Progress], Found]", progress: Progress) -> Found:
-    """The same, and what is missing is asked of the model, which is opened for it."""
+def measured(name: str, work: Callable[..., Found], progress: kept.Progress) -> Found:
+    """``work(model, progress=progress)``: what is missing is asked of the model, which is opened for it."""
     with catalog.using(entry(name).name) as mllm:
-        return work(mllm, progress)
+        return work(mllm, progress=progress)
 
 
-def unopened(of: catalog.Entry) -> list[SimpleNamespace]:
+def unopened(of: catalog.Entry) -> list[Unopened]:
     """What to look for kept measurements of a set with, in this order: its model as the device here would open it, and
     an embedded one as it was where it ships from.
     """
+    embedded = catalog.embedded(of.name)
     here = str(devices.dtype_on(devices.pick())).removeprefix("torch.")
-    kinds = [here, SHIPPED_DTYPE] if catalog.embedded(of.name) else [here]
     source = str(hub.snapshot(of.source) or of.source) if hub.is_id(of.source) else of.source
-    return [
-        SimpleNamespace(
-            name=of.name,
-            model=SimpleNamespace(name_or_path=source, dtype=kind),
-            checkpoints=SimpleNamespace(manifest=Manifest.load(of.checkpoint_folder)),
-        )
-        for kind in dict.fromkeys(kinds)
-    ]
+    bits = None if embedded else devices.quantization() or _bits(source)
+    own = Manifest.load(of.checkpoint_folder)
+    dtypes = dict.fromkeys([here, SHIPPED_DTYPE] if embedded else [here])
+    return [Unopened(of.name, source, dtype, bits, own) for dtype in dtypes]
+
+
+def _bits(source: str) -> int | None:
+    """Bits that a model's weights are stored in."""
+    config = (folder_at(source) or Path(source)) / "config.json"
+    return devices.bits(read_json(config, ModelError)) if config.is_file() else None

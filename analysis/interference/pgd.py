@@ -14,8 +14,8 @@ import torch
 from torch.nn.functional import pad
 
 from models.checkpoints import BASE
+from models.devices import exhausted
 from models.errors import InputError, ModelError
-from models.flow import short_of_memory
 from models.segments import Modality, common_prefix
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def _loss(model: "MLLM", encoded: "Encoded", delta: torch.Tensor, tokens: list[i
 def _gradient(model: "MLLM", loss: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
     try:
         return torch.autograd.grad(loss, delta)[0]
-    except RuntimeError as error:
-        if not short_of_memory(error):
+    except (RuntimeError, MemoryError) as error:
+        if not exhausted(error):
             raise
     # out of the handler, whose error holds what was allocated
     raise ModelError(

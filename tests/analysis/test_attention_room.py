@@ -61,7 +61,8 @@ def test_items_are_measured_one_by_one_as_the_room_measures_them(mllm):
             assert found.disparity(c)[i] == pytest.approx(np.mean(alone.disparity()), abs=1e-4)
             assert found.disparity(c, per_key=True)[i] == pytest.approx(np.mean(alone.disparity(True)), abs=1e-4)
     assert found.right.shape == (2, 4)
-    assert [share for share, _ in told] == sorted(share for share, _ in told) and told[-1] == (1.0, "naming")
+    assert [share for share, _ in told] == [i / 8 for i in range(8)]
+    assert told[-1][1] == "attention of naming: 3 of 4 items"
 
 
 def test_what_was_measured_is_kept_and_other_items_are_not_mistaken_for_it(mllm, monkeypatch):

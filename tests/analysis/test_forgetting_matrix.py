@@ -39,12 +39,12 @@ def mllm(folder):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The cells that were asked, in their order."""
+    """The checkpoints that were asked, in their order, and how many items."""
     seen, given = [], matrix.given
 
-    def counted(mllm, items, name, told):
-        seen.append((name, len(items)))
-        return given(mllm, items, name, told)
+    def counted(mllm, items, name, places):
+        seen.append((name, len(places)))
+        return given(mllm, items, name, places)
 
     monkeypatch.setattr(matrix, "given", counted)
     return seen
@@ -54,24 +54,24 @@ def test_every_cell_is_asked_once(mllm, asked):
     shares = []
     found = matrix.evaluate(mllm, lambda share, what: shares.append((share, what)))
     assert asked == [(name, 4) for name in ("base", *TASKS) for _ in TASKS]
-    assert [share for share, _ in shares] == pytest.approx([i / 6 for i in range(6)])
-    assert shares[3][1] == "shapes, colours: 0 of 4 items"
+    assert [share for share, _ in shares] == pytest.approx([i / 24 for i in range(24)])
+    assert shares[13][1] == "shapes, colours: 1 of 4 items"
     item = found.items["shapes"][2]
     alone = mllm.answers([mllm.encode(item.picture(), item.question)], "colours")
     assert found.given["shapes"]["colours"][2] == alone[0]
     assert found.provenance["model"] == "my-model" and found.provenance["checkpoint"] == "all"
     assert matrix.evaluate(mllm, pytest.fail) == found
     assert len(asked) == 6
-    assert matrix.at_hand(mllm) == (found, [])
+    assert matrix.load(mllm) == (found, [])
 
 
 KILLED = """
 import sys, time
+from analysis import kept
 from analysis.forgetting import matrix
-from models import evaluation
 from models.mllm import MLLM
 
-evaluation._AT_ONCE = 2
+kept._ITEMS = 2
 folder = sys.argv[1]
 
 def progress(share, what):
@@ -83,7 +83,7 @@ matrix.evaluate(MLLM.open(folder + "/my-model", "my-model", folder + "/my-set", 
 """
 
 
-def test_a_killed_run_loses_the_cell_it_was_at_and_no_other(folder, mllm, asked):
+def test_a_killed_run_loses_no_more_than_the_items_since_it_last_kept_some(folder, mllm, asked):
     run = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         told = []
@@ -93,10 +93,13 @@ def test_a_killed_run_loses_the_cell_it_was_at_and_no_other(folder, mllm, asked)
     finally:
         run.kill()
     assert run.wait() == -9
-    _, missing = matrix.at_hand(mllm)
+    _, missing = matrix.load(mllm)
     assert missing == [("colours", "colours"), ("colours", "shapes"), ("shapes", "colours"), ("shapes", "shapes")]
     found = matrix.evaluate(mllm)
-    assert len(asked) == 4  # of 6: nothing that was finished is asked again
+    assert asked == [("colours", 2), ("colours", 4), ("shapes", 4), ("shapes", 4)]  # nothing finished is asked again
+    assert not list(kept.folder().rglob("*.parts"))
+    whole = matrix.evaluate(MLLM.open(folder / "my-model", "my-model", folder / "my-set", device="cpu"), pytest.fail)
+    assert whole.given == found.given
     assert all(len(found.given[task][name]) == 4 for task in TASKS for name in found.checkpoints)
 
 
@@ -104,7 +107,7 @@ def test_half_a_file_is_asked_again_and_no_other(mllm, asked):
     found = matrix.evaluate(mllm)
     file = sorted(kept.folder().rglob("*.gz"))[2]
     file.write_bytes(file.read_bytes()[:-20])
-    assert len(matrix.at_hand(mllm)[1]) == 1
+    assert len(matrix.load(mllm)[1]) == 1
     assert matrix.evaluate(mllm).given == found.given
     assert len(asked) == 7
 
@@ -116,9 +119,9 @@ def test_a_stopped_run_goes_on_where_it_was(mllm, asked):
 
     with pytest.raises(InterruptedError):
         matrix.evaluate(mllm, stop)
-    assert len(asked) == 4 and len(matrix.at_hand(mllm)[1]) == 3  # the fourth was begun
+    assert len(asked) == 3 and len(matrix.load(mllm)[1]) == 3
     matrix.evaluate(mllm)
-    assert len(asked) == 7
+    assert len(asked) == 6
 
 
 def test_the_same_weights_share_their_cells_whatever_they_are_called(folder, mllm, asked, tmp_path):
@@ -177,10 +180,18 @@ def test_what_is_at_hand_is_read_without_opening_the_model(folder, mllm, monkeyp
         sets.answers("nobody")
 
 
-def test_a_model_quantised_otherwise_is_asked_itself(mllm, asked, monkeypatch):
-    matrix.evaluate(mllm)
+def test_a_model_quantised_otherwise_is_asked_itself(folder, mllm, monkeypatch):
+    whole = matrix.evaluate(mllm)
+    assert whole.provenance["bits"] is None
+    monkeypatch.setattr(sets, "offered", lambda: {"my-model": entry(folder)})
+    assert sets.answers("my-model").given == whole.given
     monkeypatch.setenv("CROSSTALK_QUANTIZE", "4")
-    assert len(matrix.at_hand(mllm)[1]) == 6
+    with pytest.raises(CheckpointError, match="has not been measured"):
+        sets.answers("my-model")
+    monkeypatch.setattr(mllm.model.config, "quantization_config", {"load_in_4bit": True}, raising=False)
+    assert len(matrix.load(mllm)[1]) == 6
+    assert matrix.evaluate(mllm).provenance["bits"] == 4
+    assert sets.answers("my-model").provenance["bits"] == 4
 
 
 def test_what_is_no_whole_set_is_refused(folder, tmp_path):

@@ -17,10 +17,9 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import hypergeom, ortho_group
 from transformers import AutoModelForImageTextToText
 
-from analysis import kept
 from analysis.forgetting.parts import card, figure, patching, places, view
 from analysis.forgetting.parts import choice as chosen
-from analysis.forgetting.parts.choice import Choice, at_hand, measured
+from analysis.forgetting.parts.choice import Choice, load, measured
 from analysis.forgetting.parts.drift import drift, of_states
 from analysis.forgetting.parts.items import of_task
 from analysis.forgetting.parts.measure import key_overlap, meetings, movement
@@ -137,9 +136,7 @@ def test_the_layers_of_the_decoder_are_found(model):
 def test_movement_equals_the_explicit_matrices(folder, model, before, after):
     found = movement(model, before, after)
     start, end = explicit(folder, before), explicit(folder, after)
-    base = {
-        k.rpartition(".")[0]: t.detach().double() for k, t in model.checkpoints.board.base.items() if "weight" in k
-    }
+    base = {k.rpartition(".")[0]: t.detach().double() for k, t in model.checkpoints.board.base.items() if "weight" in k}
     assert sum(map(len, found.modules)) == len(end) == 3 * 3 + 1 + 2
     for place, modules, change, norm in zip(found.places, found.modules, found.change, found.norm, strict=True):
         (module,) = modules
@@ -158,9 +155,9 @@ def test_the_same_weights_have_not_moved(model):
 
 
 def test_movement_is_kept_and_an_unknown_checkpoint_is_told(model):
-    assert kept.at_hand(lambda progress: movement(model, BASE, "naming", progress)) is None
+    assert movement(model, BASE, "naming", only_kept=True) is None
     found = movement(model, BASE, "naming")
-    again = kept.at_hand(lambda progress: movement(model, BASE, "naming", progress))
+    again = movement(model, BASE, "naming", only_kept=True)
     assert again.places == found.places and again.modules == found.modules
     assert np.array_equal(again.change, found.change) and again.provenance == found.provenance
     with pytest.raises(CheckpointError, match="no checkpoint 'nobody'"):
@@ -239,7 +236,7 @@ def test_drift_follows_the_order_of_tasks(folder, model):
     found = drift(model, "naming", 6)
     assert found.checkpoints == TASKS and found.n == 6 and found.cka.shape == (3, 3)
     assert found.cka[0] == pytest.approx(1.0) and (found.cka[1:] < 0.9999).all()
-    again = kept.at_hand(lambda progress: drift(model, "naming", 6, 0, progress))
+    again = drift(model, "naming", 6, only_kept=True)
     assert np.array_equal(again.cka, found.cka)
     assert drift(model, "counting", 5).n == 5
 
@@ -322,15 +319,14 @@ def planted(monkeypatch):
     """
     runs = []
 
-    def given(model, items, weights, progress):
-        progress(0.0, "")
-        runs.append(weights)
+    def given(model, items, weights, places):
+        runs.append((weights, len(places)))
         second = isinstance(weights, Patch) and any("language_model.layers.1." in m for m in weights.modules)
         old = "naming" in items[0].image.name
         right = [weights == "naming" or second] * len(items) if old else [
             not (second and i % 2) and weights != "naming" for i in range(len(items))
         ]  # fmt: skip
-        return ["bee" if r else "owl" for r in right]
+        return [(i, "bee" if right[i] else "owl") for i in places]
 
     monkeypatch.setattr(patching, "given", given)
     return runs
@@ -365,9 +361,10 @@ def test_a_stopped_run_goes_on_where_it_was(folder, model, planted):
         patching.patching(model, way, "naming", 6, groups=["layers"], progress=stop)
     first = len(planted)
     patching.patching(model, way, "naming", 6, groups=["layers"])
-    assert first == 3 and len(planted) == 2 * 7  # none of the finished ones again
+    assert first == 3 and planted[3] == (planted[2][0], 5)  # after the first of its items it was stopped
+    assert len(planted) == 2 * 7 + 1  # none of the finished ones again
     patching.patching(model, way, "naming", 6, groups=["layers"])
-    assert len(planted) == 2 * 7
+    assert len(planted) == 2 * 7 + 1
 
 
 def test_nothing_to_put_back(folder, model, planted):
@@ -384,8 +381,7 @@ def test_no_part_alone_brings_it_back(folder, model, planted):
     assert none.best is None
     said = sentence(Parts(provenance=SOURCE, method="m", patching=none))
     assert (
-        "No part put back alone clearly brings anything back: of 1 tried, most returns with “layer 1”, 0 points"
-        in said
+        "No part put back alone clearly brings anything back: of 1 tried, most returns with “layer 1”, 0 points" in said
     )
 
 
@@ -458,15 +454,15 @@ def ask(**changes):
 
 
 def test_all_is_measured_once_and_then_at_hand(offered):
-    assert at_hand(ask()).moved is None
+    assert load(ask()).moved is None
     found = [f for f in measured(ask()) if not isinstance(f, Progress)]
     assert [f.patching is not None for f in found] == [False, False, False, True]
-    again = at_hand(ask())
+    again = load(ask())
     assert sentence(again) == sentence(found[-1]) and again.provenance.seconds == pytest.approx(
         found[-1].provenance.seconds
     )
     assert again.to_csv() == found[-1].to_csv() and json.dumps(again.to_json(), allow_nan=False)
-    assert at_hand(ask(seed=1, n=4)).patching is None and at_hand(ask(seed=1, n=4)).moved is not None
+    assert load(ask(seed=1, n=4)).patching is None and load(ask(seed=1, n=4)).moved is not None
     with pytest.raises(InputError, match="the same"):
         list(measured(ask(after="naming")))
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import kept
 from analysis.forgetting import sets
 from analysis.forgetting.measure import measure
 from analysis.forgetting.split import card, figure
@@ -58,10 +57,10 @@ class Scripted:
         logprob = np.array([-1.0 if i == top else -3.0 for i in range(len(options))])
         return Scores(tuple(options), logprob, np.ones(len(options), dtype=int))
 
-    def answers(self, questions, checkpoint):
-        return [self.said.get(q, "no idea") for q in questions]
+    def answers_each(self, places, encode, checkpoint, alike):
+        return ((place, self.said.get(encode(place), "no idea")) for place in places)
 
-    def provenance(self, checkpoint, seconds=0.0):
+    def provenance(self, checkpoint, seed=None, seconds=0.0):
         return {**SOURCE, "checkpoint": checkpoint, "seconds": seconds}
 
 
@@ -184,7 +183,7 @@ def test_the_embedded_default_is_told_in_words_it_was_tuned_on(tmp_path):
 
 
 def test_what_was_asked_is_kept_and_a_stopped_run_goes_on(evaluation, tmp_path):
-    assert kept.at_hand(lambda progress: split(evaluation, Scripted(tmp_path), progress)) is None
+    assert split(evaluation, Scripted(tmp_path), only_kept=True) is None
 
     def stop(share, what):
         if "box" in what:
@@ -198,7 +197,7 @@ def test_what_was_asked_is_kept_and_a_stopped_run_goes_on(evaluation, tmp_path):
     shares = []
     first = split(evaluation, model, lambda share, what: shares.append(share))
     assert len(model.asked) == 12 and shares == sorted(shares) and shares[0] >= 0 and shares[-1] < 1
-    again = kept.at_hand(lambda progress: split(evaluation, model, progress))
+    again = split(evaluation, model, only_kept=True)
     assert len(model.asked) == 12
     assert plainly(again) == plainly(first)
     (tmp_path / "last").write_text("other weights")

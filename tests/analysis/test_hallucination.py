@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from analysis.decoding import card
 from analysis.decoding.dataset import figure, view
 from analysis.decoding.dataset import measure as sets
 from analysis.decoding.dataset.items import OWN, Data, embedded, uploaded
-from analysis.decoding.dataset.measure import Answers, answers, measure
+from analysis.decoding.dataset.measure import answers, measure
 from analysis.decoding.dataset.scores import chair, counts, paired, pope, ratio, ratio_difference, says_yes
 from analysis.decoding.objects import EMBEDDED, mentions
 from analysis.statistics import interval
@@ -213,24 +214,30 @@ def data_of(number=3) -> Data:
     return embedded(number, number)
 
 
+def _in_order(found):
+    rows = dict(found)
+    return [rows[i] for i in range(len(rows))]
+
+
 def test_many_at_once_answer_as_one_by_one(mllm):
     data = data_of()
     for name, parameters in (("greedy", {}), ("inter", {"threshold": 0.01}), ("vcd", {}), ("dola", {})):
-        found = answers(mllm, data.existence, name, parameters, "base", 3)
+        found = _in_order(answers(mllm, data.existence, name, parameters, "base", 3))
         for i, item in enumerate(data.existence[:6]):
             seed = {"seed": i} if "seed" in sets.strategies.ALL[name].defaults else {}
             strategy = sets.strategies.make(name, {**parameters, **seed})
             encoded = mllm.encode(item.picture(), item.question)
             steps = list(mllm.generate(encoded, max_new_tokens=3, strategy=strategy))
-            assert found.texts[i] == "".join(s.token for s in steps).strip()
-            assert found.tokens[i] == len(steps)
-    assert found.seconds > 0
+            assert found[i]["texts"] == "".join(s.token for s in steps).strip()
+            assert found[i]["tokens"] == len(steps) and found[i]["seconds"] > 0
 
 
 def test_items_are_drawn_apart(mllm):
     item = data_of(1).captions[0]
-    found = answers(mllm, [item] * 6, "nucleus", {"temperature": 2.0, "top_p": 1.0}, "base", 4)
-    assert len(set(found.texts)) > 1
+    found = _in_order(answers(mllm, [item] * 6, "nucleus", {"temperature": 2.0, "top_p": 1.0}, "base", 4))
+    assert len({row["texts"] for row in found}) > 1
+    some = dict(answers(mllm, [item] * 6, "nucleus", {"temperature": 2.0, "top_p": 1.0}, "base", 4, [2, 5]))
+    assert {i: row["texts"] for i, row in some.items()} == {i: found[i]["texts"] for i in (2, 5)}  # by its own seed
 
 
 def test_answers_are_kept_and_a_set_is_measured_once(mllm, tmp_path, monkeypatch):
@@ -240,7 +247,7 @@ def test_answers_are_kept_and_a_set_is_measured_once(mllm, tmp_path, monkeypatch
     assert found.subsets == (*SUBSETS, "captions")
     assert [r.strategy for r in found.of("random")] == ["greedy", "inter"]
     assert found.of("random")[0].scores.n == 12 and found.of("captions")[0].scores.n == 3
-    assert 0 == told[0][0] <= told[-1][0] < 1 and "INTER, captions" in [what for _, what in told]
+    assert 0 == told[0][0] <= told[-1][0] < 1 and "INTER, captions: 0 of 3 items" in [what for _, what in told]
     monkeypatch.setattr(sets, "answers", lambda *_: pytest.fail("measured again"))
     again = measure(mllm, data_of(), {"inter": {"threshold": 1.0}})
     assert again.to_json()["rows"] == found.to_json()["rows"]
@@ -281,7 +288,7 @@ def _rows(found):
 
 def test_a_killed_run_loses_the_part_it_was_at_and_no_other(mllm, cache, monkeypatch):
     def killed(share, what):
-        if what == "INTER, captions":
+        if what.startswith("INTER, captions"):
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert _apart(lambda: measure(mllm, data_of(), {"inter": {}}, progress=killed)) == [-signal.SIGKILL]
@@ -331,23 +338,27 @@ def test_a_visitor_who_leaves_stops_the_work(mllm, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def result(monkeypatch):
+def result(monkeypatch, tmp_path):
     """Greedy says yes to everything; ``inter`` is always right; ``vcd`` answers as greedy; captions invent a cat."""
     data = embedded(60, 20)
     right = [item.answer for item in data.existence]
-    given = {"greedy": ["yes"] * len(right), "inter": right, "vcd": ["yes"] * len(right)}
+    said = {"greedy": ["yes"] * len(right), "inter": right, "vcd": ["yes"] * len(right)}
     described = [item.answer for item in data.captions]
     wrong = ["There is a ghost."] * len(described)
     captions_of = {"greedy": described, "inter": wrong, "vcd": described}
 
-    def stub(model, items, name, parameters, checkpoint, limit, mark, told):
-        texts = given[name] if limit == sets.YES_OR_NO else captions_of[name]
-        return Answers(tuple(texts), (2,) * len(texts), 10.0)
+    def stub(model, items, name, parameters, checkpoint, limit, places):
+        texts = said[name] if limit == sets.YES_OR_NO else captions_of[name]
+        return ((i, {"texts": texts[i], "tokens": 2, "seconds": 10.0 / len(texts)}) for i in places)
 
-    monkeypatch.setattr(sets, "_kept", stub)
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path))
+    monkeypatch.setattr(sets, "answers", stub)
 
     class Model:
-        def provenance(self, checkpoint, seconds=0.0):
+        name, checkpoints = "tiny", None
+        model = SimpleNamespace(name_or_path="some/tiny", dtype="torch.float32")
+
+        def provenance(self, checkpoint, seed=None, seconds=0.0):
             return {"model": "tiny", "checkpoint": checkpoint, "dtype": "float32", "device": "cpu", "seconds": seconds}
 
     return measure(Model(), data, {"inter": {}, "vcd": {}})

@@ -324,7 +324,7 @@ def test_a_stopped_run_goes_on_where_it_was(model, grey):
     with pytest.raises(InterruptedError):
         measure(model, sets, ["base", "mended"], progress=stopping)
     assert [share for share, _ in calls] == sorted(share for share, _ in calls)
-    assert calls[0] == (0.0, "base on 10 image-heavy items, origin")
+    assert calls[0] == (0.0, "base on image-heavy, origin: 0 of 10 items")
     done = model.model.rows[:]
     assert len(done) == 2 * 2 * 10 + 10  # origin and one fact, both checkpoints; misleading: base alone, not finished
     model.model.rows.clear()

@@ -26,7 +26,7 @@ def test_json_is_plain_and_keeps_provenance():
     assert found["values"] == [0.5, None]
     assert found["provenance"] == {
         "model": "tiny", "checkpoint": "base", "dtype": "float32", "device": "cpu", "seed": 3,
-        "versions": {"torch": "2"}, "seconds": 0.5,
+        "versions": {"torch": "2"}, "seconds": 0.5, "bits": None, "note": "",
     }  # fmt: skip
 
 

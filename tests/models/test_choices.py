@@ -48,7 +48,7 @@ def test_all_from_one_reading(mllm, prompt, begun):
 
 def test_choices_that_do_not_fit_at_once_are_scored_in_parts(mllm, prompt, monkeypatch):
     widths, more = [], Flow.more
-    monkeypatch.setattr("models.mllm._TOKENS", 3 * 2 * prompt.length)
+    monkeypatch.setattr("models.mllm.TOKENS", 3 * 2 * prompt.length)
     monkeypatch.setattr(Flow, "more", lambda self, ids: widths.append(tuple(ids.shape)) or more(self, ids))
     found = mllm.examine_each(prompt, mllm.checkpoint_names, CHOICES, 1, [AttentionMass("last")])
     assert [rows for rows, _ in widths] == [6]  # two choices of three rows; the third is one token, read already

@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from models.checkpoints import Blend, CheckpointSet
+from models.checkpoints import Blend
 from models.errors import CheckpointError
 from models.evalset import load
 from models.evaluation import Evaluation, given, interval, scored
 from models.manifest import Manifest
-from models.mllm import MLLM, text_of
+from models.mllm import text_of
 
 
 @pytest.fixture
@@ -20,31 +20,31 @@ def test_every_item_is_answered_in_its_place(mllm, items):
     item, halfway = items[3], Blend("base", "naming", 0.5)
     for checkpoint in ("naming", halfway):
         alone = mllm.generate(mllm.encode(item.picture(), item.question), checkpoint)
-        assert given(mllm, items, checkpoint)[3] == text_of(list(alone))
-    assert given(mllm, items, "naming") != given(mllm, items, "base")
+        found = dict(given(mllm, items, checkpoint))
+        assert found[3] == text_of(list(alone)) and sorted(found) == list(range(5))
+        assert dict(given(mllm, items, checkpoint, [1, 3])) == {i: found[i] for i in (1, 3)}
+    assert dict(given(mllm, items, "naming")) != dict(given(mllm, items, "base"))
 
 
 def test_few_pictures_are_in_memory_at_once(mllm, items, monkeypatch):
-    whole = given(mllm, items, "naming")
-    monkeypatch.setattr("models.evaluation._AT_ONCE", 2)
-    answers, sizes, told = mllm.answers, [], []
-    monkeypatch.setattr(mllm, "answers", lambda prompts, name: sizes.append(len(prompts)) or answers(prompts, name))
-    assert given(mllm, items, "naming", lambda *progress: told.append(progress)) == whole
-    assert sizes == [2, 2, 1]
-    assert [share for share, _ in told] == pytest.approx([0, 0.4, 0.8])
-    assert told[1][1] == "naming: 2 of 5 items"
+    whole = dict(given(mllm, items, "naming"))
+    monkeypatch.setattr("models.batches._AT_ONCE", 2)
+    encode, made = mllm.encode, []
+    monkeypatch.setattr(mllm, "encode", lambda *asked: made.append(1) or encode(*asked))
+    answers, sizes = given(mllm, items, "naming"), []
+    found = {}
+    for place, answer in answers:
+        found[place] = answer
+        sizes.append(len(made))
+    assert found == whole and sizes == [2, 2, 4, 4, 5]
 
 
-def test_progress_may_stop_the_run(saved, items):
-    mllm = MLLM.open(saved / "model", "small", saved / "set", device="cpu")
-
-    def stop(share, what):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        given(mllm, items, "naming", stop)
-    assert isinstance(mllm.checkpoints, CheckpointSet)
+def test_a_run_that_is_left_holds_no_lock(mllm, items):
+    answers = given(mllm, items, "naming")
+    next(answers)
     assert not mllm.lock._is_owned()
+    answers.close()
+    assert dict(given(mllm, items, "naming"))
 
 
 def test_a_set_without_answers(copied):

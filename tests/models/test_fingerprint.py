@@ -2,12 +2,16 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
+from transformers import BitsAndBytesConfig
 
 from models import fingerprint
 from models.checkpoints import Blend, Merge, Patch
+from models.errors import CheckpointError
 from models.evalset import EvalItem
+from models.manifest import Checkpoint, Manifest
 from models.mllm import MLLM
 
 
@@ -32,6 +36,57 @@ def test_checkpoints_differ_and_copies_do_not(opened, saved, tmp_path):
     mixed = [fingerprint.of(opened, mixture) for mixture in mixtures]
     assert len({*found, *mixed}) == len(found) + len(mixtures)
     assert mixed == [fingerprint.of(again, mixture) for mixture in mixtures]
+
+
+def test_bits_and_type_of_weights_tell_models_apart(opened, saved, monkeypatch):
+    whole = fingerprint.of(opened, "naming")
+    monkeypatch.setattr(
+        opened.model.config, "quantization_config", BitsAndBytesConfig(load_in_4bit=True), raising=False
+    )
+    four = fingerprint.of(opened, "naming")
+    assert opened.provenance("naming")["bits"] == 4
+    monkeypatch.setattr(opened.model.config, "quantization_config", {"quant_method": "gptq", "bits": 8})
+    assert opened.provenance("naming")["bits"] == 8
+    half = Blend("base", "naming", 0.5)
+    found = {whole, four, fingerprint.of(opened, "naming"), fingerprint.of(opened, half)}
+    monkeypatch.undo()
+    assert opened.provenance("naming")["bits"] is None
+    assert len(found) == 4 and fingerprint.of(opened, half) not in found
+
+    def unopened(dtype="float32", bits=None):
+        manifest = Manifest.load(saved / "set")
+        return fingerprint.of(fingerprint.Unopened("any", str(saved / "model"), dtype, bits, manifest), "naming")
+
+    assert (unopened(), unopened(bits=4)) == (whole, four) and unopened("float16") not in (whole, four)
+
+
+def test_a_checkpoints_own_attention_is_part_of_it(tmp_path):
+    """A checkpoint of MODA, whose fuser stands in a file beside its adapter."""
+    files = [tmp_path / name for name in ("adapter.safetensors", "attention.safetensors", "other.safetensors")]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    adapter, attention, other = files
+
+    def of(**parts):
+        checkpoint = Checkpoint("moda", "moda", **{"adapter": None, "eval": None, **parts})
+        manifest = SimpleNamespace(checkpoints=(checkpoint,))
+        return fingerprint.of(fingerprint.Unopened("any", "a/model", "float32", None, manifest), "moda")
+
+    plain, fused = of(adapter=adapter), of(adapter=adapter, attention=attention)
+    full = of(weights=adapter)
+    assert len({plain, fused, of(adapter=adapter, attention=other), of(adapter=attention), of(weights=other)}) == 5
+    assert full == plain  # the same tensors in a file of the same name
+    attention.write_bytes(b"trained longer")
+    assert of(adapter=adapter, attention=attention) != fused and of(adapter=adapter) == plain
+
+
+def test_unknown_checkpoints_are_told(opened):
+    with pytest.raises(CheckpointError, match="no checkpoint 'nobody'. There are: base, naming"):
+        fingerprint.of(opened, "nobody")
+    alone = fingerprint.Unopened("any", "a/model", "float32", None, None)
+    assert fingerprint.of(alone) == "a/model@unknown:float32"
+    with pytest.raises(CheckpointError, match="There are: base."):
+        fingerprint.of(alone, "naming")
 
 
 def test_one_changed_byte_is_another_model(saved, tmp_path):

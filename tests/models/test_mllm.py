@@ -145,9 +145,9 @@ def batches(mllm, monkeypatch):
 def test_long_prompts_make_small_batches(mllm, picture, monkeypatch, batches):
     encoded = mllm.encode(picture, QUESTION)
     wanted = mllm.answers([encoded] * 7, "naming", 4)
-    monkeypatch.setattr("models.mllm._TOKENS", 3 * (encoded.length + 4))
+    monkeypatch.setattr("models.batches.TOKENS", 3 * (encoded.length + 4))
     assert mllm.answers([encoded] * 7, "naming", 4) == wanted
-    monkeypatch.setattr("models.mllm._TOKENS", 1)
+    monkeypatch.setattr("models.batches.TOKENS", 1)
     assert mllm.answers([encoded] * 2, "naming", 4) == wanted[:2]
     assert batches == [7, 3, 3, 1, 1, 1]
 

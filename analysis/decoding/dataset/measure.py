@@ -1,8 +1,8 @@
 """Every strategy on POPE's questions and CHAIR's captions: raw answers, kept; and the numbers that follow from them."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,15 +22,15 @@ from analysis.decoding.dataset.scores import (
     says_yes,
 )
 from analysis.decoding.objects import mentions
-from analysis.result import Provenance, Result, plain
+from analysis.result import Provenance, Result, plain, together
 from analysis.statistics import Difference
 from analysis.table import Table
-from models import fingerprint
-from models.flow import OutOfMemory
+from models.batches import TOKENS, batched
 from models.generation import Writing, text_of
 from models.search import Search
 
 if TYPE_CHECKING:
+    from models.encoding import Encoded
     from models.generation import Step
     from models.mllm import MLLM
 
@@ -38,11 +38,9 @@ BASIS = "greedy"  # what every other strategy is compared with
 YES_OR_NO, SENTENCE = 3, 40  # tokens of an answer
 CAPTIONS = "captions"
 _VERSION = 1
-_ROWS, _TOKENS = 64, 16_384  # of a batch: contexts, and prompts with their answers
-_AT_ONCE = 64  # items whose pictures are in memory
+_ROWS = 64  # contexts of a batch
 
 Settings = Mapping[str, float | str]
-Told = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -108,35 +106,45 @@ def measure(
     data: Data,
     wanted: Mapping[str, Settings],
     checkpoint: str = "base",
-    progress: Told = lambda share, what: None,
-) -> Hallucination:
+    progress: kept.Progress = kept.quiet,
+    only_kept: bool = False,
+) -> Hallucination | None:
     """All strategies of ``wanted`` (parameters by name) and greedy on all items; kept answers are not asked for again.
 
-    ``progress(share, what)`` is called between batches; an exception that it raises stops the work. Raises
-    ``InputError`` for an unknown strategy, ``ModelError`` where one cannot be computed or memory is short.
+    ``progress(share, what)`` is called between batches; an exception that it raises stops the work. With ``only_kept``
+    nothing is asked, and None stands for what is not all there. Raises ``InputError`` for an unknown strategy,
+    ``ModelError`` where one cannot be computed or memory is short.
     """
-    began = time.perf_counter()
     wanted = {BASIS: {}, **wanted}
     for name, parameters in wanted.items():
         strategies.make(name, parameters)  # what cannot be is said before the work begins
-    kinds = {"questions": (data.existence, YES_OR_NO), CAPTIONS: (data.captions, SENTENCE)}
-    given: dict[str, dict[str, Answers]] = {kind: {} for kind, (items, _) in kinds.items() if items}
-    total, done = len(wanted) * len(given), 0
-    for name, parameters in wanted.items():
-        for kind in given:
-
-            def told(share: float, done=done, what=f"{strategies.ALL[name].title}, {kind}") -> None:
-                progress((done + share) / total, what)
-
-            items, limit = kinds[kind]
-            given[kind][name] = _kept(model, items, name, parameters, checkpoint, limit, data.mark, told)
-            done += 1
-    provenance = Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began))
-    rows = [*_existence(data, given.get("questions", {})), *_captions(data, given.get(CAPTIONS, {}))]
-    titles = {name: strategies.ALL[name].title for name in wanted}
     chosen = {name: {**strategies.ALL[name].defaults, **parameters} for name, parameters in wanted.items()}
+    kinds = {"questions": (data.existence, YES_OR_NO), CAPTIONS: (data.captions, SENTENCE)}
+    plan = [
+        kept.Cell(
+            checkpoint, {"data": data.mark, "strategy": name, "parameters": parameters, "limit": limit},
+            f"{strategies.ALL[name].title}, {kind}", len(items), (kind, name, items, limit),
+        )
+        for name, parameters in chosen.items() for kind, (items, limit) in kinds.items() if items
+    ]  # fmt: skip
+
+    def ask(cell: kept.Cell, places: list[int]) -> Iterator[tuple[int, dict]]:
+        _, name, items, limit = cell.of
+        return answers(model, items, name, chosen[name], checkpoint, limit, places)
+
+    found = kept.gathered("decoding", _VERSION, model, plan, ask, progress, only_kept)
+    if None in found:
+        return None
+    given: dict[str, dict[str, Answers]] = {}
+    for cell, value in zip(plan, found, strict=True):
+        kind, name, *_ = cell.of
+        took = float(np.sum(value["seconds"]))  # of each, or of all together
+        given.setdefault(kind, {})[name] = Answers(tuple(value["texts"]), tuple(value["tokens"]), took)
+    rows = [*_existence(data, given.get("questions", {})), *_captions(data, given.get(CAPTIONS, {}))]
+    by = together([value["provenance"] for value in found], model.name, checkpoint)
+    titles = {name: strategies.ALL[name].title for name in wanted}
     return Hallucination(
-        provenance=provenance, checkpoint=checkpoint, titles=titles, parameters=chosen, rows=tuple(rows)
+        provenance=Provenance(**by), checkpoint=checkpoint, titles=titles, parameters=chosen, rows=tuple(rows)
     )
 
 
@@ -174,18 +182,6 @@ def _captions(data: Data, given: Mapping[str, Answers]) -> list[Row]:
     return rows
 
 
-def _kept(model, items, name, parameters, checkpoint, limit, mark, told) -> Answers:
-    made_of = {
-        "version": _VERSION, "model": fingerprint.of(model, checkpoint), "data": mark, "strategy": name,
-        "parameters": {**strategies.ALL[name].defaults, **parameters}, "limit": limit, "n": len(items),
-    }  # fmt: skip
-    if found := kept.load("decoding", made_of):
-        return Answers(tuple(found["texts"]), tuple(found["tokens"]), found["seconds"])
-    found = answers(model, items, name, parameters, checkpoint, limit, told)
-    kept.save("decoding", made_of, {**asdict(found), "provenance": model.provenance(checkpoint, seconds=found.seconds)})
-    return found
-
-
 def answers(
     model: "MLLM",
     items: Sequence[Item],
@@ -193,54 +189,39 @@ def answers(
     parameters: Settings,
     checkpoint: str,
     limit: int,
-    told: Callable[[float], None] = lambda share: None,
-) -> Answers:
-    """What a strategy answers to each item. All contexts of many items of one prompt length are one batch; a search
-    writes one answer after the other.
+    places: Sequence[int] | None = None,
+) -> Iterator[tuple[int, dict]]:
+    """What a strategy answers to each item (at ``places``): its place, and text, tokens and seconds.
 
-    A strategy with a seed draws for item i (from 0) with ``seed`` + i: with one seed all items would be drawn alike.
+    All contexts of many items of one prompt length are one batch; a search writes one answer after the other. A
+    strategy with a seed draws for item i (from 0) with ``seed`` + i: with one seed all items would be drawn alike.
     """
-    texts, tokens, seconds, done = [""] * len(items), [0] * len(items), 0.0, 0
-    order = sorted(range(len(items)), key=lambda i: len(items[i].question))  # of one prompt length, mostly
-    for first in range(0, len(order), _AT_ONCE):
-        waiting = order[first : first + _AT_ONCE]
-        prompts = {i: model.encode(items[i].picture(), items[i].question) for i in waiting}
-        waiting.sort(key=lambda i: prompts[i].length)
-        while waiting:
-            told(done / len(items))
-            began = time.perf_counter()
-            written = _written(model, waiting, prompts, name, parameters, checkpoint, limit)
-            seconds += time.perf_counter() - began
-            for i, steps in written.items():
-                texts[i], tokens[i] = text_of(steps), len(steps)
-            waiting, done = waiting[len(written) :], done + len(written)
-    return Answers(tuple(texts), tuple(tokens), seconds)
-
-
-def _written(model, waiting, prompts, name, parameters, checkpoint, limit) -> dict[int, list["Step"]]:
-    """The steps of the first answers of those ``waiting``, as many as go into one batch, by the item's place."""
+    given = {**strategies.ALL[name].defaults, **parameters}
+    places = range(len(items)) if places is None else places
 
     def made(place: int):
         seed = {"seed": seed + place} if (seed := given.get("seed")) is not None else {}
         return strategies.make(name, {**parameters, **seed})
 
-    given = {**strategies.ALL[name].defaults, **parameters}
-    head = prompts[waiting[0]]
-    strategy = made(waiting[0])
-    if isinstance(strategy, Search):
-        return {waiting[0]: list(model.generate(head, checkpoint, limit, strategy))}
-    first = Writing(strategy, strategy.contexts(head))
-    rows = max(min(_ROWS, _TOKENS // (head.length + limit)) // len(first.contexts), 1)
-    same = [i for i in waiting[:rows] if prompts[i].length == head.length]
-    while True:
-        writings = [first, *(Writing(s := made(i), s.contexts(prompts[i])) for i in same[1:])]
+    def encode(place: int) -> "Encoded":
+        return model.encode(items[place].picture(), items[place].question)
+
+    def search(places: list[int], prompts: "list[Encoded]") -> list[list["Step"]]:
+        return [list(model.generate(prompts[0], checkpoint, limit, made(places[0])))]
+
+    def write(places: list[int], prompts: "list[Encoded]") -> list[list["Step"]]:
+        writings = [Writing(s := made(i), s.contexts(prompt)) for i, prompt in zip(places, prompts, strict=True)]
         edits, using = model.edits(checkpoint), lambda: model.using(checkpoint)
-        try:
-            steps = list(model.generator.steps(writings, limit, using, top=0, edits=edits))
-        except OutOfMemory:
-            if len(same) == 1:
-                raise
-            same = same[: len(same) // 2]
-            first = Writing(strategy, strategy.contexts(head))
-            continue
-        return {i: [row[at] for row in steps if row[at] is not None] for at, i in enumerate(same)}
+        steps = list(model.generator.steps(writings, limit, using, top=0, edits=edits))
+        return [[row[at] for row in steps if row[at] is not None] for at in range(len(places))]
+
+    def timed(places: list[int], prompts: "list[Encoded]") -> list[dict]:
+        began = time.perf_counter()
+        written = work(places, prompts)
+        each = (time.perf_counter() - began) / len(places)
+        return [{"texts": text_of(steps), "tokens": len(steps), "seconds": each} for steps in written]
+
+    work, rows = (search, 1) if isinstance(made(0), Search) else (write, _ROWS)
+    contexts = len(made(0).contexts(encode(places[0]))) if work is write and places else 1
+    limits = {"rows": max(rows // contexts, 1), "tokens": TOKENS // contexts, "new": limit}
+    return batched(places, encode, timed, alike=lambda i: len(items[i].question), **limits)

@@ -97,7 +97,7 @@ def _before(found: Hallucination | None, model: str, checkpoint: str, subset: st
     """What was measured before of every strategy on the whole set, when the room is opened for the first time."""
     if found is None:
         every = {name: {} for name in strategies.ALL}
-        found = kept.at_hand(partial(_measure, model, checkpoint, embedded(), every))
+        found = _measure(model, checkpoint, embedded(), every, only_kept=True)
         if found is not None:
             return *_shown(found, subset), found
     return (gr.skip(),) * 4
@@ -109,6 +109,8 @@ def _data(own: Sequence[str] | None, share: float) -> AbstractContextManager[Dat
     return nullcontext(embedded(round(share * EXISTENCE), round(share * CAPTIONS)))
 
 
-def _measure(model: str, checkpoint: str, data: Data, given: Mapping[str, Settings], progress) -> Hallucination:
+def _measure(
+    model: str, checkpoint: str, data: Data, given: Mapping[str, Settings], progress=kept.quiet, only_kept=False
+) -> Hallucination | None:
     with catalog.using(model) as mllm:
-        return measure(mllm, data, given, checkpoint, progress)
+        return measure(mllm, data, given, checkpoint, progress, only_kept)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from analysis import jobs, kept
 from analysis.forgetting import sets
 from analysis.forgetting.parts.drift import drift
-from analysis.forgetting.parts.measure import SINCE, Progress, key_overlap, movement, quiet, trained
+from analysis.forgetting.parts.measure import SINCE, key_overlap, movement, trained
 from analysis.forgetting.parts.patching import DEFAULT, patching
 from analysis.forgetting.parts.result import Parts
 from analysis.result import Provenance
@@ -47,7 +47,7 @@ def first_choice(manifest: Manifest, method: str) -> Choice:
     return Choice(method, first, *ends, SINCE[0], ITEMS, 0, DEFAULT)
 
 
-def at_hand(choice: Choice) -> Parts:
+def load(choice: Choice) -> Parts:
     """What was measured of a choice before, here or by whoever ships it, read without opening the model.
 
     Raises ``CheckpointError`` for an unknown set, or one that is not whole.
@@ -57,7 +57,7 @@ def at_hand(choice: Choice) -> Parts:
         for name, step in _steps(choice).items():
             if getattr(found, name) is None:
                 with suppress(CrosstalkError):  # what is wrong is told when somebody measures
-                    found = _with(found, name, kept.at_hand(partial(step, model, found)))
+                    found = _with(found, name, step(model, found, only_kept=True))
     return found
 
 
@@ -72,7 +72,7 @@ def measured(choice: Choice) -> Iterator[jobs.Progress | Parts]:
 
     def work(step, progress):
         with catalog.using(entry.name) as model:
-            return step(model, found, progress)
+            return step(model, found, progress=progress)
 
     for name, step in _steps(choice).items():
         for part in jobs.watched(partial(work, step)):
@@ -82,29 +82,29 @@ def measured(choice: Choice) -> Iterator[jobs.Progress | Parts]:
         yield found
 
 
-def collected(model: "MLLM", choice: Choice, progress: Progress = quiet) -> Parts:
+def collected(model: "MLLM", choice: Choice, progress: kept.Progress = kept.quiet) -> Parts:
     """All measurements of a choice with the model at hand, without a page that watches."""
     found = nothing(choice)
     for name, step in _steps(choice).items():
-        found = _with(found, name, step(model, found, progress))
+        found = _with(found, name, step(model, found, progress=progress))
     return found
 
 
 def _steps(choice: Choice) -> dict:
-    """What is measured, in its order, each ``(model, found so far, progress) -> result``; None for what cannot be.
+    """What is measured, in its order, each ``(model, found so far, **how) -> result``; None for what cannot be.
 
     A task without evaluation items has no drift, and nothing can be seen to return.
     """
 
-    def put_back(model, found: Parts, progress):
+    def put_back(model, found: Parts, **how):
         if not choice.groups or found.moved is None or not found.moved.change.any():
             return None
-        return patching(model, found.moved, choice.task, choice.n, choice.seed, choice.groups, progress)
+        return patching(model, found.moved, choice.task, choice.n, choice.seed, choice.groups, **how)
 
     steps = {
-        "moved": lambda model, found, progress: movement(model, choice.before, choice.after, progress),
-        "keys": lambda model, found, progress: key_overlap(model, choice.since, progress),
-        "drift": lambda model, found, progress: drift(model, choice.task, choice.n, choice.seed, progress),
+        "moved": lambda model, found, **how: movement(model, choice.before, choice.after, **how),
+        "keys": lambda model, found, **how: key_overlap(model, choice.since, **how),
+        "drift": lambda model, found, **how: drift(model, choice.task, choice.n, choice.seed, **how),
         "patching": put_back,
     }
     asked = trained(sets.manifest(choice.method)).get(choice.task)

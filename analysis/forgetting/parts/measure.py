@@ -1,7 +1,5 @@
 """How far weights moved between two checkpoints, and how far the tasks' key elements meet; both kept on disk."""
 
-import time
-from collections.abc import Callable
 from dataclasses import astuple
 from typing import TYPE_CHECKING
 
@@ -11,11 +9,12 @@ from analysis import kept
 from analysis.forgetting.parts.places import DECODER, Place, places
 from analysis.forgetting.parts.result import KeyOverlap, Movement
 from analysis.result import Provenance
-from models import deltas, fingerprint
+from models import deltas
 from models.checkpoints import BASE
-from models.errors import CheckpointError, InputError
+from models.errors import InputError
 
 if TYPE_CHECKING:
+    from models import fingerprint
     from models.manifest import Checkpoint, Manifest
     from models.mllm import MLLM
 
@@ -29,12 +28,6 @@ ALL = "all"
 _VERSION = 1  # of what is measured: another number makes kept entries stale
 _95 = 1.959964  # standard deviations on either side that hold 95 % of a normal distribution
 
-Progress = Callable[[float, str], None]
-
-
-def quiet(share: float, what: str) -> None:
-    """Progress that nobody watches."""
-
 
 def trained(manifest: "Manifest") -> dict[str, "Checkpoint"]:
     """Every task of the order, with the checkpoint that was trained on it last."""
@@ -42,30 +35,31 @@ def trained(manifest: "Manifest") -> dict[str, "Checkpoint"]:
     return {task: own[task] for task in manifest.order}
 
 
-def movement(model: "MLLM", before: str, after: str, progress: Progress = quiet) -> Movement:
+def movement(
+    model: "MLLM | fingerprint.Unopened",
+    before: str,
+    after: str,
+    progress: kept.Progress = kept.quiet,
+    only_kept: bool = False,
+) -> Movement | None:
     """|dW| and |W| of every module in which one of two checkpoints (``"base"`` too) is not the base.
 
-    Read from ``kept`` where it was measured; else ``progress`` is told the share done, and what it raises stops the
-    work. Raises ``CheckpointError`` for an unknown checkpoint, or weights out of reach.
+    Loaded where it is kept; else ``progress`` is told the share done, and what it raises stops the work; with
+    ``only_kept`` None. Raises ``CheckpointError`` for an unknown checkpoint, or weights out of reach.
     """
-    known(model, before, after)
-    made_of = {
-        "measurement": "movement", "version": _VERSION, "from": fingerprint.of(model, before),
-        "to": fingerprint.of(model, after),
-    }  # fmt: skip
-    if (value := kept.load(ROOM, made_of)) is None:
-        progress(0.0, f"weights from {before} to {after}")
-        value = _movement(model, before, after, progress)
-        kept.save(ROOM, made_of, value)
-    return Movement(
+    title = f"weights from {before} to {after}"
+    cell = kept.Cell([before, after], {"measurement": "movement"}, title, called=f"{before} to {after}")
+    measure = lambda: _movement(model, before, after, progress)  # noqa: E731
+    value = kept.single(ROOM, _VERSION, model, cell, measure, progress, only_kept)
+    return value and Movement(
         provenance=Provenance(**value["provenance"]), before=before, after=after,
         places=tuple(Place(*p) for p in value["places"]), modules=tuple(map(tuple, value["modules"])),
         change=np.array(value["change"], dtype=float), norm=np.array(value["norm"], dtype=float),
     )  # fmt: skip
 
 
-def _movement(model: "MLLM", before: str, after: str, progress: Progress) -> dict:
-    began, checkpoints = time.perf_counter(), model.checkpoints
+def _movement(model: "MLLM", before: str, after: str, progress: kept.Progress) -> dict:
+    checkpoints = model.checkpoints
     found = places(checkpoints, deltas.changed(checkpoints, (before, after)))
     change, norm = [], []
     with checkpoints.use(BASE):
@@ -75,14 +69,15 @@ def _movement(model: "MLLM", before: str, after: str, progress: Progress) -> dic
             change.append(float(np.linalg.norm([deltas.distance(a, b) for a, b in pairs])))
             norm.append(float(np.linalg.norm([deltas.norm(a) for a, _ in pairs])))
     modules = [tuple(dict.fromkeys(w.rpartition(".")[0] for w in weights)) for weights in found.values()]
-    provenance = model.provenance(f"{before} to {after}", seconds=time.perf_counter() - began)
-    return {
-        "places": [astuple(p) for p in found], "modules": modules, "change": change, "norm": norm,
-        "provenance": provenance,
-    }  # fmt: skip
+    return {"places": [astuple(p) for p in found], "modules": modules, "change": change, "norm": norm}
 
 
-def key_overlap(model: "MLLM", since: str = SINCE[0], progress: Progress = quiet) -> KeyOverlap:
+def key_overlap(
+    model: "MLLM | fingerprint.Unopened",
+    since: str = SINCE[0],
+    progress: kept.Progress = kept.quiet,
+    only_kept: bool = False,
+) -> KeyOverlap | None:
     """How far the key elements of all tasks of a set meet, matrix by matrix; kept and stopped as ``movement`` is.
 
     Vectors (biases, norms) have no key elements. Raises ``InputError`` for an unknown ``since``.
@@ -91,14 +86,12 @@ def key_overlap(model: "MLLM", since: str = SINCE[0], progress: Progress = quiet
         raise InputError(f"A task's change counts since {' or '.join(SINCE)}, not {since!r}.")
     own = trained(model.checkpoints.manifest)
     names = tuple(c.name for c in own.values())
-    made_of = {
-        "measurement": "key elements", "version": _VERSION, "share": deltas.KEY_SHARE, "since": since,
-        "checkpoints": [fingerprint.of(model, name) for name in names],
-    }  # fmt: skip
-    if (value := kept.load(ROOM, made_of)) is None:
-        progress(0.0, "key elements")
-        value = _key_overlap(model, names, since, progress)
-        kept.save(ROOM, made_of, value)
+    by = {"measurement": "key elements", "share": deltas.KEY_SHARE, "since": since}
+    cell = kept.Cell(list(names), by, "key elements", called="all")
+    measure = lambda: _key_overlap(model, names, since, progress)  # noqa: E731
+    value = kept.single(ROOM, _VERSION, model, cell, measure, progress, only_kept)
+    if value is None:
+        return None
     read = {
         key: np.array(value[key], dtype=float) for key in ("matrices", "overlap", "expected", "low", "high")
     }  # not-a-number was kept as None
@@ -108,8 +101,8 @@ def key_overlap(model: "MLLM", since: str = SINCE[0], progress: Progress = quiet
     )  # fmt: skip
 
 
-def _key_overlap(model: "MLLM", names: tuple[str, ...], since: str, progress: Progress) -> dict:
-    began, checkpoints = time.perf_counter(), model.checkpoints
+def _key_overlap(model: "MLLM", names: tuple[str, ...], since: str, progress: kept.Progress) -> dict:
+    checkpoints = model.checkpoints
     starts = (BASE, *names[:-1]) if since == SINCE[0] else (BASE,) * len(names)
     found = places(checkpoints, deltas.changed(checkpoints, names))
     weights = [(place, weight) for place, some in found.items() for weight in some]
@@ -132,7 +125,6 @@ def _key_overlap(model: "MLLM", names: tuple[str, ...], since: str, progress: Pr
     return {
         "kinds": list(by_kind), "matrices": [len(some) for some in by_kind.values()],
         **{key: [s[k] for s in summed] for k, key in enumerate(("overlap", "expected", "low", "high"))},
-        "provenance": model.provenance("all", seconds=time.perf_counter() - began),
     }  # fmt: skip
 
 
@@ -161,10 +153,3 @@ def _summed(met: np.ndarray) -> np.ndarray:
     spread = _95 * np.sqrt(variance) / count
     expected = expected / count
     return np.stack([overlap / count, expected, (expected - spread).clip(0, 1), (expected + spread).clip(0, 1)])
-
-
-def known(model: "MLLM", *names: str) -> None:
-    """Raises ``CheckpointError`` where one of ``names`` is no checkpoint of the model's set."""
-    there = (BASE, *(c.name for c in model.checkpoints.manifest.checkpoints))
-    if unknown := [name for name in names if name not in there]:
-        raise CheckpointError(f"There is no checkpoint {unknown[0]!r}. There are: {', '.join(there)}.")

@@ -10,7 +10,7 @@ from analysis.bar import Bar
 from analysis.charts import source
 from analysis.forgetting import sets
 from analysis.forgetting.parts import figure
-from analysis.forgetting.parts.choice import ITEMS, Choice, at_hand, first_choice, measured, nothing
+from analysis.forgetting.parts.choice import ITEMS, Choice, first_choice, load, measured, nothing
 from analysis.forgetting.parts.measure import ALL, SINCE, trained
 from analysis.forgetting.parts.patching import DEFAULT, GROUPS
 from analysis.forgetting.parts.result import Parts
@@ -158,7 +158,7 @@ def _kept(*chosen) -> tuple:
     """What was measured before of a choice; of one that cannot be, why."""
     choice = _choice(*chosen)
     try:
-        return _views(at_hand(choice))
+        return _views(load(choice))
     except CrosstalkError as error:
         return f'<p class="key">{escape(str(error))}</p>', *_views(nothing(choice))[1:]
 

@@ -114,8 +114,8 @@ def _two(a: str | None, b: str | None) -> None:
         raise InputError("Choose two different checkpoints: there is no line from one to itself.")
 
 
-def _work(a, b, old, new, count, model, progress) -> Path:
-    return measure(model, a, b, (old, new), int(count), progress)
+def _work(a, b, old, new, count, model, **how) -> Path | None:
+    return measure(model, a, b, (old, new), int(count), **how)
 
 
 def _opened(found: Path | None, *choice) -> tuple:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import bootstrap
 
-from analysis.forgetting.path.points import ANSWERS, ITEMS, LOSS, Wanted, gathered, samples, together
-from analysis.result import Provenance, Result, plain
+from analysis import kept
+from analysis.forgetting.path.points import ANSWERS, ITEMS, LOSS, SEED, Wanted, gathered, samples
+from analysis.result import Provenance, Result, plain, together
 from analysis.statistics import interval, spread
 from analysis.table import Table
 from models.checkpoints import BASE, Blend, Manifest, Weights
@@ -145,12 +146,14 @@ def measure(
     b: str,
     tasks: tuple[str, ...],
     count: int = ITEMS,
-    progress: Callable[[float, str], None] = lambda share, what: None,
-) -> Path:
+    progress: kept.Progress = kept.quiet,
+    only_kept: bool = False,
+) -> Path | None:
     """Ask the weights at every alpha of ``ALPHAS`` the same ``count`` items of each of ``tasks`` (drawn by seed).
 
-    Points measured before are read from ``kept``, and ``model`` may then be closed. ``progress(share, what)`` is told
-    what comes next; what it raises stops the work. Raises ``CheckpointError`` for unknown tasks and checkpoints.
+    Points measured before are loaded. ``progress(share, what)`` is told what comes next; what it raises stops the work.
+    With ``only_kept`` nothing is asked, ``model`` may be unopened, and None stands for what is not all there. Raises
+    ``CheckpointError`` for unknown tasks and checkpoints.
     """
     evaluation = Evaluation.unanswered(model.checkpoints.manifest)
     chosen = samples(evaluation, tuple(dict.fromkeys(tasks)), count)
@@ -158,12 +161,14 @@ def measure(
     wanted = [
         Wanted(what, at(a, b, alpha), sample) for alpha in ALPHAS for sample in chosen for what in (ANSWERS, LOSS)
     ]
-    found = gathered(model, wanted, progress)
+    found = gathered(model, wanted, progress, only_kept)
+    if found is None:
+        return None
     each = zip(wanted, found, strict=True)
     rows = [scored(w.sample.items, value[ANSWERS]) if w.what == ANSWERS else value[LOSS] for w, value in each]
     values = np.array(rows, dtype=float).reshape(len(ALPHAS), len(chosen), 2, -1)
     scores, nats = np.moveaxis(values, 2, 0).swapaxes(1, 2)
-    provenance = Provenance(**together(found, model.name, f"{a} to {b}"))
+    provenance = Provenance(**together([value["provenance"] for value in found], model.name, f"{a} to {b}", SEED))
     return path(provenance, a, b, tuple(sample.task for sample in chosen), scores, nats)
 
 

@@ -1,14 +1,15 @@
 """Several checkpoints merged by weights (task arithmetic), measured on every task beside the last and the joint one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis import kept
 from analysis.forgetting.path.measure import known, own
-from analysis.forgetting.path.points import ANSWERS, ITEMS, Wanted, gathered, samples, together
-from analysis.result import Provenance, Result, plain
+from analysis.forgetting.path.points import ANSWERS, ITEMS, SEED, Wanted, gathered, samples
+from analysis.result import Provenance, Result, plain, together
 from analysis.statistics import Difference, difference, interval
 from analysis.table import Table
 from models.checkpoints import BASE, Merge, Weights
@@ -91,12 +92,14 @@ def measure(
     model: "MLLM",
     merges: Sequence[Merge],
     count: int = ITEMS,
-    progress: Callable[[float, str], None] = lambda share, what: None,
-) -> Merged:
+    progress: kept.Progress = kept.quiet,
+    only_kept: bool = False,
+) -> Merged | None:
     """Ask ``merges``, the last checkpoint and the references the same ``count`` items of every task (drawn by seed).
 
-    What was measured before is read from ``kept``, and ``model`` may then be closed. ``progress`` is told what comes
-    next; what it raises stops the work. Raises ``CheckpointError`` for unknown checkpoints and weights out of bounds.
+    What was measured before is loaded. ``progress`` is told what comes next; what it raises stops the work. With
+    ``only_kept`` nothing is asked, ``model`` may be unopened, and None stands for what is not all there. Raises
+    ``CheckpointError`` for unknown checkpoints and weights out of bounds.
     """
     evaluation = Evaluation.unanswered(model.checkpoints.manifest)
     chosen = samples(evaluation, evaluation.tasks, count)
@@ -105,13 +108,15 @@ def measure(
     known(evaluation, (name for m in merges for name, _ in m.weights))
     others = dict.fromkeys(m for m in merges if m != preset(names, LAST))
     candidates: list[Weights] = [names[-1], *references, *others]
-    found = gathered(model, [Wanted(ANSWERS, c, sample) for c in candidates for sample in chosen], progress)
+    wanted = [Wanted(ANSWERS, c, sample) for c in candidates for sample in chosen]
+    found = gathered(model, wanted, progress, only_kept)
+    if found is None:
+        return None
     answers = iter(found)
     scores = [[scored(sample.items, next(answers)[ANSWERS]) for sample in chosen] for _ in candidates]
     labels = [label(names, c) for c in candidates]
-    return merged(
-        Provenance(**together(found, model.name, "merged")), evaluation.tasks, labels, candidates, np.array(scores)
-    )
+    by = together([value["provenance"] for value in found], model.name, "merged", SEED)
+    return merged(Provenance(**by), evaluation.tasks, labels, candidates, np.array(scores))
 
 
 def merged(

@@ -129,8 +129,8 @@ def _before(name: str, count: float) -> tuple:
         return _views(None, str(error))
 
 
-def _work(merges: Sequence[Merge], count: float, model, progress) -> Merged:
-    return measure(model, merges, int(count), progress)
+def _work(merges: Sequence[Merge], count: float, model, **how) -> Merged | None:
+    return measure(model, merges, int(count), **how)
 
 
 def _measured(name: str, shown: Merged | None, count: float, *values: float) -> Iterator[tuple]:

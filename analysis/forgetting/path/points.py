@@ -1,7 +1,6 @@
 """What weights anywhere between checkpoints answer to a sample of items, and how likely the truth is to them: kept."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,10 +9,11 @@ import numpy as np
 import torch
 
 from analysis import kept
-from models import catalog, devices, fingerprint
+from models import fingerprint
+from models.batches import batched
 from models.errors import CheckpointError
 from models.evaluation import given
-from models.flow import Flow, OutOfMemory
+from models.flow import Flow
 
 if TYPE_CHECKING:
     from models.checkpoints import Weights
@@ -30,9 +30,8 @@ FEWEST, MOST, STEP = 20, 240, 20
 """How many may be chosen on the page."""
 
 ANSWERS, LOSS = "answers", "loss"
-_AT_ONCE, _ROWS = 64, 16  # items whose pictures are in memory, prompts in a batch
+_ROWS = 16  # prompts of a batch
 _DECIMALS = 4  # of a loss, nats
-Told = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -73,78 +72,53 @@ class Wanted:
     sample: Sample
 
 
-def gathered(model: "MLLM", wanted: Sequence[Wanted], progress: Told = lambda share, what: None) -> list[dict]:
+def gathered(
+    model: "MLLM | fingerprint.Unopened",
+    wanted: Sequence[Wanted],
+    progress: kept.Progress = kept.quiet,
+    only_kept: bool = False,
+) -> list[dict] | None:
     """Each measurement in its order: its numbers under its name, one an item, and the fields of its ``provenance``.
 
-    What was measured before is read from ``kept``, and ``model`` may then be an unopened one (``sets.unopened``); every
-    other is measured and kept as soon as it is whole. ``progress`` is told the share done of what is missing and what
-    comes next; what it raises stops the work. Raises ``CheckpointError`` for weights that cannot be had.
+    What is kept is loaded, all else measured. ``progress`` is told the share done of what is missing and what comes
+    next; what it raises stops the work. With ``only_kept`` None stands for what is not all there. Raises
+    ``CheckpointError`` for weights that cannot be had.
     """
-    bits = None if catalog.embedded(model.name) else devices.quantization()
-    made_of = [
-        {"measurement": w.what, "version": _VERSION, "model": fingerprint.of(model, w.weights), "bits": bits,
-         "data": w.sample.source, "n": len(w.sample.items)}
+    plan = [
+        kept.Cell(
+            w.weights, {"measurement": w.what, "data": w.sample.source}, f"{w.sample.task}, {w.what} of {w.weights}",
+            len(w.sample.items), w,
+        )
         for w in wanted
     ]  # fmt: skip
-    found = [kept.load(ROOM, of) for of in made_of]
-    missing = [i for i, value in enumerate(found) if value is None]
-    for done, i in enumerate(missing):
 
-        def told(share: float, what: str, done=done, task=wanted[i].sample.task) -> None:
-            progress((done + share) / len(missing), f"{task}, {what}")
+    def measure(cell: kept.Cell, places: list[int]) -> Iterator[tuple[int, dict]]:
+        what, items = cell.of.what, cell.of.sample.items
+        ask = given if what == ANSWERS else losses
+        return ((place, {what: value}) for place, value in ask(model, items, cell.weights, places))
 
-        if again := kept.load(ROOM, made_of[i]):  # asked twice in here, or by somebody else meanwhile
-            found[i] = again
-            continue
-        began = time.perf_counter()
-        measure = given if wanted[i].what == ANSWERS else losses
-        values = measure(model, wanted[i].sample.items, wanted[i].weights, told)
-        took = model.provenance(wanted[i].weights, seconds=time.perf_counter() - began)
-        found[i] = {wanted[i].what: values, "provenance": took}
-        kept.save(ROOM, made_of[i], found[i])
-    return found
-
-
-def together(found: Sequence[dict], model: str, checkpoint: str) -> dict:
-    """Fields of the ``Provenance`` of all that was gathered, under the names that model and weights go by here."""
-    seconds = sum(value["provenance"]["seconds"] for value in found)
-    first = found[0]["provenance"]
-    return {**first, "model": model, "checkpoint": checkpoint, "seed": SEED, "seconds": round(seconds, 1)}
+    found = kept.gathered(ROOM, _VERSION, model, plan, measure, progress, only_kept)
+    return None if None in found else found
 
 
 def losses(
-    mllm: "MLLM", items: "Sequence[EvalItem]", weights: "Weights", progress: Told = lambda share, what: None
-) -> list[float]:
-    """Negative log-likelihood of each item's true answer, nats an answer: summed over its tokens, its end left out."""
-    found = [0.0] * len(items)
-    order = sorted(range(len(items)), key=lambda i: items[i].question)  # the same question has mostly one length
-    for start in range(0, len(order), _AT_ONCE):
-        block = order[start : start + _AT_ONCE]
-        progress(start / len(order), f"loss of {weights}: {start} of {len(order)} items")
-        prompts = {i: mllm.encode(items[i].picture(), items[i].question) for i in block}
-        for length in sorted({p.length for p in prompts.values()}):
-            same = [i for i in block if prompts[i].length == length]
-            for rows in (same[k : k + _ROWS] for k in range(0, len(same), _ROWS)):
-                tails = [mllm.encoder.continuation(prompts[i], items[i].answer) for i in rows]
-                for i, nats in zip(rows, _nats(mllm, [prompts[i] for i in rows], tails, weights), strict=True):
-                    found[i] = round(nats, _DECIMALS)
-    return found
+    mllm: "MLLM", items: "Sequence[EvalItem]", weights: "Weights", places: Sequence[int] | None = None
+) -> Iterator[tuple[int, float]]:
+    """``(place, loss)`` of each item (at ``places``): the negative log-likelihood of its true answer, nats an answer,
+    summed over its tokens, its end left out.
+    """
+
+    def read(places: list[int], prompts: "list[Encoded]") -> list[float]:
+        tails = [mllm.encoder.continuation(prompt, items[i].answer) for i, prompt in zip(places, prompts, strict=True)]
+        return [round(nats, _DECIMALS) for nats in _nats(mllm, prompts, tails, weights)]
+
+    places = range(len(items)) if places is None else places
+    encode = lambda i: mllm.encode(items[i].picture(), items[i].question)  # noqa: E731
+    return batched(places, encode, read, alike=lambda i: items[i].question, rows=_ROWS)
 
 
 def _nats(mllm: "MLLM", prompts: "list[Encoded]", tails: list[list[int]], weights: "Weights") -> list[float]:
-    """-log p of each tail after its prompt; where memory is short in halves, down to one."""
-    try:
-        return _read(mllm, prompts, tails, weights)
-    except OutOfMemory:
-        if len(prompts) == 1:
-            raise
-    # out of the handler, whose error holds what was allocated
-    half = len(prompts) // 2
-    parts = [(prompts[some], tails[some]) for some in (slice(half), slice(half, None))]
-    return [nats for part in parts for nats in _nats(mllm, *part, weights)]
-
-
-def _read(mllm: "MLLM", prompts: "list[Encoded]", tails: list[list[int]], weights: "Weights") -> list[float]:
+    """-log p of each tail after its prompt."""
     counts = torch.tensor([len(tail) for tail in tails])
     width = int(counts.max())
     ids = torch.full((len(tails), width), mllm.tokenizer.pad_token_id or 0)

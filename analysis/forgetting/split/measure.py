@@ -1,17 +1,18 @@
 """Which of a task's lost answers are lost in form alone, and which in fact (SEFE, arXiv 2505.02486)."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis import kept
 from analysis.forgetting import sets
 from analysis.forgetting.split.ask import Again, Asked, again
 from analysis.forgetting.split.options import RIGHT, options_of
 from analysis.forgetting.split.result import ESSENTIAL, KEPT, SUPERFICIAL, Lost, Split, became
-from analysis.result import Provenance
+from analysis.result import Provenance, together
 from models.answers import style_of
 from models.errors import CheckpointError, InputError
 
@@ -28,13 +29,15 @@ def later(evaluation: "Evaluation") -> tuple[str, ...]:
 def split(
     evaluation: "Evaluation",
     mllm: "MLLM",
-    progress: Callable[[float, str], None] = lambda share, what: None,
+    progress: kept.Progress = kept.quiet,
     checkpoint: str | None = None,
-) -> Split:
+    only_kept: bool = False,
+) -> Split | None:
     """Sort what ``checkpoint`` (default: that of the last task) lost; ``mllm`` has the set that ``evaluation`` is of.
 
-    Only lost answers in another form than asked are asked again. What was asked before is read from ``kept``; else
-    ``progress`` is told the share done, and may stop the work by raising. Tasks that were not measured are left out.
+    Only lost answers in another form than asked are asked again. What was asked before is loaded; else ``progress`` is
+    told the share done, and may stop the work by raising. With ``only_kept`` nothing is asked, and None stands for what
+    is not all there. Tasks that were not measured are left out.
     Raises ``CheckpointError`` for a checkpoint that no task came before, or where no earlier task was measured,
     ``InputError`` naming an item without a wrong option.
     """
@@ -50,15 +53,17 @@ def split(
         raise CheckpointError(f"No task before {name} was measured both right after its training and at {name}.")
     lost = [_lost(evaluation, task, name) for task in tasks]
     asked = [_asked(evaluation, task, some) for task, some in zip(tasks, lost, strict=True)]
-    found = again(mllm, name, asked, progress)
+    found = again(mllm, name, asked, progress, only_kept)
+    if found is None:
+        return None
     judged = [_judged(*each) for each in zip(lost, asked, found, strict=True)]
     then = [_right(evaluation, task, evaluation.trained[task]) for task in tasks]
     now = [_right(evaluation, task, name) for task in tasks]
     everything = tuple(x for some in judged for x in some)
     by = [g.provenance for g in found if g.provenance]
-    seconds = sum(p["seconds"] for p in by)
+    by = together(by, checkpoint=name) if by else {**evaluation.provenance, "checkpoint": name, "seconds": 0}
     return Split(
-        provenance=Provenance(**{**(by[0] if by else evaluation.provenance), "checkpoint": name, "seconds": seconds}),
+        provenance=Provenance(**by),
         method=evaluation.method,
         checkpoint=name,
         tasks=tuple(became(*each) for each in zip(tasks, then, now, judged, strict=True)),
@@ -73,8 +78,8 @@ def _right(evaluation: "Evaluation", task: str, checkpoint: str) -> np.ndarray:
 
 def kept_items(evaluation: "Evaluation", task: str, checkpoint: str) -> list[Lost]:
     """The items of a task that were right after it and are right at ``checkpoint``, told as lost ones are."""
-    kept = _right(evaluation, task, evaluation.trained[task]) & _right(evaluation, task, checkpoint)
-    return [replace(x, verdict=KEPT) for x in _told(evaluation, task, checkpoint, kept)]
+    both = _right(evaluation, task, evaluation.trained[task]) & _right(evaluation, task, checkpoint)
+    return [replace(x, verdict=KEPT) for x in _told(evaluation, task, checkpoint, both)]
 
 
 def _lost(evaluation: "Evaluation", task: str, checkpoint: str) -> list[Lost]:
@@ -133,16 +138,14 @@ def load(name: str, checkpoint: str | None = None) -> Split | None:
     """
     answers = sets.answers(name)
     with suppress(InputError):  # an item without options: told to who wants it asked
-        return sets.load(name, lambda model, progress: split(answers, model, progress, checkpoint))
+        return sets.load(name, partial(split, answers, checkpoint=checkpoint))
 
 
 def measured(
     name: str,
-    progress: Callable[[float, str], None] = lambda share, what: None,
+    progress: kept.Progress = kept.quiet,
     checkpoint: str | None = None,
 ) -> Split:
     """The same, and what is missing is asked of the model, which is opened for it."""
     answers = sets.answers(name)
-    return load(name, checkpoint) or sets.measured(
-        name, lambda model, told: split(answers, model, told, checkpoint), progress
-    )
+    return load(name, checkpoint) or sets.measured(name, partial(split, answers, checkpoint=checkpoint), progress)

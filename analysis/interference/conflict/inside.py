@@ -1,15 +1,12 @@
-"""Inside a conflict: which of two answers is ahead after each layer (logit lens), and how sure the model is.
-
-Prompts are read a few at a time, half as many where memory is short.
-"""
+"""Inside a conflict: which of two answers is ahead after each layer (logit lens), and how sure the model is."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.flow import OutOfMemory
+from models.batches import in_order
 from models.instruments import LogitLens
 
 if TYPE_CHECKING:
@@ -46,14 +43,12 @@ def switches(margin: np.ndarray) -> np.ndarray:
 
 def entropies(model: "MLLM", prompts: Sequence["Encoded"], checkpoint: str, batch: int) -> np.ndarray:
     """Entropy of the next-token distribution after each prompt, nats, ``[prompts]``."""
-    found = np.zeros(len(prompts))
 
-    def read(index: np.ndarray) -> None:
-        logprobs = model.forward([prompts[i] for i in index], checkpoint).logits.log_softmax(-1)
-        found[index] = -(logprobs.exp() * logprobs).sum(-1).double().cpu().numpy()
+    def read(places: list[int], asked: list["Encoded"]) -> list[float]:
+        logprobs = model.forward(asked, checkpoint).logits.log_softmax(-1)
+        return (-(logprobs.exp() * logprobs).sum(-1).double()).tolist()
 
-    _in_batches(prompts, batch, read)
-    return found.clip(min=0.0)
+    return np.array(in_order(prompts, read, rows=batch)).clip(min=0.0)
 
 
 def margins(model: "MLLM", prompts: Sequence["Encoded"], firsts: np.ndarray, checkpoint: str, batch: int) -> np.ndarray:
@@ -62,18 +57,16 @@ def margins(model: "MLLM", prompts: Sequence["Encoded"], firsts: np.ndarray, che
     """
     config = model.model.config.get_text_config()
     each = config.num_hidden_layers * config.vocab_size
-    found = np.full((len(prompts), config.num_hidden_layers), np.nan)
 
-    def read(index: np.ndarray) -> None:
-        asked = [prompts[i] for i in index]
+    def read(places: list[int], asked: list["Encoded"]) -> list[np.ndarray]:
         lens = model.forward(asked, checkpoint, [LogitLens(k=sys.maxsize)]).readings.lens
-        for row, i in enumerate(index):
-            if firsts[i, 0] != firsts[i, 1]:
-                seen, told = (_of_token(lens, row, token) for token in firsts[i])
-                found[i] = told - seen
+        found = np.full((len(asked), config.num_hidden_layers), np.nan)
+        for row, (first, second) in enumerate(firsts[places]):
+            if first != second:
+                found[row] = _of_token(lens, row, second) - _of_token(lens, row, first)
+        return list(found)
 
-    _in_batches(prompts, max(min(batch, int(_LENS_NUMBERS // each)), 1), read)
-    return found
+    return np.stack(in_order(prompts, read, rows=max(min(batch, int(_LENS_NUMBERS // each)), 1)))
 
 
 def first_tokens(model: "MLLM", prompt: "Encoded", seen: str, told: str) -> list[int]:
@@ -85,26 +78,3 @@ def _of_token(lens, row: int, token: int) -> np.ndarray:
     """Log-probability of one token after each layer, ``[layers]``, from a lens of the whole vocabulary."""
     ids, logprobs = lens.ids[:, row, 0], lens.logprobs[:, row, 0]
     return logprobs[np.arange(len(ids)), (ids == token).argmax(1)].astype(float)
-
-
-def _in_batches(prompts: Sequence["Encoded"], rows: int, read: Callable[[np.ndarray], None]) -> None:
-    """``read(indices)`` of prompts of one length, at most ``rows`` at once, half of them where memory is short.
-
-    Raises ``OutOfMemory`` where it does not suffice for a single prompt.
-    """
-    waiting = list(_alike(prompts, rows))
-    while waiting:
-        index = waiting.pop(0)
-        try:
-            read(index)
-        except OutOfMemory:
-            if len(index) == 1:
-                raise
-            waiting = [half for some in (index, *waiting) for half in np.array_split(some, 2) if len(half)]
-
-
-def _alike(prompts: Sequence["Encoded"], rows: int) -> Iterator[np.ndarray]:
-    lengths = np.array([p.length for p in prompts])
-    for length in np.unique(lengths):
-        same = np.flatnonzero(lengths == length)
-        yield from (same[i : i + rows] for i in range(0, len(same), rows))

@@ -9,8 +9,7 @@ changes is the number of switches.
 """
 
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,6 @@ from analysis.interference.conflict.triplets import digest, triplets
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import Estimate, mean
 from analysis.table import Table
-from models import fingerprint
 from models.checkpoints import BASE
 from models.embedded.concepts import TASKS
 from models.errors import InputError, ModelError
@@ -39,8 +37,7 @@ THINGS = (BASE, *TASKS)
 """Whose concepts are drawn: the base's, or those that one task taught."""
 TOKENS = 12  # of an answer: enough for a sentence that names one thing
 _ROOM, _VERSION = "conflict", 1
-_AT_ONCE = 2  # batches between two words of progress
-_SIDES = {"text": "from the text alone", "picture": "from the picture alone", "both": "from both"}
+_AT_ONCE = 64  # items whose pictures are in memory
 
 
 @dataclass(frozen=True)
@@ -167,8 +164,7 @@ def measured(
     """``count`` conflicts of the drawn scenes about ``things`` of ``THINGS``, measured once and kept on disk.
 
     With ``only_kept`` None where they were not measured before. Raises ``InputError`` for a number of items or a seed
-    that is none, or unknown things, else as ``measure`` does; what ``progress`` raises stops the work, and nothing is
-    kept.
+    that is none, or unknown things, else as ``asked`` does; what ``progress`` raises stops the work.
     """
     for name, value, low, high in (("number of items", count, FEWEST, MOST), ("seed", seed, 0, 10**6)):
         if isinstance(value, bool) or value != int(value) or not low <= value <= high:
@@ -178,63 +174,53 @@ def measured(
     with model.using(checkpoint):  # an unknown one is told before anything else is done
         pass
     items = triplets(int(count), int(seed), things)
-    made_of = {"version": _VERSION, "model": fingerprint.of(model, checkpoint), "items": digest(items)}
-    raw = kept.load(_ROOM, made_of)
-    if raw is None and not only_kept:
-        raw = answered(model, items, checkpoint, seed=int(seed), progress=progress)
-        kept.save(_ROOM, made_of, raw)
+    cell = kept.Cell(checkpoint, {"data": digest(items)}, f"conflicts of {checkpoint}", len(items), seed=int(seed))
+    ask = lambda cell, places: asked(model, items, checkpoint, places)  # noqa: E731
+    (raw,) = kept.gathered(_ROOM, _VERSION, model, [cell], ask, progress, only_kept)
     return raw and told_by(raw)
 
 
-def measure(model: "MLLM", items: "Sequence[Triplet]", checkpoint: str = BASE, **settings) -> Conflicts:
-    """What ``answered`` (which see for ``settings``) says of these items."""
-    return told_by(answered(model, items, checkpoint, **settings))
-
-
-def answered(
+def asked(
     model: "MLLM",
     items: "Sequence[Triplet]",
     checkpoint: str = BASE,
+    places: Sequence[int] | None = None,
     layers: bool = True,
     batch: int = 32,
-    seed: int | None = None,
-    progress: Callable[[float, str], None] = lambda share, what: None,
-) -> dict:
-    """Ask every item three times: from its text alone, from its picture alone, from both; raw, as ``told_by`` reads it.
+) -> Iterator[tuple[int, dict]]:
+    """Ask the items (at ``places``) three times: from the text alone, from the picture alone, from both; each with its
+    place and raw, as ``told_by`` reads them.
 
-    With ``layers`` the logit lens listens in on the third, where it can read this model. ``seed`` is the items', for
-    the record. ``progress`` is told between batches; what it raises stops the work. Raises ``InputError`` where there
-    are no items, ``ModelError`` where memory is short.
+    With ``layers`` the logit lens listens in on the third, where it can read this model. Raises ``OutOfMemory`` where
+    memory does not suffice for a single prompt.
     """
-    if not items:
-        raise InputError("There are no conflicts to measure: give at least one.")
-    began, at_once = time.perf_counter(), _AT_ONCE * batch
-    raw = {"answers": {side: [] for side in _SIDES}, "entropy": {"text": [], "picture": []}, "switches": []}
-    for start in range(0, len(items), at_once):
-        some = items[start : start + at_once]
+    places = range(len(items)) if places is None else places
+    for start in range(0, len(places), _AT_ONCE):
+        block = places[start : start + _AT_ONCE]
+        some = [items[i] for i in block]
         pictures = [item.picture() for item in some]
         written = {
             "text": [(None, f"{i.text} {i.question}") for i in some],
             "picture": [(p, i.question) for i, p in zip(some, pictures, strict=True)],
             "both": [(p, f"{i.text} {i.question}") for i, p in zip(some, pictures, strict=True)],
         }
-        for number, (side, asked) in enumerate(written.items()):
-            progress((start + number / len(written) * len(some)) / len(items), f"conflict {start + 1}: {_SIDES[side]}")
-            prompts = [model.encode(*one) for one in asked]
-            raw["answers"][side] += model.answers(prompts, checkpoint, TOKENS, batch)
-            if side != "both":
-                raw["entropy"][side] += entropies(model, prompts, checkpoint, batch).tolist()
-            elif layers:
-                raw["switches"] += _switches(model, prompts, some, checkpoint, batch)
-    progress(1.0, "done")
-    return {
-        **raw,
-        "seen": [i.seen for i in items],
-        "told": [i.told for i in items],
-        "tiers": [i.tier for i in items],
-        "occlusion": [i.occlusion for i in items],
-        "provenance": model.provenance(checkpoint, seed, time.perf_counter() - began),
-    }
+        rows = [
+            {"answers": {}, "entropy": {}, "switches": None, "seen": i.seen, "told": i.told, "tiers": i.tier,
+             "occlusion": i.occlusion}
+            for i in some
+        ]  # fmt: skip
+        for side, questions in written.items():
+            prompts = [model.encode(*one) for one in questions]
+            answers = model.answers(prompts, checkpoint, TOKENS, batch)
+            entropy = entropies(model, prompts, checkpoint, batch).tolist() if side != "both" else ()
+            changes = _switches(model, prompts, some, checkpoint, batch) if side == "both" and layers else ()
+            for row, answer in zip(rows, answers, strict=True):
+                row["answers"][side] = answer
+            for row, value in zip(rows, entropy, strict=False):
+                row["entropy"][side] = value
+            for row, value in zip(rows, changes, strict=False):
+                row["switches"] = value
+        yield from zip(block, rows, strict=True)
 
 
 def _switches(model, prompts, items, checkpoint: str, batch: int) -> list[int | None]:
@@ -250,7 +236,7 @@ def _switches(model, prompts, items, checkpoint: str, batch: int) -> list[int | 
 
 
 def told_by(raw: dict) -> Conflicts:
-    """The result of what ``answered`` gave, or ``kept`` kept."""
+    """The result of what ``asked`` gave of all items, its fields as lists, and ``provenance``."""
     pairs = list(zip(raw["seen"], raw["told"], strict=True))
     side = {
         k: np.array([follows(a, *pair) for a, pair in zip(v, pairs, strict=True)]) for k, v in raw["answers"].items()
@@ -259,7 +245,7 @@ def told_by(raw: dict) -> Conflicts:
     relative = relative_uncertainty(entropy["text"], entropy["picture"])
     right_text, right_image = side["text"] == 1, side["picture"] == 0
     counted = right_text & right_image & (side["both"] >= 0)
-    changes = np.array(raw["switches"] or [None] * len(pairs), dtype=float)
+    changes = np.array(raw["switches"], dtype=float)
     fitted = fit(relative[counted], side["both"][counted])
     located = not np.isnan(fitted.balance.low)
     return Conflicts(

@@ -1,7 +1,6 @@
 """Every item of evaluation sets, as it is and disturbed, by every chosen checkpoint: raw answers, kept on disk."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,11 @@ import numpy as np
 from analysis import kept
 from analysis.interference.dataset.conditions import CONDITIONS, KINDS, ORIGIN, ItemSet, disturbed
 from analysis.interference.scoring import logprobs_each, pose
-from models import fingerprint
 from models.checkpoints import BASE
 from models.errors import InputError
 
 if TYPE_CHECKING:
+    from models import fingerprint
     from models.mllm import MLLM
 
 ROOM = "interference"
@@ -64,113 +63,54 @@ def panel_of(items: ItemSet) -> Panel:
 
 
 def measure(
-    model: "MLLM",
+    model: "MLLM | fingerprint.Unopened",
     sets: Sequence[ItemSet],
     checkpoints: Sequence[str] = (BASE,),
     conditions: Sequence[str] = CONDITIONS,
-    progress: Callable[[float, str], None] = lambda share, what: None,
+    progress: kept.Progress = kept.quiet,
+    only_kept: bool = False,
 ) -> list[Block]:
     """One block for each set, condition and checkpoint; of ``conditions`` those that the set's kind has, and origin.
 
-    Blocks that were measured before, here or by whoever ships them, are read from ``kept``; every other one is kept
-    as soon as it is whole, so that a run that was stopped goes on where it was. A prompt is written once and scored by
-    all checkpoints. ``progress`` is told the share done of what is missing, and what comes next; what it raises stops
-    the work. Raises ``InputError`` for an unknown condition or no checkpoint, ``EvalSetError`` for an item that cannot
-    be read, ``CheckpointError`` or ``ModelError`` for an unknown checkpoint.
+    Blocks that were measured before, here or by whoever ships them, are loaded; every other one is measured and kept.
+    ``progress`` is told the share done of what is missing, and what comes next; what it raises stops the work. With
+    ``only_kept`` nothing is measured, and what is not kept is left out. Raises ``InputError`` for an unknown condition
+    or no checkpoint, ``EvalSetError`` for an item that cannot be read, ``CheckpointError`` for an unknown checkpoint.
     """
     if unknown := [c for c in conditions if c not in CONDITIONS]:
         raise InputError(f"There is no condition {unknown[0]!r}. There are: {', '.join(CONDITIONS)}.")
     if not checkpoints:
         raise InputError("No checkpoint was chosen: choose at least one.")
-    checkpoints = list(dict.fromkeys(checkpoints))
-    for name in checkpoints:
-        with model.using(name):  # an unknown one is told before anything is measured
-            pass
-    made_by = {name: fingerprint.of(model, name) for name in checkpoints}
-    plan = [(items, condition) for items in sets for condition in (ORIGIN, *_of_kind(items.kind, conditions))]
-    panels = {id(items): panel_of(items) for items in sets}
-    found: dict[tuple[int, str, str], Block] = {}
-    for items, condition in plan:
-        panel = panels[id(items)]
-        for name in checkpoints:
-            if block := load(panel, condition, model.name, name, made_by[name]):
-                found[id(items), condition, name] = block
-    missing = [
-        (items, condition, names)
-        for items, condition in plan
-        if (names := [c for c in checkpoints if (id(items), condition, c) not in found])
-    ]
-    total, done = sum(len(items.questions) * len(names) for items, _, names in missing), 0
-    for items, condition, names in missing:
-        panel, so_far, amount = panels[id(items)], done, len(items.questions) * len(names)
+    plan, panels = [], {id(items): panel_of(items) for items in sets}
+    for items in sets:
+        by = {"measurement": "dataset", "data": items.data, "kind": items.kind}
+        count = len(items.questions)
+        plan += [
+            kept.Cell(name, {**by, "condition": c}, f"{name} on {items.kind}, {c}", count, (items, c))
+            for c in (ORIGIN, *(c for c in KINDS[items.kind].conditions if c in conditions))
+            for name in dict.fromkeys(checkpoints)
+        ]
 
-        def told(share: float, name: str, so_far=so_far, amount=amount, items=items, condition=condition) -> None:
-            what = f"{name} on {len(items.questions)} {items.kind} items, {condition}"
-            progress((so_far + share * amount) / total, what)
+    def score(cell: kept.Cell, places: list[int]) -> Iterator[tuple[int, dict]]:
+        items, condition = cell.of
+        for start in range(0, len(places), _AT_ONCE):
+            some = places[start : start + _AT_ONCE]
+            prompts = {i: disturbed(model, items.questions[i], i, condition) for i in some}
+            posed = {i: pose(model, p, items.questions[i].options.texts) for i, p in prompts.items() if p is not None}
+            found = dict(zip(posed, logprobs_each(model, list(posed.values()), cell.weights), strict=True))
+            for i in some:
+                yield i, {"logprob": np.round(found[i], _DECIMALS) if i in found else None}
 
-        for block in _measured(model, items, panel, condition, names, told):
-            kept.save(ROOM, _made_of(panel, condition, made_by[block.checkpoint]), _value(block))
-            found[id(items), condition, block.checkpoint] = block
-        done += amount
-    return [found[id(items), condition, name] for items, condition in plan for name in checkpoints]
-
-
-def load(panel: Panel, condition: str, model: str, checkpoint: str, made_by: str) -> Block | None:
-    """A block that was measured before; ``made_by`` is the fingerprint of the model with its checkpoint."""
-    value = kept.load(ROOM, _made_of(panel, condition, made_by))
-    if value is None or len(value["logprob"]) != len(panel.right):
-        return None
-    logprob = tuple(None if row is None else tuple(map(float, row)) for row in value["logprob"])
-    # the same weights may be on offer under two names
-    provenance = {**value["provenance"], "model": model, "checkpoint": checkpoint}
-    return Block(panel, model, checkpoint, condition, logprob, provenance)
-
-
-def _of_kind(kind: str, conditions: Sequence[str]) -> list[str]:
-    return [c for c in KINDS[kind].conditions if c in conditions]
-
-
-def _made_of(panel: Panel, condition: str, made_by: str) -> dict:
-    return {
-        "measurement": "dataset", "version": _VERSION, "model": made_by, "data": panel.data, "kind": panel.kind,
-        "condition": condition,
-    }  # fmt: skip
-
-
-def _value(block: Block) -> dict:
-    return {"logprob": block.logprob, "provenance": block.provenance}
-
-
-def _measured(
-    model: "MLLM",
-    items: ItemSet,
-    panel: Panel,
-    condition: str,
-    names: Sequence[str],
-    told: Callable[[float, str], None],
-) -> list[Block]:
-    """The blocks of one set and condition, of all checkpoints ``names``."""
-    asked, each = items.questions, 1 / len(names)
-    rows: dict[str, list[tuple[float, ...] | None]] = {name: [None] * len(asked) for name in names}
-    seconds = dict.fromkeys(names, 0.0)
-    for start in range(0, len(asked), _AT_ONCE):
-        share = start / len(asked)
-        told(share, names[0])
-        began = time.perf_counter()
-        some = range(start, min(start + _AT_ONCE, len(asked)))
-        prompts = {i: disturbed(model, asked[i], i, condition) for i in some}
-        posed = {i: pose(model, p, asked[i].options.texts) for i, p in prompts.items() if p is not None}
-        shared = (time.perf_counter() - began) * each
-        for n, name in enumerate(names):
-            told(share + n * each * len(some) / len(asked), name)
-            began = time.perf_counter()
-            for i, logprob in zip(posed, logprobs_each(model, list(posed.values()), name), strict=True):
-                rows[name][i] = tuple(np.round(logprob, _DECIMALS).tolist())
-            seconds[name] += shared + time.perf_counter() - began
-    return [
-        Block(panel, model.name, name, condition, tuple(rows[name]), model.provenance(name, seconds=seconds[name]))
-        for name in names
-    ]
+    found = kept.gathered(ROOM, _VERSION, model, plan, score, progress, only_kept)
+    blocks = []
+    for cell, value in zip(plan, found, strict=True):
+        if value:
+            items, condition = cell.of
+            logprob = tuple(None if row is None else tuple(map(float, row)) for row in value["logprob"])
+            # the same weights may be on offer under two names
+            by = {**value["provenance"], "model": model.name, "checkpoint": cell.weights}
+            blocks.append(Block(panels[id(items)], model.name, cell.weights, condition, logprob, by))
+    return blocks
 
 
 def together(blocks: Sequence[Block], more: Sequence[Block]) -> tuple[Block, ...]:

@@ -1,6 +1,5 @@
 """What the raw answers say: accuracy, drop, flips, divergence, and what a checkpoint gets back or costs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,7 +9,7 @@ from analysis.interference.dataset.conditions import KINDS, ORIGIN
 from analysis.interference.dataset.measure import Block, Panel
 from analysis.interference.measure import jensen_shannon, probability
 from analysis.interference.perturbations import ALL
-from analysis.result import Provenance, Result, plain
+from analysis.result import Provenance, Result, plain, together
 from analysis.statistics import Difference, Estimate, difference, ends, mean
 from analysis.table import Table
 from models.checkpoints import BASE
@@ -172,9 +171,8 @@ def accuracies(blocks: tuple[Block, ...]) -> Accuracies | None:
     shown = [
         Shown(p.kind, p.name, KINDS[p.kind].title, KINDS[p.kind].about, len(p.right), _segments(p)) for p in panels
     ]
-    return Accuracies(
-        provenance=_provenance(blocks), panels=tuple(shown), columns=columns, rows=tuple(rows), compared=tuple(compared)
-    )
+    by = Provenance(**together([block.provenance for block in blocks]))
+    return Accuracies(provenance=by, panels=tuple(shown), columns=columns, rows=tuple(rows), compared=tuple(compared))
 
 
 def titled(condition: str) -> str:
@@ -224,14 +222,3 @@ def _beside(condition: str, found: _Read, origin: _Read, base: _Read, first: _Re
     else:
         change = difference((first.right - base.right)[some], (origin.right - found.right)[some])
     return Compared(**about, reference=BASE, n=int(some.sum()), difference=change)
-
-
-def _provenance(blocks: Sequence[Block]) -> Provenance:
-    """What computed all of it; the seconds are of all blocks together."""
-
-    def of(key: str) -> str:
-        return ", ".join(dict.fromkeys(str(b.provenance[key]) for b in blocks))
-
-    seconds = sum(b.provenance["seconds"] for b in blocks)
-    versions = {k: v for b in blocks for k, v in b.provenance.get("versions", {}).items()}
-    return Provenance(of("model"), of("checkpoint"), of("dtype"), of("device"), versions=versions, seconds=seconds)

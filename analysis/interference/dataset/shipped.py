@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from types import SimpleNamespace
 
 from analysis.interference.dataset.conditions import KINDS, ORIGIN, ItemSet, item_set, lines_of
-from analysis.interference.dataset.measure import Block, load, panel_of
+from analysis.interference.dataset.measure import Block, measure
 from models import catalog, evalset, fingerprint
 from models.checkpoints import BASE, Manifest
 from models.embedded import ASSETS, SHIPPED_DTYPE
@@ -40,19 +39,10 @@ def measured() -> tuple[Block, ...]:
     if entry is None:
         return ()
     try:
-        panels = [panel_of(items(kind)) for kind in KINDS]
-        model = SimpleNamespace(name_or_path=entry.source, dtype=SHIPPED_DTYPE)  # with this set, all fingerprinted
-        opened = SimpleNamespace(
-            model=model, checkpoints=SimpleNamespace(manifest=Manifest.load(entry.checkpoint_folder))
-        )
-        made_by = {name: fingerprint.of(opened, name) for name in (BASE, *entry.checkpoints)}
+        manifest = Manifest.load(entry.checkpoint_folder)
+        model = fingerprint.Unopened(entry.name, entry.source, SHIPPED_DTYPE, None, manifest)
+        found = measure(model, [items(kind) for kind in KINDS], (BASE, *entry.checkpoints), only_kept=True)
     except (CrosstalkError, OSError):  # what is missing is told when somebody measures
         return ()
-    found: list[Block] = []
-    for panel in panels:
-        for name, by in made_by.items():
-            conditions = (ORIGIN, *KINDS[panel.kind].conditions)
-            blocks = [load(panel, condition, entry.name, name, by) for condition in conditions]
-            if blocks[0] is not None:  # all other numbers are told against it
-                found += [b for b in blocks if b is not None]
-    return tuple(found)
+    against = {(block.panel, block.checkpoint) for block in found if block.condition == ORIGIN}
+    return tuple(block for block in found if (block.panel, block.checkpoint) in against)
