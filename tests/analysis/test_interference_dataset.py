@@ -34,7 +34,7 @@ from analysis.interference.endpoint import interference_dataset
 from analysis.interference.scoring import logprobs_each, pose
 from models import catalog
 from models.checkpoints import Checkpoint
-from models.errors import EvalSetError, InputError, ModelError
+from models.errors import CheckpointError, EvalSetError, InputError, ModelError
 from models.evalset import EvalItem
 from models.mllm import MLLM
 from tests.analysis.handmade import Prompts
@@ -329,7 +329,7 @@ def test_a_stopped_run_goes_on_where_it_was(model, grey):
     assert len(done) == 2 * 2 * 10 + 10  # origin and one fact, both checkpoints; misleading: base alone, not finished
     model.model.rows.clear()
     blocks = measure(model, sets, ["base", "mended"])
-    assert len(model.model.rows) == 3 * 2 * 10  # misleading, contradiction, distraction
+    assert len(model.model.rows) == 5 * 10  # misleading of the mended one; contradiction, distraction
     model.model.rows.clear()
     told = []
     again = measure(model, sets, ["base", "mended"], progress=lambda *step: told.append(step))
@@ -357,7 +357,7 @@ def test_a_killed_run_loses_no_block_that_was_whole(model, grey):
     run.join(60)
     assert run.exitcode == -signal.SIGKILL
     whole = measure(model, sets, ["base", "mended"])
-    assert len(model.model.rows) == 3 * 2 * 10  # misleading, contradiction, distraction: origin is there
+    assert len(model.model.rows) == 5 * 10  # misleading of the mended one; contradiction, distraction
     assert measure(model, sets, ["base", "mended"]) == whole
 
 
@@ -376,7 +376,7 @@ def test_bad_requests_are_told(model, grey):
         measure(model, [cats(grey, 2)], conditions=["louder"])
     with pytest.raises(InputError, match="No checkpoint"):
         measure(model, [cats(grey, 2)], [])
-    with pytest.raises(ModelError, match="missing"):
+    with pytest.raises(CheckpointError, match="missing"):
         measure(model, [cats(grey, 2)], ["missing"])
     assert not model.model.rows
     with pytest.raises(InputError, match="no kind of set 'sound'"):
