@@ -599,9 +599,9 @@ def test_endpoints(used, picture, tmp_path, cache):
     data = endpoint.conflicts(checkpoint="naming", n=9)
     assert {"n", "counted", "following_text", "fitted", "bins", "by_tier", "sentence", "provenance"} <= set(data)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
-    for asked, wrong in (("conflict", {"question": 3}), ("conflicts", {"n": "many"}), ("conflicts", {"model": 1})):
+    for name, wrong in (("conflict", {"question": 3}), ("conflicts", {"n": "many"}), ("conflicts", {"model": 1})):
         with pytest.raises(InputError, match="must be a"):
-            getattr(endpoint, asked)(**wrong)
+            getattr(endpoint, name)(**wrong)
 
 
 def test_the_block_measures_and_shows_what_is_kept(used, picture, tmp_path, cache):
