@@ -1,30 +1,27 @@
-"""Every room in both themes, from a phone to a projector: nothing sticks out, and axe-core finds nothing serious."""
+"""Every section in both themes, from a phone to a projector: what is found is seen at once, nothing sticks out, and
+axe-core finds nothing serious.
+"""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 import app
+from tests.browser.visit import opened, uncovered
 
 pytestmark = pytest.mark.browser
 
-WIDTHS = (1920, 1024, 390)
-FIRST = {  # what each room shows when it is opened
-    "start": "#start-cards",
-    "ask": "#ask-sentence",
-    "interference": "#dataset-sentence",
-    "attention": "#attention-sentence",
-    "decoding": "#pope-sentence",
-    "embedding_space": "#space-sentence",
-    "forgetting": "#matrix",
-}
+SIZES = ((1920, 1080), (1280, 900), (390, 844))
+SCREENS = {1920: 2, 1280: 2, 390: 4}
+"""The most that a section is high, in screens."""
 
 OUTSIDE = """() => {
   const scrolled = element => ['auto', 'scroll'].includes(getComputedStyle(element).overflowX);
   const within = element => element && (scrolled(element) || within(element.parentElement));
   return [...document.querySelectorAll('.gradio-container *')]
+    .filter(element => element.checkVisibility({visibilityProperty: true}))
     .filter(element => element.getBoundingClientRect().width && element.getBoundingClientRect().right > innerWidth)
-    .filter(element => !element.closest('[role=tablist], .tab-container, .js-plotly-plot'))
+    .filter(element => !element.closest('.tab-wrapper, .js-plotly-plot'))
     .filter(element => !within(element.parentElement))
     .map(element => `${element.tagName} ${element.className} ${element.textContent.slice(0, 40)}`);
 }"""
@@ -32,17 +29,30 @@ OUTSIDE = """() => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("room", [room.NAME for room in app.ROOMS])
-def test_a_room_fits_every_screen_and_everybody(page, room, theme):
-    page.goto(f"/?tab={room}&__theme={theme}")
-    expect(page.locator(f"{FIRST[room]} :is(p, button)").first).to_be_visible(timeout=60_000)
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 844})
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: str(size[0]))
+@pytest.mark.parametrize("room", [room.name for room in app.ROOMS])
+def test_a_room_fits_every_screen_and_everybody(page, room, size, theme):
+    width, height = size
+    page.set_viewport_size({"width": width, "height": height})
+    opened(page, f"/?tab={room}&__theme={theme}")
+    sections = next(r for r in app.ROOMS if r.name == room).sections
+    for section in sections:
+        place = f"{room}/{section.name}"
+        page.evaluate("place => { crosstalk.go(place); scrollTo(0, 0); }", place)
+        shown = uncovered(page, place)
+        found = shown.locator(".told:not(.older) .sentence, .card.quiet").first
+        expect(found).to_be_visible(timeout=90_000)
+        expect(shown.locator("progress")).to_have_count(0, timeout=90_000)
         page.wait_for_timeout(300)  # charts follow the window
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{width} px"
-        assert page.evaluate(OUTSIDE) == [], f"{width} px"
-        if width != 1024:
-            assert serious(page) == []
+        if width == 1280:
+            box = found.bounding_box()
+            assert box["y"] + box["height"] <= height, f"{place}: what is found begins at {box['y']:.0f} px"
+        end = shown.evaluate("e => e.getBoundingClientRect().bottom + scrollY")
+        assert end <= SCREENS[width] * height, f"{place} is {end:.0f} px high at {width} px"
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, place
+        assert page.evaluate(OUTSIDE) == [], place
+        if width != 1920:
+            assert serious(page) == [], place
 
 
 def serious(page) -> list[str]:

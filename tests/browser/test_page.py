@@ -193,9 +193,13 @@ def test_a_link_opens_what_it_names(page):
 
 @pytest.mark.parametrize(
     "link",
-    ["/?tab=x&checkpoint=%3Cscript%3E&example=../../etc&model=no&k=x&row=99&set=../..",
-     "/?tab=ask&section=none&answer.options=%00", "/?tab=forgetting&set=my-model&row=²&column=-1", "/?scene=~~~&tab=%22%3E"],
-)  # fmt: skip
+    [
+        "/?tab=x&checkpoint=%3Cscript%3E&example=../../etc&model=no&k=x&row=99&set=../..",
+        "/?tab=ask&section=none&answer.options=%00",
+        "/?tab=forgetting&set=my-model&row=²&column=-1",
+        "/?scene=~~~&tab=%22%3E",
+    ],
+)
 def test_a_link_with_nonsense_opens_the_page(page, link):
     opened(page, link)
     expect(page.locator("#checkpoint input")).to_have_value("base")
