@@ -367,7 +367,8 @@ class _Engine:
 
     def _show(self, shown: Shown, turn: str) -> list:
         section, result = self.section, shown.result
-        drawn = [self._drawn(v, shown) for v in self.open_views]
+        made = [v.draw(shown) for v in self.open_views]
+        drawn = [_placed(v, m) for v, m in zip(self.open_views, made, strict=True)]
         said = section.sentence(result)
         outcome = section.prediction.outcome(result) if section.prediction else None
         first, rest = headline(said)
@@ -383,17 +384,18 @@ class _Engine:
         then = f'<p class="then">{section.then}</p>' if section.then else ""
         below = f"{then}{source(result.provenance)}{_folded('More about this result', more)}{folded}"
         below += _folded("How to read this", section.reading)
-        pairs = zip(self.open_views, drawn, strict=True)
-        folds = [d if isinstance(d, dict) else gr.Accordion(visible=d.visible) for v, d in pairs if v.folded]
+        pairs = zip(self.open_views, made, strict=True)
+        folds = [gr.skip() if m is KEEP else gr.Accordion(visible=m is not None) for v, m in pairs if v.folded]
         return [self._form(shown.asked, result), gr.skip(), told, *drawn, below, shown, *folds]
 
-    def _drawn(self, view: View, shown: Shown):
-        drawn = view.draw(shown)
-        if drawn is KEEP:
-            return gr.skip()
-        if view.html:
-            return drawn or ""
-        return gr.Plot(visible=False) if drawn is None else gr.Plot(drawn, visible=True)
+
+def _placed(view: View, drawn):
+    """What a view has drawn, as Gradio takes it."""
+    if drawn is KEEP:
+        return gr.skip()
+    if view.html:
+        return drawn or ""
+    return gr.Plot(visible=False) if drawn is None else gr.Plot(drawn, visible=True)
 
 
 def headline(said: str) -> tuple[str, str]:
