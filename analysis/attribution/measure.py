@@ -25,8 +25,8 @@ from analysis.attribution.integral import FEWEST_STEPS, ROWS, STEPS, Value, forw
 from analysis.attribution.parts import SIDE, Parts, split
 from analysis.result import Provenance, Result
 from analysis.table import Table
+from models.devices import exhausted
 from models.errors import InputError, ModelError
-from models.flow import short_of_memory
 from models.generation import text_of
 from models.spelling import Spelling
 
@@ -149,8 +149,8 @@ def attribute(
         found = None
         try:
             found = integrated_gradients(lambda e: chance.of_embeddings(e, own), own, base, steps, chance.rows, hold)
-        except RuntimeError as error:
-            if not short_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not exhausted(error):
                 raise
         if found is None:  # out of the handler, whose error holds what was allocated
             raise ModelError(
