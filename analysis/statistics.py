@@ -30,6 +30,11 @@ class Estimate:
         return not math.isnan(self.value)
 
     @property
+    def count(self) -> int:
+        """How many of the items a share is."""
+        return round(self.value * self.n) if self.known else 0
+
+    @property
     def clear(self) -> bool:
         """Whether the interval leaves out zero."""
         return self.low > 0 or self.high < 0

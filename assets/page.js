@@ -233,6 +233,7 @@ crosstalk.look = () => {
     told.classList.toggle('older', told.dataset.stale !== undefined || told.dataset.turn !== crosstalk.turn(told.dataset.of));
   }
   strip();
+  refocused();
   if (!at || !at.element.isConnected || crosstalk.pending) return;
   const form = find('form.controls', at.element), turn = crosstalk.turn(form.dataset.of);
   settle(place);
@@ -248,6 +249,15 @@ crosstalk.look = () => {
   crosstalk.opened[place] = turn;
   at.trigger('select', payload(place, {linked: Boolean(crosstalk.fromLink?.[place])}));
   if (crosstalk.fromLink) delete crosstalk.fromLink[place];
+};
+// A view that is drawn anew takes the focus with it: the same button there gets it back.
+const refocused = () => {
+  const {place, text, until} = crosstalk.refocus ?? {};
+  if (!place) return;
+  if (document.activeElement === document.body) {
+    all('[data-set]', panelOf(place)).find(b => b.dataset.set === text)?.focus({preventScroll: true});
+  }
+  if (Date.now() > until) crosstalk.refocus = null;
 };
 const typing = () => document.activeElement?.closest('#question, #composer, #bar select, #model') != null;
 setInterval(crosstalk.look, 200);
@@ -323,6 +333,7 @@ document.addEventListener('click', async event => {
   if (set && place) {
     const boxes = crosstalk.set(place, JSON.parse(set.dataset.set));
     if (boxes.length) crosstalk.changed(place, boxes[0].dataset.name);
+    crosstalk.refocus = {place, text: set.dataset.set, until: Date.now() + 4000};
     if (set.dataset.to) document.getElementById(`${ident(place)}-${set.dataset.to}`)?.scrollIntoView({block: 'nearest', behavior: 'smooth'});
     return;
   }

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 _VALUE, _NEXT = r"(\d{1,4}(?:\.\d+)?|\.\d+)", r"\s*[,;)\]]+[\s(\[]*"
 _BOX = re.compile(r"[\[(]+\s*" + _NEXT.join([_VALUE] * 4) + r"\s*[\])]+")
@@ -79,6 +80,7 @@ def options_in(question: str) -> dict[str, str]:
     return dict(zip(letters, texts, strict=True)) if whole else {}
 
 
+@lru_cache(maxsize=8192)  # the answers of a set are compared with each other
 def box_of(text: str) -> tuple[float, float, float, float] | None:
     """The first box in ``text``, ``[left,top,right,bottom]``, as fractions; None where there is none.
 

@@ -1,5 +1,6 @@
-"""How forgetting looks: the accuracy matrix, its course, its numbers, the items of a cell then and now."""
+"""How forgetting looks: the accuracy matrix with the answers behind a cell beside it, its course, its numbers."""
 
+import json
 import math
 from collections.abc import Sequence
 from html import escape
@@ -8,42 +9,65 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import DASHES, IMAGE, SERIES, figure
+from analysis.charts import DASHES, IMAGE, RIGHT, SERIES, WRONG, figure
+from analysis.statistics import Estimate
 from analysis.table import SCROLL, Head, Table
-from analysis.wording import between, number, percent
+from analysis.wording import between, number, percent, plural, points
 
 if TYPE_CHECKING:
     from analysis.forgetting.measure import Answer, Forgetting, Shown
 
+FATES = {"kept": RIGHT, "superficial": SERIES[5], "essential": WRONG}
+"""The colour of what became of right answers (``split.result.PARTS``)."""
+
+MEANS = {
+    "kept": "Right after its own task, and right now.",
+    "superficial": "Wrong now and in another form than asked, but as a choice among options the true one is likeliest.",
+    "essential": "Wrong now: in the asked form, or in another with the true option not the likeliest.",
+}
+CARDS, MORE = 4, 8
+"""Items shown at first behind a cell, and how many more at a time."""
+
 _SCALE = [[0, "rgba(0,114,178,0.05)"], [1, IMAGE]]
-_NUMBERS = (
-    ("mft", "MFT", "Mean fine-tune accuracy: each task right after its own training."),
-    ("mfn", "MFN", "Mean final accuracy: all tasks after the last one."),
-    (
-        "maa",
-        "MAA",
-        "Mean average accuracy: after each task, the mean over the tasks seen so far; then the mean of those.",
-    ),
-    ("bwt", "BWT", "Backward transfer: how much later tasks changed earlier ones. Negative is forgetting."),
-    ("fwt", "FWT", "Forward transfer: how much earlier tasks helped a task before it was trained, against the base."),
-)
+
+
+def beside(table: str, cards: str, ident: str) -> str:
+    """A table of buttons with what is behind the chosen one beside it; on a phone below it, as ``ident``."""
+    return f'<div class="beside"><div>{table}</div><div id="{ident}">{cards}</div></div>'
+
+
+def button(text: str, shade: float, chooses: dict, label: str, chosen: bool, css: str = "", to: str = "") -> str:
+    """A cell of a table that sets the controls ``chooses`` and scrolls to view ``to``; ``shade`` 0 to 1 colours it."""
+    css = " ".join(filter(None, (css, "chosen" if chosen else "")))
+    return (
+        f'<td><button type="button" class="{css}" style="--a:{shade:.2f}" '
+        f'{_set(chooses)} data-to="{to}" aria-pressed="{str(chosen).lower()}" '
+        f'aria-label="{escape(label)}" title="{escape(label)}">{text}</button></td>'
+    )
+
+
+def _set(chooses: dict) -> str:
+    return f'data-set="{escape(json.dumps(chooses))}"'
 
 
 def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
-    """The accuracy matrix as a table of buttons, ``data-pick`` ``"row,column"``; ``chosen`` is marked."""
+    """The accuracy matrix as a table of buttons that choose ``row`` and ``column``; ``chosen`` is marked."""
+    same = len(set(found.n)) == 1
     head = "".join(
-        f'<th scope="col">{escape(t)}<small>n = {n}</small></th>' for t, n in zip(found.tasks, found.n, strict=True)
+        f'<th scope="col">{escape(t)}{"" if same else f"<small>n = {n}</small>"}</th>'
+        for t, n in zip(found.tasks, found.n, strict=True)
     )
     rows = []
     for i in range(len(found.checkpoints)):
         cells = "".join(_cell(found, i, j, chosen == (i, j)) for j in range(len(found.tasks)))
         css = "" if i in found.own or i == 0 else ' class="reference"'
         rows.append(f'<tr{css}><th scope="row">{escape(found.label(i))}</th>{cells}</tr>')
+    items = f"n = {found.n[0]} items of each task, " if same else ""
     return (
         f'{SCROLL}<table class="matrix" aria-describedby="matrix-key">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        '<p class="key" id="matrix-key">Accuracy in %, by checkpoint (rows) and task (columns). Outlined: a task right '
-        "after its own training. Choose a cell to see its answers.</p>"
+        f'<p class="key" id="matrix-key">Accuracy in % ({items}one training run). Outlined: right after its own '
+        "training. Click a cell for its answers.</p>"
     )
 
 
@@ -51,29 +75,34 @@ def _cell(found: "Forgetting", i: int, j: int, chosen: bool) -> str:
     of = found.cell(i, j)
     if not of.known:
         return "<td>–</td>"
-    own = found.own[j] == i
     label = (
         f"{found.label(i)}, {found.tasks[j]}: {percent(of.value)}, 95 % interval {percent(of.low)} to "
         f"{percent(of.high)}, n = {of.n}"
     )
-    css = " ".join(c for c, on in (("own", own), ("chosen", chosen)) if on)
-    pressed = ' aria-pressed="true"' if chosen else ""
-    return (
-        f'<td><button type="button" class="{css}" style="--a:{of.value:.2f}" data-pick="{i},{j}"{pressed} '
-        f'aria-label="{escape(label)}" title="{escape(label)}">{100 * of.value:.0f}</button></td>'
-    )
+    chooses = {"row": str(i), "column": str(j), "cards": str(CARDS)}
+    own = "own" if found.own[j] == i else ""
+    return button(number(100 * of.value), of.value, chooses, label, chosen, own, "items")
 
 
 def heat_map(found: "Forgetting") -> go.Figure:
     """The accuracy matrix as a chart, for a page of its own. In per cent."""
-    text = [[f"{100 * v:.0f}" if not math.isnan(v) else "–" for v in row] for row in found.matrix]
+    text = [[number(100 * v) for v in row] for row in found.matrix]
     names = [f"{t} (n = {n})" for t, n in zip(found.tasks, found.n, strict=True)]
     rows = [found.label(i) for i in range(len(found.checkpoints))]
     heat = go.Heatmap(
-        z=np.round(100 * found.matrix, 1), x=names, y=rows, text=text, texttemplate="%{text}", zmin=0, zmax=100,
-        colorscale=_SCALE, colorbar={"title": "Accuracy, %"}, xgap=2, ygap=2,
+        z=np.round(100 * found.matrix, 1),
+        x=names,
+        y=rows,
+        text=text,
+        texttemplate="%{text}",
+        zmin=0,
+        zmax=100,
+        colorscale=_SCALE,
+        colorbar={"title": "Accuracy, %"},
+        xgap=2,
+        ygap=2,
         hovertemplate="%{y}, %{x}: %{z} %<extra></extra>",
-    )  # fmt: skip
+    )
     axes = {"xaxis": {"title": "Task", "showgrid": False}, "yaxis": {"title": "Checkpoint", "autorange": "reversed"}}
     return figure(140 + 44 * len(rows), heat, **axes)
 
@@ -87,64 +116,141 @@ def course(found: "Forgetting") -> go.Figure:
         own = rows.index(found.own[j])
         lines.append(
             go.Scatter(
-                x=x, y=100 * found.matrix[rows, j], name=f"{task} (n = {found.n[j]})", mode="lines+markers",
+                x=x,
+                y=100 * found.matrix[rows, j],
+                name=task,
+                mode="lines+markers",
                 line={"color": SERIES[j % len(SERIES)], "width": 2.5, "dash": DASHES[j % len(DASHES)]},
                 marker={"size": [13 if i == own else 6 for i in range(len(rows))]},
                 customdata=100 * np.stack([found.low[rows, j], found.high[rows, j]], 1),
                 hovertemplate="%{y:.0f} % (95 %: %{customdata[0]:.0f} to %{customdata[1]:.0f})",
             )
-        )  # fmt: skip
+        )
     return figure(
-        420, *lines, hovermode="x unified", margin={"l": 8, "r": 16, "t": 84, "b": 8},
-        xaxis={"title": "Checkpoint, in the order of training"}, yaxis={"title": "Accuracy, %", "range": [-3, 103]},
-    )  # fmt: skip
+        350,
+        *lines,
+        hovermode="x unified",
+        margin={"l": 8, "r": 16, "t": 64, "b": 8},
+        xaxis={"title": "Checkpoint, in the order of training"},
+        yaxis={"title": "Accuracy, %", "range": [-3, 103]},
+    )
 
 
 def numbers(found: "Forgetting") -> str:
-    """The field's summary numbers with their intervals, each explained on hover; and forgetting task by task."""
-    tiles = []
-    for key, short, meaning in _NUMBERS:
-        of, change = found.number(key), key in ("bwt", "fwt")
-        told = number(100 * of.value, sign=True) if change else percent(of.value)
-        span = f"<small>{'points; ' * change}95 %: {between(of, sign=change)}</small>" if of.known else ""
-        tiles.append(f'<div tabindex="0" title="{meaning}"><dt><abbr>{short}</abbr></dt><dd>{told}{span}</dd></div>')
-    rows = [
-        [Head("Forgetting, points", "Best accuracy since its own training, minus the accuracy at the end."),
-         *map(found.lost, range(len(found.tasks)))],
-        [Head("Superficial, % of items",
-              "Right after its own task, wrong at the end, in another form than asked; yet among options the true one "
-              "is still the likeliest."), *found.superficial],
-        [Head("Essential, % of items",
-              "Right after its own task, wrong at the end: a wrong fact in the asked form, or in another, and among "
-              "options another is likelier."), *found.essential],
-    ]  # fmt: skip
-    table = Table(["", *(Head(task, shares=True) for task in found.tasks)], rows)
-    untold = len(found.tasks) > 1 and bool(np.isnan(found.superficial).all())
-    key = '<p class="key">–: not asked again yet, see “Is the knowledge gone, or only the form?” below.</p>'
-    return f'<dl class="numbers">{"".join(tiles)}</dl>{table.html()}{key if untold else ""}'
+    """The field's summary numbers in plain words with their intervals, and what became of what was right."""
+    learnt, kept, on_the_way, changed, helped = (found.number(name) for name in ("mft", "mfn", "maa", "bwt", "fwt"))
+    arrow = f"{number(100 * learnt.value)} → {number(100 * kept.value)} %"
+    tiles = (
+        (
+            "Learnt → kept",
+            arrow,
+            f"MFT {_spanned(learnt)}<br>MFN {_spanned(kept)}",
+            "Mean accuracy of each task right after its own training (mean fine-tune accuracy), and of all tasks after "
+            "the last one (mean final accuracy).",
+        ),
+        (
+            "Earlier tasks changed by",
+            points(changed.value),
+            f"BWT {_spanned(changed, True)}",
+            "Backward transfer: what later tasks changed of earlier ones, on average. Negative is forgetting.",
+        ),
+        (
+            "New tasks helped by",
+            points(helped.value),
+            f"FWT {_spanned(helped, True)}",
+            "Forward transfer: a task's accuracy just before its own training, minus the base's, on average.",
+        ),
+        (
+            "Mean on the way",
+            percent(on_the_way.value),
+            f"MAA {_spanned(on_the_way)}",
+            "Mean average accuracy: after each task, the mean over the tasks seen so far; then the mean of those.",
+        ),
+    )
+    told = "".join(
+        f'<div><dt><dfn class="term" tabindex="0">{name}<span role="tooltip">{why}</span></dfn></dt>'
+        f"<dd>{value}<small>{below}</small></dd></div>"
+        for name, value, below, why in tiles
+    )
+    return f'<dl class="numbers">{told}</dl>{fate(found.became) if len(found.tasks) > 1 else ""}'
 
 
-def items(
-    shown: "Sequence[Shown]", uris: Sequence[str | None], cell: str, labels: tuple[str, str], first: int, total: int
-) -> str:
-    """One page of the items of ``cell``: picture, question, truth, and two answers beside each other.
+def _spanned(of: Estimate, sign: bool = False) -> str:
+    known = of.known and not math.isnan(of.low)
+    return f"{number(100 * of.value, 0, sign)} ({between(of, 0, sign)})" if known else "–"
+
+
+def fate(became: dict[str, Estimate]) -> str:
+    """What became of the answers that were right after their own task, as one bar with the shares written below."""
+    if not became:
+        return '<p class="key">Lost or only the form: not asked again yet, see the next section.</p>'
+    n = next(iter(became.values())).n
+    known = {part: of for part, of in became.items() if of.known}
+    bars = "".join(
+        f'<i style="width:{100 * of.value:.1f}%;background:{FATES[part]}"></i>' for part, of in known.items()
+    )
+    told = " ".join(
+        f'<dfn class="term" tabindex="0"><i style="background:{FATES[part]}"></i>{part} {_share(of)}'
+        f'<span role="tooltip">{escape(MEANS[part])}</span></dfn>'
+        for part, of in became.items()
+    )
+    return (
+        f'<div class="fate"><p class="key">Of {plural(n, "answer")} right after their own task, at the end:</p>'
+        f'<div aria-hidden="true">{bars}</div><p>{told} <button type="button" data-go="forgetting/split">by task →'
+        "</button></p></div>"
+    )
+
+
+def _share(of: Estimate) -> str:
+    return f"{percent(of.value)} ({between(of)})" if of.known else "–"
+
+
+def by_task(found: "Forgetting") -> str:
+    """Forgetting task by task, and how much of it was form alone."""
+    best = "Best accuracy since its own training, minus the accuracy at the end."
+    rows = (
+        [Head("Forgetting", best, unit="points", digits=0), *map(found.lost, range(len(found.tasks)))],
+        [Head("Superficial", MEANS["superficial"], unit="% of items", digits=0), *found.superficial],
+        [Head("Essential", MEANS["essential"], unit="% of items", digits=0), *found.essential],
+    )
+    return Table(["", *found.tasks], rows).html()
+
+
+def items(shown: "Sequence[Shown]", uris: Sequence[str | None], cell: str, labels: tuple[str, str], total: int) -> str:
+    """The first items of ``cell``, of ``total``: picture, question, truth, and two answers beside each other.
 
     ``labels`` say whose the answers are, that right after the task's own training and that of the chosen checkpoint;
     where they are the same, one is shown.
     """
-    if not shown:
-        return f'<div class="card quiet">{escape(cell)}: nothing to show here.</div>'
     cards = []
     for item, uri in zip(shown, uris, strict=True):
-        picture = f'<img src="{uri}" alt="">' if uri else '<div class="none">text only</div>'
         answers = dict(zip(labels, (item.then, item.now), strict=True))
         told = "".join(_answer(label, answer) for label, answer in answers.items())
-        cards.append(
-            f"<li>{picture}<div><p>{escape(item.question)}</p><p><small>truth</small> <b>{escape(item.truth)}</b> "
-            f'<span class="kind">{escape(item.style)}</span></p><div class="answers">{told}</div></div></li>'
-        )
-    heading = f"{escape(cell)}: {first + 1} to {first + len(shown)} of {total}"
-    return f'<p class="key" aria-live="polite">{heading}</p><ul class="items then">{"".join(cards)}</ul>'
+        cards.append(card(uri, item.question, item.truth, item.style, f'<div class="answers">{told}</div>'))
+    return listing(cards, cell, total)
+
+
+def card(uri: str | None, question: str, truth: str, style: str, inner: str) -> str:
+    """One item: its picture, its question, the truth in the asked form, and ``inner`` (HTML)."""
+    picture = f'<img src="{uri}" alt="">' if uri else '<div class="none">text only</div>'
+    return (
+        f"<li>{picture}<div><p>{escape(question)}</p><p><small>truth</small> <b>{escape(truth)}</b> "
+        f'<span class="kind">{escape(style)}</span></p>{inner}</div></li>'
+    )
+
+
+def listing(cards: Sequence[str], where: str, total: int) -> str:
+    """Cards below what they are of, with a button for more of the ``total``."""
+    if not cards:
+        return f'<p class="key">{escape(where)}: no answer here.</p>'
+    more = ""
+    if len(cards) < total:
+        ahead = min(MORE, total - len(cards))
+        more = f'<button type="button" {_set({"cards": str(len(cards) + ahead)})}>{ahead} more</button>'
+    return (
+        f'<p class="key" aria-live="polite"><b>{escape(where)}</b>, {len(cards)} of {total}</p>'
+        f'<ul class="items then">{"".join(cards)}</ul>{more}'
+    )
 
 
 def _answer(label: str, answer: "Answer | None") -> str:

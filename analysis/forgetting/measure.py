@@ -1,7 +1,8 @@
 """The accuracy matrix of a checkpoint set and the numbers that the field reads from it."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from analysis.forgetting import sets
 from analysis.forgetting.split.measure import load as load_split
+from analysis.forgetting.split.result import ESSENTIAL, SUPERFICIAL
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import Estimate
 from analysis.table import Head, Table, latex_text
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from models.evaluation import Evaluation
 
 SUMMARY = ("mft", "mfn", "maa", "bwt", "fwt")
-"""The summary numbers, by their names in ``Forgetting``."""
+"""The summary numbers, by their names in ``Forgetting``: the last two are differences."""
 
 LISTED = ("all, wrong first", "only wrong", "right then, wrong now", "wrong then, right now")
 """Which items of a cell are listed."""
@@ -49,7 +51,8 @@ class Forgetting(Result):
     ``superficial[j]`` and ``essential[j]``, as shares of the n[j] items: right after their own task and wrong at the
     end, though the true option is still the likeliest; or because it no longer is (``split.result.Split``, SEFE).
     The form of an answer alone does not tell, so both are not-a-number until items were asked again; 0 for the last
-    task, which nothing came after.
+    task, which nothing came after. ``became``: of all answers that were right after their own task, but the last one's,
+    the shares that are kept, superficial and essential; empty until then.
     """
 
     method: str
@@ -71,6 +74,7 @@ class Forgetting(Result):
     forgetting_high: np.ndarray
     superficial: np.ndarray
     essential: np.ndarray
+    became: dict[str, Estimate] = field(default_factory=dict)
 
     def label(self, row: int) -> str:
         """``base``, ``after naming``, or the name of a reference."""
@@ -182,12 +186,18 @@ def resampled(found: "Evaluation", seed: int = 0) -> np.ndarray:
     drawn = np.full((_DRAWS, len(found.checkpoints), len(found.tasks)), np.nan)
     for j, task in enumerate(found.tasks):
         n = len(found.items[task])
-        rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=_DRAWS) / n
+        counts = drawn_items(task, n, seed)
         for i, name in enumerate(found.checkpoints):
             if name in found.scores[task]:
                 drawn[:, i, j] = counts @ found.scores[task][name]
     return drawn
+
+
+@lru_cache(maxsize=32)  # sets that are taught and compared have the same tasks and numbers of items
+def drawn_items(task: str, n: int, seed: int = 0) -> np.ndarray:
+    """Weights of a task's ``n`` items in 2,000 draws with replacement: float64 ``[draws, n]``, each row sums to 1."""
+    rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
+    return rng.multinomial(n, np.full(n, 1 / n), size=_DRAWS) / n
 
 
 def spread(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -226,6 +236,7 @@ def measure(found: "Evaluation", tested: "Split | None" = None) -> Forgetting:
         forgetting_high=spreads["forgetting"][1],
         superficial=np.array([s for s, _ in split]),
         essential=np.array([e for _, e in split]),
+        became=tested.all.parts if tested and tested.checkpoint == found.trained[found.tasks[-1]] else {},
     )
 
 
@@ -243,7 +254,7 @@ def _split(found: "Evaluation", task: str, tested: "Split | None") -> tuple[floa
     if task == last:
         return 0.0, 0.0
     became = tested.of(task)
-    return (became.superficial.count / became.n, became.essential.count / became.n) if became else (np.nan, np.nan)
+    return (became.count(SUPERFICIAL) / became.n, became.count(ESSENTIAL) / became.n) if became else (np.nan, np.nan)
 
 
 def cell(found: "Evaluation", checkpoint: str, task: str, which: str = LISTED[0]) -> list[Shown]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.wording import between, number, percent
+from analysis.wording import between, percent, points, verdict
 
 if TYPE_CHECKING:
     from analysis.forgetting.measure import Forgetting
@@ -20,33 +20,27 @@ def sentence(found: "Forgetting") -> str:
         return "Some cells were not measured, so what was learnt and lost cannot be summed up."
     if len(found.tasks) < 2:
         return (
-            f"The set has one task, {found.tasks[0]}: right after its training it reaches {percent(found.mft)}, "
-            f"{_against(gain)}. What later tasks cost earlier ones, and whether earlier ones help, takes two tasks at "
-            "least."
+            f"The set has one task, {found.tasks[0]}: it is learnt to {percent(found.mft)}, {_against(gain)}. "
+            "What later tasks cost earlier ones, and whether earlier ones help, takes two tasks at least."
         )
-    said = f"Right after its own training a task reaches {percent(found.mft)} on average, {_against(gain)}."
-    bwt = found.number("bwt")
-    span = f"95 %: {between(bwt, sign=True)}"
-    if bwt.high < 0:
-        worst = int(np.argmax((own - last)[:-1]))
-        return (
-            f"{said} After the last task {percent(found.mfn)} is left: training on later tasks cost the earlier ones "
-            f"{-100 * found.bwt:.0f} points on average ({span}), most of all {found.tasks[worst]} "
-            f"({percent(own[worst])} → {percent(last[worst])})."
-        )
-    if bwt.low > 0:
-        return (
-            f"{said} After the last task it is {percent(found.mfn)}: later tasks even raised the earlier ones, by "
-            f"{100 * found.bwt:.0f} points on average ({span})."
-        )
-    return (
-        f"{said} After the last task it is {percent(found.mfn)}: later tasks did not clearly change the earlier ones "
-        f"on average ({number(100 * bwt.value, sign=True)} points; {span})."
+    changed, before = found.number("bwt"), f"{percent(found.mft)} learnt, {percent(found.mfn)} kept"
+    size = f"{points(abs(found.bwt), sign=False)} on average (95 %: {between(-changed if found.bwt < 0 else changed)})"
+    by = f"Right after its own training a task reaches {percent(found.mft)} on average, {_against(gain)}."
+    worst = int(np.argmax((own - last)[:-1]))
+    most = f"Most was lost of {found.tasks[worst]}: {percent(own[worst])} → {percent(last[worst])}."
+    return verdict(
+        changed,
+        above=f"{before}: later tasks even raised the earlier ones, by {size}. {by}",
+        below=f"{before}: later tasks cost the earlier ones {size}. {most} {by}",
+        neither=(
+            f"{before}: later tasks did not clearly change the earlier ones ({points(found.bwt)} on average; 95 %: "
+            f"{between(changed, sign=True)}). {by}"
+        ),
     )
 
 
 def _against(gain: float) -> str:
-    return f"{abs(100 * gain):.0f} points {'above' if gain >= 0 else 'below'} the base"
+    return f"{points(abs(gain), sign=False)} {'above' if gain >= 0 else 'below'} the base"
 
 
 PREDICTED = ("more than two thirds", "between one and two thirds", "less than a third")

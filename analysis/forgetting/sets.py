@@ -101,16 +101,21 @@ def remembered(work: Callable) -> Callable:
 def _stamp(of: catalog.Entry) -> tuple:
     """Another one as soon as files of a set, of its model, or what is kept of sets have changed.
 
-    What is in the box stays as it is, but for its manifest.
+    What is in the box stays as it is, but for what its sets say of themselves.
     """
     places = [folder for root in (kept.SHIPPED, kept.folder()) for folder in sorted(root.glob("forgetting*"))]
     if catalog.embedded(of.name):
-        places.append(of.checkpoint_folder / MANIFEST)
+        places += sorted(of.checkpoint_folder.glob("*.json"))
     else:
         for folder in filter(None, (of.checkpoint_folder, folder_at(of.source))):
             places += sorted(folder.rglob("*"))
     stats = [(str(place), stat.st_mtime_ns, stat.st_size) for place in places if (stat := _stat(place))]
     return (kept.folder(), devices.quantization(), *stats)
+
+
+def stamps() -> tuple:
+    """Another one as soon as something of any set on offer has changed."""
+    return tuple((name, *_stamp(of)) for name, of in offered().items())
 
 
 def _stat(place: Path):

@@ -10,6 +10,7 @@ import pytest
 from analysis.forgetting import card, figure
 from analysis.forgetting.measure import LISTED, cell, measure, numbers, resampled
 from analysis.forgetting.sentence import sentence
+from analysis.statistics import share
 from models.evalset import EvalItem
 from models.evaluation import Evaluation
 
@@ -156,30 +157,40 @@ def test_a_cell_whose_own_training_was_not_measured(evaluation):
     shown = cell(evaluation, "counting", "naming")
     assert [s.then for s in shown] == [None] * 4
     assert cell(evaluation, "counting", "naming", LISTED[2]) == []
-    assert "not measured" in figure.items(shown, [None] * 4, "naming", ("then", "now"), 0, 4)
+    assert "not measured" in figure.items(shown, [None] * 4, "naming", ("then", "now"), 4)
 
 
 def test_sentence_says_what_was_learnt_and_lost(evaluation):
     said = sentence(measure(evaluation))
-    assert "88 % on average, 75 points above the base" in said
-    assert "did not clearly change the earlier ones on average (−50 points; 95 %: −100 to 0)" in said  # four items
+    assert "reaches 88 % on average, 75 points above the base" in said
+    assert said.startswith(
+        "88 % learnt, 62 % kept: later tasks did not clearly change the earlier ones (−50 points on average; 95 %: −100"
+    )  # four items
     many = {t: {c: g * 20 for c, g in rows.items()} for t, rows in evaluation.given.items()}
     items = {task: some * 20 for task, some in evaluation.items.items()}
     said = sentence(measure(replace(evaluation, items=items, given=many)))
-    assert "cost the earlier ones 50 points on average (95 %: −6" in said
-    assert "most of all naming (75 % → 25 %)" in said
+    assert "cost the earlier ones 50 points on average (95 %: 3" in said
+    assert "Most was lost of naming: 75 % → 25 %." in said
 
 
 @pytest.mark.parametrize(
     ("then", "now", "told"),
     [
-        (["bee", "cat", "dog", "owl"],) * 2 + ("did not clearly change the earlier ones on average (0 points",),
+        (["bee", "cat", "dog", "owl"],) * 2 + ("did not clearly change the earlier ones (0 points on average",),
         (["owl"] * 4, ["bee", "cat", "dog", "fox"], "even raised the earlier ones, by 100 points"),
     ],
 )  # fmt: skip
 def test_sentence_when_nothing_is_lost(evaluation, then, now, told):
     naming = {**evaluation.given["naming"], "naming": then, "counting": now}
     assert told in sentence(measure(replace(evaluation, given={**evaluation.given, "naming": naming})))
+
+
+def test_the_bar_has_what_became_of_right_answers(evaluation):
+    found = measure(evaluation)
+    assert "not asked again yet" in figure.numbers(found)
+    found = replace(found, became={"kept": share(3, 6), "superficial": share(1, 6), "essential": share(2, 6)})
+    html = figure.numbers(found)
+    assert "Of 6 answers right after their own task" in html and "width:50.0%" in html and "kept 50 % (" in html
 
 
 def test_one_task_works_and_says_what_it_lacks(evaluation):
@@ -193,7 +204,7 @@ def test_one_task_works_and_says_what_it_lacks(evaluation):
     assert found.mft == found.mfn == found.maa == pytest.approx(0.75)
     assert found.to_json()["bwt"] is None and found.to_json()["intervals"]["fwt"] == [None, None]
     assert "one task, naming" in sentence(found) and "two tasks" in sentence(found)
-    assert figure.numbers(found).count("<dd>–</dd>") == 2
+    assert figure.numbers(found).count("<dd>–") == 2
     assert "-- &" in found.to_latex() or "& --" in found.to_latex()
 
 
@@ -202,9 +213,10 @@ def test_figures_have_heights_and_every_cell_is_a_labelled_button(evaluation):
     assert figure.heat_map(found).layout.height > 0
     assert figure.course(found).layout.height > 0
     html = figure.matrix(found, chosen=(2, 0))
-    assert html.count("data-pick=") == 6
+    assert html.count("data-set=") == 6
     assert 'aria-label="after counting, naming: 25 %, 95 % interval' in html
     assert html.count('aria-pressed="true"') == 1
+    assert html.count('aria-pressed="false"') == 5 and "n = 4 items of each task, one training run" in html
 
 
 def test_names_and_answers_are_escaped(evaluation):
@@ -213,16 +225,16 @@ def test_names_and_answers_are_escaped(evaluation):
     evil = "<img src=x>"
     (shown, *_) = cell(evaluation, "counting", "naming")
     shown = replace(shown, question=evil, truth=evil, now=replace(shown.now, given=evil))
-    assert evil not in figure.items([shown], [None], evil, (evil, "now"), 0, 1)
-    assert evil not in figure.items([], [], evil, ("then", "now"), 0, 0)
+    assert evil not in figure.items([shown], [None], evil, (evil, "now"), 1)
+    assert evil not in figure.items([], [], evil, ("then", "now"), 0)
 
 
 def test_answers_then_and_now_stand_beside_each_other(evaluation):
     shown = cell(evaluation, "counting", "naming")[:1]
-    html = figure.items(shown, [None], "after counting, naming", ("then: after naming", "now: after counting"), 0, 4)
+    html = figure.items(shown, [None], "after counting, naming", ("then: after naming", "now: after counting"), 4)
     assert html.index("then: after naming</small><b>cat") < html.index("now: after counting</small><b>2")
-    assert "after counting, naming: 1 to 1 of 4" in html
-    once = figure.items(shown, [None], "after naming, naming", ("answer", "answer"), 0, 4)
+    assert "<b>after counting, naming</b>, 1 of 4" in html and ">3 more</button>" in html
+    once = figure.items(shown, [None], "after naming, naming", ("answer", "answer"), 4)
     assert once.count("<small>answer</small>") == 1 and "<b>2</b>" in once
 
 

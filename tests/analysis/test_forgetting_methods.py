@@ -5,13 +5,12 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 
 from analysis.forgetting import measure as matrix
 from analysis.forgetting.matrix import evaluate
-from analysis.forgetting.methods import about, card, figure, held, run, runs, tables, view
+from analysis.forgetting.methods import about, card, figure, run, runs, tables
 from analysis.forgetting.methods.estimates import METRICS, Draws, parts
 from analysis.forgetting.methods.measure import measure
 from analysis.forgetting.methods.run import Run, load, of, save
@@ -199,7 +198,7 @@ def test_another_order_against_the_usual_one():
     assert "does not clearly change how much sequential knows in the end" in said
     assert "2 of 3 tasks end clearly higher or lower, most c: 100 % → 10 %" in said
     assert "reversed" in tables.orders(found) and len(figure.orders(found).data) == 2
-    assert "another order" in orders(measure([made()])) and tables.orders(None) == ""
+    assert "another order" in orders(measure([made()])) and tables.orders(measure([made()])) == ""
 
 
 def test_runs_are_kept_small_and_read_again(tmp_path):
@@ -327,8 +326,9 @@ def test_results_figures_and_tables():
         assert drawn.layout.xaxis.title.text and "n = 30" in drawn.layout.xaxis.title.text
         assert len(drawn.data[0].x) == (2 if metric in ("superficial", "essential", "superficial_of_lost") else 3)
     assert "<b>" not in tables.metrics(found).replace("<br>", "").split("<tbody>")[1].split("&lt;b&gt;")[0]
-    assert " better<" in tables.metrics(found) and tables.metrics(None) == ""
-    assert figure.dots(None, "bwt").layout.height > 0
+    assert " better<" in tables.metrics(found)
+    assert figure.dots(measure([made(split=False)]), "superficial") is None
+    assert found.to_latex().count("replay") == 1
     with_seeds = figure.dots(measure([made(seed=0), made(seed=1)]), "bwt")
     assert len(with_seeds.data[1].x) == 2
 
@@ -349,23 +349,6 @@ def test_every_method_is_explained():
     assert told["my set"].here == "my own way"
     assert 'href="https://arxiv.org/abs/1612.00796"' in tables.explained(told)
     assert all(told.does != "A set of your own." for told in about.told(dict.fromkeys(about.METHODS, "")).values())
-
-
-def test_page_with_and_without_runs(monkeypatch):
-    monkeypatch.setattr(held, "runs", lambda: ([made(), made("replay", counts={**COUNTS, "a": (1, 9, 9, 9)})], {}))
-    with gr.Blocks():
-        view.build(None, gr.Dropdown(["sequential"], value="sequential"))
-    chart, said, table, turned, *_, found = view._views("bwt")
-    assert chart.data and "forget less: replay" in said and "replay" in table and not turned.visible
-    assert view._chosen(found, "bwt", "replay")[-1] == gr.skip()
-    assert view._chosen(found, "bwt", "new")[-1].rows and view._chosen(None, "bwt", "replay")[-1].rows
-    assert len(view._opened(None, "bwt")) == len(view._opened(found, "bwt")) == 8
-    meaning, other = view._of_metric(found, "mfn")
-    assert "Mean final accuracy" in meaning and other.data
-    assert view._figures(found) and "BWT" in view._whole(found)
-    monkeypatch.setattr(held, "runs", lambda: ([], {"sequential": "not measured"}))
-    *_, none = view._views("bwt")
-    assert none is None and "press Measure" in view._views("bwt")[1]
 
 
 def test_parts_sum_to_the_value():

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from html import escape
 from types import SimpleNamespace
 
 import numpy as np
@@ -264,9 +265,8 @@ def test_options():
 def test_sentence_says_what_there_is(evaluation, tmp_path):
     found = split(evaluation, Scripted(tmp_path, known=[f"{s} 1?" for s in TASKS]))
     said = sentence(found)
-    assert "After last, 18 of the 24 answers" in said and "12 of them come in another form" in said
-    assert "likeliest for 6: those are superficial, 33 % of all losses (guesses would give 4" in said
-    assert "The other 12 are essential" in said
+    assert said.startswith("After last, 18 of 24 right answers are lost: 33 % of them in form alone (superficial)")
+    assert "12 come in another form than asked" in said and "likeliest for 6 (guesses would give 4" in said
     for answers in evaluation.given.values():
         answers["last"] = next(iter(answers.values()))
     vars(evaluation).pop("scores")
@@ -280,7 +280,7 @@ def test_sentence_of_losses_in_the_asked_form_alone(evaluation, tmp_path):
         truths = list(TASKS[task][0])
         evaluation.given[task]["last"] = [*truths[:3], evaluation.given[task]["last"][3]]
     said = sentence(split(evaluation, Scripted(tmp_path)))
-    assert "6 of the 24" in said and "every loss is essential, none superficial" in said
+    assert "6 of 24 right answers are lost, all in fact" in said and "every loss is essential, none superficial" in said
 
 
 def test_figures_and_tables(evaluation, tmp_path):
@@ -290,18 +290,17 @@ def test_figures_and_tables(evaluation, tmp_path):
     bars = figure.bars(found)
     assert [t.name for t in bars.data[:3]] == ["kept", "superficial", "essential"]
     assert sum(np.array(t.x) for t in bars.data[:3]) == pytest.approx(100)
-    assert bars.layout.yaxis.ticktext[0] == "word<br>n = 4 of 4"
+    assert bars.layout.yaxis.ticktext[0] == "word (n = 4)"
     flow = figure.flow(found).data[0]
     assert sum(flow.link.value) == 24
     assert flow.node.label[0] == "word<br>4" and "kept<br>6" in flow.node.label
     assert "essential<br>asked form: 6" in flow.node.label
     html = figure.table(found, ("word", "superficial"))
-    assert html.count("data-pick=") == 3 * 7 and html.count('aria-pressed="true"') == 1
-    assert 'data-pick="-1,essential"' in html
-    cards = figure.items(found.lost[:3], [None] * 3, "here", 0, 3)
+    assert html.count("data-set=") == 3 * 7 and html.count('aria-pressed="true"') == 1
+    assert escape('{"task": "all", "part": "essential"') in html and html.count('class="bar"') == 7
+    cards = figure.items(found.lost[:3], [None] * 3, "here", 3)
     assert "<script>" not in cards and "word 1? <b>&" not in cards and "&lt;script&gt;" in cards
     assert "4 of 4" in figure.numbers(found)
-    assert figure.bars(None).layout.height > 0 and figure.flow(None).layout.height > 0
     table = card.told([found])
     assert "| by hand | 24 of 24 | 25 (" in table and "| word | 4 of 4 |" in table
 
@@ -312,7 +311,8 @@ def test_exports(evaluation, tmp_path):
     assert len(lines) == 1 + 18 and lines[0].startswith("task,item,question,truth,asked_form,answer_then")
     assert lines[1].startswith("word,2,word 1?,cat,word,cat,There is a bed on the left.,sentence,superficial,cat | bee")
     data = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert data["tasks"][0]["superficial"]["count"] == 1 and data["lost"][2]["probability"] is None
+    assert data["tasks"][0]["superficial"]["value"] == 0.25 and data["tasks"][0]["superficial"]["n"] == 4
+    assert found.to_latex().startswith("\\begin{tabular}") and data["lost"][2]["probability"] is None
 
 
 def test_the_matrix_takes_what_was_tested(evaluation, tmp_path):

@@ -3,12 +3,12 @@
 Every metric is a sum over tasks of means over items (or a ratio of two), so a draw of items is one product.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.forgetting.measure import drawn_items
 from analysis.forgetting.methods.run import Run
 from analysis.statistics import Estimate
 
@@ -18,7 +18,6 @@ METRICS = (*ACCURACIES, *SHARES)
 """By name: MFT, MFN, MAA, BWT and FWT as in ``analysis.forgetting.measure``; of the items that were right after their
 own task, the shares lost in form alone and in fact; and of those lost, the share lost in form alone."""
 
-_DRAWS = 2000
 _NAN = float("nan")
 
 
@@ -37,14 +36,11 @@ class Seeded(Estimate):
 
 
 class Draws:
-    """What ``_DRAWS`` bootstrap draws of items make of each run's metrics; items are drawn within tasks (seeded)."""
+    """What 2,000 bootstrap draws of items make of each run's metrics; items are drawn within tasks (seeded)."""
 
     def __init__(self, runs: Sequence[Run], seed: int = 0):
         sizes = {task: scores.shape[1] for task, scores in runs[0].scores.items()}
-        self._weights = {}
-        for task, n in sizes.items():  # the same items as ``analysis.forgetting.measure.resampled`` draws
-            rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
-            self._weights[task] = rng.multinomial(n, np.full(n, 1 / n), size=_DRAWS) / n
+        self._weights = {task: drawn_items(task, n, seed) for task, n in sizes.items()}  # as of the accuracy matrix
         self._runs = tuple(runs)  # kept, since they are known by their identity
         self._known: dict[tuple[int, str], tuple[float, np.ndarray]] = {}
 

@@ -1,6 +1,6 @@
 """Methods side by side: every metric with its interval, against plain training; and what another order changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from analysis.forgetting import sets
 from analysis.forgetting.methods import run
 from analysis.forgetting.methods.estimates import ACCURACIES, METRICS, Draws, Seeded
 from analysis.forgetting.methods.run import Run
+from analysis.forgetting.methods.tables import metrics_table
 from analysis.forgetting.split.measure import load as load_split
 from analysis.result import Provenance, Result
 from analysis.statistics import Difference, Estimate, difference, mean
@@ -68,6 +69,10 @@ class Methods(Result):
     orders: tuple[Turned, ...]
     without: dict[str, str]
 
+    def to_latex(self) -> str:
+        """Every metric of every method, in the style of booktabs."""
+        return metrics_table(self).latex()
+
     def table(self) -> Table:
         header = [
             "method", "order", "metric", "value", "low", "high", "seeds", "seed_min", "seed_max", "difference",
@@ -98,18 +103,38 @@ def _line(method: str, order: str, metric: str, e: Seeded, change: Seeded | None
     ]  # fmt: skip
 
 
-def runs() -> tuple[list[Run], dict[str, str]]:
+def runs(progress: Callable[[float, str], None] = lambda share, what: None) -> tuple[list[Run], dict[str, str]]:
     """Every run of the sets on offer that can be read without opening a model: the one whose answers are kept, and
-    those of ``runs.json``; and why sets have none.
+    those of ``runs.json``; and why sets have none. ``progress`` is told which set is read.
     """
-    found, without = [], {}
-    for name, entry in sets.offered().items():
+    found, without, offered = [], {}, sets.offered()
+    for i, (name, entry) in enumerate(offered.items()):
+        progress(i / len(offered), f"reading {name}")
         try:
             found.append(_own(name))
             found += run.load(entry.checkpoint_folder, name)
         except CrosstalkError as error:
             without[name] = str(error)
     return found, without
+
+
+_compared: dict[tuple, Methods] = {}
+
+
+def compared(progress: Callable[[float, str], None]) -> Methods:
+    """All runs of the sets on offer side by side; the same object until something changes on disk."""
+    now = sets.stamps()
+    found = _compared.get(now)
+    if found is None:
+        found = measure(*runs(progress))
+        _compared.clear()
+        _compared[now] = found
+    return found
+
+
+def load() -> Methods | None:
+    """What ``compared`` found before, as long as nothing changed on disk; else None."""
+    return _compared.get(sets.stamps())
 
 
 @sets.remembered
@@ -125,7 +150,7 @@ def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Me
     Raises ``CheckpointError`` where there is no run.
     """
     if not runs:
-        raise CheckpointError("No checkpoint set was measured yet: press Measure at the accuracy matrix above.")
+        raise CheckpointError("No checkpoint set was measured yet: press Measure in the section Matrix.")
     names = list(dict.fromkeys(run.method for run in runs))
     plain = PLAIN if PLAIN in names else names[0]
     first = next(run for run in runs if run.method == plain)

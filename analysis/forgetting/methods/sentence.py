@@ -3,7 +3,9 @@
 import math
 from typing import TYPE_CHECKING
 
-from analysis.wording import change, listed, percent, plural, points
+import numpy as np
+
+from analysis.wording import change, listed, number, percent, plural, points
 
 if TYPE_CHECKING:
     from analysis.forgetting.methods.estimates import Seeded
@@ -12,43 +14,50 @@ if TYPE_CHECKING:
 
 def sentence(found: "Methods") -> str:
     """Less and more forgetting (BWT) beyond intervals, its price (MFT), and who knows more in the end (MFN)."""
-    return " ".join(paragraphs(found))
-
-
-def paragraphs(found: "Methods") -> list[str]:
-    """The same, a text a thought."""
     plain = next(row for row in found.rows if row.method == found.plain)
     at = plain.estimates
     if math.isnan(at["bwt"].value):
-        return ["A set of one task has nothing to forget, so there is nothing to compare."]
-    said = [
+        return "A set of one task has nothing to forget, so there is nothing to compare."
+    alone = (
         f"{found.plain.capitalize()} training reaches {percent(at['mft'].value)} right after each task (MFT) and "
         f"keeps {percent(at['mfn'].value)} in the end (MFN): later tasks change earlier ones by "
-        f"{points(at['bwt'].value)} (BWT; {sum(found.n)} items)."
-    ]
+        f"{points(at['bwt'].value)} (BWT; mean of {plural(len(plain.seeds), 'training run')}, {sum(found.n)} items)."
+    )
     others = [row for row in found.rows if row.changes["bwt"] is not None]
     if not others:
-        return [*said, "No other method was measured on the same questions, so there is nothing to compare."]
-    less = [row for row in others if _above(row.changes["bwt"])]
-    more = [row for row in others if _below(row.changes["bwt"])]
-    same = [row for row in others if row not in less and row not in more]
+        return f"{alone} No other method was measured on the same questions, so there is nothing to compare."
+    less = _by([row for row in others if _above(row.changes["bwt"])], "bwt")
+    more = _by([row for row in others if _below(row.changes["bwt"])], "bwt")[::-1]
+    same = [row.method for row in others if row not in less and row not in more]
+    said = [_headline(found, less, more, others), alone]
     if less:
-        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in _by(less, "bwt")]
+        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in less]
         said.append(f"Beyond their intervals, these forget less: {listed(told)}. {_price(less)}")
     if more:
-        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in _by(more, "bwt")[::-1]]
+        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in more]
         said.append(f"These forget more: {listed(told)}.")
     if same:
-        said.append(f"No difference in forgetting can be told for {listed([row.method for row in same])}.")
-    return [*said, _end(others), _seeds(found)]
+        said.append(f"No difference in forgetting can be told for {listed(same)}.")
+    return " ".join([*said, _end(others), _seeds(found)])
 
 
-def _above(change: "Seeded") -> bool:
-    return change.clear and change.value > 0
+def _headline(found: "Methods", less: "list[Row]", more: "list[Row]", others: "list[Row]") -> str:
+    if less:
+        return (
+            f"{len(less)} of {plural(len(others), 'method')} forget less than {found.plain} training beyond their "
+            f"intervals, most of all {less[0].method}: {change(less[0].changes['bwt'])}."
+        )
+    if more:
+        return f"No method forgets less than {found.plain} training beyond its interval; {len(more)} forget more."
+    return f"No difference in forgetting can be told between {found.plain} training and the others."
 
 
-def _below(change: "Seeded") -> bool:
-    return change.clear and change.value < 0
+def _above(of: "Seeded") -> bool:
+    return of.clear and of.value > 0
+
+
+def _below(of: "Seeded") -> bool:
+    return of.clear and of.value < 0
 
 
 def _by(rows: "list[Row]", metric: str) -> "list[Row]":
@@ -88,40 +97,33 @@ def _seeds(found: "Methods") -> str:
     several = [row for row in found.rows if len(row.seeds) > 1]
     if not several:
         return "One seed each: what another seed would change is not in these intervals."
-    widest = max(several, key=lambda row: max(row.estimates["bwt"].seeds) - min(row.estimates["bwt"].seeds))
-    values = widest.estimates["bwt"].seeds
+    widest = max(several, key=lambda row: np.ptp(row.estimates["bwt"].seeds))
     single = [row.method for row in found.rows if len(row.seeds) == 1]
     alone = f"; one seed alone for {listed(single)}" if single else ""
+    apart = number(100 * np.ptp(widest.estimates["bwt"].seeds), 1)
     return (
-        f"Intervals are over items; seeds differ by up to {100 * (max(values) - min(values)):.1f} points of BWT "
-        f"({widest.method}, {len(widest.seeds)} seeds){alone}."
+        f"Intervals are over items; seeds differ by up to {apart} points of BWT ({widest.method}, "
+        f"{len(widest.seeds)} seeds){alone}."
     )
 
 
 def orders(found: "Methods") -> str:
-    """How much the order of tasks matters."""
-    return " ".join(by_order(found))
-
-
-def by_order(found: "Methods") -> list[str]:
-    """The same, a text a method."""
+    """How much the order of tasks matters, by method."""
     if not found.orders:
-        return ["No method was trained in another order of tasks, so what the order changes is not known."]
-    return [_order(found, turned) for turned in found.orders]
+        return "No method was trained in another order of tasks, so what the order changes is not known."
+    return " ".join(_order(found, turned) for turned in found.orders)
 
 
 def _order(found: "Methods", turned: "Turned") -> str:
     of, seeds = turned.changes["mfn"], plural(len(turned.seeds), "seed")
-    what = (
-        f"changes how much {turned.method} knows in the end by {change(of)}" if of.clear else
-        f"does not clearly change how much {turned.method} knows in the end: {change(of)}"
-    )  # fmt: skip
+    clearly = "changes" if of.clear else "does not clearly change"
+    what = f"{clearly} how much {turned.method} knows in the end: {change(of)}, {seeds}."
     how = "The reversed order" if turned.order == found.order[::-1] else f"The order {', '.join(turned.order)}"
     clear = [i for i, end in enumerate(turned.ends) if end.clear]
     if not clear:
-        return f"{how} {what}, {seeds}. No single task ends clearly higher or lower."
+        return f"{how} {what} No single task ends clearly higher or lower."
     most = max(clear, key=lambda i: abs(turned.ends[i].value))
     return (
-        f"{how} {what}, {seeds}. But {len(clear)} of {len(found.order)} tasks end clearly higher or lower, most "
+        f"{how} {what} But {len(clear)} of {len(found.order)} tasks end clearly higher or lower, most "
         f"{found.order[most]}: {percent(turned.usual[most].value)} → {percent(turned.here[most].value)}."
     )

@@ -19,10 +19,8 @@ def metrics_table(found: "Methods") -> Table:
         [row.method, len(row.seeds), *(Noted(row.estimates[m], verdict(row, m)) for m in NAMES)] for row in found.rows
     ]
     marks = {len(rows) + i: "reference" for i in range(len(found.references))}
-    rows += [
-        [name, "reference", *(of if m == "mfn" else None for m in NAMES)] for name, of in found.references.items()
-    ]
-    return Table(["Method", "Seeds", *_heads(NAMES)], rows, marks)
+    rows += [[name, "reference", *(of if m == "mfn" else None for m in NAMES)] for name, of in found.references.items()]
+    return Table(["Method", "Seeds", *NAMES.values()], rows, marks)
 
 
 def seeds_table(found: "Methods") -> Table | None:
@@ -31,21 +29,15 @@ def seeds_table(found: "Methods") -> Table | None:
     rows = [
         [row.method, ", ".join(map(str, row.seeds)), *(_span(row.estimates[m].seeds) for m in NAMES)] for row in several
     ]
-    return Table(["Method", "Seeds", *(name for name, _, _ in NAMES.values())], rows) if rows else None
-
-
-def _heads(metrics) -> list[Head]:
-    return [Head(name, hint, unit=unit, digits=1) for name, unit, hint in (NAMES[m] for m in metrics)]
+    return Table(["Method", "Seeds", *(head.title for head in NAMES.values())], rows) if rows else None
 
 
 def _span(seeds: tuple[float, ...]) -> str:
     return " to ".join(number(100 * end(seeds), 1) for end in (min, max))
 
 
-def metrics(found: "Methods | None") -> str:
+def metrics(found: "Methods") -> str:
     """Both, each metric explained."""
-    if found is None:
-        return ""
     several = seeds_table(found)
     spread = f'<p class="key">The lowest and the highest seed:</p>{several.html()}' if several else ""
     left = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in found.without.items())
@@ -69,12 +61,12 @@ def orders_table(found: "Methods") -> Table:
             [*who, order_name(turned.order, found.order), *(turned.estimates[m] for m in names)],
             [*who, "difference, points", *(Noted(turned.changes[m], sign=True) for m in names)],
         ]
-    return Table(["Method", "Seeds", "Order", *_heads(found.orders[0].changes)], rows)
+    return Table(["Method", "Seeds", "Order", *(NAMES[m] for m in found.orders[0].changes)], rows)
 
 
-def orders(found: "Methods | None") -> str:
+def orders(found: "Methods") -> str:
     """The same on the page."""
-    if found is None or not found.orders:
+    if not found.orders:
         return ""
     return (
         f'<div class="card">{orders_table(found).html()}'

@@ -2,31 +2,51 @@
 
 from typing import TYPE_CHECKING
 
+from analysis.table import Head
+
 if TYPE_CHECKING:
     from analysis.forgetting.methods.measure import Row
 
 NAMES = {
-    "mft": ("MFT", "%", "Mean fine-tune accuracy: each task right after its own training; the mean over tasks."),
-    "mfn": ("MFN", "%", "Mean final accuracy: all tasks after the last one."),
-    "maa": ("MAA", "%", "Mean average accuracy: after each task the mean over the tasks so far; the mean of those."),
-    "bwt": (
-        "BWT", "points", "Backward transfer: accuracy at the end minus accuracy right after a task's own training; "
-        "the mean over all tasks but the last. Negative is forgetting.",
+    "bwt": Head(
+        "Earlier tasks changed by (BWT)",
+        "Backward transfer: accuracy at the end minus accuracy right after a task's own training; the mean over all "
+        "tasks but the last. Negative is forgetting.",
+        unit="points",
+        digits=1,
     ),
-    "fwt": (
-        "FWT", "points", "Forward transfer: accuracy on a task just before it is trained minus the base's; the mean "
-        "over all tasks but the first.",
+    "mft": Head("Learnt (MFT)", "Mean fine-tune accuracy: each task right after its own training.", unit="%", digits=1),
+    "mfn": Head("Kept in the end (MFN)", "Mean final accuracy: all tasks after the last one.", unit="%", digits=1),
+    "maa": Head(
+        "Mean on the way (MAA)",
+        "Mean average accuracy: after each task the mean over the tasks so far; the mean of those.",
+        unit="%",
+        digits=1,
     ),
-    "superficial": (
-        "Superficial", "% of right", "Of the items that were right after their own task: lost in form alone. Asked as "
-        "a choice, the model still knows.",
+    "fwt": Head(
+        "New tasks helped by (FWT)",
+        "Forward transfer: accuracy on a task just before it is trained minus the base's; the mean over all tasks but "
+        "the first.",
+        unit="points",
+        digits=1,
     ),
-    "essential": ("Essential", "% of right", "Of the items that were right after their own task: lost in fact."),
-    "superficial_of_lost": (
-        "Superficial of lost", "%", "Of the items that were lost: the share lost in form alone. The rest is essential.",
+    "superficial": Head(
+        "Lost in form (superficial)",
+        "Of the items that were right after their own task: asked as a choice, the model still knows.",
+        unit="% of right",
+        digits=1,
     ),
-}  # fmt: skip
-"""Each metric's short name, its unit, and what it is."""
+    "essential": Head(
+        "Lost in fact (essential)", "Of the items that were right after their own task.", unit="% of right", digits=1
+    ),
+    "superficial_of_lost": Head(
+        "Form alone, of what was lost",
+        "Of the items that were lost: the share lost in form alone. The rest is essential.",
+        unit="%",
+        digits=1,
+    ),
+}
+"""Each metric as the head of a column, in plain words and as the field calls it."""
 
 _BETTER = {"mft": 1, "mfn": 1, "maa": 1, "bwt": 1, "fwt": 1, "superficial": -1, "essential": -1}
 """On which side of plain training a method is better; nothing for a share that is neither."""

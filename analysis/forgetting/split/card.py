@@ -1,9 +1,11 @@
 """What the model card says of superficial and essential forgetting."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from analysis.forgetting.split.figure import numbers_table
 from analysis.forgetting.split.reading import labelled, read
-from analysis.forgetting.split.result import Became, Share, Split
+from analysis.forgetting.split.result import Split
 from analysis.forgetting.split.sentence import sentence
 
 
@@ -21,28 +23,9 @@ def told(found: Sequence[Split]) -> str:
             "guessing among the options would put on top. *Back*: lost answers in another form that are right once the "
             "form is spelled out. Brackets are 95 % intervals (Wilson; a bootstrap for the corrected share); one "
             f"training seed. The style parser reads {right} of {of.n} labelled answers as labelled.",
-            table({split.method: split.all for split in found}, "method"),
+            numbers_table([replace(split.all, task=split.method) for split in found], "Method").markdown(),
             f"By task, {plain.method}:",
-            table({became.task: became for became in plain.tasks}, "task"),
+            numbers_table(plain.tasks, "Task").markdown(),
             sentence(plain),
         ]
     )
-
-
-def table(rows: dict[str, Became], head: str) -> str:
-    """A line for each of ``rows``, in per cent of what was right."""
-    columns = ["right then", "kept, %", "superficial, %", "essential, %", "superficial corrected, %", "back"]
-    lines = [[head, *columns], ["---"] * (len(columns) + 1)]
-    lines += [[name, *row(became)] for name, became in rows.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def row(became: Became) -> list[str]:
-    """The cells of one line, those behind its name."""
-    shares = [*became.parts.values(), became.known]
-    back = f"{became.agreement[:, 1].sum()} of {became.other_form}"
-    return [f"{became.right} of {became.n}", *map(_share, shares), back]
-
-
-def _share(of: Share) -> str:
-    return f"{100 * of.share:.0f} ({100 * of.low:.0f} to {100 * of.high:.0f})" if of.of else "–"

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from analysis.charts import NEUTRAL, RIGHT, SCROLL, SERIES, WRONG, empty, figure, ink_on, tint
-from analysis.wording import percent
+from analysis.charts import NEUTRAL, figure, ink_on, tint
+from analysis.forgetting.figure import CARDS, FATES, MEANS, button, card, listing
+from analysis.table import SCROLL, Head, Table
+from analysis.wording import percent, share
 
 if TYPE_CHECKING:
     from analysis.forgetting.split.reading import Reading
-    from analysis.forgetting.split.result import Became, Lost, Share, Split
+    from analysis.forgetting.split.result import Became, Lost, Split
 
-COLOURS = {"kept": RIGHT, "superficial": SERIES[5], "essential": WRONG}
-_MEANINGS = {
-    "kept": "Right after its own task, and right now.",
-    "superficial": "Wrong now and in another form than asked, but as a choice among options the true one is likeliest.",
-    "essential": "Wrong now: in the asked form, or in another with the true option not the likeliest.",
-}
 _VERDICTS = {"kept": "✓ kept", "superficial": "◐ superficial", "essential": "✗ essential"}
 _FLOW, _LABEL = 260, 42  # pixels: of all answers together, of a label of two lines
 _BESIDE = (
@@ -30,59 +26,72 @@ _BESIDE = (
 _CSS = {"kept": "right", "superficial": "partly", "essential": "wrong"}
 
 
-def bars(found: "Split | None", hint: str = "Kept, superficial and essential appear here") -> go.Figure:
+def bars(found: "Split") -> go.Figure | None:
     """For each task, what became of the answers that were right after it, in per cent of those; counts are written."""
-    if found is None:
-        return empty(hint)
     rows = [b for b in found.tasks if b.right]
     if not rows:
-        return empty("No answer was right after its own task")
+        return None
     places = list(range(len(rows)))
     traces = [
         go.Bar(
-            x=[100 * b.parts[part].share for b in rows], y=places, name=part, orientation="h", marker={"color": colour},
-            text=[str(b.parts[part].count or "") for b in rows], textposition="inside", insidetextanchor="middle",
-            textfont={"color": ink_on(colour)}, customdata=[[escape(b.task), _told(b.parts[part])] for b in rows],
+            x=[100 * b.parts[part].value for b in rows],
+            y=places,
+            name=part,
+            orientation="h",
+            marker={"color": colour},
+            text=[str(b.parts[part].count or "") for b in rows],
+            textposition="inside",
+            insidetextanchor="middle",
+            textfont={"color": ink_on(colour)},
+            customdata=[[escape(b.task), share(b.parts[part])] for b in rows],
             hovertemplate=f"%{{customdata[0]}}, {part}: %{{customdata[1]}}<extra></extra>",
         )
-        for part, colour in COLOURS.items()
-    ]  # fmt: skip
+        for part, colour in FATES.items()
+    ]
     again = [i for i, b in enumerate(rows) if b.other_form]
     corrected = go.Scatter(
-        x=[100 * (rows[i].kept.share + rows[i].known.share) for i in again], y=again, mode="markers",
-        showlegend=False, cliponaxis=False,
+        x=[100 * (rows[i].kept.value + rows[i].known.value) for i in again],
+        y=again,
+        mode="markers",
+        showlegend=False,
+        cliponaxis=False,
         marker={"symbol": "line-ns", "size": 24, "line": {"width": 3, "color": "#111"}},
-        customdata=[_told(rows[i].known, "estimated ") for i in again],
+        customdata=[share(rows[i].known) for i in again],
         hovertemplate="superficial, corrected for guessing: %{customdata}<extra></extra>",
-    )  # fmt: skip
-    labels = [f"{escape(b.task)}<br>n = {b.right} of {b.n}" for b in rows]
-    title = f"% of the n answers right<br>after their own task,<br>at {escape(found.checkpoint)}"
+    )
+    title = f"% of the n answers right after their own task, at {escape(found.checkpoint)}"
     if again:
-        title += "<br>dark line: superficial,<br>corrected for guessing"
+        title += "<br>dark line: superficial, corrected for guessing"
     return figure(
-        190 + 52 * len(rows), *traces, corrected, barmode="stack", bargap=0.3,
-        uniformtext={"minsize": 11, "mode": "hide"}, margin={"l": 8, "r": 20, "t": 40, "b": 8},
+        120 + 36 * len(rows),
+        *traces,
+        corrected,
+        barmode="stack",
+        bargap=0.3,
+        uniformtext={"minsize": 11, "mode": "hide"},
+        margin={"l": 8, "r": 20, "t": 36, "b": 8},
         xaxis={"title": title, "range": [0, 100], "zeroline": False},
-        yaxis={"tickvals": places, "ticktext": labels, "autorange": "reversed", "showgrid": False},
+        yaxis={
+            "tickvals": places,
+            "ticktext": [f"{escape(b.task)} (n = {b.right})" for b in rows],
+            "autorange": "reversed",
+            "showgrid": False,
+        },
         legend={"traceorder": "normal"},
-    )  # fmt: skip
+    )
 
 
-def _told(of: "Share", how: str = "") -> str:
-    return f"{of.share:.0%} ({how}{of.count:.0f} of {of.of}; 95 %: {of.low:.0%} to {of.high:.0%})"
-
-
-def flow(found: "Split | None") -> go.Figure:
+def flow(found: "Split") -> go.Figure | None:
     """A Sankey from each task's right answers to what they are now, lost ones by the form of the answer."""
-    if found is None or not found.all.right:
-        return empty("The way from right then to now appears here")
+    if not found.all.right:
+        return None
     links = Counter({(b.task, ("kept", "")): b.kept.count for b in found.tasks if b.kept.count})
     links.update((x.task, (x.verdict, x.form if x.options else "")) for x in found.lost)
     left = {b.task: b.right for b in found.tasks if b.right}
     right: Counter = Counter()
     for (_, end), count in links.items():
         right[end] += count
-    ends = sorted(right, key=lambda end: (list(COLOURS).index(end[0]), end[1]))
+    ends = sorted(right, key=lambda end: (list(FATES).index(end[0]), end[1]))
     at = {place: i for i, place in enumerate([*left, *ends])}
     order = sorted(links, key=lambda link: (at[link[0]], at[link[1]]))
     centres = [_centres(list(left.values())), _centres([right[end] for end in ends])]
@@ -96,11 +105,11 @@ def flow(found: "Split | None") -> go.Figure:
         node={
             "label": names, "thickness": 16, "line": {"width": 0}, "pad": (high - _FLOW) / max(most - 1, 1),
             "x": [0.01] * len(left) + [0.99] * len(ends), "y": y, "hovertemplate": "%{label}<extra></extra>",
-            "color": [NEUTRAL] * len(left) + [COLOURS[part] for part, _ in ends],
+            "color": [NEUTRAL] * len(left) + [FATES[part] for part, _ in ends],
         },
         link={
             "source": [at[task] for task, _ in order], "target": [at[end] for _, end in order],
-            "value": [links[link] for link in order], "color": [tint(COLOURS[end[0]], 0.4) for _, end in order],
+            "value": [links[link] for link in order], "color": [tint(FATES[end[0]], 0.4) for _, end in order],
             "hovertemplate": "%{source.label} → %{target.label}: %{value:.0f} answers<extra></extra>",
         },
         textfont={"color": "rgba(0,0,0,0)", "shadow": "none"},  # labels stand beside the flow, not on it
@@ -133,22 +142,21 @@ def _end(part: str, form: str) -> str:
 
 
 def table(found: "Split", chosen: tuple[str, str]) -> str:
-    """Counts by task and part as buttons, ``data-pick`` ``"task number,part"`` (``-1`` for all); ``chosen`` is marked
-    (task, part)."""
-    head = "".join(
-        f'<th scope="col" style="font-size: 0.8rem" title="{escape(_MEANINGS[p])}">{p}</th>' for p in COLOURS
-    )
-    numbered = [*enumerate(found.tasks), (-1, found.all)]
+    """For each task a bar of what became of right answers, and the counts as buttons that choose ``task`` and ``part``;
+    ``chosen`` is marked.
+    """
+    heads = "".join(f'<th scope="col"><i style="background:{colour}"></i>{part}</th>' for part, colour in FATES.items())
     body = "".join(
-        f'<tr><th scope="row" style="width: 84px">{escape(_name(b))}<small>n = {b.right}</small></th>'
-        + "".join(_button(i, b, part, chosen == (b.task, part)) for part in COLOURS)
+        f'<tr><th scope="row">{escape(_name(b))}<small>n = {b.right}</small></th><td>{_bar(b)}</td>'
+        + "".join(_button(b, part, chosen == (b.task, part)) for part in FATES)
         + "</tr>"
-        for i, b in numbered
+        for b in (*found.tasks, found.all)
     )
+    again = " Dark line: superficial, corrected for guessing." if found.all.other_form else ""
     return (
-        f'{SCROLL}<table class="matrix" style="min-width: 0"><thead><tr><th style="width: 84px"></th>'
-        f'{head}</tr></thead><tbody>{body}</tbody></table></div><p class="key">Number of answers, by task (rows; n: '
-        "right after its own training) and by what became of them. Choose one to see its answers.</p>"
+        f'{SCROLL}<table class="matrix fates"><thead><tr><th></th><th></th>{heads}</tr></thead><tbody>{body}</tbody>'
+        f'</table></div><p class="key">Answers right after their own task (n), at {escape(found.checkpoint)}.{again} '
+        "Click a number for the answers.</p>"
     )
 
 
@@ -156,75 +164,78 @@ def _name(b: "Became") -> str:
     return "all tasks" if b.task == "all" else b.task
 
 
-def _button(number: int, b: "Became", part: str, chosen: bool) -> str:
+def _bar(b: "Became") -> str:
+    if not b.right:
+        return ""
+    parts = "".join(f'<i style="width:{100 * b.parts[p].value:.1f}%;background:{c}"></i>' for p, c in FATES.items())
+    tick = f'<b style="left:{100 * (b.kept.value + b.known.value):.1f}%"></b>' if b.other_form else ""
+    return f'<div class="bar" aria-hidden="true">{parts}{tick}</div>'
+
+
+def _button(b: "Became", part: str, chosen: bool) -> str:
     of = b.parts[part]
-    label = escape(f"{_name(b)}, {part}: {_told(of) if b.right else 'nothing was right'}")
-    pressed = ' class="chosen" aria-pressed="true"' if chosen else ""
-    shade = of.share if b.right else 0
-    return (
-        f'<td><button type="button" style="--a:{shade:.2f}" data-pick="{number},{part}"{pressed} '
-        f'aria-label="{label}" title="{label}">{of.count}</button></td>'
-    )
+    label = f"{_name(b)}, {part}: {share(of) if b.right else 'nothing was right'}"
+    chooses = {"task": b.task, "part": part, "cards": str(CARDS)}
+    return button(str(b.parts[part].count), of.value if b.right else 0, chooses, label, chosen, to="items")
+
+
+def numbers_table(rows: "Sequence[Became]", head: str) -> Table:
+    """All numbers of a split, a row a task or a method, by the names of ``rows``."""
+    heads = [
+        Head("Right then", "Right after its own training, of all items."),
+        *(Head(part.capitalize(), why, unit="%") for part, why in MEANS.items()),
+        Head("Superficial, corrected", "Less what guessing among the options would put on top.", unit="%"),
+        Head("In another form", "Lost answers in another form than asked: those were asked again."),
+        Head("By luck", "How many of them a guess among the options would call superficial.", digits=1),
+        Head("Back with form spelled out", "Of them, right when the question says which form is wanted."),
+        Head("Both tests agree", "True option on top and back, or neither."),
+        Head("Gained", "Right now, of the items that were wrong right after the task's training.", unit="%"),
+    ]
+    cells = [
+        [
+            _name(b),
+            f"{b.right} of {b.n}",
+            *b.parts.values(),
+            b.known,
+            b.other_form,
+            b.luck,
+            int(b.agreement[:, 1].sum()),
+            f"{b.agreement.trace()} of {b.other_form}",
+            b.gained,
+        ]
+        for b in rows
+    ]
+    return Table([head, *heads], cells)
 
 
 def numbers(found: "Split") -> str:
-    """All numbers of a split as a table."""
-    head = "".join(
-        f'<th scope="col" title="{escape(why)}">{name}</th>'
-        for name, why in (
-            ("Right then", "Right after its own training, of all items."),
-            *((f"{part.capitalize()}, %", why) for part, why in _MEANINGS.items()),
-            ("Superficial, corrected, %", "Less what guessing among the options would put on top."),
-            ("In another form", "Lost answers in another form than asked: those were asked again."),
-            ("By luck", "How many of them a guess among the options would call superficial."),
-            ("Back with form spelled out", "Of them, right when the question says which form is wanted."),
-            ("Both tests agree", "True option on top and back, or neither."),
-            ("Gained, %", "Right now, of the items that were wrong right after the task's training."),
-        )
-    )
-    body = "".join(
-        f'<tr><th scope="row">{escape(_name(b))}</th><td>{b.right} of {b.n}</td>'
-        + "".join(f"<td>{_cell(of)}</td>" for of in (*b.parts.values(), b.known))
-        + f"<td>{b.other_form}</td><td>{b.luck:.1f}</td><td>{b.agreement[:, 1].sum()}</td>"
-        f"<td>{b.agreement.trace()} of {b.other_form}</td><td>{_cell(b.gained)}</td></tr>"
-        for b in (*found.tasks, found.all)
-    )
+    """All numbers of a split on the page."""
     return (
-        f'{SCROLL}<table class="plain"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>'
-        '</div><p class="key">Brackets: 95 % intervals (Wilson; a bootstrap over items for the corrected share). A '
-        "guess among k options puts the true one on top once in k; the correction takes that many away.</p>"
+        f'{numbers_table((*found.tasks, found.all), "").html()}<p class="key">Brackets: 95 % intervals (Wilson; a '
+        "bootstrap over items for the corrected share). A guess among k options puts the true one on top once in k; "
+        "the correction takes that many away.</p>"
     )
 
 
-def _cell(of: "Share") -> str:
-    return f"{100 * of.share:.0f} <small>({100 * of.low:.0f} to {100 * of.high:.0f})</small>" if of.of else "–"
-
-
-def items(shown: "Sequence[Lost]", uris: Sequence[str | None], where: str, first: int, total: int) -> str:
-    """One page of the items behind a part: picture, question, truth, answers then and now, and when asked again."""
-    if not shown:
-        return f'<div class="card quiet">{escape(where)}: no answer here.</div>'
-    cards = "".join(_card(x, uri) for x, uri in zip(shown, uris, strict=True))
-    heading = f"{escape(where)}: {first + 1} to {first + len(shown)} of {total}"
-    return f'<p class="key" aria-live="polite">{heading}</p><ul class="items">{cards}</ul>'
+def items(shown: "Sequence[Lost]", uris: Sequence[str | None], where: str, total: int) -> str:
+    """The first items behind a part, of ``total``: answers then and now, and when asked again."""
+    return listing([_card(x, uri) for x, uri in zip(shown, uris, strict=True)], where, total)
 
 
 def _card(x: "Lost", uri: str | None) -> str:
-    picture = f'<img src="{uri}" alt="">' if uri else '<div class="none">text only</div>'
-    lines = [
-        f"<p>{escape(x.question)}</p>",
-        f"<p><small>truth</small> <b>{escape(x.truth)}</b> <small>({escape(x.style)})</small></p>",
-        f"<p><small>then</small> {_said(x.then)}</p><p><small>now</small> {_said(x.now)}</p>",
-    ]
+    inner = (
+        f'<div class="answers"><p><small>then</small>{_said(x.then)}</p><p><small>now</small>{_said(x.now)}'
+        f'<span><span class="kind">{escape(x.form)}</span> <span class="{_CSS[x.verdict]}">{_VERDICTS[x.verdict]}'
+        "</span></span></p></div>"
+    )
     if x.options:
         others = ", ".join(map(escape, x.options[1:]))
-        lines += [
-            f"<p><small>as a choice</small> <b>{escape(x.top)}</b> <small>likeliest; the true one has "
-            f"{percent(x.probability)} beside {others}</small></p>",
-            f"<p><small>form spelled out</small> {_said(x.again)} <small>{'right' if x.back else 'wrong'}</small></p>",
-        ]
-    tag = f'<span class="kind">{escape(x.form)}</span> <span class="{_CSS[x.verdict]}">{_VERDICTS[x.verdict]}</span>'
-    return f"<li>{picture}<div>{''.join(lines)}<p>{tag}</p></div></li>"
+        inner += (
+            f"<p><small>as a choice</small> <b>{escape(x.top)}</b> <small>(truth {percent(x.probability)}, beside "
+            f"{others})</small></p><p><small>form spelled out</small> {_said(x.again)} "
+            f"<small>{'right' if x.back else 'wrong'}</small></p>"
+        )
+    return card(uri, x.question, x.truth, x.style, inner)
 
 
 def _said(answer: str) -> str:
@@ -233,23 +244,15 @@ def _said(answer: str) -> str:
 
 def reading(of: "Reading") -> str:
     """How well the style parser reads labelled answers."""
-    body = "".join(
-        f'<tr><th scope="row">{escape(r.style)}</th><td>{r.recall.of}</td><td>{_cell(r.precision)}</td>'
-        f"<td>{_cell(r.recall)}</td></tr>"
-        for r in of.styles
-    )
+    heads = (Head("Precision", unit="%"), Head("Recall", unit="%"))
+    rows = [[r.style, r.recall.n, r.precision, r.recall] for r in of.styles]
     wrong = "".join(
         f"<li><b>{escape(answer)}</b>: {escape(seen)}, labelled {escape(true)}</li>"
         for answer, true, seen in of.misread
     )
+    missed = f"<p class='key'>Misread:</p><ul class='key'>{wrong}</ul>" if wrong else ""
     return (
         f"<p class='key'>The style parser on {of.n} answers that were labelled by hand. Precision: of the answers read "
         "as a style, those that have it; recall: of those that have it, those read as it; 95 % intervals (Wilson).</p>"
-        f'{SCROLL}<table class="plain"><thead><tr><th></th><th>n</th><th>Precision, %</th><th>Recall, %</th>'
-        f"</tr></thead><tbody>{body}</tbody></table></div>"
-        + (
-            f"<details><summary>The {len(of.misread)} that it misreads</summary><ul>{wrong}</ul></details>"
-            if wrong
-            else ""
-        )
+        f"{Table(['', 'n', *heads], rows).html()}{missed}"
     )

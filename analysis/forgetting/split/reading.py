@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from analysis.forgetting.split.result import Share, share
+from analysis.statistics import Estimate, share
 from models import answers
 from models.answers import STYLES, style_of
 
@@ -20,8 +20,8 @@ class Read:
     as it. Wilson's 95 % intervals."""
 
     style: str
-    precision: Share
-    recall: Share
+    precision: Estimate
+    recall: Estimate
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.result import Result
-from analysis.statistics import interval, spread
+from analysis.statistics import Estimate, share, spread
 from analysis.table import Table
 
 KEPT, SUPERFICIAL, ESSENTIAL = PARTS = ("kept", "superficial", "essential")
@@ -39,24 +39,6 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Share:
-    """``count`` of ``of`` items, ``share`` 0 to 1 with its 95 % interval ``low`` to ``high``; not-a-number of none."""
-
-    count: float
-    of: int
-    share: float
-    low: float
-    high: float
-
-
-def share(count: int, of: int) -> Share:
-    """A plain share, with Wilson's interval."""
-    if not of:
-        return Share(count, of, np.nan, np.nan, np.nan)
-    return Share(count, of, count / of, *interval(np.repeat([1.0, 0.0], [count, of - count])))
-
-
-@dataclass(frozen=True)
 class Became:
     """What became of one task's answers, or of all tasks' together (``task`` is ``"all"``).
 
@@ -76,11 +58,11 @@ class Became:
     task: str
     n: int
     right: int
-    kept: Share
-    superficial: Share
-    essential: Share
-    gained: Share
-    known: Share
+    kept: Estimate
+    superficial: Estimate
+    essential: Estimate
+    gained: Estimate
+    known: Estimate
     other_form: int
     luck: float
     agreement: np.ndarray
@@ -90,7 +72,7 @@ class Became:
         return self.superficial.count + self.essential.count
 
     @property
-    def parts(self) -> dict[str, Share]:
+    def parts(self) -> dict[str, Estimate]:
         """By name, in the order of ``PARTS``."""
         return {KEPT: self.kept, SUPERFICIAL: self.superficial, ESSENTIAL: self.essential}
 
@@ -115,12 +97,11 @@ def became(task: str, then: np.ndarray, now: np.ndarray, lost: Sequence[Lost]) -
     )
 
 
-def _corrected(values: np.ndarray, right: int) -> Share:
+def _corrected(values: np.ndarray, right: int) -> Estimate:
     if not right:
-        return Share(0, 0, np.nan, np.nan, np.nan)
+        return Estimate()
     every = np.concatenate([values, np.zeros(right - len(values))])
-    mean, low, high = (max(v, 0.0) for v in (float(every.mean()), *spread(every)))
-    return Share(mean * right, right, mean, low, high)
+    return Estimate(*(max(v, 0.0) for v in (float(every.mean()), *spread(every))), right)
 
 
 @dataclass(frozen=True, kw_only=True)

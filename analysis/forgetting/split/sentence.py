@@ -15,28 +15,23 @@ def sentence(found: Split) -> str:
         return "No answer was right after its own task, so none could be lost."
     if not whole.lost:
         return f"{where} all {whole.right} answers that were right after their own task are still right."
-    said = (
-        f"{where}, {whole.lost} of the {whole.right} answers that were right after their own task are wrong "
-        f"({percent(whole.lost / whole.right)})."
-    )
+    lost = f"{where}, {whole.lost} of {whole.right} right answers are lost"
     if not whole.other_form:
-        return (
-            f"{said} All of them come in the asked form with a wrong fact: every loss is essential, none superficial."
-        )
+        return f"{lost}, all in fact: each comes in the asked form, so every loss is essential, none superficial."
     hits = whole.superficial.count
+    known = percent(whole.known.value * whole.right / whole.lost)
+    said = f"{lost}: {percent(hits / whole.lost)} of them in form alone (superficial), the others in fact (essential)."
+    comes = "comes" if whole.other_form == 1 else "come"
     said += (
-        f" {whole.other_form} of them {_plural(whole.other_form, 'comes', 'come')} in another form than asked"
-        f"{_forms(found)}; asked again as a choice, the true option is still the likeliest for {hits}: those are "
-        f"superficial, {percent(hits / whole.lost)} of all losses"
+        f" {whole.other_form} {comes} in another form than asked{_forms(found)}; asked again as a choice, the true "
+        f"option is still the likeliest for {hits} (guesses would give {whole.luck:.0f}; corrected for that, {known} "
+        "of all losses)."
     )
-    said += f" (guesses would give {whole.luck:.0f}; corrected for that, {percent(whole.known.count / whole.lost)})."
-    said += f" The other {whole.lost - hits} are essential."
     if whole.other_form < _FEW:
         said += " So few say little about form."
     if most := _most(found):
         said += f" {most}"
-    back = int(whole.agreement[:, 1].sum())
-    both = int(whole.agreement.trace())
+    back, both = int(whole.agreement[:, 1].sum()), int(whole.agreement.trace())
     return (
         f"{said} With the asked form spelled out, {back} of the {whole.other_form} come back right; the two tests "
         f"agree on {percent(both / whole.other_form)} of them."
@@ -46,8 +41,8 @@ def sentence(found: Split) -> str:
 def _forms(found: Split) -> str:
     """The form that took the place of the asked one most often."""
     forms = Counter(x.form for x in found.lost if x.options)
-    form, count = forms.most_common(1)[0]
-    return f" (most often: {form}, {count})" if len(forms) > 1 else f" ({form})"
+    form, most = forms.most_common(1)[0]
+    return f" (most often: {form}, {most})" if len(forms) > 1 else f" ({form})"
 
 
 def _most(found: Split) -> str:
@@ -57,7 +52,3 @@ def _most(found: Split) -> str:
     if not mostly or len(mostly) == len(some):
         return ""
     return f"Mostly {SUPERFICIAL} is what {listed(mostly)} lost."
-
-
-def _plural(count: int, one: str, more: str) -> str:
-    return one if count == 1 else more
