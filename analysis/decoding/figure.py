@@ -11,7 +11,7 @@ from analysis.wording import percent
 
 if TYPE_CHECKING:
     from analysis.decoding.game import Moment
-    from analysis.decoding.measure import Decoding, Written
+    from analysis.decoding.measure import Decoding, Played, Written
 
 TOGETHER = SERIES[3]  # of what picture and question say together; neither's own colour
 CONTEXTS = ("picture and question", "question alone", "picture alone", "neither")
@@ -58,42 +58,47 @@ def _card(found: "Decoding", w: "Written") -> str:
     )
 
 
-def timeline_hint() -> str:
-    """What will be where a timeline is not yet."""
-    return '<div class="card quiet">The steps of an answer appear here when it is written.</div>'
-
-
-def timeline(found: "Decoding", name: str, chosen: int | None = None) -> str:
-    """One answer's steps as buttons (``data-pick``): probability below, shaded by the interaction's variance."""
+def timeline(found: "Decoding", name: str) -> str:
+    """One answer's steps: probability below, shaded by the interaction's variance; nothing for an answer of none."""
     w = found.of(name)
     if w is None or not w.steps:
-        return timeline_hint()
+        return ""
     fires, most = w.fired(found.threshold), max((m.variance for m in w.moments), default=0.0)
-    steps = [_step(w, i, fires, most, i == chosen) for i in range(len(w.steps))]
+    steps = [_step(w, i, fires, most) for i in range(len(w.steps))]
     if w.moments:
         key = (
             f"Shade: variance of the interaction over the vocabulary, full at {most:.2g}. Thick line below: a key "
             f"step, where it reaches k = {found.threshold:g}. Below each word: its probability. Point at a step, or "
-            "tab to it, for the four contexts; press it to see its game below."
+            "tab to it, for the four contexts."
         )
     else:
         key = "Below each word: its probability. There is no picture, so there is no interaction to shade."
     return f'<div class="card"><div class="dec-line">{"".join(steps)}</div><p class="key">{escape(key)}</p></div>'
 
 
-def _step(w: "Written", i: int, fires: list[bool], most: float, chosen: bool) -> str:
+def _step(w: "Written", i: int, fires: list[bool], most: float) -> str:
     step, moment = w.steps[i], w.moments[i] if w.moments else None
     label, share, tip = f"Step {i + 1}: {shown(step.token)}, {percent(math.exp(step.logprob))}", 0.0, ""
     if moment:
         share = moment.variance / most if most else 0.0
         label += f", variance of the interaction {moment.variance:.2g}" + (", a key step" if fires[i] else "")
         tip = f'<span class="dec-tip">{contexts(moment)}</span>'
-    css = " ".join(c for c, on in (("fired", moment and fires[i]), ("chosen", chosen)) if on)
+    css = "fired" if moment and fires[i] else ""
     word = f'<span class="dec-wrong">{escape(shown(step.token))}</span>' if w.touched(i) else escape(shown(step.token))
     return (
-        f'<button type="button" class="dec-step {css}" style="--v:{share:.3f}" data-pick="{i}" '
+        f'<button type="button" class="dec-step {css}" style="--v:{share:.3f}" data-go="decoding/game" '
         f'aria-label="{escape(label)}">{word}<small>{percent(math.exp(step.logprob))}</small>{tip}</button>'
     )
+
+
+def words(found: "Played") -> str:
+    """The answer's words as buttons, each with its game; the one that is played is marked."""
+    buttons = "".join(
+        f'<button type="button" data-set=\'{{"step": "{i}"}}\' aria-pressed="{str(i == found.step).lower()}">'
+        f"{escape(shown(step.token))}</button>"
+        for i, step in enumerate(found.written.steps)
+    )
+    return f'<div class="chips" role="group" aria-label="Words of the answer">{buttons}</div>'
 
 
 def contexts(moment: "Moment") -> str:

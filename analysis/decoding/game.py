@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TOGETHER = 8  # tokens of the vocabulary whose interaction is told
 BLOCKS = (4, 8)  # a side: of the picture, when regions are covered
+_SEARCHED = 64  # tokens among which whole words are looked for
 _CHUNK = 32  # tokens of an answer read at once
 _ROWS = 32  # covered pictures read at once
 
@@ -36,7 +37,7 @@ class Moment:
 
     ``variance`` (nats squared) of the interaction over the vocabulary. ``values``: the chosen token's log-probability
     in each context. ``tops``: in each, the likeliest tokens with their probability. ``interactions``: of all those
-    tokens, nats. ``strongest``: the tokens of the whole vocabulary with the largest interaction, nats. ``greedy`` is
+    tokens, nats. ``strongest``: the whole words of the vocabulary with the largest interaction, nats. ``greedy`` is
     the token that the prompt's own logits take, ``modified`` the one that INTER takes where its locator fires.
     """
 
@@ -96,7 +97,9 @@ def _moment(logits: torch.Tensor, token: int, spelling: Spelling, beta: float) -
     values, ids = logprobs.topk(min(TOP, logprobs.shape[-1]))
     named = list(dict.fromkeys(ids.flatten().tolist()))
     texts = dict(zip(named, spelling.rivals(named), strict=True))
-    strong, strong_ids = together.topk(min(TOGETHER, len(together)))
+    strong, strong_ids = together.topk(min(_SEARCHED, len(together)))
+    spelt = zip(spelling.rivals(strong_ids.tolist()), strong.tolist(), strict=True)
+    whole = [(text, value) for text, value in spelt if _is_word(text)][:TOGETHER]
     greedy, moved = spelling.rivals([int(logits[0].argmax()), int(step.if_fired.argmax())])
     return Moment(
         variance=step.variance,
@@ -106,11 +109,16 @@ def _moment(logits: torch.Tensor, token: int, spelling: Spelling, beta: float) -
             for row, chances in zip(ids.tolist(), values.exp().tolist(), strict=True)
         ),
         interactions={texts[i]: float(together[i]) for i in named},
-        strongest=tuple(zip(spelling.rivals(strong_ids.tolist()), strong.tolist(), strict=True)),
+        strongest=tuple(whole),
         greedy=greedy,
         modified=moved,
         token=spelling.add(token),
     )
+
+
+def _is_word(text: str) -> bool:
+    """Whether a token is a whole word or number, and no piece of one: pieces that go on begin without a space."""
+    return text.strip().isalnum() and (text[0].isspace() or text.isdecimal())
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """One question answered by several strategies in turns, one step each; then every step read as a game."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analysis.decoding import strategies
-from analysis.decoding.game import Moment, read
+from analysis.decoding.game import BLOCKS, Moment, Regions, read, regions
 from analysis.decoding.objects import Mention, Truth, invented
 from analysis.result import Provenance, Result, plain
 from analysis.table import Table
@@ -67,6 +67,15 @@ class Written:
         fires = self.fired(threshold)
         return [i for i, m in enumerate(self.moments) if fires[i] and m.modified != m.greedy]
 
+    def telling(self, threshold: float) -> int:
+        """The step to look at first: where INTER changes the choice, else where something is invented, else where the
+        interaction varies most.
+        """
+        first = [*self.changed(threshold), *(i for i in range(len(self.steps)) if self.touched(i))]
+        if first:
+            return first[0]
+        return max(range(len(self.moments)), key=lambda i: self.moments[i].variance, default=0)
+
     def touched(self, step: int) -> tuple[str, ...]:
         """The invented objects that the token at ``step`` is a part of the name of."""
         start = len("".join(s.token for s in self.steps[:step]))
@@ -95,6 +104,10 @@ class Decoding(Result):
 
     def of(self, name: str) -> Written | None:
         return next((w for w in self.strategies if w.name == name), None)
+
+    def cut(self, threshold: float) -> "Decoding":
+        """The same readings under another threshold of the locator."""
+        return replace(self, threshold=threshold)
 
     def table(self) -> Table:
         header = ["strategy", "step", "token", "logprob", "interaction_variance", "fired", "greedy", "not_there"]
@@ -211,6 +224,55 @@ def decode(
         provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
         done=True,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played(Result):
+    """One ``step`` (from 0) of INTER's answer as a game: its ``moment``, and where in the picture it is won
+    (``regions``); both None without a picture.
+    """
+
+    question: str
+    written: Written
+    step: int
+    moment: Moment | None = None
+    regions: Regions | None = None
+
+    def table(self) -> Table:
+        rows = [[name, value] for name, value in self.moment.dividends.items()] if self.moment else []
+        return Table(["part", "nats"], rows)
+
+    def to_json(self) -> dict:
+        told = {"question": self.question, "text": self.written.text, "step": self.step, "regions": self.regions}
+        return plain(told | {"game": self.moment and _step(self.moment), "provenance": self.provenance})
+
+
+def play(
+    model: "MLLM",
+    picture: "Image.Image | None",
+    question: str,
+    checkpoint: str = "base",
+    truth: Truth | None = None,
+    step: int | None = None,
+    side: int = BLOCKS[0],
+    progress: Callable[[float], None] = lambda share: None,
+) -> Played:
+    """The game of one step of INTER's answer; None: of the step that tells most. Raises as ``decode`` and ``regions``;
+    a step that the answer does not have is its first to look at.
+    """
+    began = time.perf_counter()
+    inter = strategies.make("inter")
+    *_, found = decode(model, picture, question, {"inter": {}}, checkpoint, truth=truth)
+    written = found.strategies[0]
+    if step is None or step >= len(written.steps):
+        step = written.telling(found.threshold)
+    moment, where = None, None
+    if written.moments:
+        moment, encoded = written.moments[step], model.encode(picture, question)
+        seed = int(inter.image_seed)
+        where = regions(model, encoded, picture, list(written.ids), step, checkpoint, seed, side, progress)
+    by = Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began))
+    return Played(provenance=by, question=question, written=written, step=step, moment=moment, regions=where)
 
 
 def _apart(written: Sequence[Written]) -> int | None:

@@ -1,186 +1,304 @@
-"""The Decoding room on the page."""
+"""The Decoding room: one question answered by several rules for the next word, step by step, and on whole sets."""
 
 import time
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from html import escape
 
 import gradio as gr
 
-from analysis import exports, links, page, predictions
-from analysis.bar import Bar, open_picture, show
-from analysis.charts import source
-from analysis.decoding import figure, game_figure, steps_view
-from analysis.decoding import strategies as offered
-from analysis.decoding.dataset import view as sets
-from analysis.decoding.measure import LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, decode
+from analysis.decoding import figure, game_figure, strategies
+from analysis.decoding.dataset import figure as sets_figure
+from analysis.decoding.dataset.items import embedded, uploaded
+from analysis.decoding.dataset.measure import CAPTIONS as SENTENCES
+from analysis.decoding.dataset.measure import Hallucination
+from analysis.decoding.dataset.measure import measure as measure_sets
+from analysis.decoding.game import BLOCKS
+from analysis.decoding.measure import LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, Played, decode, play
 from analysis.decoding.objects import truth_of
 from analysis.decoding.sentence import PREDICTED, outcome, sentence
-from models import catalog
+from analysis.form import DRAW, RUN, Control, Number, One, Several, Words
+from analysis.section import MODEL, Asked, Prediction, Room, Section, Shown, Try, Upload, View
+from models.embedded.hallucination_sets import CAPTIONS, EXISTENCE, SUBSETS
 from models.errors import InputError
 
-TITLE, NAME = "Decoding", "decoding"
-_LASTS = 3600  # seconds
 _FIRST = ("greedy", "inter", "vcd", "m3id")
 _EVERY = 0.1  # seconds between two drawings of answers that are being written
-_HINT = "Type a question at the top, or choose one of the example pictures."
-_TRY = (
-    (
-        "snowman-unseen-style",
-        "Is there a snowman in the picture?",
-        "Greedy overlooks it, in an art style that it never saw. Who sees it, and at which step?",
+_SIZES = {"whole": 1.0, "a quarter": 0.25, "a tenth": 0.1}
+_INTER = ("INTER, arXiv 2507.05056", "https://arxiv.org/abs/2507.05056")
+
+
+def _name(strategy: str, parameter: str) -> str:
+    """The control of a parameter; INTER's threshold is the room's ``k``."""
+    return "k" if (strategy, parameter) == ("inter", "threshold") else f"{strategy}-{parameter}"
+
+
+def _control(strategy: str, of: strategies.Parameter) -> Control:
+    label = f"{strategies.ALL[strategy].title}: {of.label}"
+    if of.choices:
+        return One(_name(strategy, of.name), label, offered=of.choices, value=of.default, folded=True)
+    return Number(
+        _name(strategy, of.name), label, low=of.minimum, high=of.maximum, value=of.default, step=of.step, folded=True
+    )
+
+
+_PARAMETERS = tuple(_control(name, p) for name, kind in strategies.ALL.items() for p in kind.parameters)
+_CHOSEN = Several(
+    "strategies", "Strategies, up to four", offered=tuple((k.title, n) for n, k in strategies.ALL.items()),
+    value=_FIRST, most=SIDE_BY_SIDE,
+)
+_THERE = Words(
+    "there", "Objects that are there", hint="dog, ball", most=2000, folded=True,
+    info="Separated by commas. Empty: those of an example or a composed scene.",
+)
+_LOOKED_FOR = Words(
+    "looked-for", "Objects to look for in the answers", hint="cat, frisbee, person", most=4000, folded=True,
+    info="Separated by commas. Empty: the things that the embedded model was taught.",
+)
+_LENGTH = Number("length", "Longest answer, tokens", low=1, high=LONGEST, value=LENGTH, step=1, folded=True)
+_K = Number("k", "Threshold k of INTER's locator", low=0, high=20, value=1.0, step=0.1, at=DRAW)
+
+
+def _given(values: Mapping, names) -> dict[str, dict]:
+    """The parameters of strategies, as they are set."""
+    return {n: {p.name: values[_name(n, p.name)] for p in strategies.ALL[n].parameters} for n in names}
+
+
+def _decoded(asked: Asked, progress) -> Iterator[Decoding]:
+    """All answers side by side; they grow at most ten times a second."""
+    if not asked["strategies"]:
+        raise InputError(f"Choose 1 to {SIDE_BY_SIDE} strategies.")
+    truth, drawn = _truth(asked), 0.0
+    given = _given(asked.values, (*asked["strategies"], "inter"))
+    wanted, locator = {n: given[n] for n in asked["strategies"]}, given["inter"]
+    with asked.opened() as model:
+        written = decode(
+            model, asked.picture, asked.question, wanted, asked.checkpoint, asked["length"], truth, locator
+        )
+        for found in written:
+            if found.done or time.monotonic() - drawn > _EVERY:
+                drawn = time.monotonic()
+                yield found
+
+
+def _truth(asked: Asked):
+    if asked.picture is None:
+        return None
+    return truth_of(asked.known, asked.question, asked["there"], asked["looked-for"])
+
+
+def _stepped(asked: Asked, progress) -> Decoding:
+    """INTER's answer, read step by step."""
+    with asked.opened() as model:
+        given = _given({**{c.name: c.first for c in _PARAMETERS}, **asked.values}, ("greedy", "inter"))
+        *_, found = decode(
+            model, asked.picture, asked.question, given, asked.checkpoint, LENGTH,
+            truth_of(asked.known, asked.question) if asked.picture else None,
+        )
+    return found
+
+
+def _steps(raw: Mapping, result: Decoding | None) -> tuple[Control, ...]:
+    whose = tuple((w.title, w.name) for w in result.strategies) if result else (("INTER", "inter"),)
+    return (One("whose", "Whose answer", offered=whose, value="inter", at=DRAW), _K)
+
+
+def _cut(shown: Shown) -> Decoding:
+    """The same readings under the threshold that is set."""
+    return shown.result.cut(shown["k"])
+
+
+def _moved(shown: Shown) -> str:
+    return f"<p>{escape(figure.if_moved(shown.result, shown['whose'], shown['k']))}</p>"
+
+
+def _played(asked: Asked, progress) -> Played:
+    """One step as a game: that which is chosen, else the one that tells most."""
+    with asked.opened() as model:
+        step = int(asked["step"]) if asked["step"].isascii() and asked["step"].isdecimal() else None
+        truth = truth_of(asked.known, asked.question) if asked.picture else None
+        return play(
+            model, asked.picture, asked.question, asked.checkpoint, truth, step, asked["side"],
+            lambda share: progress(share, "covering blocks of the picture"),
+        )
+
+
+def _said_of_game(found: Played) -> str:
+    if found.moment is None:
+        return "There is no picture, so this is no game of two: the question plays alone."
+    where = f" {game_figure.where(found.regions)}" if found.regions else ""
+    return f"{game_figure.reading(found.moment)}{where}"
+
+
+def _of_moment(draw):
+    return lambda shown: draw(shown.result.moment) if shown.result.moment else None
+
+
+def _overlay(shown: Shown):
+    found = shown.result.regions
+    return game_figure.overlay(found, shown.uri, shown.asked.picture.size) if found else None
+
+
+def _set(asked: Asked):
+    """What strategies are measured on: the visitor's own set, or as much of the embedded one as is chosen."""
+    if asked.upload:
+        return uploaded(asked.upload)
+    share = _SIZES[asked["size"]]
+    return nullcontext(embedded(round(share * EXISTENCE), round(share * CAPTIONS)))
+
+
+def _measured_sets(asked: Asked, progress, only_kept: bool = False) -> Hallucination | None:
+    """Strategies on a set: those that are chosen, beside those that stand there of the same items."""
+    if not asked["compared"]:
+        raise InputError("Choose at least one strategy to compare with greedy.")
+    with _set(asked) as data, asked.opened() as model:
+        return measure_sets(model, data, {n: {} for n in asked["compared"]}, asked.checkpoint, progress, only_kept)
+
+
+def _kept_sets(asked: Asked) -> Hallucination | None:
+    return None if asked.upload else _measured_sets(asked, lambda share, what: None, only_kept=True)
+
+
+def _said_of_sets(found: Hallucination) -> str:
+    first = [s for s in (SUBSETS[-1],) if s in found.subsets]
+    return " ".join(sets_figure.sentence(found, s) for s in (*first, *(s for s in found.subsets if s not in first)))
+
+
+def _subset(shown: Shown) -> str:
+    subsets = shown.result.subsets
+    return shown["subset"] if shown["subset"] in subsets else subsets[0]
+
+
+def _set_controls(raw: Mapping, result: Hallucination | None) -> tuple[Control, ...]:
+    subsets = result.subsets if result else (*SUBSETS, SENTENCES)
+    every = tuple((k.title, n) for n, k in strategies.ALL.items() if n != "greedy")
+    return (
+        One("subset", "Shown", offered=subsets, value=SUBSETS[-1], radio=True, at=DRAW),
+        Several("compared", "Compared with greedy", offered=every, value=tuple(n for _, n in every), folded=True),
+        One("size", "How much of the embedded set", offered=tuple(_SIZES), folded=True),
+    )
+
+
+CAPTION = Section(
+    name="captions",
+    title="Captions",
+    question="Does another rule for the next word invent less?",
+    label="as published",
+    paper=_INTER,
+    measure=_decoded,
+    quick=True,
+    run="Decode",
+    sentence=lambda found: sentence(found) if found.done else "",
+    views=(View("answers", lambda shown: figure.side_by_side(shown.result), html=True),),
+    figures=lambda shown: [figure.strip(shown.result, shown.result.strategies[0].name)],
+    controls=(_CHOSEN, _THERE, _LOOKED_FOR, _LENGTH, *_PARAMETERS),
+    prediction=Prediction("will INTER write something else than greedy?", PREDICTED, outcome),
+    tries=(
+        Try("A caption with invented things", "boat-penguin-drum", "Describe the picture."),
+        Try("Overlooked in a new art style", "snowman-unseen-style", "Is there a snowman in the picture?"),
+        Try("A key without its lock", "ghost-at-night", "Is there a lock?"),
+        Try("No effect: the picture is clear", "bee-without-flower", "Is there a flower?"),
     ),
-    (
-        "boat-penguin-drum",
-        "Describe the picture.",
-        "The first caption names things that are not there. Which strategy takes some of them back?",
+    then='Why did they part? <button type="button" data-go="decoding/steps">Step by step</button>',
+    reading="".join(
+        f"<p><b>{escape(k.title)}</b> ({escape(k.citation)}). {escape(k.sentence)}</p>" for k in strategies.ALL.values()
     ),
-    (
-        "ghost-at-night",
-        "Is there a lock?",
-        "A key without its lock. Here INTER is the one that is misled. At which k does it stop?",
-    ),
-    (
-        "bee-without-flower",
-        "Is there a flower?",
-        "No effect: the picture is clear enough, and the locator stays silent. What do the four contexts say?",
-    ),
-    ("no-picture", "What kind of thing is a bee?", "No picture: what is left of a game when one player is missing?"),
 )
 
+STEPS = Section(
+    name="steps",
+    title="Step by step",
+    question="At which word do picture and question work together?",
+    label="as published",
+    paper=_INTER,
+    measure=_stepped,
+    quick=True,
+    run="Decode",
+    sentence=lambda found: figure.if_moved(found, "inter", found.threshold),
+    views=(
+        View("timeline", lambda shown: figure.timeline(_cut(shown), shown["whose"]), html=True),
+        View("strip", lambda shown: figure.strip(_cut(shown), shown["whose"])),
+        View("moved", _moved, html=True),
+    ),
+    controls=_steps,
+    tries=(
+        Try("Where INTER changes a word", "snowman-unseen-style", "Is there a snowman in the picture?"),
+        Try("A whole caption", "boat-penguin-drum", "Describe the picture."),
+        Try("Where the locator stays silent", "bee-without-flower", "Is there a flower?"),
+    ),
+    then='Press a step: <button type="button" data-go="decoding/game">its game</button> opens.',
+    reading=(
+        "<p>The variance of the interaction of picture and question over the vocabulary, at each step. Where it "
+        "reaches k, INTER's locator fires and the interaction is added; elsewhere INTER is greedy.</p>"
+    ),
+)
 
-def build(bar: Bar) -> None:
-    """The room, wired to the bar."""
-    settings, threshold = _settings()
-    with gr.Row():
-        chosen = gr.Dropdown(
-            [(kind.title, name) for name, kind in offered.ALL.items()], value=list(_FIRST), multiselect=True,
-            max_choices=SIDE_BY_SIDE, label="Strategies, up to four", elem_id="decode-strategies", min_width=280,
-        )  # fmt: skip
-        there = gr.Textbox(
-            label="Objects that are there", info="Separated by commas. Empty: those of an example or a composed scene.",
-            placeholder="dog, ball", max_length=2000, elem_id="decode-there", min_width=240,
-        )  # fmt: skip
-    folded = "Parameters of the strategies, words to look for, longest answer"
-    with gr.Accordion(folded, open=False, elem_classes="advanced"):
-        with gr.Row():
-            looked_for = gr.Textbox(
-                label="Objects to look for in the answers",
-                info="Separated by commas. Empty: the things that the embedded model was taught.",
-                placeholder="cat, frisbee, person", max_length=4000, elem_id="decode-looked-for", min_width=240,
-            )  # fmt: skip
-            length = gr.Slider(
-                1, LONGEST, value=LENGTH, step=1, label="Longest answer, tokens", elem_id="decode-length"
-            )
-        _render(settings, threshold)
-    prediction = predictions.ask(NAME, "will INTER write something else than greedy?", PREDICTED)
-    with gr.Row(elem_classes="measure"):
-        start = gr.Button("Decode", variant="primary", elem_id="decode", min_width=120)
-        stop = gr.Button("Stop", elem_id="decode-stop", min_width=80)
-    answers = gr.HTML(f'<div class="card quiet">{escape(_HINT)}</div>', elem_id="decode-answers")
-    said = gr.HTML(elem_id="decode-sentence", elem_classes="sentence")
-    result, asked = gr.State(None, time_to_live=_LASTS), gr.State(None, time_to_live=_LASTS)
-    links.keep(strategies=chosen, there=there, k=threshold, length=length)
-    block = steps_view.build(bar, result, asked, threshold)
-    exports.offer(NAME, result, sentence, _figures)
-    prediction.compare(said, result, outcome)
-    sets.build(bar, settings)
-    tries = page.pickable(page.tries(_TRY), elem_id="decode-tries")
-    page.lesson("decoding")
+GAME = Section(
+    name="game",
+    title="The game",
+    question="Who is behind this word: the picture, the question, or both?",
+    label="as published",
+    paper=_INTER,
+    measure=_played,
+    quick=True,
+    run="Play",
+    pictured=True,
+    sentence=_said_of_game,
+    views=(
+        View("words", lambda shown: figure.words(shown.result), html=True),
+        View("split", _of_moment(game_figure.split)),
+        View("worked", _of_moment(game_figure.worked), html=True, folded="The game worked with these numbers"),
+        View("strongest", _of_moment(game_figure.strongest), folded="Words with the largest interaction"),
+        View("map", _overlay, folded="Which part of the picture?"),
+    ),
+    controls=(
+        Words("step", hidden=True, at=RUN, most=4),
+        One("side", "Map of the picture", offered=tuple((f"{s} × {s} blocks", s) for s in BLOCKS), at=RUN, folded=True),
+    ),
+    tries=(
+        Try("A yes that needs both", "snowman-unseen-style", "Is there a snowman in the picture?"),
+        Try("A word of a caption", "boat-penguin-drum", "Describe the picture."),
+        Try("One player is missing", "no-picture", "What kind of thing is a bee?"),
+    ),
+    then="Press another word of the answer: its game is played.",
+    reading=(
+        "<p>The value of a coalition for a word is the logarithm of its probability when those take part; who stays "
+        "away is a picture of random pixels, or a hidden question. Dividends and Shapley values are in nats: +0.7 "
+        "makes a word twice as likely, −0.7 half as likely. Only whole words of the vocabulary are listed.</p>"
+    ),
+)
 
-    keys = [(name, parameter) for name, rows in settings.items() for parameter, _ in rows]
-    sliders = [slider for rows in settings.values() for _, slider in rows]
-    inputs = [*bar.inputs, chosen, there, looked_for, length, *sliders]
-    outputs = [answers, said, *block.views, result, asked]
-    running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
-    decoded = page.for_model(partial(_decoded, keys))
-    tried = tries.click(_try, None, [*bar.shown[:4], chosen, there], **page.QUICK)
-    tried.then(None, bar.question, js="question => crosstalk('question', question)", api_visibility="private")
-    runs = [
-        gr.on([start.click, there.submit], decoded, inputs, outputs, **running),
-        tried.then(decoded, inputs, outputs, **running),
-        threshold.release(
-            page.for_model(partial(_again, keys)), [result, *inputs], outputs, **running, trigger_mode="always_last"
+SETS = Section(
+    name="sets",
+    title="Whole sets",
+    question="Over hundreds of pictures: does any rule invent less?",
+    about="POPE asks whether a thing is there; CHAIR counts the things in captions that are not.",
+    label="as published",
+    paper=("POPE, arXiv 2305.10355", "https://arxiv.org/abs/2305.10355"),
+    of=MODEL,
+    long=True,
+    measure=_measured_sets,
+    kept=_kept_sets,
+    costs="minutes for what was not measured yet",
+    sentence=_said_of_sets,
+    views=(
+        View("chart", lambda shown: sets_figure.spread(shown.result, _subset(shown))),
+        View("table", lambda shown: sets_figure.table(shown.result, _subset(shown)), html=True, folded="All scores"),
+    ),
+    figures=lambda shown: [sets_figure.spread(shown.result, s) for s in shown.result.subsets],
+    controls=_set_controls,
+    upload=Upload(
+        "Your own set",
+        lambda **settings: gr.File(
+            label="One JSONL file and its pictures", file_count="multiple", height=140,
+            file_types=[".jsonl", ".json", "image"], **settings,
         ),
-    ]
-    if room := page.room_of(answers):
-        opened = page.for_model(partial(_opened, keys))
-        runs.append(room.select(opened, [asked, *inputs], outputs, **running))
-    for button in (stop, bar.stop):
-        button.click(lambda: "Stopped here.", None, said, cancels=runs, **page.QUICK)
+        "A line an item, of the project's format or POPE's. Press Measure when all files are there.",
+    ),
+    reading=(
+        "<p>A dot is coloured where its difference to greedy is beyond chance: the interval leaves out zero and "
+        "McNemar's test agrees. Yes-ratio: how often the answer is yes; half would be right.</p>"
+    ),
+)
 
-
-def _settings() -> tuple[dict, gr.Slider]:
-    """A control for each parameter of each strategy, by strategy: (parameter, control), not yet on the page; and the
-    one of INTER's threshold."""
-    settings = {
-        name: [(p.name, _control(name, p)) for p in kind.parameters]
-        for name, kind in offered.ALL.items()
-        if kind.parameters
-    }
-    return settings, dict(settings["inter"])["threshold"]
-
-
-def _control(strategy: str, of: offered.Parameter):
-    named = {"label": of.label, "value": of.default, "elem_id": f"decode-{strategy}-{of.name}", "render": False}
-    if of.choices:
-        return gr.Dropdown(list(of.choices), min_width=220, **named)
-    return gr.Slider(of.minimum, of.maximum, step=of.step, min_width=220, **named)
-
-
-def _render(settings: dict, elsewhere: gr.Slider) -> None:
-    for name, rows in settings.items():
-        kind = offered.ALL[name]
-        gr.HTML(f"<p class='key'><b>{escape(kind.title)}</b> ({escape(kind.citation)}). {escape(kind.sentence)}</p>")
-        with gr.Row():
-            for _, control in rows:
-                if control is not elsewhere:
-                    control.render()
-
-
-def _figures(found: Decoding) -> list:
-    shown = found.of("inter") or found.strategies[0]
-    step = steps_view.telling(found, shown)
-    moment = shown.moments[step] if shown.moments else None
-    return [figure.strip(found, shown.name), game_figure.strongest(moment), game_figure.split(moment)]
-
-
-def _decoded(keys, model, checkpoint, path, question, known, chosen, there, looked_for, length, *values):
-    """Write all answers side by side, then read their steps."""
-    if not (question or "").strip():
-        raise InputError(_HINT)
-    picture = open_picture(path) if path else None
-    settings = {name: {p: v for (n, p), v in zip(keys, values, strict=True) if n == name} for name in offered.ALL}
-    given, locator = {name: settings[name] for name in chosen or ()}, settings["inter"]
-    truth, drawn = truth_of(known, question, there, looked_for) if picture else None, 0.0
-    with catalog.using(model) as mllm:
-        for found in decode(mllm, picture, question, given, checkpoint, int(length), truth, locator):
-            if not found.done and time.monotonic() - drawn > _EVERY:
-                drawn = time.monotonic()
-                yield figure.side_by_side(found), "", *[gr.skip()] * 11, None, None
-    said = f"<p>{escape(sentence(found))}</p>{source(found.provenance)}"
-    asked = steps_view.Asked(model, checkpoint, path, question, int(offered.make("inter", locator).image_seed))
-    yield figure.side_by_side(found), said, *steps_view.views_of(found), found, asked
-
-
-def _again(keys, found: Decoding | None, *inputs):
-    """Write the answers anew under another threshold, where INTER is among those shown."""
-    if found is None or found.of("inter") is None:
-        yield [gr.skip()] * 15
-        return
-    yield from _decoded(keys, *inputs)
-
-
-def _opened(keys, asked: steps_view.Asked | None, *inputs):
-    """Decode when the room is opened, unless what it shows is what is asked."""
-    model, checkpoint, path, question = inputs[:4]
-    shown = (asked.model, asked.checkpoint, asked.path, asked.question) if asked else None
-    if shown == (model, checkpoint, path, question) or not (question or "").strip():
-        yield [gr.skip()] * 15
-        return
-    yield from _decoded(keys, *inputs)
-
-
-def _try(event: gr.EventData):
-    """An example with its question, the first strategies and no objects of the visitor's."""
-    name, question, _ = _TRY[page.tried(len(_TRY), event)]
-    return [*show(name, question, 0)[:4], list(_FIRST), ""]
+ROOM = Room("decoding", "Decoding", (CAPTION, STEPS, GAME, SETS))
