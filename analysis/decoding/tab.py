@@ -160,8 +160,18 @@ def _kept_sets(asked: Asked) -> Hallucination | None:
 
 
 def _said_of_sets(found: Hallucination) -> str:
-    first = [s for s in (SUBSETS[-1],) if s in found.subsets]
-    return " ".join(sets_figure.sentence(found, s) for s in (*first, *(s for s in found.subsets if s not in first)))
+    """How many rules help on the hardest questions, then each subset in full."""
+    order = sorted(found.subsets, key=lambda subset: subset != SUBSETS[-1])
+    rows = [row for row in found.of(order[0]) if row.differences]
+    name = sets_figure.headline(rows)
+    side = 1 if sets_figure.HEADLINE[name] == "above" else -1
+    clear = [side * row.differences[name].value for row in rows if sets_figure.beyond_chance(row.differences[name])]
+    better, worse = (sum(sign * change > 0 for change in clear) for sign in (1, -1))
+    verdict = (
+        f"On {order[0]} items {better or 'none'} of {len(rows)} rules {'is' if better == 1 else 'are'} better than "
+        f"greedy beyond chance, {worse or 'none'} worse (n = {rows[0].scores.n})."
+    )
+    return " ".join([verdict, *(sets_figure.sentence(found, subset) for subset in order)])
 
 
 def _subset(shown: Shown) -> str:
