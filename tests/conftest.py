@@ -89,7 +89,7 @@ def embedded(_own_cache):
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    """The tokenizer of the embedded default; takes some seconds to build."""
+    """The tokenizer of the embedded default."""
     from tests.models.small import tokenizer
 
     return tokenizer()

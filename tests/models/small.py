@@ -8,15 +8,25 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
-from transformers import CLIPVisionConfig, LlavaConfig, LlavaForConditionalGeneration, Qwen2Config
+from transformers import (
+    AutoTokenizer,
+    CLIPVisionConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
 
-from models.embedded.text import IMAGE, IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_processor, build_tokenizer
+from models.embedded import ASSETS
+from models.embedded.text import IMAGE, IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_processor
 
 TARGETS = r".*language_model.*\.(q|v|down)_proj"
 
 
-tokenizer = functools.cache(build_tokenizer)
-"""The tokenizer of the embedded default, built once."""
+@functools.cache
+def tokenizer() -> PreTrainedTokenizerFast:
+    """The shipped tokenizer, which is the one that ``build_tokenizer`` takes seconds to make (``test_text.py``)."""
+    return AutoTokenizer.from_pretrained(ASSETS / "crosstalk-mini")
 
 
 def small_llava(tokenizer, hidden: int = 32) -> LlavaForConditionalGeneration:
