@@ -59,12 +59,15 @@ def _options(offered: Sequence) -> list[tuple[str, object]]:
 
 @dataclass(frozen=True)
 class One(Control):
-    """One of ``offered``: values, or (text, value). A menu, or buttons beside each other where ``radio``."""
+    """One of ``offered``: values, or (text, value). A menu, or buttons beside each other where ``radio``; with ``play``
+    a button before them chooses one after another.
+    """
 
     offered: Sequence = ()
     value: object = None
     _: KW_ONLY
     radio: bool = False
+    play: bool = False
 
     @property
     def first(self):
@@ -81,7 +84,8 @@ class One(Control):
                 f"{' checked' if v == value else ''}><span>{escape(text)}</span></label>"
                 for text, v in _options(self.offered)
             )
-            return self._labelled(f'<div class="chips">{inner}</div>', group=True)
+            play = '<button type="button" data-play aria-label="Play, or stop">▶</button>' if self.play else ""
+            return self._labelled(f'<div class="chips">{play}{inner}</div>', group=True)
         inner = "".join(
             f'<option value="{escape(str(v))}"{" selected" if v == value else ""}>{escape(text)}</option>'
             for text, v in _options(self.offered)
@@ -178,7 +182,8 @@ class Words(Control):
             f'placeholder="{escape(self.hint)}" autocomplete="off">'
         )
         if self.hidden:
-            return f'<span data-name="{escape(self.name)}" data-at="{self.at}">{inner}</span>'
+            shared = " data-shared" if self.shared else ""
+            return f'<span data-name="{escape(self.name)}" data-at="{self.at}"{shared}>{inner}</span>'
         return self._labelled(inner)
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from analysis.bar import Bar, Known
     from analysis.result import Result
 
-INPUT, MODEL, SET = "input", "model", "set"
-"""What a result is of: picture and question, model and checkpoint alone, or neither."""
+INPUT, PICTURE, MODEL, SET = "input", "picture", "model", "set"
+"""What a result is of: picture and question, the picture alone, model and checkpoint alone, or none of these."""
 
 LABELS = {
     "as published": "The paper's rule, on any model that is opened.",
@@ -464,7 +464,7 @@ def _form(section: Section, place: str, controls: Sequence[Control], chosen: Map
         folded = f'<details class="further"><summary>Further controls</summary><div>{folded}</div></details>'
     button = f'<button type="submit" class="run">{escape(section.run)}</button>' if section.measure else ""
     costs = f'<small class="costs">{escape(section.costs)}</small>' if section.costs else ""
-    opens = section.tries[0] if section.tries and section.of == INPUT else None
+    opens = section.tries[0] if section.tries and section.tries[0].example and section.of in (INPUT, PICTURE) else None
     example = f' data-example="{escape(opens.example)}" data-question="{escape(opens.question)}"' if opens else ""
     return (
         f'<form class="controls" data-place="{place}" data-of="{section.of}"{" data-quick" if section.quick else ""}'

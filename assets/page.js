@@ -33,7 +33,8 @@ const placeOf = element => {
 // Which input a result is of, as a short text: other inputs have others.
 crosstalk.turn = of => {
   const {model, checkpoint, question, picture} = crosstalk.input;
-  const text = JSON.stringify(of === 'set' ? [] : of === 'model' ? [model, checkpoint] : [model, checkpoint, question, picture]);
+  const parts = {set: [], model: [model, checkpoint], picture: [picture]};
+  const text = JSON.stringify(parts[of] ?? [model, checkpoint, question, picture]);
   let hash = 7;
   for (const letter of text) hash = (hash * 31 + letter.codePointAt(0)) % 2147483647;
   return String(hash);
@@ -119,7 +120,8 @@ crosstalk.form = (element, trigger) => {
         }
       }
     }
-    crosstalk.chosen[place] = {...crosstalk.chosen[place], ...fields(form)};
+    // at first what was linked to stays, even where it is not on offer yet; later what the form shows is what was read
+    crosstalk.chosen[place] = first ? {...fields(form), ...crosstalk.chosen[place]} : {...crosstalk.chosen[place], ...fields(form)};
     restoreGuess(place);
   };
   taken();
@@ -130,6 +132,9 @@ crosstalk.form = (element, trigger) => {
     crosstalk.start(event.target.dataset.place);
   });
   element.addEventListener('input', event => { if (event.target.type === 'range') shownRange(event.target); });
+  // a form that is drawn anew folds what the visitor has unfolded
+  element.addEventListener('click', event => { if (event.target.closest('summary')) element.unfolded = !find('.further', element).open; });
+  element.addEventListener('toggle', event => { event.target.open = Boolean(element.unfolded); }, true);
   element.addEventListener('change', event => {
     const box = event.target.closest('[data-name]'), form = event.target.closest('form.controls');
     if (!box || !form) return;
@@ -188,6 +193,27 @@ crosstalk.set = (place, values) => {
   });
   return boxes.filter(Boolean);
 };
+// One value after another, until the last, or until the button is pressed again.
+let playing = null;
+const play = (place, name) => {
+  const boxes = () => all(`[data-name="${CSS.escape(name)}"] input`, find('form.controls', panelOf(place)));
+  const stop = () => {
+    clearInterval(playing.timer);
+    panelOf(playing.place)?.classList.remove('playing');
+    playing = null;
+  };
+  if (playing) return stop();
+  const step = from => {
+    const next = boxes()[from];
+    if (!next || crosstalk.place() !== place) return stop();
+    crosstalk.set(place, {[name]: next.value});
+    crosstalk.changed(place, name);
+  };
+  const at = () => boxes().findIndex(b => b.checked);
+  playing = {place, timer: setInterval(() => step(at() + 1), 1500)};
+  panelOf(place).classList.add('playing');
+  step(at() + 1 < boxes().length ? at() + 1 : 0);
+};
 crosstalk.stopper = (element, trigger) => {
   element.addEventListener('click', event => { if (event.target.closest('[data-stop]')) trigger('click', {}); });
 };
@@ -221,7 +247,7 @@ crosstalk.asked = (...input) => { crosstalk.own(); crosstalk.took(...input); cro
 crosstalk.ask = () => {
   const place = crosstalk.place(), form = find('form.controls', crosstalk.forms.get(place)?.element ?? document.body);
   find('#bar')?.classList.remove('unfolded');
-  if (form?.dataset.of === 'input' && find('.run', form)) { crosstalk.pressed.add(place); crosstalk.start(place); }
+  if (['input', 'picture'].includes(form?.dataset.of) && find('.run', form)) { crosstalk.pressed.add(place); crosstalk.start(place); }
   else if (find('#asked-note')) find('#asked-note').hidden = false;
 };
 
@@ -296,10 +322,26 @@ crosstalk.predicted = () => [
 ];
 
 // ---- Clicks that mean the same everywhere ----
+const choose = (place, element) => {
+  const boxes = crosstalk.set(place, JSON.parse(element.dataset.set));
+  if (boxes.length) crosstalk.changed(place, boxes[0].dataset.name);
+};
+// A mark of a chart whose layout names a control (layout.meta.set) sets it to what the mark is called (customdata).
+setInterval(() => {
+  for (const chart of all('.js-plotly-plot')) {
+    if (!chart.layout?.meta?.set || chart.pointed) continue;
+    chart.pointed = true;
+    chart.on('plotly_click', ({points}) => {
+      const name = chart.layout.meta.set, mark = points.find(p => p.customdata !== undefined), place = placeOf(chart);
+      if (mark && crosstalk.set(place, {[name]: mark.customdata}).length) crosstalk.changed(place, name);
+    });
+  }
+}, 500);
 document.addEventListener('click', async event => {
   const hit = selector => event.target.closest(selector);
   if (hit('.skip')) { event.preventDefault(); find('#nav button').focus(); return; }
   const go = hit('[data-go]');
+  if (go?.dataset.set) choose(placeOf(go), go);
   if (go) { crosstalk.go(go.dataset.go); if (go.closest('#nav') === null) scrollTo({top: 0}); return; }
   if (hit('#bar-strip')) { find('#bar').classList.toggle('unfolded'); return; }
   if (hit('#strip-ask')) { crosstalk.own(); crosstalk.ask(); return; }
@@ -330,9 +372,9 @@ document.addEventListener('click', async event => {
     return;
   }
   const set = hit('[data-set]');
+  if (hit('[data-play]') && place) { play(place, hit('[data-name]').dataset.name); return; }
   if (set && place) {
-    const boxes = crosstalk.set(place, JSON.parse(set.dataset.set));
-    if (boxes.length) crosstalk.changed(place, boxes[0].dataset.name);
+    choose(place, set);
     crosstalk.refocus = {place, text: set.dataset.set, until: Date.now() + 4000};
     if (set.dataset.to) document.getElementById(`${ident(place)}-${set.dataset.to}`)?.scrollIntoView({block: 'nearest', behavior: 'smooth'});
     return;
@@ -466,6 +508,7 @@ const former = {
   row: 'forgetting/matrix', set: 'forgetting/matrix', dose: 'interference/dose', explain: 'interference/why',
   'change-text': 'interference/one', 'change-image': 'interference/one', sentence: 'interference/one',
   spot: 'attention/heads', attention: 'attention/heads', trained: 'embedding_space/map', drawn: 'embedding_space/map',
+  dimensions: 'embedding_space/map', style: 'embedding_space/lost',
 };
 crosstalk.begin = (...input) => {
   crosstalk.took(...input);
