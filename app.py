@@ -25,6 +25,7 @@ from analysis.attribution.endpoint import attribute  # noqa: E402
 from analysis.decoding.endpoint import decode  # noqa: E402
 from analysis.decoding.tab import ROOM as DECODING  # noqa: E402
 from analysis.embedding_space.endpoint import embedding_space  # noqa: E402
+from analysis.embedding_space.tab import ROOM as EMBEDDING_SPACE  # noqa: E402
 from analysis.forgetting.endpoint import forgetting, forgetting_probe  # noqa: E402
 from analysis.forgetting.tab import ROOM as FORGETTING  # noqa: E402
 from analysis.interference.endpoint import conflict, conflicts, interference, interference_dataset  # noqa: E402
@@ -36,7 +37,7 @@ from models import catalog, devices  # noqa: E402
 from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 
-_ROOMS = (ASK, DECODING, FORGETTING)
+_ROOMS = (ASK, DECODING, EMBEDDING_SPACE, FORGETTING)
 ROOMS = (overview(_ROOMS), *_ROOMS)
 """The rooms, in their order."""
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from analysis.embedding_space import cloud, held, own, shipped
-from analysis.embedding_space.held import Key
+from analysis.embedding_space import cloud, own, recipes, spaces
+from analysis.embedding_space.maps import pca
 from analysis.embedding_space.measure import space_of
 from analysis.embedding_space.pairs import Pairs, drawings
-from analysis.embedding_space.project import pca
 from analysis.embedding_space.result import Space
 from analysis.embedding_space.sentence import sentence
+from analysis.embedding_space.spaces import Key
 from analysis.result import Provenance
 from models.checkpoints import BASE
 
@@ -49,15 +49,16 @@ def drawn(space: Space) -> float:
     """Both views of a space and the sentence under them; how large they are, MB."""
     clouds = pca(space.images, space.words)
     span = cloud.spans(*clouds)
-    figures = [cloud.draw(space, seen, span, title) for seen, title in zip(clouds, ("Raw", "Turned back"), strict=True)]
+    lines = "trails" if len(space.shown) <= cloud.MANY else "none"
+    figures = [cloud.draw(space, seen, span, "a title", len(space.phases) - 1, lines) for seen in clouds]
     sentence(space)
     return sum(len(figure.to_json()) for figure in figures) / 1e6
 
 
 def first_frame() -> float:
     """The plain method's space as it is read from the disk, and drawn; MB."""
-    held._embedded.clear()
-    return drawn(held.of(Key("plain")).space)
+    spaces._memory.clear()
+    return drawn(spaces.whole(Key("plain")).space)
 
 
 def own_space(phases: int) -> Callable[[], Space]:
@@ -70,7 +71,7 @@ def own_space(phases: int) -> Callable[[], Space]:
     words = [v + rng.normal(size=v.shape) for v in images]
     texts, domains = tuple(f"thing {i}" for i in range(PAIRS)), tuple(f"domain {i % 6}" for i in range(PAIRS))
     pairs = Pairs("own", texts, domains, drawings().picture, "own")
-    steps = shipped.recipe("plain").phases[:phases]
+    steps = recipes.recipe("plain").phases[:phases]
     by = Provenance("random", "all", "float64", "cpu")
     return lambda: space_of(np.array(images), np.array(words), pairs, steps, by, "plain")
 
@@ -86,13 +87,13 @@ def archive(file: Path) -> None:
 
 
 def main() -> None:
-    recipe, pairs = shipped.recipe("plain"), drawings()
+    recipe, pairs = recipes.recipe("plain"), drawings()
     count = len(recipe.phases)
     size = first_frame()
     warm = statistics.median(seconds(first_frame) for _ in range(RUNS))
     fresh = [(in_a_process(FIRST), in_a_process(BARE)) for _ in range(3)]
     ours, bare = (statistics.median(column) for column in zip(*fresh, strict=True))
-    with shipped.opened(recipe) as encoder:
+    with recipes.opened(recipe) as encoder:
         some = pairs.pictures[:EMBEDDED]
         encoder.images(some[:8], [BASE])
         each = seconds(lambda: encoder.images(some, [phase.checkpoint for phase in recipe.phases])) / EMBEDDED

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.embedding_space import maps, runs, shipped
+from analysis.embedding_space import maps, recipes, runs
 from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import LIKENESS, MEASURES, Space
-from analysis.embedding_space.retrieval import DIRECTIONS, KS
+from analysis.embedding_space.retrieval import DIRECTIONS, KS, Over, Versus, over, repeated, versus
 from analysis.embedding_space.retrieval_figure import points
 from analysis.embedding_space.runs import Run
-from analysis.embedding_space.seeds import Over, Versus, over, repeated, versus
 from analysis.embedding_space.sentence import sentence
 from analysis.statistics import Difference
 from models.embedded.phases import SET
@@ -30,16 +29,16 @@ _PLAIN, _AGAINST = "plain", "mod-x"
 
 def section(
     root: Path = SET,
-    encoder: "Callable[[shipped.Recipe], AbstractContextManager[DualEncoder]]" = shipped.opened,
+    encoder: "Callable[[recipes.Recipe], AbstractContextManager[DualEncoder]]" = recipes.opened,
     draw: Callable = maps.embedded,
 ) -> str:
     """Every method whose phases lie in ``root``. Measures, and maps for the page, what is not kept yet.
 
     Raises ``ModelError`` where there are none.
     """
-    shipped.recipe(_PLAIN, root)
-    chosen = shipped.recipes(root).values()
-    spaces = {recipe.title: shipped.measured(recipe, encoder=encoder) for recipe in chosen}
+    recipes.recipe(_PLAIN, root)
+    chosen = recipes.recipes(root).values()
+    spaces = {recipe.title: recipes.measured(recipe, encoder=encoder) for recipe in chosen}
     for space in spaces.values():
         if space.method in (_PLAIN, _AGAINST):
             draw(space.images, space.words, "umap")

@@ -1,54 +1,63 @@
-"""How a cloud of pairs looks: one figure a view, phase by phase, pictures and texts told apart, true pairs joined."""
+"""How a cloud of pairs looks at one phase: pictures and texts, where they came from, and which of them move."""
 
-import base64
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import NEUTRAL, SERIES, figure
+from analysis.charts import NEUTRAL, SERIES, figure, tint
 
 if TYPE_CHECKING:
-    from analysis.embedding_space.project import Cloud
+    from analysis.embedding_space.maps import Cloud
     from analysis.embedding_space.result import Space
 
-HEIGHT = 520
+LINES = {"trails": "where they came from", "pairs": "each picture to its name", "none": "none"}
+MANY = 600
+"""Pairs above which lines hide everything."""
+
+_HEIGHT = 350
 _SVG = 1200  # points above which WebGL draws them
-_JOINED = 600  # pairs above which the lines between them hide everything, so they start switched off
 _AXES = "xyz"
 _MARKS = {"images": "circle", "words": "diamond-open"}
 _CLEAR = "rgba(0,0,0,0)"
 _GRID = "#80868F"
 
 
-def draw(found: "Space", seen: "Cloud", span: np.ndarray, title: str, phase: int = 0) -> go.Figure:
-    """One view of the pairs shown, at ``phase``; ``span`` ``[2, dimensions]`` is what the axes cover (``spans``).
+def draw(
+    found: "Space", seen: "Cloud", span: np.ndarray, title: str, phase: int, lines: str = "trails", chosen: int = -1
+) -> go.Figure:
+    """The pairs shown, at ``phase``; ``span`` ``[2, dimensions]`` is what the axes cover (``spans``), ``lines`` one of
+    ``LINES``, ``chosen`` the place of a pair that is ringed, below 0 for none.
 
-    ``layout.meta`` holds every phase for the page's player: ``labels``, how many ``pairs`` and ``dimensions``, where
-    ``images`` and ``words`` lie (float32 ``[phases, pairs, dimensions]`` as base64: lists of thousands of places are
-    slow), and ``rows``: which pairs each trace draws, and of what kind. The last trace is for a chosen pair.
+    A click on a mark sets the control ``pair`` to what ``names`` calls it. Every phase has the same traces with as many
+    points, so that Plotly moves them from one to the next.
     """
-    rows = _rows(found)
-    traces = [_trace(kind, name, pairs, found, seen, phase) for kind, name, pairs in rows]
-    meta = {
-        "labels": list(found.phases),
-        "pairs": len(found.shown),
-        "dimensions": seen.dimensions,
-        "images": _packed(seen.images),
-        "words": _packed(seen.words),
-        "rows": [{"kind": kind, "pairs": pairs.tolist()} for kind, _, pairs in rows],
-    }
-    named = {"text": f"{title}, n = {len(found.shown)}", "font": {"size": 15}, "x": 0, "xanchor": "left"}
+    named = {"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left", "y": 0.93}
     return figure(
-        HEIGHT, *traces, meta=meta, title=named, showlegend=True, margin={"l": 8, "r": 8, "t": 40, "b": 8},
-        legend={"itemsizing": "constant", "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+        _HEIGHT, *_traces(found, seen, phase, lines, chosen), meta={"set": "pair"}, title=named, showlegend=False,
+        margin={"l": 4, "r": 4, "t": 52, "b": 4}, transition={"duration": 500, "easing": "cubic-in-out"},
         **_axes(seen, span),
-    )  # fmt: skip
+    )
 
 
-def _packed(places: np.ndarray) -> str:
-    return base64.b64encode(places.astype("<f4").tobytes()).decode()
+def animated(found: "Space", seen: "Cloud", span: np.ndarray, title: str) -> go.Figure:
+    """All phases, with Plotly's own slider and play button, for a page of its own."""
+    whole = draw(found, seen, span, title, 0)
+    whole.frames = [
+        go.Frame(name=label, data=_traces(found, seen, i, "trails", -1)) for i, label in enumerate(found.phases)
+    ]
+    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    steps = [{"method": "animate", "label": label, "args": [[label], now]} for label in found.phases]
+    play = {"frame": {"duration": 900, "redraw": True}, "transition": {"duration": 0}, "fromcurrent": True}
+    button = {"method": "animate", "label": "▶ Play", "args": [None, play]}
+    whole.update_layout(
+        meta=None, height=_HEIGHT + 250,
+        sliders=[{"steps": steps, "currentvalue": {"prefix": "Phase: "}, "pad": {"t": 70}}],
+        updatemenus=[{"type": "buttons", "buttons": [button], "x": 1, "y": 1.12, "xanchor": "right"}],
+    )
+    return whole
 
 
 def spans(*clouds: "Cloud") -> np.ndarray:
@@ -59,107 +68,123 @@ def spans(*clouds: "Cloud") -> np.ndarray:
     return np.stack([low - edge, high + edge])
 
 
-def animated(found: "Space", seen: "Cloud", span: np.ndarray, title: str) -> go.Figure:
-    """``draw`` with Plotly's own slider and play button, for a page of its own."""
-    whole = draw(found, seen, span, title)
-    rows = _rows(found)
-    whole.frames = [
-        go.Frame(
-            name=label, data=[_trace(kind, name, pairs, found, seen, i) for kind, name, pairs in rows],
-            traces=list(range(len(rows))),
-        )
-        for i, label in enumerate(found.phases)
-    ]  # fmt: skip
-    now = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    steps = [{"method": "animate", "label": label, "args": [[label], now]} for label in found.phases]
-    play = {"frame": {"duration": 900, "redraw": True}, "transition": {"duration": 0}, "fromcurrent": True}
-    button = {"method": "animate", "label": "▶ Play", "args": [None, play]}
-    whole.update_layout(
-        meta=None, height=HEIGHT + 130,
-        sliders=[{"steps": steps, "currentvalue": {"prefix": "Phase: "}, "pad": {"t": 70}}],
-        updatemenus=[{"type": "buttons", "buttons": [button], "x": 1, "y": 1.12, "xanchor": "right"}],
-    )  # fmt: skip
-    return whole
+def names(found: "Space") -> list[str]:
+    """What each of the pairs shown is called: its text, with its number where others have the same."""
+    texts = [found.texts[i] for i in found.shown]
+    often = Counter(texts)
+    return [f"{text} ({i + 1})" if often[text] > 1 else text for i, text in enumerate(texts)]
 
 
-def joined(pairs: int) -> bool:
-    """Whether lines between so many pairs are drawn before anyone asks."""
-    return pairs <= _JOINED
-
-
-def _rows(found: "Space") -> list[tuple[str, str, np.ndarray]]:
-    """What is drawn, in order: lines, then pictures and texts of each domain, then the chosen pair (still none)."""
-    domains = np.array([found.domains[i] for i in found.shown])
-    rows = [("lines", "true pairs", np.arange(len(domains)))]
-    for domain in dict.fromkeys(domains.tolist()):
-        here = np.flatnonzero(domains == domain)
-        rows += [("images", domain, here), ("words", domain, here)]
-    return [*rows, ("chosen", "chosen", np.array([], dtype=int))]
-
-
-def _trace(kind: str, name: str, pairs: np.ndarray, found: "Space", seen: "Cloud", phase: int):
-    """The trace of one row of ``_rows``."""
-    flat = seen.dimensions == 2
-    large = 2 * len(found.shown) > _SVG
+def _traces(found: "Space", seen: "Cloud", phase: int, lines: str, chosen: int) -> list:
+    """Lines of each domain; its pictures and texts; the way of each domain's middle, named; the chosen pair."""
+    flat, large = seen.dimensions == 2, 2 * len(found.shown) > _SVG
     make = (go.Scattergl if large else go.Scatter) if flat else go.Scatter3d
-    if kind in ("lines", "chosen"):
-        faint = "rgba(128,134,143,0.45)" if flat else NEUTRAL  # WebGL in 3-D knows no transparent lines
-        width, colour = (1, faint) if kind == "lines" else (3, NEUTRAL)
-        if not joined(len(found.shown)):
-            pairs = pairs[:0]  # the player draws them when they are switched on
-        at = _ends(seen.images[phase, pairs], seen.words[phase, pairs])
-        return make(
-            **_places(at), mode="lines" if kind == "lines" else "lines+markers", name=name, hoverinfo="skip",
-            line={"width": width, "color": colour}, showlegend=False,
-            marker={"size": 16 if flat else 9, "color": _CLEAR if flat else colour,
-                    "line": {"width": 3, "color": NEUTRAL}},
-            visible=kind == "chosen" or joined(len(found.shown)),
-        )  # fmt: skip
-    order = list(found.domain_names)
-    points = (seen.images if kind == "images" else seen.words)[phase, pairs]
-    said = "picture" if kind == "images" else "text"
-    size = (4 if large else 8) if flat else 4
-    return make(
-        **_places(points), mode="markers", name=name, legendgroup=name, showlegend=kind == "images",
-        text=[found.texts[found.shown[i]] for i in pairs], customdata=pairs,
-        marker={"symbol": _MARKS[kind], "size": size, "opacity": 0.85,
-                "color": SERIES[order.index(name) % len(SERIES)]},
-        hovertemplate=f"<b>%{{text}}</b><br>{said} · {name}<extra></extra>",
-    )  # fmt: skip
+    domains, called = np.array([found.domains[i] for i in found.shown]), np.array(names(found))
+    size = (4 if large else 6) if flat else 4
+    middles = {d: seen.images[:, domains == d].mean(1, keepdims=True) for d in found.domain_names if d in domains}
+    colours = {d: SERIES[j % len(SERIES)] for j, d in enumerate(found.domain_names)}
+    below, marks = [], []
+    for domain in middles:
+        here, colour = np.flatnonzero(domains == domain), colours[domain]
+        if lines != "none":
+            at = _joined(seen, here, phase) if lines == "pairs" else _way(_both(seen, here), phase)
+            faint = tint(colour, 0.35) if flat else colour  # WebGL in 3-D knows no transparent lines
+            below.append(make(**_places(at), mode="lines", hoverinfo="skip", line={"width": 1, "color": faint}))
+        for kind, said in (("images", "picture"), ("words", "name")):
+            points = getattr(seen, kind)[phase, here]
+            marks.append(make(
+                **_places(points), mode="markers", text=called[here].tolist(), customdata=called[here].tolist(),
+                name=domain, marker={"symbol": _MARKS[kind], "size": size, "opacity": 0.7, "color": colour},
+                hovertemplate=f"<b>%{{text}}</b><br>{said} · {domain}<extra></extra>",
+            ))
+    ways = [
+        make(**_places(_way(of, phase)), mode="lines", hoverinfo="skip", line={"width": 4, "color": colours[domain]})
+        for domain, of in middles.items()
+    ]
+    ends = np.concatenate([of[phase] for of in middles.values()])
+    edge, colour = {"width": 1, "color": "#fff"}, [colours[d] for d in middles]
+    dots = {"size": 13 if flat else 7, "color": colour, "line": edge}
+    ways.append(make(
+        **_places(ends), mode="markers", marker=dots, hovertemplate="middle of the pictures of %{text}<extra></extra>",
+        text=list(middles),
+    ))
+    ways.append(make(
+        **_places(_apart(ends, np.ptp(seen.images[0], axis=0))), mode="text", text=[f"<b>{d}</b>" for d in middles],
+        textposition="middle right", hoverinfo="skip", **({"cliponaxis": False} if make is go.Scatter else {}),
+    ))
+    ring = {"size": 16 if flat else 9, "color": _CLEAR if flat else NEUTRAL, "line": {"width": 3, "color": NEUTRAL}}
+    picked = make(
+        **_places(_joined(seen, np.array([chosen] if chosen >= 0 else [], dtype=int), phase)), mode="lines+markers",
+        hoverinfo="skip", line={"width": 3, "color": NEUTRAL}, marker=ring,
+    )
+    return [*below, *marks, *ways, picked]
+
+
+def _both(seen: "Cloud", pairs: np.ndarray) -> np.ndarray:
+    return np.concatenate([seen.images[:, pairs], seen.words[:, pairs]], axis=1)
+
+
+def _apart(ends: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Places of labels, right of ``ends`` ``[labels, dimensions]`` and so far above each other that all can be read."""
+    at = ends.copy()
+    at[:, 0] += 0.035 * size[0]
+    order, step = np.argsort(at[:, 1]), 0.075 * size[1]
+    for below, above in zip(order, order[1:], strict=False):
+        at[above, 1] = max(at[above, 1], at[below, 1] + step)
+    at[:, 1] -= (at[:, 1] - ends[:, 1]).mean()
+    return at
+
+
+def _way(points: np.ndarray, phase: int) -> np.ndarray:
+    """From the first phase to this one, and a gap, for each of ``points`` ``[phases, points, dimensions]``:
+    ``[points * (phases + 1), dimensions]``. Phases still to come lie where this one does."""
+    at = points[[*range(phase), *[phase] * (len(points) - phase)]]
+    gap = np.full_like(at[:1], np.nan)
+    return np.concatenate([at, gap]).transpose(1, 0, 2).reshape(-1, at.shape[2])
+
+
+def _joined(seen: "Cloud", pairs: np.ndarray, phase: int) -> np.ndarray:
+    """From picture to text and a gap, for every pair: ``[3 * pairs, dimensions]``."""
+    images, words = seen.images[phase, pairs], seen.words[phase, pairs]
+    return np.stack([images, words, np.full_like(images, np.nan)], 1).reshape(-1, images.shape[1])
 
 
 def _places(points: np.ndarray) -> dict:
     return {axis: points[:, i] for i, axis in enumerate(_AXES[: points.shape[1]])}
 
 
-def _ends(images: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """From picture to text and a gap, for every pair: ``[3 * pairs, dimensions]``."""
-    gap = np.full_like(images, np.nan)
-    return np.stack([images, words, gap], 1).reshape(-1, images.shape[1])
-
-
 def _axes(seen: "Cloud", span: np.ndarray) -> dict:
     """Equal scales, the same in every phase; where the axes mean something they say what."""
-    of = " of phase 0" if seen.method == "pca" and seen.dimensions == 2 else ""
-    titles = [f"axis {i + 1}{of}" for i in range(seen.dimensions)]
+    of = " of the first phase" if seen.method == "pca" and seen.dimensions == 2 else ""
+    titles = [{"text": f"axis {i + 1}{of}", "font": {"size": 12}} for i in range(seen.dimensions)]
     if seen.dimensions == 2:
         common = {"zeroline": False, "showticklabels": False}
         return {
             "xaxis": {"title": titles[0], "range": span[:, 0].tolist(), "constrain": "domain", **common},
             "yaxis": {"title": titles[1], "range": span[:, 1].tolist(), "scaleanchor": "x", **common},
         }
-    plain = {"backgroundcolor": _CLEAR, "gridcolor": _GRID, "gridwidth": 1, "zeroline": False, "showspikes": False,
-             "showticklabels": False}  # fmt: skip
+    plain = {
+        "backgroundcolor": _CLEAR, "gridcolor": _GRID, "gridwidth": 1, "zeroline": False, "showspikes": False,
+        "showticklabels": False,
+    }
     axes = {
-        f"{axis}axis": {"title": {"text": title, "font": {"size": 12}}, "range": span[:, i].tolist(), **plain}
+        f"{axis}axis": {"title": title, "range": span[:, i].tolist(), **plain}
         for i, (axis, title) in enumerate(zip(_AXES, titles, strict=True))
     }
     return {"scene": {"aspectmode": "cube", "bgcolor": _CLEAR, "dragmode": "orbit", **axes}}
 
 
-def held(seen: "Cloud", phases: Sequence[str]) -> str:
+def shares(seen: "Cloud", phases: Sequence[str]) -> str:
     """How much of each phase the picture holds, in words; empty where that cannot be said."""
     if np.isnan(seen.explained).any():
         return ""
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(phases, seen.explained, strict=True))
-    return f"Share of the variance that the picture holds: {shares}."
+    told = ", ".join(f"{name} {share:.0%}" for name, share in zip(phases, seen.explained, strict=True))
+    return f"Share of the variance that the picture holds: {told}."
+
+
+def moved(seen: "Cloud", whole: tuple[np.ndarray, np.ndarray], phase: int) -> float:
+    """Share of the squared way from the first phase to ``phase`` that the picture holds; ``whole`` are images and words
+    in all dimensions, ``[phases, pairs, d]``. Not-a-number where nothing moved."""
+    ways = [np.concatenate(of, axis=1) for of in ((seen.images, seen.words), whole)]
+    flat, full = (float(((of[phase] - of[0]) ** 2).sum()) for of in ways)
+    return flat / full if full > 1e-12 else float("nan")

@@ -1,6 +1,6 @@
 """The endpoint of the room: the embedded default's phases as numbers."""
 
-from analysis.embedding_space import runs, shipped
+from analysis.embedding_space import recipes, runs
 from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import LIKENESS, OF_A_PHASE
 from analysis.embedding_space.retrieval import DIRECTIONS, recalls
@@ -29,8 +29,8 @@ def embedding_space(method: str = "plain", phase: str = "") -> dict:
         recall: matrices (phase, domain) of how often the right partner is found first, i2t and t2i
         sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
-    recipe = shipped.recipe(method)
-    found = shipped.measured(recipe)
+    recipe = recipes.recipe(method)
+    found = recipes.measured(recipe)
     if phase and phase not in found.phases:
         raise InputError(f"There is no phase {phase!r}. There are: {', '.join(found.phases)}.")
     s = found.phases.index(phase) if phase else 0

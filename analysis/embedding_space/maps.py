@@ -1,8 +1,12 @@
-"""Maps of neighbourhoods: AlignedUMAP and t-SNE, made in a process of their own and kept on disk.
+"""Clouds that can be compared: the same pairs in every phase, by PCA, or as maps of neighbourhoods.
 
-umap-learn takes seconds to import and to compile and cannot be interrupted, so none of it runs in the page's process:
-``python -m analysis.embedding_space.maps <input.npz> <output.npy>`` does the work, and is ended when the visitor stops.
-Both methods look at distances alone, which no rotation changes: a raw and an aligned space have the same map.
+By PCA everything is seen with the ruler of phase 0: its mean and its principal axes draw every phase, as it is and
+turned back, so both begin with the same picture and a cloud that leaves the plane is seen to shrink.
+
+AlignedUMAP and t-SNE look at distances alone, which no rotation changes: a space has one map, raw or turned back. They
+are made in a process of their own and kept on disk: umap-learn takes seconds to import and to compile and cannot be
+interrupted, so none of it runs in the page's process. ``python -m analysis.embedding_space.maps <input.npz>
+<output.npy>`` does the work, and is ended when the visitor stops.
 """
 
 import base64
@@ -14,15 +18,18 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from sklearn.decomposition import PCA
 
 from analysis import kept
-from analysis.embedding_space.project import Cloud, checked
-from models.errors import ModelError
+from analysis.embedding_space.space import rotation
+from models.errors import InputError, ModelError
 
+LEAST = 3  # pairs: of fewer there is no cloud
 METHODS = {"umap": "AlignedUMAP", "tsne": "t-SNE"}
 NEIGHBOURS, PERPLEXITY, SEED = 15, 30.0, 0
 _LIBRARY = {"umap": "umap-learn", "tsne": "scikit-learn"}
@@ -32,14 +39,85 @@ _EPOCHS = re.compile(r"Epochs completed: +(\d+)%")  # how umap-learn tells how f
 _EVERY = 0.25  # seconds between two looks at whether to go on
 
 
+@dataclass(frozen=True)
+class Cloud:
+    """Where every pair lies in every phase: ``images`` and ``words`` are float64 ``[phases, pairs, 2 or 3]``.
+
+    ``method`` drew it (``"pca"``, ``"umap"``, ``"tsne"``). ``explained`` ``[phases]`` is the share of each phase's
+    variance that the picture holds, 0 to 1; not-a-number for methods that have none.
+    """
+
+    method: str
+    images: np.ndarray
+    words: np.ndarray
+    explained: np.ndarray
+
+    @property
+    def dimensions(self) -> int:
+        return self.images.shape[2]
+
+
+def aligned(images: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each phase turned onto the phase before it by the rotation (or reflection) about the origin that fits best.
+
+    ``images`` and ``words`` are ``[phases, pairs, d]``. One rotation for both, by orthogonal Procrustes (Schoenemann
+    1966): min over orthogonal R of ||X_t R - X'_{t-1}||_F, X' being aligned already. What is left is no rotation of the
+    whole: disorder within a modality, and the modalities turning differently. Float64, same shapes.
+    """
+    clouds = _turned_back(_together(images, words))
+    return clouds[:, : images.shape[1]], clouds[:, images.shape[1] :]
+
+
+def pca(images: np.ndarray, words: np.ndarray, dimensions: int = 2) -> tuple[Cloud, Cloud]:
+    """The raw and the aligned cloud on the principal axes of phase 0, images and words together.
+
+    ``images`` and ``words`` are ``[phases, pairs, d]``, ``dimensions`` is 2 or 3. Raises ``InputError`` for fewer than
+    three pairs, or embeddings that are no numbers.
+    """
+    checked(images, words)
+    clouds = _together(images, words)
+    fitted = PCA(dimensions, svd_solver="covariance_eigh").fit(clouds[0])
+    return _drawn(fitted, clouds), _drawn(fitted, _turned_back(clouds))
+
+
+def checked(images: np.ndarray, words: np.ndarray) -> None:
+    """Raises ``InputError`` where there is nothing to draw: fewer than three pairs, or not-a-number."""
+    if images.shape[1] < LEAST:
+        raise InputError(f"A cloud needs at least {LEAST} pairs; there are {images.shape[1]}.")
+    if not (np.isfinite(images).all() and np.isfinite(words).all()):
+        raise InputError("Some embeddings are not numbers, so they cannot be drawn: the model's weights are broken.")
+
+
+def _together(images: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """All embeddings of each phase, float64 ``[phases, 2 * pairs, d]``, images first."""
+    return np.concatenate([images, words], axis=1, dtype=np.float64)
+
+
+def _turned_back(clouds: np.ndarray) -> np.ndarray:
+    """``clouds`` ``[phases, points, d]`` with each phase turned onto the one before; the first as it is."""
+    turned = [clouds[0]]
+    for cloud in clouds[1:]:
+        turned.append(cloud @ rotation(cloud, turned[-1]))
+    return np.stack(turned)
+
+
+def _drawn(fitted: PCA, clouds: np.ndarray) -> Cloud:
+    seen = clouds @ fitted.components_.T - fitted.mean_ @ fitted.components_.T
+    total = np.einsum("tnd,tnd->t", clouds, clouds) / clouds.shape[1] - (clouds.mean(axis=1) ** 2).sum(axis=1)
+    held = np.divide(seen.var(axis=1).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 1e-12)
+    n = clouds.shape[1] // 2
+    return Cloud("pca", seen[:, :n], seen[:, n:], held)
+
+
 def embedded(
     images: np.ndarray,
     words: np.ndarray,
     method: str,
     dimensions: int = 2,
-    progress: Callable[[float, str], None] = lambda share, what: None,
-) -> Cloud:
-    """The map of all phases, images and words together; from disk where the same was made before.
+    progress: Callable[[float, str], None] | None = lambda share, what: None,
+) -> Cloud | None:
+    """The map of all phases, images and words together; from disk where the same was made before. None where it was
+    not, and there is no ``progress`` to tell of the work.
 
     ``images`` and ``words`` are ``[phases, pairs, d]``; ``method`` is one of ``METHODS``. AlignedUMAP (McInnes 2018)
     keeps each point near its place in the phases before and after; t-SNE (van der Maaten 2008) starts every phase from
@@ -47,10 +125,12 @@ def embedded(
     where there is nothing to draw, ``ModelError`` where the work failed.
     """
     checked(images, words)
-    clouds = _together(images, words)
+    clouds = _halved(images, words)
     made_of = _made_of(clouds, method, dimensions)
     if found := kept.load(_ROOM, made_of):
         flat = np.frombuffer(base64.b64decode(found["base64"]), "<f2").reshape(found["shape"])
+    elif progress is None:
+        return None
     else:
         flat = _made(clouds, method, dimensions, progress).astype("<f2")
         kept.save(_ROOM, made_of, {"base64": base64.b64encode(flat.tobytes()).decode(), "shape": flat.shape})
@@ -59,7 +139,7 @@ def embedded(
     return Cloud(method, flat[:, :n], flat[:, n:], np.full(len(flat), np.nan))
 
 
-def _together(images: np.ndarray, words: np.ndarray) -> np.ndarray:
+def _halved(images: np.ndarray, words: np.ndarray) -> np.ndarray:
     """All points of each phase, images first; in half precision, as embeddings are kept, so that those measured just
     now and those read from disk make the same map."""
     return np.concatenate([images, words], axis=1).astype(np.float16).astype(np.float32)
@@ -71,7 +151,7 @@ def _made_of(clouds: np.ndarray, method: str, dimensions: int) -> dict:
         "perplexity": PERPLEXITY, "seed": SEED, "shape": clouds.shape,
         "library": importlib.metadata.version(_LIBRARY[method]),
         "data": hashlib.sha256(np.ascontiguousarray(clouds)).hexdigest()[:24],
-    }  # fmt: skip
+    }
 
 
 def _made(clouds: np.ndarray, method: str, dimensions: int, progress: Callable[[float, str], None]) -> np.ndarray:

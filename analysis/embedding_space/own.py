@@ -6,8 +6,8 @@ from pathlib import Path
 
 from analysis import archive
 from analysis.bar import open_picture
+from analysis.embedding_space.maps import LEAST
 from analysis.embedding_space.pairs import Pairs
-from analysis.embedding_space.project import LEAST
 from models import fingerprint
 from models.errors import InputError
 from models.files import inside, is_file, parsed

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from analysis.result import Provenance, Result
+from analysis.result import Provenance, Result, plain
 from analysis.table import Table
 
 PERCENTILES = np.arange(101)
@@ -59,7 +59,7 @@ BETWEEN_PHASES = {
         "Disagreement of shifts", "",
         "Shift: embedding after − before. Length of the difference between a picture's shift and its text's, 0 to 4.",
     ),
-}  # fmt: skip
+}
 """Measures of a phase against an earlier one that are a distribution: over pairs, or over pairs of samples."""
 
 LIKENESS = {
@@ -88,7 +88,7 @@ LIKENESS = {
         "Linear centred kernel alignment of the texts before and after, 0 to 1: 1 where one is the other turned, "
         "moved and scaled.",
     ),
-}  # fmt: skip
+}
 """Measures of a phase against an earlier one that are one number."""
 
 OF_A_PHASE = {
@@ -105,7 +105,7 @@ OF_A_PHASE = {
         "Uniformity of texts", "",
         "log of the mean of exp(−2 · squared distance) over pairs of texts, at most 0: lower is more evenly spread.",
     ),
-}  # fmt: skip
+}
 """Measures of one phase."""
 
 MEASURES = BETWEEN_PHASES | LIKENESS | OF_A_PHASE
@@ -187,6 +187,10 @@ class Space(Result):
         ]
         return Table(head, rows)
 
+    def to_json(self) -> dict:
+        """Without the embeddings, which no file of a visitor needs."""
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in _LARGE}
+
     def earlier(self) -> list[tuple[int, int]]:
         """Every phase against every earlier one: (before, after)."""
         return [(s, t) for t in range(len(self.phases)) for s in range(t)]
@@ -197,6 +201,7 @@ def coarse(vectors: np.ndarray) -> np.ndarray:
     return np.round(127 * vectors / np.abs(vectors).max(-1, keepdims=True)).astype(np.int8)
 
 
+_LARGE = ("images", "words", "gallery")
 _HALF = ("images", "words", "percentiles")  # kept in half precision: 0.02 degrees of a direction, 0.06 of an angle
 _GIVEN = ("texts", "domains", "provenance", "method", "phases", "trained")  # known without measuring, or plain texts
 

@@ -1,13 +1,22 @@
-"""Retrieval in every phase: ranks of the right answers, recall by phase and domain, what was lost, and comparisons."""
+"""Retrieval in every phase: ranks of the right answers, recall by phase and domain, what was lost, and comparisons.
+
+An interval over pairs covers other pairs of picture and name, for these very trainings. How much another training
+would change a number, only other seeds can tell; of three they tell little, and that is said where they are shown.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from scipy import stats
 
 from analysis.statistics import Difference, difference, interval
 from models.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.embedding_space.runs import Run
 
 DIRECTIONS = {"i2t": "image → text", "t2i": "text → image"}
 KS = (1, 5, 10)
@@ -99,7 +108,7 @@ def hits(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "domain
         raise InputError(f"Recall is {' or '.join(DIRECTIONS)}, among {' or '.join(AMONG)}: not {direction}, {among}.")
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise InputError(f"k is {k!r}: it must be a whole number of at least 1.")
-    return (space.ranks[direction if among == "all" else f"{direction}_domain"] <= k).astype(float)
+    return (ranks_in(space, direction, among) <= k).astype(float)
 
 
 def recalls(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "domain") -> Recalls:
@@ -117,7 +126,23 @@ def recalls(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "dom
         direction, k, among, space.phases, names, np.array([c.shape[1] for c in columns]), matrix,
         spans[..., 0].T, spans[..., 1].T, own, matrix.mean(1), np.array(lost),
         float(np.mean(changed)) if changed else float("nan"),
-    )  # fmt: skip
+    )
+
+
+def lost(space: Ranked, direction: str, k: int, among: str, phase: int, domain: str = "") -> np.ndarray:
+    """Places of the pairs that were found right after their own domain was trained (or before any training, where none
+    was until then) and are not found in ``phase``, the worst first; of all domains, or of one."""
+    right, own = hits(space, direction, k, among), _own(space)
+    phase = min(phase, len(right) - 1)
+    since = np.array([s if s < phase else 0 for s in own])[_index(space)]
+    gone = (right[since, np.arange(right.shape[1])] == 1) & (right[phase] == 0)
+    here = np.flatnonzero(gone & np.isin(space.domains, [domain] if domain else space.domain_names))
+    return here[np.argsort(-ranks_in(space, direction, among)[phase, here], kind="stable")]
+
+
+def ranks_in(space: Ranked, direction: str, among: str) -> np.ndarray:
+    """Ranks ``[phases, n]`` of the right answers in one direction, among one of ``AMONG``."""
+    return space.ranks[direction if among == "all" else f"{direction}_domain"]
 
 
 def _own(space: Ranked) -> tuple[int, ...]:
@@ -162,7 +187,7 @@ def compared(
         direction, k, among, len(old), int(old.sum()), len(a), difference(last, other),
         difference(last[old], other[old]) if old.any() else None,
         difference(change[old], before[old]) if old.any() else None,
-    )  # fmt: skip
+    )
 
 
 def _ends(runs: Sequence[Ranked], direction: str, k: int, among: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,3 +202,78 @@ def _ends(runs: Sequence[Ranked], direction: str, k: int, among: str) -> tuple[n
 def _index(space: Ranked) -> np.ndarray:
     places = {name: j for j, name in enumerate(space.domain_names)}
     return np.array([places[d] for d in space.domains])
+
+
+@dataclass(frozen=True)
+class Over:
+    """A number, or an array of them, over ``n`` trainings: ``mean``, smallest (``least``) and largest (``most``)."""
+
+    n: int
+    mean: np.ndarray
+    least: np.ndarray
+    most: np.ndarray
+
+
+def over(values: Sequence) -> Over:
+    """The same measure of every training, numbers or arrays of one shape."""
+    every = np.array(values, dtype=float)
+    return Over(len(every), every.mean(0), every.min(0), every.max(0))
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean over trainings by Student's t; not-a-number for fewer than two."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Recall of one method: of ``each`` training, the one that ships first, and over all, fields as in ``Recalls``."""
+
+    each: tuple[Recalls, ...]
+    matrix: Over
+    average: Over
+    forgetting: Over
+    backward: Over
+
+    @property
+    def seeds(self) -> int:
+        return len(self.each)
+
+
+@lru_cache(maxsize=256)
+def repeated(runs: "tuple[Run, ...]", direction: str = "i2t", k: int = 1, among: str = "domain") -> Repeated:
+    """Recall over the trainings of one method. Raises ``InputError`` as ``recalls``."""
+    each = tuple(recalls(run, direction, k, among) for run in runs)
+    columns = ([getattr(of, name) for of in each] for name in ("matrix", "average", "forgetting", "backward"))
+    return Repeated(each, *map(over, columns))
+
+
+@dataclass(frozen=True)
+class Versus:
+    """One method against another by the seeds that both have: of ``each``, by its label, and of all, ``pooled``."""
+
+    each: dict[str, Compared]
+    pooled: Compared
+
+    def between(self, which: str) -> tuple[float, float]:
+        """``t_interval`` over the seeds of one of ``Compared``'s differences; not-a-number where there is none."""
+        found = [getattr(of, which) for of in self.each.values()]
+        return t_interval([of.value for of in found if of])
+
+
+@lru_cache(maxsize=256)
+def versus(
+    a: "tuple[Run, ...]", b: "tuple[Run, ...]", direction: str = "i2t", k: int = 1, among: str = "domain"
+) -> Versus:
+    """``a`` against ``b``, of which at least the run that ships is in both. Raises ``InputError`` as ``compared``."""
+    first, second = ({run.label: run for run in side} for side in (a, b))
+    both = [label for label in first if label in second]
+    each = {label: compared([first[label]], [second[label]], direction, k, among) for label in both}
+    if len(each) == 1:
+        return Versus(each, each[both[0]])
+    return Versus(
+        each, compared([first[label] for label in both], [second[label] for label in both], direction, k, among)
+    )

@@ -1,4 +1,4 @@
-"""How retrieval looks: recall by phase and domain, its course, methods side by side, and one query in every phase."""
+"""How retrieval looks: pairs that were lost, recall by phase and domain, its course, methods side by side; in words."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import DASHES, SCROLL, SERIES, figure
-from analysis.embedding_space.retrieval import AMONG, DIRECTIONS
-from analysis.wording import signed
+from analysis.charts import DASHES, SERIES, figure
+from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, ranks_in, recalls, versus
+from analysis.statistics import Estimate
+from analysis.table import SCROLL, Head, Table
+from analysis.wording import estimate, percent, signed
 
 if TYPE_CHECKING:
-    from analysis.embedding_space.retrieval import Recalls
-    from analysis.embedding_space.search import Found
-    from analysis.embedding_space.seeds import Over, Repeated, Versus
-    from analysis.statistics import Difference
+    from analysis.embedding_space.retrieval import Over, Ranked, Recalls, Repeated, Versus
+    from analysis.embedding_space.spaces import Whole
 
 
 def told(found: "Recalls") -> str:
@@ -24,7 +24,7 @@ def told(found: "Recalls") -> str:
 
 
 def matrix(found: "Recalls", chosen: tuple[int, int] | None = None) -> str:
-    """Recall as a table of buttons, rows phases, columns domains, ``data-pick`` ``"row,column"``; ``chosen`` marked."""
+    """Recall as a table of buttons, rows phases, columns domains, which set ``after`` and ``domain``."""
     head = "".join(
         f'<th scope="col">{escape(d)}<small>n = {n}</small></th>' for d, n in zip(found.domains, found.n, strict=True)
     )
@@ -53,12 +53,13 @@ def _cell(found: "Recalls", i: int, j: int, chosen: bool) -> str:
     css = " ".join(c for c, on in (("own", own), ("chosen", chosen)) if on)
     pressed = ' aria-pressed="true"' if chosen else ""
     return (
-        f'<td><button type="button" class="{css}" style="--a:{value:.2f}" data-pick="{i},{j}"{pressed} '
-        f'aria-label="{label}" title="{label}">{100 * value:.0f}</button></td>'
+        f'<td><button type="button" class="{css}" style="--a:{value:.2f}" data-to="pairs"{pressed} '
+        f'data-set=\'{{"after": "{i}", "domain": "{j}"}}\' aria-label="{label}" title="{label}">'
+        f"{100 * value:.0f}</button></td>"
     )
 
 
-def course(found: "Recalls") -> go.Figure:
+def course(found: "Recalls", title: str) -> go.Figure:
     """Recall of each domain phase by phase, per cent; the large marker is the domain's own phase."""
     lines = [
         go.Scatter(
@@ -69,11 +70,12 @@ def course(found: "Recalls") -> go.Figure:
             hovertemplate="%{y:.0f} % (95 %: %{customdata[0]:.0f} to %{customdata[1]:.0f})",
         )
         for j, domain in enumerate(found.domains)
-    ]  # fmt: skip
+    ]
     return figure(
         400, *lines, hovermode="x unified", margin={"l": 8, "r": 16, "t": 84, "b": 8},
-        xaxis={"title": "Phase, in the order of training"}, yaxis={"title": f"R@{found.k}, %", "rangemode": "tozero"},
-    )  # fmt: skip
+        xaxis={"title": f"Phase of {title}, in the order of training"},
+        yaxis={"title": f"R@{found.k}, %", "rangemode": "tozero"},
+    )
 
 
 def averages(found: "dict[str, Repeated]") -> go.Figure:
@@ -97,33 +99,42 @@ def averages(found: "dict[str, Repeated]") -> go.Figure:
                          "thickness": 1.5, "width": 5},
                 hovertemplate="%{y:.1f} %",
             )
-        )  # fmt: skip
+        )
     first = next(iter(found.values())).each[0]
     return figure(
         360, *lines, hovermode="x unified", margin={"l": 8, "r": 16, "t": 64, "b": 8},
         xaxis={"title": f"Phase (n = {int(first.n.sum())} pairs)"},
         yaxis={"title": f"R@{first.k}, mean of domains, %", "rangemode": "tozero"},
-    )  # fmt: skip
+    )
 
 
 def methods(found: "dict[str, Repeated]", against: "dict[str, Versus]", base: str) -> str:
     """What each method reaches, loses, and how it compares with ``base`` pair by pair, points."""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(title)}</th><td>{of.seeds}</td><td>{_over(of.average, -1)}</td>'
-        f"<td>{points(-float(of.forgetting.mean.mean()))}</td>"
-        f"<td>{points(float(of.backward.mean)) if not np.isnan(of.backward.mean) else '–'}</td>"
-        f"<td>{_difference(against[title].pooled.final) if title in against else '–'}</td></tr>"
-        for title, of in found.items()
-    )
-    return (
-        f'{SCROLL}<table class="plain"><thead><tr><th>method</th><th title="How often it was trained, each '
-        'time from another seed">seeds</th><th title="Mean over domains after the last phase; smallest to largest of '
-        'the seeds">at the end, %</th><th title="At the end minus the best since its own phase, mean over domains">'
-        'lost, points</th><th title="Backward transfer: at the end minus right after its own phase, mean over the '
-        f'domains before the last">BWT, points</th><th title="All pairs after the last phase, paired bootstrap over '
-        f'pairs, over the seeds that both have">minus {escape(base)}, points (95 %)</th></tr></thead><tbody>{rows}'
-        "</tbody></table></div>"
-    )
+    return Table(
+        [
+            "method",
+            Head("seeds", "How often it was trained, each time from another seed."),
+            Head("at the end", "Mean over domains after the last phase; smallest to largest of the seeds.", unit="%",
+                 digits=1),
+            Head("lost", "At the end minus the best since its own phase, mean over domains.", unit="points", digits=1,
+                 sign=True),
+            Head("since its own phase", "At the end minus right after its own phase, mean over the domains before the "
+                 "last: backward transfer (BWT).", unit="points", digits=1, sign=True),
+            Head(f"minus {base}", "All pairs after the last phase, paired bootstrap over pairs (95 %), over the seeds "
+                 "that both have.", unit="points", digits=1, sign=True),
+        ],
+        [
+            [title, of.seeds, _last(of.average), -float(of.forgetting.mean.mean()), float(of.backward.mean),
+             against[title].pooled.final if title in against else None]
+            for title, of in found.items()
+        ],
+    ).html()
+
+
+def _last(of: "Over") -> Estimate:
+    """A share after the last phase, with the smallest and the largest of several trainings in the interval's place."""
+    ends = (of.least[-1], of.most[-1]) if of.n > 1 else (np.nan, np.nan)
+    return Estimate(float(of.mean[-1]), *map(float, ends), of.n)
 
 
 _DIFFERENCES = {
@@ -134,25 +145,21 @@ _DIFFERENCES = {
 """What is compared (fields of ``Compared``), in words."""
 
 
-def versus(found: "Versus", title: str, base: str) -> str:
+def training_by_training(found: "Versus", title: str, base: str) -> str:
     """One method minus another, seed by seed and of all seeds, with what each interval covers; points."""
-    head = "".join(f'<th scope="col">{escape(label)}</th>' for label in found.each)
-    rows = []
-    for which, name in _DIFFERENCES.items():
-        if getattr(found.pooled, which) is None:
-            continue
-        cells = "".join(f"<td>{_difference(getattr(of, which))}</td>" for of in found.each.values())
-        low, high = found.between(which)
-        rows.append(
-            f'<tr><th scope="row">{name}</th>{cells}<td><b>{_difference(getattr(found.pooled, which))}</b></td>'
-            f"<td>{points(low)} to {points(high)}</td></tr>"
-        )
     n, earlier, count = found.pooled.n, found.pooled.n_earlier, len(found.each)
+    in_points = {"unit": "points", "digits": 1, "sign": True}
+    rows = [
+        [name, *(getattr(of, which) for of in found.each.values()), getattr(found.pooled, which),
+         "{} to {}".format(*(points(end) for end in found.between(which)))]
+        for which, name in _DIFFERENCES.items()
+        if getattr(found.pooled, which) is not None
+    ]
+    seeds = [*found.each, f"mean of {count} seeds, over pairs"]
+    table = Table(["", *(Head(label, **in_points) for label in seeds), "over seeds, points"], rows).html()
     return (
-        f"<h4>{escape(title)} minus {escape(base)}, training by training</h4>"
-        f'{SCROLL}<table class="plain"><thead><tr><th>points (95 %)</th>{head}<th scope="col">mean of '
-        f'{count} seeds, over pairs</th><th scope="col">over seeds</th></tr></thead><tbody>{"".join(rows)}</tbody>'
-        f'</table></div><p class="key">n = {n} pairs, {earlier} of them in domains before the last. {covers(count)}</p>'
+        f"<h4>{escape(title)} minus {escape(base)}, training by training</h4>{table}"
+        f'<p class="key">n = {n} pairs, {earlier} of them in domains before the last. {covers(count)}</p>'
     )
 
 
@@ -166,62 +173,92 @@ def covers(seeds: int) -> str:
     )
 
 
-def _difference(of: "Difference") -> str:
-    return f"{points(of.value)} ({points(of.low)} to {points(of.high)})"
-
-
-def _over(of: "Over", place: int) -> str:
-    """A share over trainings, per cent, with the smallest and the largest where there are several."""
-    mean = f"{100 * of.mean[place]:.1f}"
-    return mean if of.n == 1 else f"{mean} ({100 * of.least[place]:.1f} to {100 * of.most[place]:.1f})"
-
-
 def points(value: float) -> str:
     """A share as points with its sign; none where it is rounded to zero."""
     return signed(100 * float(value), 1)
 
 
-def lost(texts: Sequence[str], ranks: Sequence[tuple[int, int]], uris: Sequence[str], where: str, total: int) -> str:
-    """Pictures that were found and no longer are; ``ranks`` of the right answer then and now."""
-    if not texts:
-        return f'<div class="card quiet">{escape(where)}: nothing that was found is lost.</div>'
-    cards = "".join(
-        f'<li><img src="{uri}" alt=""><div><p><b>{escape(text)}</b></p><p><small>rank of the right answer</small> '
-        f'{then} → <span class="wrong">{now}</span></p></div></li>'
-        for text, (then, now), uri in zip(texts, ranks, uris, strict=True)
-    )
-    shown = "" if total == len(texts) else f", the {len(texts)} worst"
-    return f'<p class="key" aria-live="polite">{escape(where)}: {total} lost{shown}</p><ul class="items">{cards}</ul>'
-
-
-def answers(found: Sequence["Found"], uris: dict[int, str] | None = None) -> str:
-    """The nearest to one query in every phase, side by side; ``uris`` are pictures by place, where those are sought."""
-    columns = []
-    before: tuple[str, ...] = ()
-    for of in found:
+def cards(
+    pairs: "Sequence[tuple[str, str, str]]", ranks: Sequence[Sequence[tuple[int, int]]], titles: Sequence[str], k: int
+) -> str:
+    """Named pairs (text, domain, picture's address) with the rank of the right answer before and after, by method."""
+    listed = []
+    for (text, domain, uri), each in zip(pairs, ranks, strict=True):
         rows = "".join(
-            f"<li>{_thumb(uris, place)}<span>{escape(text)}</span> <small>{cosine:.2f}</small>"
-            f"{' <em>new</em>' if before and text not in before else ''}</li>"
-            for place, text, cosine in zip(of.places, of.texts, of.cosines, strict=True)
+            f'<p><small>{escape(title)}</small> {then} → <b class="{"right" if now <= k else "wrong"}">{now}</b></p>'
+            for title, (then, now) in zip(titles, each, strict=True)
         )
-        columns.append(f"<section><h4>{escape(of.phase)}</h4><ol>{rows}</ol></section>")
-        before = of.texts
-    key = f"The nearest of {found[0].among} candidates in every phase, with their cosine; new: not there before."
-    return f'<div class="by-phase">{"".join(columns)}</div><p class="key">{key}</p>'
+        listed.append(
+            f'<li><img src="{uri}" alt=""><div><p><b>{escape(text)}</b> <span class="kind">{escape(domain)}</span></p>'
+            f"{rows}</div></li>"
+        )
+    return f'<ul class="items ranks">{"".join(listed)}</ul>'
 
 
-def _thumb(uris: dict[int, str] | None, place: int) -> str:
-    return f'<img src="{uris[place]}" alt="">' if uris else ""
+def before_and_now(of: "Ranked", place: int, direction: str, among: str, phase: int) -> tuple[int, int]:
+    """Ranks of a pair's right answer: when its own domain was just trained (or before any), and in ``phase``."""
+    ranks = ranks_in(of, direction, among)[:, place]
+    phase = min(phase, len(ranks) - 1)
+    own = of.trained.index(of.domains[place]) if of.domains[place] in of.trained else 0
+    return int(ranks[own if own < phase else 0]), int(ranks[phase])
 
 
-def answers_sentence(found: Sequence["Found"], query: str) -> str:
-    """How the answer to one query changes, in plain words."""
-    first, last = found[0], found[-1]
-    kept = len(set(first.texts) & set(last.texts))
-    if len(found) == 1:
-        return f"For {query} the nearest is “{first.texts[0]}”."
-    top = (
-        f"stays “{first.texts[0]}”" if first.texts[0] == last.texts[0]
-        else f"goes from “{first.texts[0]}” to “{last.texts[0]}”"
-    )  # fmt: skip
-    return f"For {query} the nearest {top}; {kept} of the first {len(first.texts)} are still there after {last.phase}."
+# --- in words
+
+
+def sentence(found: "Sequence[Whole]", direction: str, k: int, among: str) -> str:
+    """What is left of the domains before the last, plain beside another method where there are two."""
+    (name, own), every = _earlier(found[0], direction, k, among), [of.title for of in found]
+    if not name:
+        return "There is only one phase here, so nothing was lost yet."
+    what, of = ("names", "pictures") if direction == "i2t" else ("pictures", "names")
+    near = "" if k == 1 else f" among the first {k}"
+    shares = [percent(_earlier(one, direction, k, among)[1][1]) for one in found]
+    n = int(own[2])
+    more = (
+        f"Counted are the domains before the last, n = {n} pairs, candidates: {AMONG[among]}. Right after the training "
+        "of its own domain it was "
+        + ", ".join(f"{percent(_earlier(one, direction, k, among)[1][0])} with {one.title}" for one in found)
+        + "."
+    )
+    if len(found) == 1 or not all(one.runs for one in found):
+        told = ", ".join(f"{title} still finds {share}" for title, share in zip(every, shares, strict=True))
+        return f"Of earlier domains' {of}, {told} of the {what}{near}. {more}"
+    against = versus(found[1].runs, found[0].runs, direction, k, among)
+    return (
+        f"Of earlier domains' {of}, {every[0]} still finds {shares[0]} of the {what}{near}, {every[1]} {shares[1]}: "
+        f"{verdict(against)}. {more} {every[1]} minus {every[0]}: {estimate(against.pooled.earlier, 1, True)} points "
+        f"over pairs{_over_seeds(against)}."
+    )
+
+
+def _earlier(of: "Whole", direction: str, k: int, among: str) -> tuple[bool, tuple[float, float, int]]:
+    """Whether there are domains before the last, and of their pairs: found right after their own phase, at the end, n.
+    """
+    found = recalls(of.space, direction, k, among)
+    old = [j for j, own in enumerate(found.own) if own < len(found.phases) - 1]
+    if not old:
+        return False, (np.nan, np.nan, 0)
+    first, last = (
+        float(np.average([found.matrix[row(j), j] for j in old], weights=found.n[old]))
+        for row in (lambda j: found.own[j], lambda j: -1)
+    )
+    return True, (first, last, int(found.n[old].sum()))
+
+
+def verdict(of: "Versus") -> str:
+    """Whether the first of two methods keeps more of the domains before the last, in a few words. Of several trainings
+    the interval over seeds decides, as it alone covers another training."""
+    seeds, pooled = len(of.each), of.pooled.earlier
+    low, high = of.between("earlier") if seeds > 1 else (pooled.low, pooled.high)
+    if not (low > 0 or high < 0):
+        return "no difference can be told"
+    which = "more" if low > 0 else "fewer"
+    return f"{which}, over {seeds} trainings" if seeds > 1 else f"{which}, in one training"
+
+
+def _over_seeds(of: "Versus") -> str:
+    low, high = of.between("earlier")
+    if np.isnan(low):
+        return "; one training of each, so nothing is known of others"
+    return f", {points(low)} to {points(high)} over {len(of.each)} trainings"

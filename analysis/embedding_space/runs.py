@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.embedding_space import shipped
+from analysis.embedding_space import recipes
 from analysis.embedding_space.measure import measure
 from analysis.embedding_space.pairs import Pairs
 from analysis.embedding_space.result import BETWEEN_PHASES, Space
@@ -28,7 +28,7 @@ from models.embedded import phases
 from models.manifest import Manifest
 
 if TYPE_CHECKING:
-    from analysis.embedding_space.shipped import Recipe
+    from analysis.embedding_space.recipes import Recipe
     from models.dual_encoder import DualEncoder
 
 FILE = "runs.json"
@@ -92,7 +92,7 @@ def collect(
     """Measure on ``pairs`` every run whose adapters lie complete in ``states/seed<N>/phases``, and keep it with the
     sets in ``root``. ``opened`` opens the model with a checkpoint set. Killed, it goes on with the run it was at.
     """
-    for recipe in shipped.recipes(root).values():
+    for recipe in recipes.recipes(root).values():
         if recipe.method != recipe.folder.name:
             continue  # made of another method's checkpoints
         kept = {told["seed"]: told for told in _kept(recipe, pairs)}
@@ -122,18 +122,18 @@ def _space(recipe: "Recipe", state: Path, pairs: Pairs, opened: Callable, log: C
     with tempfile.TemporaryDirectory(prefix="crosstalk-runs-") as folder:
         phases.write(state, Path(folder), [recipe.method])
         encoder = opened(Path(folder) / recipe.method)
-        return measure(encoder, pairs, recipe.phases, recipe.method, shipped.SHOWN, progress)
+        return measure(encoder, pairs, recipe.phases, recipe.method, recipes.SHOWN, progress)
 
 
 def _opened(folder: Path) -> "DualEncoder":
     from models.dual_encoder import DualEncoder
 
-    return DualEncoder.open(shipped.MODEL, phases=folder)
+    return DualEncoder.open(recipes.MODEL, phases=folder)
 
 
 def _made_of(recipe: "Recipe", pairs: Pairs) -> dict:
     return {
-        "version": _VERSION, "model": fingerprint.of_path(shipped.MODEL), "pairs": len(pairs), "data": pairs.data,
+        "version": _VERSION, "model": fingerprint.of_path(recipes.MODEL), "pairs": len(pairs), "data": pairs.data,
         "phases": [phase.label for phase in recipe.phases],
     }  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""One query in every phase: the names nearest to a picture, or the pictures nearest to words."""
+"""One query in every phase: the names nearest to a picture, or the pictures nearest to words; as HTML and in words."""
 
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -78,3 +79,36 @@ def _found(phase: str, near: np.ndarray, places: np.ndarray, texts: Sequence[str
     best = np.argsort(-near, kind="stable")[:TOP]
     at = tuple(int(places[i]) for i in best)
     return Found(phase, at, tuple(texts[p] for p in at), tuple(float(near[i]) for i in best), len(near))
+
+
+def answers(found: Sequence[Found], uris: dict[int, str] | None = None) -> str:
+    """The nearest to one query in every phase, side by side; ``uris`` are pictures by place, where those are sought."""
+    columns = []
+    before: tuple[str, ...] = ()
+    for of in found:
+        rows = "".join(
+            f"<li>{_thumb(uris, place)}<span>{escape(text)}</span> <small>{cosine:.2f}</small>"
+            f"{' <em>new</em>' if before and text not in before else ''}</li>"
+            for place, text, cosine in zip(of.places, of.texts, of.cosines, strict=True)
+        )
+        columns.append(f"<section><h4>{escape(of.phase)}</h4><ol>{rows}</ol></section>")
+        before = of.texts
+    key = f"The nearest of {found[0].among} candidates in every phase, with their cosine; new: not there before."
+    return f'<div class="by-phase">{"".join(columns)}</div><p class="key">{key}</p>'
+
+
+def _thumb(uris: dict[int, str] | None, place: int) -> str:
+    return f'<img src="{uris[place]}" alt="">' if uris else ""
+
+
+def answers_sentence(found: Sequence[Found], query: str) -> str:
+    """How the answer to one query changes, in plain words."""
+    first, last = found[0], found[-1]
+    kept = len(set(first.texts) & set(last.texts))
+    if len(found) == 1:
+        return f"For {query} the nearest is “{first.texts[0]}”."
+    top = (
+        f"stays “{first.texts[0]}”" if first.texts[0] == last.texts[0]
+        else f"goes from “{first.texts[0]}” to “{last.texts[0]}”"
+    )
+    return f"For {query} the nearest {top}; {kept} of the first {len(first.texts)} are still there after {last.phase}."

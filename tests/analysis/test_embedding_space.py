@@ -18,7 +18,7 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from analysis import kept
-from analysis.embedding_space import card, own, search, shipped
+from analysis.embedding_space import card, own, recipes, search
 from analysis.embedding_space import space as sp
 from analysis.embedding_space.contrast import contrast
 from analysis.embedding_space.endpoint import embedding_space
@@ -454,8 +454,8 @@ def small(folder, monkeypatch, tmp_path):
     root = tmp_path / "sets"
     for method in ("plain", "mod-x"):
         shutil.copytree(folder / "set", root / method)
-    monkeypatch.setattr(shipped, "MODEL", folder / "mine")
-    monkeypatch.setattr(shipped, "drawings", lambda style: coloured())
+    monkeypatch.setattr(recipes, "MODEL", folder / "mine")
+    monkeypatch.setattr(recipes, "drawings", lambda style: coloured())
     return root
 
 
@@ -485,8 +485,8 @@ def test_without_trained_phases_it_is_said(tmp_path):
 
 def test_the_endpoint_gives_numbers_for_every_phase(small, folder, monkeypatch):
     card.section(small, _encoder_of(folder), lambda *of: None)
-    recipe = shipped.recipe
-    monkeypatch.setattr(shipped, "recipe", lambda method: recipe(method, small))
+    recipe = recipes.recipe
+    monkeypatch.setattr(recipes, "recipe", lambda method: recipe(method, small))
     found = embedding_space()
     assert found["phases"] == ["base", "same", "moved"] and found["method"] == "plain"
     assert found["rotation_degrees"]["text"] == pytest.approx([0, 0, 180], abs=1e-3)

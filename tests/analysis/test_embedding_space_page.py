@@ -1,10 +1,10 @@
-"""Clouds of planted spaces, maps made in another process, what the page draws and answers, and which encoders open."""
+"""Clouds of planted spaces, maps made in another process, what the sections draw and answer, which encoders open."""
 
-import base64
+import re
 import subprocess
 import time
 from contextlib import contextmanager
-from html import escape
+from html import escape, unescape
 
 import gradio as gr
 import numpy as np
@@ -12,37 +12,29 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from analysis import bar as shared_bar
-from analysis import kept
+from analysis import kept, section
 from analysis.embedding_space import (
-    angles_view,
+    choices,
     cloud,
-    contrast_figure,
-    contrast_view,
+    contrast,
     figure,
-    held,
     maps,
-    own,
-    own_view,
-    project,
+    measure,
+    recipes,
     retrieval_figure,
-    retrieval_view,
-    search_view,
-    shipped,
-    tab,
+    spaces,
 )
-from analysis.embedding_space.contrast import contrast
-from analysis.embedding_space.held import Held, Key
 from analysis.embedding_space.measure import Phase
-from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import MEASURES
-from analysis.embedding_space.retrieval import recalls
+from analysis.embedding_space.retrieval import recalls, repeated, versus
 from analysis.embedding_space.runs import of_space
-from analysis.embedding_space.seeds import repeated, versus
-from analysis.jobs import Progress
+from analysis.embedding_space.spaces import Key, Whole
+from analysis.embedding_space.tab import ROOM
 from models import dual_catalog
 from models.checkpoints import BASE
 from models.errors import CheckpointError, InputError, ModelError
 from tests.analysis import test_embedding_space as planted
+from tests.driving import Driven
 from tests.lending import lend
 
 folder = planted.folder
@@ -53,8 +45,8 @@ D = planted.D
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(kept, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr(held, "_own", type(held._own)())
-    monkeypatch.setattr(held, "_embedded", type(held._embedded)())
+    monkeypatch.setattr(spaces, "_memory", type(spaces._memory)())
+    choices.uri.cache_clear()
 
 
 def turned(degrees=40, n=30):
@@ -72,11 +64,12 @@ def a_space(n=30, images=None, words=None, **changes):
     return planted.space(v if images is None else images, t if words is None else words, LABELS, **settings)
 
 
-def put(space, pairs=None, opened=None) -> Key:
-    """Make the page show ``space``."""
-    phases = tuple(Phase(label, "", BASE) for label in space.phases)
-    held._own["x"] = Held(space, pairs or planted.pairs_of(space.n, space.domains), phases, opened)
-    return Key(own="x")
+def put(*of, pairs=None, opened=None, titles=("Plain", "Mod-X")) -> None:
+    """Make the room show these spaces, as plain and as Mod-X."""
+    for name, title, space in zip(("plain", "mod-x"), titles, of, strict=False):
+        phases = tuple(Phase(label, "", BASE) for label in space.phases)
+        pairs = pairs or planted.pairs_of(space.n, space.domains)
+        spaces._memory[Key(name)] = Whole(title, space, pairs, phases, opened, (of_space(space),))
 
 
 # --- projections
@@ -84,7 +77,7 @@ def put(space, pairs=None, opened=None) -> Key:
 
 def test_turning_back_undoes_a_rotation_and_leaves_the_raw_cloud_turned():
     v, t = turned()
-    raw, back = project.pca(v, t)
+    raw, back = maps.pca(v, t)
     for phase in (1, 2):
         np.testing.assert_allclose(back.images[phase], back.images[0], atol=1e-6)
         np.testing.assert_allclose(back.words[phase], back.words[0], atol=1e-6)
@@ -97,20 +90,20 @@ def test_turning_back_undoes_a_rotation_and_leaves_the_raw_cloud_turned():
 def test_turning_back_changes_no_distance_and_keeps_what_is_no_rotation():
     v, t = turned()
     v[1] = planted.sp.unit(v[1] + 0.3 * np.random.default_rng(3).normal(size=v[1].shape))
-    images, words = project.aligned(v, t)
+    images, words = maps.aligned(v, t)
     for phase in range(3):
         np.testing.assert_allclose(
             pdist(np.vstack([images[phase], words[phase]])), pdist(np.vstack([v[phase], t[phase]])), atol=1e-9
         )
     assert np.linalg.norm(images[1] - images[0], axis=1).mean() > 0.2
-    _, back = project.pca(v, t)
+    _, back = maps.pca(v, t)
     assert np.abs(back.images[1] - back.images[0]).max() > 0.1
 
 
 def test_modalities_that_turn_differently_are_not_hidden():
     v, t = turned()
     t[1] = t[0]  # the texts stay, the images turn
-    images, words = project.aligned(v[:2], t[:2])
+    images, words = maps.aligned(v[:2], t[:2])
     assert np.linalg.norm(images[1] - images[0], axis=1).mean() > 0.1
     assert np.linalg.norm(words[1] - words[0], axis=1).mean() > 0.1
 
@@ -118,7 +111,7 @@ def test_modalities_that_turn_differently_are_not_hidden():
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_axes_are_the_principal_ones_of_phase_0(dimensions):
     v, t = turned()
-    raw, _ = project.pca(v, t, dimensions)
+    raw, _ = maps.pca(v, t, dimensions)
     whole = np.vstack([v[0], t[0]])
     _, size, axes = np.linalg.svd(whole - whole.mean(0))
     by_hand = (np.vstack([v[2], t[2]]) - whole.mean(0)) @ axes[:dimensions].T
@@ -130,10 +123,10 @@ def test_axes_are_the_principal_ones_of_phase_0(dimensions):
 def test_what_cannot_be_drawn_is_refused():
     v, t = turned()
     with pytest.raises(InputError, match="at least 3 pairs; there are 2"):
-        project.pca(v[:, :2], t[:, :2])
+        maps.pca(v[:, :2], t[:, :2])
     v[1, 0, 0] = np.nan
     with pytest.raises(InputError, match="not numbers"):
-        project.pca(v, t)
+        maps.pca(v, t)
     with pytest.raises(InputError, match="not numbers"):
         maps.embedded(v, t, "tsne")
 
@@ -222,63 +215,93 @@ def test_a_map_that_fails_says_why(monkeypatch):
 # --- clouds
 
 
-def test_the_figure_holds_every_pair_in_every_phase():
+def marks(drawn, kind):
+    """The traces of marks of one kind, by domain."""
+    symbol = {"images": "circle", "words": "diamond-open"}[kind]
+    return {trace.name: trace for trace in drawn.data if trace.marker.symbol == symbol}
+
+
+def test_the_figure_holds_every_pair_where_it_is_and_where_it_came_from():
     space = a_space(shown=4)
-    raw, back = project.pca(space.images, space.words)
+    raw, back = maps.pca(space.images, space.words)
     drawn = cloud.draw(space, raw, cloud.spans(raw, back), "Raw", 1)
-    meta = drawn.layout.meta
-    assert meta["labels"] == LABELS and len(space.shown) == 8
-    for side, places in (("images", raw.images), ("words", raw.words)):
-        read = np.frombuffer(base64.b64decode(meta[side]), "<f4").reshape(3, meta["pairs"], meta["dimensions"])
-        np.testing.assert_allclose(read, places, atol=1e-6)
-    rows = meta["rows"]
-    assert [r["kind"] for r in rows] == ["lines", "images", "words", "images", "words", "chosen"]
-    for trace, row in zip(drawn.data, rows, strict=True):
-        if row["kind"] in ("images", "words"):
-            of = {"images": raw.images, "words": raw.words}[row["kind"]]
-            np.testing.assert_allclose(np.stack([trace.x, trace.y], 1), of[1, row["pairs"]])
-            assert list(trace.customdata) == row["pairs"]
-            assert list(trace.text) == [space.texts[space.shown[i]] for i in row["pairs"]]
-    lines = np.stack([drawn.data[0].x, drawn.data[0].y], 1).reshape(8, 3, 2)
-    np.testing.assert_allclose(lines[:, 0], raw.images[1])
-    np.testing.assert_allclose(lines[:, 1], raw.words[1])
-    assert np.isnan(lines[:, 2]).all()
-    colours = {t.name: t.marker.color for t in drawn.data[1:-1]}
-    assert len(set(colours.values())) == 2 and "n = 8" in drawn.layout.title.text
+    domains = np.array([space.domains[i] for i in space.shown])
+    assert len(space.shown) == 8 and drawn.layout.meta["set"] == "pair"
+    for kind, places in (("images", raw.images), ("words", raw.words)):
+        for domain, trace in marks(drawn, kind).items():
+            here = np.flatnonzero(domains == domain)
+            np.testing.assert_allclose(np.stack([trace.x, trace.y], 1), places[1, here])
+            assert list(trace.customdata) == [space.texts[space.shown[i]] for i in here] == list(trace.text)
+    here = np.flatnonzero(domains == "animals")
+    ways = np.stack([drawn.data[0].x, drawn.data[0].y], 1).reshape(8, 4, 2)  # 4 pictures, 4 names; 3 phases and a gap
+    for phase, shown in ((0, 0), (1, 1), (2, 1)):  # what is still to come lies where the marks are now
+        np.testing.assert_allclose(ways[:4, phase], raw.images[shown, here])
+        np.testing.assert_allclose(ways[4:, phase], raw.words[shown, here])
+    assert np.isnan(ways[:, 3]).all()
+    joined = cloud.draw(space, raw, cloud.spans(raw), "Raw", 1, "pairs").data[0]
+    lines = np.stack([joined.x, joined.y], 1).reshape(4, 3, 2)
+    np.testing.assert_allclose(lines[:, 0], raw.images[1, here])
+    np.testing.assert_allclose(lines[:, 1], raw.words[1, here])
+    assert len({trace.marker.color for trace in marks(drawn, "images").values()}) == 2
+    labels = next(trace for trace in drawn.data if trace.mode == "text")
+    middle = next(trace for trace in drawn.data if trace.marker.size == 13)
+    assert list(labels.text) == ["<b>animals</b>", "<b>food</b>"]
+    np.testing.assert_allclose([middle.x[0], middle.y[0]], raw.images[1, here].mean(0))
+
+
+def test_every_phase_has_as_many_points_so_that_the_browser_can_move_them():
+    space = a_space()
+    raw, _ = maps.pca(space.images, space.words)
+    sizes = {tuple(len(t.x) for t in cloud.draw(space, raw, cloud.spans(raw), "", i).data) for i in range(3)}
+    assert len(sizes) == 1
+
+
+def test_labels_of_domains_that_lie_together_are_apart():
+    ends = np.array([[0.0, 0.0], [0.01, 0.001], [0.0, 0.002], [0.5, 1.0]])
+    at = cloud._apart(ends, np.array([1.0, 1.0]))
+    assert np.diff(np.sort(at[:, 1])).min() >= 0.075 - 1e-9 and at[:, 1].mean() == pytest.approx(ends[:, 1].mean())
 
 
 def test_axes_hold_every_phase_of_both_views():
     space = a_space()
-    clouds = project.pca(space.images, space.words)
+    clouds = maps.pca(space.images, space.words)
     span = cloud.spans(*clouds)
     for seen in clouds:
         for points in (seen.images, seen.words):
             assert (points >= span[0]).all() and (points <= span[1]).all()
-        drawn = cloud.draw(space, seen, span, "view")
+        drawn = cloud.draw(space, seen, span, "view", 0)
         assert list(drawn.layout.xaxis.range) == span[:, 0].tolist() and drawn.layout.yaxis.scaleanchor == "x"
 
 
-def test_many_pairs_are_drawn_by_webgl_and_not_joined_and_three_dimensions_in_space():
+def test_many_pairs_are_drawn_by_webgl_and_three_dimensions_in_space():
     n = 700
     v, t = turned(n=n)
     space = planted.space(v, t, LABELS)
-    raw, back = project.pca(v, t)
-    drawn = cloud.draw(space, raw, cloud.spans(raw), "Raw")
-    assert {type(trace).__name__ for trace in drawn.data} == {"Scattergl"}
-    assert not drawn.data[0].visible and not cloud.joined(n) and cloud.joined(60)
+    raw, back = maps.pca(v, t)
+    drawn = cloud.draw(space, raw, cloud.spans(raw), "Raw", 0)
+    assert {type(trace).__name__ for trace in drawn.data} == {"Scattergl"} and n > cloud.MANY
     few = a_space()
-    solid, _ = project.pca(few.images, few.words, 3)
-    drawn = cloud.draw(few, solid, cloud.spans(solid), "Raw")
-    assert {type(trace).__name__ for trace in drawn.data} == {"Scatter3d"} and len(drawn.data[1].z) == 15
+    solid, _ = maps.pca(few.images, few.words, 3)
+    drawn = cloud.draw(few, solid, cloud.spans(solid), "Raw", 0)
+    assert {type(trace).__name__ for trace in drawn.data} == {"Scatter3d"}
+    assert len(marks(drawn, "images")["food"].z) == 15
 
 
 def test_a_saved_page_plays_by_itself():
     space = a_space()
-    raw, _ = project.pca(space.images, space.words)
+    raw, _ = maps.pca(space.images, space.words)
     saved = cloud.animated(space, raw, cloud.spans(raw), "Raw")
     assert [f.name for f in saved.frames] == LABELS == [s.label for s in saved.layout.sliders[0].steps]
-    np.testing.assert_allclose(saved.frames[2].data[1].x, raw.images[2, :15, 0])
+    first = next(i for i, trace in enumerate(saved.data) if trace.marker.symbol == "circle")
+    np.testing.assert_allclose(saved.frames[2].data[first].x, raw.images[2, :15, 0])
     assert saved.layout.updatemenus[0].buttons[0].method == "animate"
+
+
+def test_how_much_of_the_way_the_picture_holds_by_hand():
+    v, t = np.zeros((2, 3, 4)), np.zeros((2, 3, 4))
+    v[1, 0], t[1, 2] = [3, 0, 0, 4], [0, 2, 0, 0]  # squared ways of 25 and 4, of which the first two axes hold 9 and 4
+    seen = maps.Cloud("pca", v[..., :2], t[..., :2], np.full(2, np.nan))
+    assert cloud.moved(seen, (v, t), 1) == pytest.approx(13 / 29) and np.isnan(cloud.moved(seen, (v, t), 0))
 
 
 # --- angles
@@ -293,16 +316,15 @@ def test_violins_are_drawn_through_the_percentiles_of_the_later_phases():
     assert set(figure.angles(space, "pair", 1).data[0].x) == {"food"}
     assert "degrees" in figure.angles(space, "between").layout.yaxis.title.text
     assert "degrees" not in figure.angles(space, "disagreement").layout.yaxis.title.text
-    assert not figure.angles(space, "rotation", 2).data  # nothing comes after the last
+    assert figure.angles(space, "rotation", 2) is None  # nothing comes after the last
 
 
 def test_numbers_tell_every_measure_with_its_meaning():
     space = a_space()
     html = figure.numbers(space)
-    for measure in MEASURES.values():
-        assert escape(measure.title) in html
-    assert html.count("40.0°") >= 2 and "against base" in html and "n = 30 pairs" in html
-    assert all(escape(m.title) in figure.meanings() for m in MEASURES.values())
+    for of in MEASURES.values():
+        assert escape(of.title) in html and escape(of.about) in html
+    assert html.count("40.0") >= 2 and "against base" in html and "n = 30 pairs" in html
 
 
 # --- the contrastive matrix
@@ -319,19 +341,19 @@ def crossed():
 
 def test_rows_that_went_wrong_are_marked_with_what_is_preferred():
     space = crossed()
-    found = contrast(space, range(4))
+    found = contrast.contrast(space, range(4))
     assert found.wrong == (0, 3)
-    html = contrast_figure.table(found, ["data:"] * 4)
+    html = contrast.table(found, ["data:"] * 4)
     assert html.count("gone wrong") == 2 * 2 and html.count('class="lost"') == 2  # in label and title
     assert "&lt;hen&gt;" in html and "<hen>" not in html
-    shown = contrast_figure.row(found, 0, "data:")
+    shown = contrast.row(found, 0, "data:")
     assert shown.index("cat") < shown.index("dog") and "1.00 → 0.00" in shown
-    assert "its own text is the nearest" in contrast_figure.row(found, 1, "data:")
-    assert "Of 4 pictures 4 had their own text nearest before, 2 after; 2 went wrong." in contrast_figure.sentence(
-        found
+    assert "its own text is the nearest" in contrast.row(found, 1, "data:")
+    assert contrast.sentence(found).startswith(
+        "Of 4 pictures 4 had their own name nearest in base, 2 after animals; 2 went wrong. "
     )
-    assert "less" in contrast_figure.table(found, ["data:"] * 4, "change")
-    heat = contrast_figure.heat(found)
+    assert "less" in contrast.table(found, ["data:"] * 4, "change")
+    heat = contrast.heat(found)
     np.testing.assert_allclose(np.array(heat.data[2].z), np.round(found.after - found.before, 3))
 
 
@@ -346,10 +368,12 @@ def test_the_matrix_and_the_methods_tell_their_numbers():
     found = recalls(space)
     html = retrieval_figure.matrix(found, (2, 0))
     share = hit[2, :15].mean()
-    assert f'data-pick="2,0" aria-pressed="true" aria-label="{space.phases[2]}, animals: {100 * share:.0f} %' in html
+    pressed = re.search(r"aria-pressed=\"true\" data-set='([^']*)' aria-label=\"([^\"]*)\"", html)
+    assert pressed[1] == '{"after": "2", "domain": "0"}'
+    assert pressed[2].startswith(f"{space.phases[2]}, animals: {100 * share:.0f} %")
     assert html.count('class="own') == 2 and "R@1, image → text" in html
     assert f"−{100 * (1 - share):.1f}" in html
-    course = retrieval_figure.course(found)
+    course = retrieval_figure.course(found, "Plain")
     np.testing.assert_allclose(course.data[0].y, [100, 100, 100 * share])
     short = planted.made_up(np.ones((2, 30)), DOMAINS, ["", ""], "joint")
     runs = {"Plain": (of_space(space),), "Joint": (of_space(short),)}
@@ -357,93 +381,188 @@ def test_the_matrix_and_the_methods_tell_their_numbers():
     both = retrieval_figure.averages(everyone)
     assert both.data[1].mode == "markers" and list(both.data[1].x) == [space.phases[0], space.phases[-1]]
     table = retrieval_figure.methods(everyone, {"Joint": versus(runs["Joint"], runs["Plain"])}, "plain")
-    assert f"+{100 * (1 - hit[2].mean()):.1f} (" in table
+    assert f"+{100 * (1 - hit[2].mean()):.1f} <small>(" in table
 
 
-# --- the page
+# --- the sections
 
 
-def done(events):
-    """What a streaming handler gives in the end."""
-    return list(events)[-1]
+@pytest.fixture(scope="module")
+def demo():
+    with gr.Blocks() as demo:
+        bar = shared_bar.build()
+        with gr.Tabs():
+            for of in ROOM.sections:
+                with gr.Tab(of.title):
+                    section.build(ROOM, of, bar)
+    return demo
 
 
-def test_a_method_is_drawn_in_the_room():
-    space = a_space()
-    key = put(space)
-    saved = tab._figures(key)
-    assert len(saved) == 2 + len(figure.ANGLES) + 1 + 1 and len(saved[0].frames) == 3 and tab._said(key)
-    views = done(tab._drawn(key, "PCA", "2-D"))
-    raw, second, player, said = views[2], views[3], views[4], views[5]
-    assert raw.layout.meta["labels"] == LABELS and second.visible
-    assert 'max="2"' in player and "data-play" in player and "80°" in said
-    assert "Share of the variance" in views[6]
-    names, _ = tab._names(key)
-    assert names.choices[4] == ("thing 4", 4)
-    shown = tab._pair(key, 4)
-    assert "thing 4" in shown and "animals" in shown and "data:image" in shown
-    rank = space.ranks["i2t"][:, 4]
-    assert " → ".join(map(str, rank)) in shown
-    assert "Point at a mark" in tab._pair(key, None) == tab._pair(None, 1)
-    assert all(v == gr.skip() for v in done(tab._drawn(None, "PCA", "2-D")))
+@pytest.fixture
+def methods(monkeypatch):
+    """Plain and Mod-X, with the phases of the planted spaces, instead of those that ship."""
+    phases = tuple(Phase(label, "", BASE) for label in LABELS)
+    found = {n: recipes.Recipe(n, t, "", None, phases) for n, t in (("plain", "Plain"), ("mod-x", "Mod-X"))}
+    monkeypatch.setattr(recipes, "recipes", lambda *root: found)
+    monkeypatch.setattr(recipes, "kept_space", lambda *of: None)  # but for what is put
+
+
+def half_lost():
+    """Every pair is found but for two animals at the end, one of which was not found after its own phase either."""
+    hit = np.ones((3, 30))
+    hit[2, [1, 4]] = 0
+    hit[1, 4] = 0  # never found after its own phase: not lost by what came later
+    return planted.made_up(hit, DOMAINS, ["", "animals", "food"])
+
+
+def test_lost_pairs_are_those_that_were_found_after_their_own_phase(demo, methods):
+    plain = half_lost()
+    put(plain, planted.made_up(np.ones((3, 30)), DOMAINS, ["", "animals", "food"], "mod-x"))
+    seen = Driven(demo, "embedding_space/lost").open().seen
+    assert "1 with Plain, 0 with Mod-X" in seen["pairs"] and f"<b>{plain.texts[1]}</b>" in seen["pairs"]
+    assert f"<b>{plain.texts[4]}</b>" not in seen["pairs"]
+    ranks = re.findall(r"<small>([^<]*)</small> 1 → <b class=\"(\w+)\">(\d)</b>", seen["pairs"])
+    assert ranks == [("Plain", "wrong", "2"), ("Mod-X", "right", "1")]
+    assert seen["foot"].count("<h4>Plain</h4>") == 1
+    assert "training by training" not in seen["foot"]  # of one training there are no seeds
+    assert "Plain still finds 87 % of the names, Mod-X 100 %" in seen["told"]
+    food = Driven(demo, "embedding_space/lost").open().change("domain", domain="1").seen
+    assert "nothing that was found is lost" in food["pairs"]
+    assert [trace.name for trace in seen["methods"].data] == ["Plain", "Mod-X"] and len(seen["course"].data) == 2
+
+
+def test_both_trainings_take_turns_among_the_cards(demo, methods):
+    hit = [np.ones((3, 30)) for _ in range(2)]
+    hit[0][2, :12], hit[1][2, 12:15] = 0, 0  # plain loses twelve animals, Mod-X three others
+    put(*(planted.made_up(h, DOMAINS, ["", "animals", "food"], "plain") for h in hit))
+    pairs = Driven(demo, "embedding_space/lost").open().seen["pairs"]
+    assert "lost are 12 with Plain, 3 with Mod-X; the 12 worst, in turn" in pairs
+    assert all(f"<b>thing {i}</b>" in pairs for i in (12, 13, 14)) and pairs.count("<li>") == 12
+
+
+def test_what_is_counted_follows_its_controls(demo, methods):
+    hit = np.ones((3, 30))
+    hit[2, 1] = 0
+    put(planted.made_up(hit, DOMAINS, ["", "animals", "food"]))
+    driven = Driven(demo, "embedding_space/lost").open(trained="plain")
+    assert "Plain still finds 93 % of the names." in driven.seen["told"]
+    driven.change("k", trained="plain", k="5")
+    assert "100 % of the names among the first 5" in driven.seen["told"]
+    driven.change("direction", trained="plain", direction="t2i")
+    assert "Of earlier domains&#x27; names" in driven.seen["told"] and driven.shown.result.asked["direction"] == "t2i"
+    table = driven.shown.result.table()
+    assert len(table.rows) == 2 * 2 * 3 * 3 * 2  # directions, candidates, k, phases, domains
+    of = next(r for r in table.rows if r[1:6] == ["image → text", "its own domain", 1, "phase 2", "animals"])
+    assert of[6] == pytest.approx(14 / 15)
+
+
+def test_who_keeps_more_is_decided_by_the_trainings_or_not_at_all(demo, methods):
+    lost = planted.made_up(np.array([[1] * 30, [1] * 30, [0] * 15 + [1] * 15]), DOMAINS, ["", "animals", "food"])
+    kept_ = planted.made_up(np.ones((3, 30)), DOMAINS, ["", "animals", "food"], "mod-x")
+    put(lost, kept_)
+    driven = Driven(demo, "embedding_space/lost").open()
+    assert "Mod-X 100 %: more, in one training." in driven.seen["told"] and 'data-outcome="Mod-X' in driven.seen["told"]
+    spaces._memory.clear()
+    put(lost, lost)
+    told = Driven(demo, "embedding_space/lost").open().seen["told"]
+    assert "no difference can be told" in told and 'data-outcome=""' in told  # no Mod-X is shown
+
+
+def test_trainings_stand_beside_each_other_at_one_phase(demo, methods):
+    put(a_space(), a_space(words=turned(20)[1]))
+    driven = Driven(demo, "embedding_space/map").open()
+    first, second = driven.seen["first"], driven.seen["second"]
+    assert "<b>Plain</b>, food" in first.layout.title.text and "<b>Mod-X</b>, food" in second.layout.title.text
+    assert first.layout.xaxis.range == second.layout.xaxis.range
+    driven.change("phase", phase="1")
+    assert all(", animals" in driven.seen[name].layout.title.text for name in ("first", "second"))
+    driven.change("trained", phase="1", trained="plain")  # another method: the phase stays
+    assert ", animals" in driven.seen["first"].layout.title.text and driven.seen["second"] is None
+    assert re.search(r"holds \d+% of the spread<", first.layout.title.text)  # turned back, nothing moved
+    raw = driven.change("seen", seen="raw", trained="plain").seen["first"]
+    assert re.search(r"holds \d+% of the spread and \d+% of what moved<", raw.layout.title.text)
+    assert "Share of the variance that the picture holds" in driven.seen["foot"]
+    assert len(section_of("map").drawn(driven.shown)) == 2 and section_of("map").drawn(driven.shown)[0].frames
+
+
+def section_of(name):
+    return next(of for of in ROOM.sections if of.name == name)
+
+
+def test_a_training_of_fewer_phases_shows_its_last_beside_the_others(demo, methods):
+    v, t = turned()
+    short = planted.space(v[:2], t[:2], ["base", "all"], planted.pairs_of(30, DOMAINS), ["", ""])
+    put(a_space(), short, titles=("Plain", "Joint"))
+    seen = Driven(demo, "embedding_space/map").open(phase="2").seen
+    assert ", food" in seen["first"].layout.title.text and ", all" in seen["second"].layout.title.text
+
+
+def test_a_mark_that_is_clicked_shows_its_pair(demo, methods):
+    put(a_space(), a_space())
+    driven = Driven(demo, "embedding_space/map").open()
+    assert "Click a mark" in driven.seen["pair"]
+    driven.change("pair", pair="Thing 4 ")
+    space = driven.shown.result.space
+    assert "<b>thing 4</b>" in driven.seen["pair"] and "data:image" in driven.seen["pair"]
+    assert " → ".join(map(str, space.ranks["i2t"][:, 4])) in driven.seen["pair"]
+    ring = section_of("map").views[0].draw(driven.shown).data[-1]
+    _, back = maps.pca(space.images, space.words)
+    np.testing.assert_allclose([ring.x[0], ring.y[0]], back.images[2, 4])
+    driven.change("pair", pair="<nobody>")
+    assert "No pair drawn here is called “&lt;nobody&gt;”" in driven.seen["pair"]
+    assert not len(section_of("map").views[0].draw(driven.shown).data[-1].x)
 
 
 def test_pairs_of_one_name_are_told_apart():
     texts = ("a cat", "a cat", *(f"thing {i}" for i in range(28)))
-    key = put(a_space(pairs=planted.pairs_of(30, DOMAINS, texts)))
-    assert [label for label, _ in tab._names(key)[0].choices[:3]] == ["a cat (1)", "a cat (2)", "thing 0"]
+    space = a_space(pairs=planted.pairs_of(30, DOMAINS, texts))
+    assert cloud.names(space)[:3] == ["a cat (1)", "a cat (2)", "thing 0"]
 
 
-def test_a_map_of_neighbours_has_one_view(monkeypatch):
-    key = put(a_space())
+def test_a_map_of_neighbours_is_shown_where_it_is_kept_and_made_where_it_is_not(demo, methods, monkeypatch):
+    put(a_space())
     v, t = turned()
-    seen = project.Cloud("umap", v[..., :2], t[..., :2], np.full(3, np.nan))
-    monkeypatch.setattr(maps, "embedded", lambda *a: seen)
-    views = done(tab._drawn(key, "AlignedUMAP", "2-D"))
-    assert views[2].layout.title.text.startswith("AlignedUMAP") and views[3].visible is False
-    assert "one and the same" in views[6]
+    seen, made = maps.Cloud("umap", v[..., :2], t[..., :2], np.full(3, np.nan)), []
+    monkeypatch.setattr(maps, "embedded", lambda *a: made.append(a[4]) or (seen if a[4] else None))
+    asked = {"trained": "plain", "drawn": "AlignedUMAP"}
+    driven = Driven(demo, "embedding_space/map").open(**asked)
+    assert made == [None] and "press Measure" in driven.seen["told"]
+    driven.press(**asked)
+    assert "neighbours alone count" in driven.seen["first"].layout.title.text and driven.seen["second"] is None
+    assert "one and the same" in driven.seen["foot"]
 
 
-def test_a_space_that_is_not_kept_any_more_is_said():
-    with pytest.raises(InputError, match="Measure it again"):
-        held.of(Key(own="gone"))
+def test_angles_follow_their_phase_and_kind(demo, methods):
+    put(a_space())
+    driven = Driven(demo, "embedding_space/angles").open()
+    assert driven.seen["told"].count("80°") == 2 and 'data-outcome="both alike' in driven.seen["told"]
+    driven.change("against", against="1")
+    assert "From animals to food a picture" in unescape(driven.seen["told"])
+    assert "against animals" in driven.seen["foot"]
+    driven.change("kind", against="1", kind="pair")
+    assert [trace.name for trace in driven.seen["angles"].data] == ["pairs (n = 30)"]
+    assert len(section_of("angles").drawn(driven.shown)) == len(figure.ANGLES)
 
 
-def test_parts_follow_the_space(monkeypatch):
-    key = put(a_space())
-    monkeypatch.setattr(shipped, "recipes", dict)
-    chart, numbers, against = angles_view._refreshed(key, "rotation")
-    assert len(chart.data) == 2 and "Rotation of images" in numbers
-    assert against.choices == [("base", 0), ("animals", 1)]
-    said, table, row, shown, chosen, before, after, domain = contrast_view._refreshed(key, "food", "after")
-    assert chosen.value == list(range(15, 27)) and after.value == 2 and domain.value == "food"
-    assert table.count("data-pick") == 12 and "From base to food" in said and shown
-    mixed = contrast_view._refreshed(key, "nowhere", "after")
-    assert len(mixed[4].value) == 12 and mixed[7].value == "a mix of all domains"
-    matrix, course, averages, methods, lost, phase, columns = retrieval_view._refreshed(key, "i2t", 1, "domain")
-    assert (
-        matrix.count("data-pick") == 6
-        and phase.value == 2
-        and methods == ""
-        and "animals, food against animals" in lost
-    )
-    assert [c for c, _ in columns.choices] == ["animals", "food"]
-    with pytest.raises(InputError, match="2 to 40 different pairs"):
-        contrast_view._drawn(key, [1], 0, 2, "after")
+def test_the_matrix_follows_domain_names_and_rows(demo, methods):
+    put(a_space())
+    driven = Driven(demo, "embedding_space/matrix").open(domain="food")
+    assert driven.shown.result.asked["pairs"] == list(range(15, 27))
+    assert driven.seen["matrix"].count("data-set") == 12
+    mixed = Driven(demo, "embedding_space/matrix").open()
+    assert len(mixed.shown.result.asked["pairs"]) == 12 and mixed.shown.result.asked["pairs"][-1] > 15
+    driven.change("row", domain="food", row="3")
+    assert "thing 18" in driven.seen["row"]
+    for odd in ("²", "99", "-1", "x"):  # no row: the one that is shown at first
+        assert "thing 15" in driven.change("row", domain="food", row=odd).seen["row"]
+    driven.change("pairs", pairs="thing 2; THING 7")
+    assert driven.shown.result.asked["pairs"] == [2, 7] and len(driven.seen["heat"].data[0].z) == 2
+    for pairs, told in (("thing 1", "2 to 40 different pairs"), ("thing 1; nobody", "No pair here is called “nobody”")):
+        assert told in driven.change("pairs", pairs=pairs).seen["told"]
 
 
-def test_lost_pictures_are_those_that_were_found_after_their_own_phase():
-    hit = np.ones((3, 30))
-    hit[2, [1, 4]] = 0
-    hit[1, 4] = 0  # never found after its own phase: not lost by what came later
-    key = put(planted.made_up(hit, DOMAINS, ["", "animals", "food"]))
-    _, html = retrieval_view._cell(key, "i2t", 1, "domain", 2, 0)
-    space = held.of(key).space
-    assert "1 lost" in html and space.texts[1] in html and f"<b>{space.texts[4]}</b>" not in html
-
-
-def test_searching_by_words_and_by_picture_shows_every_phase(tmp_path):
-    space = a_space()
+def searching(space):
+    """An encoder whose words are picture 3, and whose picture is text 7."""
     v, t = turned()
 
     class Encoder:
@@ -457,48 +576,73 @@ def test_searching_by_words_and_by_picture_shows_every_phase(tmp_path):
     def opened():
         yield Encoder()
 
-    key = put(space, opened=opened)
-    _, said, html = done(search_view.asked(key, "thing three"))
-    assert html.count("<section>") == 3 and "“thing 3”" in said and "data:image" in html
+    put(space, opened=opened)
+
+
+def test_searching_by_words_and_by_picture_shows_every_phase(demo, methods, tmp_path):
+    searching(a_space())
+    driven = Driven(demo, "embedding_space/search").open(words="thing three")
+    assert driven.seen["answers"].count("<section>") == 3 and "“thing 3”" in driven.seen["told"]
+    assert "data:image" in driven.seen["answers"] and len(driven.shown.result.table().rows) == 15
     planted.pairs_of(1).picture(0).save(tmp_path / "own.png")
-    _, said, html = done(search_view._seen(key, str(tmp_path / "own.png")))
-    assert "“thing 7”" in said and "30 candidates" in html
-    for bad in ("", "  ", None):
-        with pytest.raises(InputError, match="no words"):
-            list(search_view.asked(key, bad))
-    with pytest.raises(InputError, match="no picture"):
-        list(search_view._seen(key, None))
-    with pytest.raises(InputError, match="no space yet"):
-        list(search_view.asked(None, "cat"))
-    assert done(search_view.tried(key, "")) == (gr.skip(),) * 3
+    driven.press(by="picture", path=str(tmp_path / "own.png"))
+    assert "“thing 7”" in driven.seen["told"] and "30 candidates" in driven.seen["answers"]
+    for values, told in (({"words": ""}, "no words"), ({"words": "  "}, "no words"), ({"by": "picture"}, "no picture")):
+        with pytest.raises(gr.Error, match=told):
+            driven.press(**values)
 
 
-def test_a_visitors_own_model_phases_and_pairs_are_shown(folder, tmp_path, monkeypatch):
+def own_pairs(tmp_path):
+    members = {f"{i}.png": planted.png("red") for i in range(4)} | {f"{i}.txt": f"thing {i}" for i in range(4)}
+    return str(planted.packed_up(tmp_path / "own.zip", members))
+
+
+def test_a_visitors_own_model_phases_and_pairs_are_shown_in_all_sections(folder, demo, tmp_path, monkeypatch):
     monkeypatch.setenv("CROSSTALK_FOLDERS", str(folder))
-    archive = planted.packed_up(
-        tmp_path / "own.zip",
-        {
-            f"{i}.{kind}": planted.png("red") if kind == "png" else f"thing {i}"
-            for i in range(4)
-            for kind in ("png", "txt")
-        },
-    )
-    events = list(own_view._measured(lend(own_view._space), "mine", "set", str(archive)))
-    key = events[-1][1]
-    assert "Measured" in events[-1][0] and key.own
-    shown = held.of(key)
-    assert shown.space.phases == ("base", "same", "moved") and shown.space.n == 4
-    assert shown.pairs.picture(3).getpixel((0, 0)) == (255, 0, 0)  # what was unpacked is there
-    assert "base" in key.to_csv() and "images" not in key.to_json() and key.to_json()["phases"][2] == "moved"
-    alone = held.keep(held.measured("mine", "", own.opened(archive)))
-    assert held.of(alone).space.phases == ("base",)
-    assert not angles_view._refreshed(alone, "rotation")[0].data
-    views = done(tab._drawn(alone, "PCA", "2-D"))
-    assert 'max="0"' in views[4]
-    for _ in range(3):
-        held.keep(held.measured("mine", "", own.opened(archive)))
+    driven = Driven(demo, "embedding_space/own", upload=own_pairs(tmp_path))
+    driven.press(model="mine", phases="set")
+    (key,) = driven.shown.result.keys
+    whole = spaces.whole(key)
+    assert whole.space.phases == ("base", "same", "moved") and whole.space.n == 4
+    assert whole.pairs.picture(3).getpixel((0, 0)) == (255, 0, 0)  # what was unpacked is there
+    assert ", moved" in driven.seen["first"].layout.title.text and f"own-{key.own}" in driven.seen["elsewhere"]
+    told = driven.shown.result.to_json()["spaces"][whole.title]
+    assert told["phases"][2] == "moved" and "images" not in told and "base" in driven.shown.result.to_csv()
+    for name in ("lost", "map", "angles", "matrix"):
+        seen = Driven(demo, f"embedding_space/{name}").open(trained=f"own-{key.own}").seen
+        assert "class=\"sentence\"" in seen["told"] and f'value="own-{key.own}" selected' in seen["form"], name
+    driven.press(model="mine", phases="none")
+    assert spaces.whole(driven.shown.result.keys[0]).space.phases == ("base",)
+    assert "only one phase" in driven.seen["told"]
+    alone = f"own-{driven.shown.result.keys[0].own}"
+    assert Driven(demo, "embedding_space/angles").open(trained=alone).seen["angles"] is None
+
+
+def test_a_space_measured_where_a_gpu_is_lent_is_found_by_the_page(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSTALK_FOLDERS", str(folder))
+    file = own_pairs(tmp_path)
+    key = lend(spaces.own_key)("mine", "set", file)
+    assert not spaces._memory
+    monkeypatch.setattr(measure, "space_of", None)  # nothing is measured again
+    assert spaces.whole(key).space.phases == ("base", "same", "moved")
+    assert spaces.whole(key).pairs.picture(3).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_space_that_is_gone_is_said(folder, demo, tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSTALK_FOLDERS", str(folder))
+    gone = "own-" + 16 * "0"
+    for name in ("lost", "map", "angles", "matrix"):
+        assert "Measure it again" in Driven(demo, f"embedding_space/{name}").open(trained=gone).seen["told"]
+    with pytest.raises(gr.Error, match="Measure it again"):
+        Driven(demo, "embedding_space/search").open(trained=gone)
+    file = tmp_path / "own.zip"
+    keys = [spaces.own_key("mine", "", own_pairs(tmp_path)) for _ in range(4)]
+    assert [key for key in keys if key in spaces._memory] == keys[1:]  # three are kept in memory
+    assert spaces.whole(keys[0]).space.n == 4
+    file.unlink()
+    spaces._memory.clear()
     with pytest.raises(InputError, match="given up"):
-        held.of(key)
+        spaces.whole(keys[0])
 
 
 def test_which_encoders_open(folder, monkeypatch):
@@ -520,34 +664,42 @@ def test_which_encoders_open(folder, monkeypatch):
         pass
 
 
-def test_the_room_is_built_with_and_without_trained_phases(monkeypatch):
-    for recipes in ({}, {"plain": shipped.Recipe("plain", "Plain", "one after another", drawings, ())}):
-        monkeypatch.setattr(shipped, "recipes", lambda recipes=recipes: recipes)
-        with gr.Blocks() as demo:
-            bar = shared_bar.build()
-            with gr.Tab(tab.TITLE, id=tab.NAME):
-                tab.build(bar)
-        ids = {getattr(block, "elem_id", None) for block in demo.blocks.values()}
-        assert {"space-raw", "space-aligned", "space-player", "space-method", "contrast-table", "own-file"} <= ids
+def test_without_trained_phases_it_is_said(monkeypatch):
+    monkeypatch.setattr(recipes, "recipes", lambda *root: {})
+    with gr.Blocks() as demo:
+        bar = shared_bar.build()
+        with gr.Tabs(), gr.Tab("lost"):
+            section.build(ROOM, section_of("lost"), bar)
+    assert "make train makes them" in Driven(demo, "embedding_space/lost").open().seen["told"]
 
 
-def test_the_room_measures_with_progress_what_nobody_has_measured(monkeypatch, tmp_path):
-    space = a_space()
-    recipe = shipped.Recipe("plain", "Plain", "one after another", tmp_path / "plain", ())
-    monkeypatch.setattr(shipped, "recipe", lambda method: recipe)
-    monkeypatch.setattr(shipped, "known", lambda *a: None)
-    measured = []
+def test_a_style_that_nobody_has_measured_is_measured_once_with_progress(demo, methods, monkeypatch):
+    space, measured = a_space(), []
+    monkeypatch.setattr(recipes, "recipe", lambda method, *root: recipes.recipes()[method])
+    monkeypatch.setattr(recipes, "kept_space", lambda *a: None)
 
     def slow(of, style, progress):
-        measured.append(style)
+        measured.append((of.method, style))
         progress(0.5, "30 pictures")
         time.sleep(0.7)
         return space
 
-    monkeypatch.setattr(shipped, "measured", slow)
-    events = list(tab._opened(None, "plain", "noto"))
-    assert Progress(0.5, "30 pictures").html == events[0][0] and events[-1][2] == Key("plain", "noto")
-    assert done(tab._opened(Key("plain", "noto"), "plain", "noto"))[2] == gr.skip()
-    done(tab._chosen("plain", "noto"))
-    assert measured == ["noto"]  # once
-    assert done(tab._opened(None, None, "noto"))[2] == gr.skip()
+    monkeypatch.setattr(recipes, "measured", slow)
+    monkeypatch.setattr(spaces, "drawings", lambda style: planted.pairs_of(30, DOMAINS))
+    monkeypatch.setattr(spaces.runs, "load", lambda *of: ())
+    driven = Driven(demo, "embedding_space/angles").open(style="fluent")
+    assert "press Measure" in driven.seen["told"] and not measured
+    driven.press(style="fluent")
+    driven.press(style="fluent")
+    assert "80°" in driven.seen["told"] and measured == [("plain", "fluent")]
+
+
+def test_headlines_of_what_ships_are_short(demo, monkeypatch):
+    monkeypatch.undo()
+    for of in ROOM.sections:
+        for tried in ({}, *(each.values for each in of.tries if of.name != "search")):
+            if of.kept is None:
+                continue
+            driven = Driven(demo, f"embedding_space/{of.name}").open(**tried)
+            said = of.sentence(driven.shown.result)
+            assert len(section.headline(said)[0].split()) <= 25, (of.name, tried, said)

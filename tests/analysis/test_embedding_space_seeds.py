@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from analysis import kept
-from analysis.embedding_space import card, held, retrieval_figure, retrieval_view, runs, shipped
-from analysis.embedding_space.held import Key
-from analysis.embedding_space.retrieval import recalls
+from analysis.embedding_space import card, recipes, retrieval_figure, runs
+from analysis.embedding_space import spaces as room
+from analysis.embedding_space.lost import LOST
+from analysis.embedding_space.retrieval import over, recalls, repeated, t_interval, versus
 from analysis.embedding_space.runs import of_space
-from analysis.embedding_space.seeds import over, repeated, t_interval, versus
+from analysis.embedding_space.spaces import Key, Whole
+from analysis.section import Asked, Shown
 from models.checkpoints import Manifest
 from models.embedded import phases
 from models.errors import InputError
@@ -97,7 +99,7 @@ class Encoder:
     """Embeds by the name of the checkpoint's folder: the adapters are files of one text."""
 
     def __init__(self, folder):
-        self.phases = SimpleNamespace(manifest=Manifest.load(folder))
+        self.phases = self.checkpoints = SimpleNamespace(manifest=Manifest.load(folder))
         self.model = SimpleNamespace(name_or_path=str(folder), dtype="torch.float32")
         self.files = {c.name: c.adapter / "adapter_model.safetensors" for c in self.phases.manifest.checkpoints}
 
@@ -121,7 +123,7 @@ def trained(tmp_path, monkeypatch):
     monkeypatch.setattr(phases, "PHASES", ("x", "y"))
     (tmp_path / "clip").mkdir()
     (tmp_path / "clip" / "config.json").write_text("{}")
-    monkeypatch.setattr(shipped, "MODEL", tmp_path / "clip")
+    monkeypatch.setattr(recipes, "MODEL", tmp_path / "clip")
     for seed, methods in ((0, ("plain", "mod-x")), (1, ("plain", "mod-x")), (2, ("plain",)), (10, ("plain",))):
         for method in methods:
             for i, task in enumerate(("x", "y")):
@@ -145,13 +147,13 @@ def test_runs_of_other_seeds_are_measured_once_and_kept_beside_the_set(trained):
 
     assert collect() == ["plain", "plain", "mod-x"] and any("Plain, seed 2" in line for line in log)
     assert collect() == []  # all of it was measured
-    plain = shipped.recipe("plain", trained / "sets")
+    plain = recipes.recipe("plain", trained / "sets")
     found = runs.load(plain, pairs)
     assert [of.label for of in found] == ["seed 1", "seed 2"] and found[0].phases == ("base", "x", "y")
-    assert [of.label for of in runs.load(shipped.recipe("mod-x", trained / "sets"), pairs)] == ["seed 1"]
-    assert runs.load(shipped.recipe("interpolation", trained / "sets"), pairs) == ()
+    assert [of.label for of in runs.load(recipes.recipe("mod-x", trained / "sets"), pairs)] == ["seed 1"]
+    assert runs.load(recipes.recipe("interpolation", trained / "sets"), pairs) == ()
     phases.write(trained / "states" / "seed1", trained / "again", ["plain"])
-    whole = planted.measure(Encoder(trained / "again" / "plain"), pairs, plain.phases, "plain", shipped.SHOWN)
+    whole = planted.measure(Encoder(trained / "again" / "plain"), pairs, plain.phases, "plain", recipes.SHOWN)
     for name, ranks in whole.ranks.items():
         assert np.array_equal(found[0].ranks[name], np.minimum(ranks, runs.BEYOND))
     assert np.array_equal(recalls(found[0], k=5).matrix, recalls(whole, k=5).matrix)
@@ -170,7 +172,7 @@ def test_runs_of_other_seeds_are_measured_once_and_kept_beside_the_set(trained):
 def test_runs_of_other_pairs_or_another_model_count_for_nothing(trained):
     pairs = planted.coloured()
     runs.collect(trained / "states", pairs, trained / "sets", Encoder, lambda line: None)
-    recipe = shipped.recipe("plain", trained / "sets")
+    recipe = recipes.recipe("plain", trained / "sets")
     assert len(runs.load(recipe, pairs)) == 2
     assert runs.load(recipe, replace(pairs, data="other")) == ()
     (trained / "clip" / "config.json").write_text('{"trained": "again"}')
@@ -178,12 +180,12 @@ def test_runs_of_other_pairs_or_another_model_count_for_nothing(trained):
 
 
 def test_the_runs_that_ship_are_small_and_of_these_drawings():
-    for recipe in shipped.recipes().values():
+    for recipe in recipes.recipes().values():
         file = recipe.folder / runs.FILE
         if file.exists():
             told = json.loads(file.read_text())
             assert file.stat().st_size < 75_000
-            assert len(runs.load(recipe, shipped.drawings())) == (recipe.method == recipe.folder.name) * len(
+            assert len(runs.load(recipe, recipes.drawings())) == (recipe.method == recipe.folder.name) * len(
                 told["runs"]
             )
 
@@ -196,14 +198,22 @@ def both(monkeypatch):
     """The page's methods: plain and Mod-X with three seeds each, joint with one."""
     found = {"plain": PLAIN, "mod-x": KEEPS, "joint": (run((1,) * 8, None, "joint"),)}
     titles = {"plain": "Plain", "mod-x": "Mod-X", "joint": "Joint"}
-    recipes = {name: SimpleNamespace(title=title) for name, title in titles.items()}
-    monkeypatch.setattr(shipped, "recipes", lambda *root: recipes)
-    monkeypatch.setattr(held, "known", lambda key: SimpleNamespace(runs=found[key.method]))
+    offered = {name: SimpleNamespace(title=title) for name, title in titles.items()}
+    monkeypatch.setattr(recipes, "recipes", lambda *root: offered)
+    hit = np.ones((3, 8), dtype=bool)
+    every = {
+        name: Whole(titles[name], planted.made_up(hit, DOMAINS, TRAINED, name), None, (), None, of)
+        for name, of in found.items()
+    }
+    monkeypatch.setattr(room, "whole", lambda key, *progress: every.get(key.method))
     return {titles[name]: of for name, of in found.items()}
 
 
 def test_the_page_tells_means_spread_and_number_of_seeds(both):
-    averages, told = retrieval_view._side_by_side(Key("plain"), "i2t", 1, "domain")
+    values = {"trained": "mod-x", "direction": "i2t", "k": 1, "among": "domain", "after": 2, "domain": -1}
+    asked = Asked("", "", None, "", None, values)
+    shown = Shown(LOST.kept(asked), asked)
+    averages, told = (next(v for v in LOST.views if v.name == name).draw(shown) for name in ("methods", "table"))
     assert [line.name for line in averages.data] == ["Plain (3 seeds)", "Mod-X (3 seeds)", "Joint"]
     line = averages.data[0]
     ends = [100 * of.average[-1] for of in repeated(PLAIN).each]
@@ -212,11 +222,24 @@ def test_the_page_tells_means_spread_and_number_of_seeds(both):
         [max(ends) - np.mean(ends), np.mean(ends) - min(ends)]
     )
     assert not averages.data[2].error_y.visible
-    assert f"<td>3</td><td>{np.mean(ends):.1f} ({min(ends):.1f} to {max(ends):.1f})</td>" in told
+    span = f"({min(ends):.1f}&nbsp;to&nbsp;{max(ends):.1f})"
+    assert f"<td>3</td><td>{np.mean(ends):.1f} <small>{span}</small></td>" in told
     assert told.count("training by training") == 1 and "Mod-X minus Plain" in told
     assert "as shipped" in told and "seed 2" in told and "+20.8" in told and "(2 degrees of freedom)" in told
     assert "with these very trainings" in retrieval_figure.covers(3)
-    assert retrieval_view._side_by_side(Key(own="mine"), "i2t", 1, "domain")[1] == ""
+    own = replace(shown, result=replace(shown.result, keys=(Key(own="mine"),)))
+    assert next(v for v in LOST.views if v.name == "table").draw(own) == ""
+
+
+@pytest.mark.parametrize(
+    ("between", "said"),
+    [((0.01, 0.06), "more, over 3 trainings"), ((-0.01, 0.06), "no difference can be told"),
+     ((-0.06, -0.01), "fewer, over 3 trainings")],
+)
+def test_of_several_trainings_the_interval_over_them_decides(between, said, monkeypatch):
+    found = versus(KEEPS, PLAIN)
+    monkeypatch.setattr(type(found), "between", lambda self, which: between)
+    assert retrieval_figure.verdict(found) == said
 
 
 def test_the_card_tells_every_seed_and_what_the_intervals_cover(both):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from analysis.embedding_space.measure import Phase, measure
 from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import Space
+from analysis.kept import Progress, quiet
 from models import dual_catalog
 from models.checkpoints import BASE, Blend, Manifest
 from models.embedded import ASSETS, SHIPPED_DTYPE
@@ -19,6 +20,7 @@ from models.fingerprint import Unopened
 
 if TYPE_CHECKING:
     from models.dual_encoder import DualEncoder
+
 
 MODEL = ASSETS / "crosstalk-clip"
 SHOWN = 24
@@ -46,7 +48,7 @@ _METHODS = {
         "Interpolation", "the weights halfway between the base and each phase of plain: no training", "plain"
     ),
     "joint": ("Joint", "all domains at once: the upper bound", "joint"),
-}  # fmt: skip
+}
 """Method: title, what it is, and the checkpoint set that it is made of."""
 
 
@@ -81,7 +83,7 @@ def opened(chosen: Recipe) -> "AbstractContextManager[DualEncoder]":
     return dual_catalog.using(phases=chosen.folder.name)
 
 
-def known(chosen: Recipe, style: str = UNSEEN_STYLE) -> Space | None:
+def kept_space(chosen: Recipe, style: str = UNSEEN_STYLE) -> Space | None:
     """The space of a recipe that ships, or was measured here before: read, without opening a model."""
     model = Unopened(MODEL.name, str(MODEL), SHIPPED_DTYPE, None, Manifest.load(chosen.folder))
     return measure(model, drawings(style), chosen.phases, chosen.method, SHOWN, only_kept=True)
@@ -90,11 +92,12 @@ def known(chosen: Recipe, style: str = UNSEEN_STYLE) -> Space | None:
 def measured(
     chosen: Recipe,
     style: str = UNSEEN_STYLE,
-    progress: Callable[[float, str], None] = lambda share, what: None,
+    progress: Progress = quiet,
     encoder: "Callable[[Recipe], AbstractContextManager[DualEncoder]]" = opened,
 ) -> Space:
-    """The space of a recipe on the drawings of one style: read where it is known, else measured by ``encoder``."""
-    if found := known(chosen, style):
+    """The space of a recipe on the drawings of one style: read where it was measured before, else measured by
+    ``encoder``."""
+    if found := kept_space(chosen, style):
         return found
     with encoder(chosen) as clip:
         return measure(clip, drawings(style), chosen.phases, chosen.method, SHOWN, progress)

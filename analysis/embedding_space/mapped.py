@@ -1,0 +1,264 @@
+"""The sections that draw a map: of the embedded default's trainings beside each other, and of a visitor's own space."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from html import escape
+
+import gradio as gr
+import numpy as np
+
+from analysis.embedding_space import cloud, maps, recipes, spaces
+from analysis.embedding_space.choices import GO, PAPER, PLAIN, STYLE, loaded, phases_of, place_of, trained, uri
+from analysis.embedding_space.own import MOST_PAIRS
+from analysis.embedding_space.sentence import sentence
+from analysis.embedding_space.spaces import Key, Spaces, Whole
+from analysis.form import DRAW, Control, One, Words
+from analysis.section import SET, Asked, Section, Shown, Try, Upload, View
+from models import dual_catalog, hub
+
+_PROJECTIONS = {"PCA": "pca", "AlignedUMAP": "umap", "t-SNE": "tsne"}
+_SEEN = {"turned": "turned back: what still moves", "raw": "as it is"}
+
+
+def _map_controls(raw: Mapping, result, beside: bool = True) -> Sequence[Control]:
+    phases = phases_of(raw, beside)
+    return (
+        trained(raw, beside),
+        One("phase", "Phase", at=DRAW, radio=True, play=True, offered=phases, value=len(phases) - 1),
+        *_LOOK,
+        _PAIR,
+        One("drawn", "Drawn by", folded=True, offered=list(_PROJECTIONS)),
+        One("dimensions", "Dimensions", folded=True, radio=True, offered=["2-D", "3-D"]),
+        STYLE,
+    )
+
+
+_PAIR = Words("pair", "A pair, by its name", at=DRAW, hint="or click a mark")
+_LOOK = (
+    One("seen", "Each phase", at=DRAW, offered=[(title, name) for name, title in _SEEN.items()]),
+    One("lines", "Lines", at=DRAW, folded=True, offered=[(title, name) for name, title in cloud.LINES.items()]),
+)
+
+
+def _mapped(asked: Asked, progress=None) -> Spaces | None:
+    found = loaded(asked, progress, True)
+    if found is None:
+        return None
+    clouds = tuple(_clouds(of, asked["drawn"], asked["dimensions"], progress) for of in found.whole)
+    return None if None in clouds else replace(found, clouds=clouds)
+
+
+def _clouds(of: Whole, drawn: str, dimensions: str, progress=None) -> tuple[maps.Cloud, ...] | None:
+    """As it is and turned back by PCA; one map where distances alone count, which takes time where it is not kept."""
+    space, count, method = of.space, int(dimensions[0]), _PROJECTIONS[drawn]
+    if method == "pca":
+        return maps.pca(space.images, space.words, count)
+    seen = maps.embedded(space.images, space.words, method, count, progress)
+    return seen and (seen,)
+
+
+def _panel(shown: Shown, which: int):
+    """One training at the phase that all share; None where there is no such training."""
+    result = shown.result
+    if which >= len(result.keys):
+        return None
+    of, clouds = result.whole[which], result.clouds[which]
+    turned = shown["seen"] == "turned" and len(clouds) > 1
+    seen, phase = clouds[1 if turned else 0], place_of(of, shown["phase"])
+    lines = shown["lines"] if len(of.space.shown) <= cloud.MANY else "none"
+    return cloud.draw(of.space, seen, cloud.spans(*(c for each in result.clouds for c in each[:2])),
+                      _titled(of, seen, turned, phase), phase, lines, _chosen(of, shown["pair"]))
+
+
+def _titled(of: Whole, seen: maps.Cloud, turned: bool, phase: int) -> str:
+    title = f"<b>{escape(of.title)}</b>, {escape(of.space.phases[phase])}, n = {len(of.space.shown)} pairs"
+    if seen.method != "pca":
+        return f"{title}<br><span style='font-size:12px'>{maps.METHODS[seen.method]}: neighbours alone count</span>"
+    whole = of.space.images, of.space.words
+    share = cloud.moved(seen, maps.aligned(*whole) if turned else whole, phase)
+    way = "" if np.isnan(share) else f" and {share:.0%} of what moved"
+    return f"{title}<br><span style='font-size:12px'>holds {seen.explained[phase]:.0%} of the spread{way}</span>"
+
+
+def _chosen(of: Whole, name: str) -> int:
+    """The place of the pair called so among those shown, by its name in any case; -1 for none."""
+    called = [each.casefold() for each in cloud.names(of.space)]
+    return called.index(name.strip().casefold()) if name.strip().casefold() in called else -1
+
+
+def _pair(shown: Shown) -> str:
+    """A pair's picture and name, and where its name ranks, phase by phase, in each training."""
+    name, every, keys = shown["pair"], shown.result.whole, shown.result.keys
+    if not name.strip():
+        return '<div class="card quiet">Click a mark, or type a name, to see its picture and where it ranks.</div>'
+    at = _chosen(every[0], name)
+    if at < 0:
+        few = ", ".join(cloud.names(every[0].space)[:3])
+        return f'<div class="card quiet">No pair drawn here is called “{escape(name)}”. There are {escape(few)} …</div>'
+    place, space = int(every[0].space.shown[at]), every[0].space
+    rows = "".join(
+        f"<p><small>{escape(of.title)}</small> {' → '.join(map(str, of.space.ranks['i2t'][:, place]))}</p>"
+        for of in every
+    )
+    return (
+        f'<ul class="items"><li><img src="{uri(keys[0], place, 160)}" alt=""><div><p><b>{escape(space.texts[place])}'
+        f'</b> <span class="kind">{escape(space.domains[place])}</span></p><p><small>rank of its name among all '
+        f"{len(set(space.texts))}, phase by phase</small></p>{rows}</div></li></ul>"
+    )
+
+
+def _shares(shown: Shown) -> str:
+    told = [
+        f"<p>{escape(of.title)}, {_SEEN['turned' if i else 'raw']}: {escape(text)}</p>"
+        for of, clouds in zip(shown.result.whole, shown.result.clouds, strict=True)
+        for i, seen in enumerate(clouds) if (text := cloud.shares(seen, of.space.phases))
+    ]
+    return "".join(told) or (
+        "<p>This map looks at distances alone, which no rotation changes: raw and turned back are one and the same. "
+        "Distances far apart, and the sizes of islands, mean nothing here.</p>"
+    )
+
+
+def _map_sentence(found: Spaces) -> str:
+    """What still moves after one rotation of each modality, by training; then each training's own sentence."""
+    every, first = found.whole, found.whole[0].space
+    if len(first.phases) < 2:
+        return sentence(first)
+    left = [f"{of.space.spreads['residual_image'].mean[0, -1]:.1f}°" for of in every]
+    if len(every) == 1:
+        return sentence(first)
+    told = f"Turned back, pictures still move by {left[0]} with {every[0].title}, by {left[1]} with {every[1].title}"
+    return (
+        f"{told}: that is disorder, no turn of the whole. Those are angles in all dimensions, from {first.phases[0]} "
+        "to the last phase. " + " ".join(f"{of.title}: {sentence(of.space)}" for of in every)
+    )
+
+
+def _animated(shown: Shown) -> list:
+    result = shown.result
+    span = cloud.spans(*(seen for clouds in result.clouds for seen in clouds))
+    return [
+        cloud.animated(of.space, seen, span, f"{of.title}, {'turned back' if i else 'as it is'}")
+        for of, clouds in zip(result.whole, result.clouds, strict=True) for i, seen in enumerate(clouds)
+    ]
+
+
+_MAP_READING = (
+    "<p>● a picture, ◇ its name, coloured by domain; thin lines are their ways through the phases, thick ones that of "
+    "the middle of a domain's pictures. <b>Turned back</b>: each phase is turned as a whole onto the phase before "
+    "(orthogonal Procrustes); what still moves is no rotation: it is disorder. <b>As it is</b> shows the rotation too, "
+    "which changes no distance and so no answer. The plane is that of the first phase. A flat picture of many "
+    "dimensions hides most of them: each title says how much it holds, and all numbers are measured in the full "
+    "space.</p>"
+)
+
+MAP = Section(
+    name="map",
+    title="The map",
+    question="Did the space turn as a whole, or come apart?",
+    about="Where a space turns as a whole, every distance stays and nothing is lost. Step through the phases, or play.",
+    label="small", paper=PAPER, of=SET, long=True,
+    costs="a minute for a style or a map that nobody has measured yet, else a moment",
+    measure=_mapped, kept=_mapped, controls=_map_controls, sentence=_map_sentence,
+    views=(
+        View("first", lambda shown: _panel(shown, 0)),
+        View("second", lambda shown: _panel(shown, 1)),
+        View("pair", _pair, html=True),
+        View("shares", _shares, html=True, folded="How much the picture holds, phase by phase"),
+    ),
+    figures=_animated,
+    tries=(
+        Try("What still moves", values={"seen": "turned"}),
+        Try("As it is, turned and all", values={"seen": "raw"}),
+        Try("Halfway back to the base", values={"trained": "interpolation"}),
+        Try("No effect: a map of neighbours", values={"drawn": "AlignedUMAP"}),
+    ),
+    then=GO.format("angles", "How far, in degrees"), reading=_MAP_READING,
+)
+
+
+# --- a visitor's own
+
+_FORMAT = (
+    "Pairs come as one <code>.zip</code>: pictures with captions of the same name (<code>cat.png</code>, "
+    "<code>cat.txt</code>; a folder is a domain), or pictures and a <code>.jsonl</code>, a line a pair: "
+    '<code>{"image": "cat.png", "text": "a cat", "domain": "animals"}</code>. '
+    f"{maps.LEAST} to {MOST_PAIRS} pairs; without, the drawings are measured."
+)
+
+
+def _own_controls(raw: Mapping, result) -> Sequence[Control]:
+    methods = [(of.title, name) for name, of in recipes.recipes().items()]
+    first = methods[0][1] if methods else ""
+    if hub.public():
+        which = [One("model", "Dual encoder", offered=dual_catalog.listed())]
+        which.append(One("phases", "Phases", offered=[("none", ""), *methods], value=first))
+    else:
+        which = [
+            Words("model", "Dual encoder", value=dual_catalog.EMBEDDED, info="or a folder, or a Hub id"),
+            Words("phases", "Phases", value=first, info="a method, a checkpoint set or none"),
+        ]
+    phases = [(label, i) for i, label in enumerate(result.space.phases)] if result else []
+    return (
+        *which,
+        One("phase", "Phase", at=DRAW, radio=True, play=True, offered=phases, value=len(phases) - 1),
+        *_LOOK,
+        _PAIR,
+        Words("trained", at=DRAW, shared=True, hidden=True),
+    )
+
+
+def _own(asked: Asked, progress) -> Spaces:
+    phases = "" if asked["phases"].strip() == "none" else asked["phases"]
+    return _pictured(spaces.own_key(asked["model"], phases, asked.upload, progress), progress)
+
+
+def _pictured(key: Key, progress=None) -> Spaces | None:
+    found = spaces.load((key,), {}, progress)
+    return found and replace(found, clouds=(_clouds(found.whole[0], "PCA", "2-D"),))
+
+
+def _example(asked: Asked) -> Spaces | None:
+    """Until something is measured, the plain training of the drawings is shown."""
+    return None if asked.upload or asked["model"] != dual_catalog.EMBEDDED else _pictured(Key(PLAIN))
+
+
+def _elsewhere(shown: Shown) -> str:
+    """Where else a visitor's space can be looked at: all sections then show it."""
+    (key,) = shown.result.keys
+    if not key.own:
+        return '<div class="card quiet">An example: plain, on the drawings. Press Measure for yours.</div>'
+    titles = {"lost": "what was lost", "map": "other maps", "angles": "angles", "matrix": "matrix", "search": "search"}
+    buttons = " ".join(
+        f"""<button type="button" data-set='{{"trained": "own-{key.own}"}}' data-go="embedding_space/{place}">"""
+        f"{title}</button>" for place, title in titles.items()
+    )
+    return (
+        f'<div class="card">Yours in the other sections: {buttons}<p class="key">For two hours, and for whoever has a '
+        "link to it.</p></div>"
+    )
+
+
+OWN = Section(
+    name="own",
+    title="Your CLIP, phases or pairs",
+    question="How does your own CLIP move, on your own pairs?",
+    about="Any CLIP or SigLIP, its checkpoints in the order of training, and pairs of picture and text.",
+    label="as published", paper=PAPER, of=SET, long=True,
+    costs="a second for a hundred pairs and phase on the small model, minutes for a large one",
+    measure=_own, kept=_example, controls=_own_controls,
+    upload=Upload(
+        "Your pairs (.zip)", partial(gr.File, file_types=[".zip"], height=140, show_label=False), _FORMAT
+    ),
+    sentence=lambda found: sentence(found.space),
+    views=(
+        View("first", lambda shown: _panel(shown, 0)),
+        View("elsewhere", _elsewhere, html=True),
+        View("pair", _pair, html=True),
+        View("shares", _shares, html=True, folded="How much the picture holds, phase by phase"),
+    ),
+    figures=_animated,
+    reading=_MAP_READING + "<p>Phases are a checkpoint set: a folder, or a Hub repository, with a "
+    "<code>checkpoints.json</code>, as for every model here (see the README).</p>",
+)

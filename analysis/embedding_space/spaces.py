@@ -1,0 +1,174 @@
+"""The spaces that the room shows, each found again by a small key: methods of the embedded default, visitors' own."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from analysis import kept
+from analysis.embedding_space import own, recipes, runs
+from analysis.embedding_space.maps import Cloud
+from analysis.embedding_space.measure import Phase, measure
+from analysis.embedding_space.pairs import Pairs, drawings
+from analysis.embedding_space.recipes import SHOWN
+from analysis.embedding_space.result import Space
+from analysis.kept import Progress, quiet
+from analysis.result import Result, plain
+from analysis.table import Table
+from models import dual_catalog
+from models.checkpoints import BASE
+from models.embedded.pictures import UNSEEN_STYLE
+from models.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.embedding_space.runs import Run
+    from models.dual_encoder import DualEncoder
+
+_MOST, _MOST_OWN = 10, 3  # spaces in memory: those of visitors' thousands of pairs take hundreds of MB
+_OWN = "embedding_space-own"  # in ``kept``: what a visitor measured, by the name that her links have for it
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A space with what it was measured on, how its encoder is opened, its title, and, of a method of the embedded
+    default, this training and those of other seeds that were measured on the same pairs."""
+
+    title: str
+    space: Space
+    pairs: Pairs
+    phases: tuple[Phase, ...]
+    opened: "Callable[[], AbstractContextManager[DualEncoder]]"
+    runs: "tuple[Run, ...]" = ()
+
+    def picture(self, shown: int):
+        """The picture of a pair by its place among those shown."""
+        return self.pairs.picture(int(self.space.shown[shown]))
+
+
+@dataclass(frozen=True)
+class Key:
+    """Which space: a method of the embedded default on drawings of a style, or ``own``, a visitor's."""
+
+    method: str = ""
+    style: str = UNSEEN_STYLE
+    own: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spaces(Result):
+    """One space, or two beside each other. The page keeps their keys, not thousands of embeddings; ``asked`` are the
+    controls that its sentence depends on, ``clouds`` what is drawn of each space."""
+
+    keys: tuple[Key, ...]
+    asked: Mapping = field(default_factory=dict)
+    clouds: tuple[tuple[Cloud, ...], ...] = ()
+
+    @property
+    def whole(self) -> tuple[Whole, ...]:
+        """Raises ``InputError`` where one of a visitor's is no longer there."""
+        return tuple(whole(key, quiet) for key in self.keys)
+
+    @property
+    def space(self) -> Space:
+        """The first of them."""
+        return self.whole[0].space
+
+    def table(self) -> Table:
+        every = [(of.title, of.space.table()) for of in self.whole]
+        return Table(["method", *every[0][1].columns], [[title, *row] for title, table in every for row in table.rows])
+
+    def to_json(self) -> dict:
+        return {"asked": plain(dict(self.asked)), "spaces": {of.title: of.space.to_json() for of in self.whole}}
+
+
+def load(keys: Sequence[Key], asked: Mapping, progress: Progress | None = None) -> Spaces | None:
+    """The spaces of ``keys``; measured, telling ``progress``, where nobody has yet, or None without it."""
+    found = []
+    for i, key in enumerate(keys):
+        part = progress and partial(_part, progress, i / len(keys), 1 / len(keys))
+        found.append(whole(key, part))
+    return None if None in found else Spaces(provenance=found[0].space.provenance, keys=tuple(keys), asked=asked)
+
+
+def _part(progress: Progress, start: float, share: float, done: float, what: str) -> None:
+    progress(start + share * done, what)
+
+
+_memory: "OrderedDict[Key, Whole]" = OrderedDict()
+_lock = threading.Lock()
+
+
+def whole(key: Key, progress: Progress | None = None) -> Whole | None:
+    """The space that ``key`` stands for; measured, telling ``progress``, where nobody has yet, or None without it.
+
+    Raises ``InputError`` for a visitor's that is no longer there, and what ``recipes.recipe`` raises.
+    """
+    with _lock:
+        if key in _memory:
+            _memory.move_to_end(key)
+            return _memory[key]
+    if key.own:
+        return _remembered(key, _again(key.own, progress or quiet))
+    chosen = recipes.recipe(key.method)
+    space = recipes.measured(chosen, key.style, progress) if progress else recipes.kept_space(chosen, key.style)
+    if space is None:
+        return None
+    pairs = drawings(key.style)
+    trained = runs.of_space(space), *runs.load(chosen, pairs)
+    return _remembered(key, Whole(chosen.title, space, pairs, chosen.phases, partial(recipes.opened, chosen), trained))
+
+
+def domains(key: Key) -> tuple[str, ...]:
+    """The domains of a space, without measuring it; none of one that is gone."""
+    if not key.own:
+        return tuple(dict.fromkeys(drawings(key.style).domains)) if recipes.recipes() else ()
+    with suppress(InputError):
+        return whole(key, quiet).space.domain_names
+    return ()
+
+
+def _remembered(key: Key, found: Whole) -> Whole:
+    with _lock:
+        _memory[key] = found
+        for of, most in ((True, _MOST_OWN), (False, _MOST)):
+            for old in [k for k in _memory if bool(k.own) == of][:-most]:
+                del _memory[old]
+    return found
+
+
+def own_key(model: str, phases: str, file: str | None, progress: Progress = quiet) -> Key:
+    """Measure what a visitor asks for: the key finds it again as long as her ``file`` is there.
+
+    ``model`` as in ``dual_catalog.using``, of which ``phases`` is the checkpoint set: for the embedded default one of
+    its methods. ``file`` holds her pairs, or is None for the embedded drawings.
+    """
+    key = Key(own=token_hex(8))
+    _remembered(key, _own(model, phases, file, progress))
+    # another process, as where a GPU is lent for each call, reads again what this one has measured
+    kept.save(_OWN, {"own": key.own}, {"model": model, "phases": phases, "file": file})
+    return key
+
+
+def _again(token: str, progress: Progress) -> Whole:
+    told = kept.load(_OWN, {"own": token})
+    if told is None or (told["file"] and not Path(told["file"]).is_file()):
+        raise InputError("This space was given up for newer ones. Measure it again.")
+    return _own(told["model"], told["phases"], told["file"], progress)
+
+
+def _own(model: str, phases: str, file: str | None, progress: Progress) -> Whole:
+    pairs, shown = (own.opened(file), None) if file else (drawings(), SHOWN)
+    if model.strip() in ("", dual_catalog.EMBEDDED):
+        chosen = recipes.recipe(phases.strip() or next(iter(recipes.recipes()), ""))
+        how, steps, method = partial(recipes.opened, chosen), chosen.phases, chosen.method
+    else:
+        how, steps, method = partial(dual_catalog.using, model, phases), None, phases.strip()
+    with how() as encoder:
+        steps = steps or (Phase.of_set(encoder.phases.manifest) if encoder.phases else (Phase(BASE, "", BASE),))
+        space = measure(encoder, pairs, steps, method, shown, progress)
+    return Whole(" · ".join(filter(None, (space.provenance.model, method, pairs.name))), space, pairs, steps, how)
