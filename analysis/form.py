@@ -162,11 +162,15 @@ class Number(Control):
 
 @dataclass(frozen=True)
 class Words(Control):
-    """A line of text of at most ``most`` letters; Enter presses the section's button."""
+    """A line of text of at most ``most`` letters; Enter presses the section's button.
+
+    ``passing``: it is said of one picture and question, and emptied as soon as another stands on the left.
+    """
 
     value: str = ""
     hint: str = ""
     most: int = 1000
+    passing: bool = False
 
     @property
     def first(self):
@@ -176,9 +180,9 @@ class Words(Control):
         return raw[: self.most] if isinstance(raw, str) else None
 
     def html(self, value) -> str:
-        kind = "hidden" if self.hidden else "text"
+        kind, passing = "hidden" if self.hidden else "text", " data-passing" if self.passing else ""
         inner = (
-            f'<input type="{kind}" name="{escape(self.name)}" value="{escape(value)}" maxlength="{self.most}" '
+            f'<input type="{kind}" name="{escape(self.name)}" value="{escape(value)}" maxlength="{self.most}"{passing} '
             f'placeholder="{escape(self.hint)}" autocomplete="off">'
         )
         if self.hidden:

@@ -51,7 +51,8 @@ class Asked:
     """What a measurement is asked: the input on the left, and ``values``, the section's controls by name.
 
     ``upload`` is what the section's upload field holds (a path, where it is a file), None where it is empty. ``shown``
-    is the result that stands there already, None where there is none: measuring may add to it.
+    is the result that stands there already, None where there is none: measuring may add to it. ``pressed``: somebody
+    pressed the section's button, so that what takes long may be measured, too; else it was opened, or a control set.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Asked:
     values: Mapping
     shown: "Result | None" = None
     upload: str | None = None
+    pressed: bool = False
 
     def __getitem__(self, name: str):
         return self.values[name]
@@ -319,6 +321,7 @@ class _Engine:
         raw, result = event._data.get("values") or {}, shown.result if shown else None
         chosen = form.values(self.section.offered(raw, result), raw)
         asked = Asked(model, checkpoint, path, question or "", known, chosen, result, *uploaded)
+        asked = replace(asked, pressed=event._data.get("pressed") is True)
         odd = form.astray(self.section.offered(raw, result), raw) if event._data.get("linked") else []
         if odd:
             gr.Warning(f"The link asks for what is not on offer here: {', '.join(odd)}. The rest is as it says.")

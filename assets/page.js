@@ -40,8 +40,19 @@ crosstalk.turn = of => {
   return String(hash);
 };
 crosstalk.put = (part, value, key) => {
-  crosstalk.input[part] = part === 'picture' ? value?.url ?? value?.path ?? '' : value;
+  const before = crosstalk.input[part], now = part === 'picture' ? value?.url ?? value?.path ?? '' : value;
+  crosstalk.input[part] = now;
+  if (crosstalk.ready && before !== now && ['picture', 'question'].includes(part)) forget();
   if (key !== undefined) crosstalk(part, key);
+};
+// What was said of another picture or question says nothing of this one.
+const forget = () => {
+  for (const [place, {element}] of crosstalk.forms) {
+    for (const box of all('[data-passing]', element).filter(b => b.value)) {
+      crosstalk.set(place, {[box.name]: ''});
+      crosstalk(`${place.split('/')[1]}.${box.name}`, '');
+    }
+  }
 };
 crosstalk.own = () => { crosstalk.touched = true; };
 
@@ -129,7 +140,7 @@ crosstalk.form = (element, trigger) => {
   element.addEventListener('submit', event => {
     event.preventDefault();
     crosstalk.pressed.add(event.target.dataset.place);
-    crosstalk.start(event.target.dataset.place);
+    crosstalk.start(event.target.dataset.place, {pressed: true});
   });
   element.addEventListener('input', event => { if (event.target.type === 'range') shownRange(event.target); });
   // a form that is drawn anew folds what the visitor has unfolded
@@ -181,9 +192,9 @@ const payload = (place, more = {}) => ({
   values: crosstalk.chosen[place] ?? {},
   turn: crosstalk.turn(find('form.controls', crosstalk.forms.get(place).element).dataset.of), ...more,
 });
-crosstalk.start = place => {
+crosstalk.start = (place, more) => {
   crosstalk.opened[place] = payload(place).turn;
-  crosstalk.forms.get(place).trigger('submit', payload(place));
+  crosstalk.forms.get(place).trigger('submit', payload(place, more));
 };
 crosstalk.set = (place, values) => {
   const form = find('form.controls', crosstalk.forms.get(place).element);

@@ -43,6 +43,10 @@ class Driven:
 
     def press(self, example: str = "", question: str = "", path: str | None = None, **values) -> "Driven":
         """Its button is pressed."""
+        return self._did("submit", example, question, path, {"values": values, "pressed": True})
+
+    def start(self, example: str = "", question: str = "", path: str | None = None, **values) -> "Driven":
+        """It runs though nobody pressed its button: Ask on the left, a Try, a control that measures anew."""
         return self._did("submit", example, question, path, {"values": values})
 
     def change(self, name: str, example: str = "", question: str = "", path: str | None = None, **values) -> "Driven":

@@ -79,3 +79,8 @@ def test_html_holds_what_was_chosen_and_nothing_that_was_written_becomes_markup(
 def test_first_values_as_a_browser_compares_them():
     written = json.loads(form.written((MENU, CHIPS, SLIDER, WHOLE, TEXT, SWITCH)))
     assert written == {"which": "2", "some": "x,z", "share": "0.5", "n": "60", "said": "", "on": "true"}
+
+
+def test_words_of_one_picture_and_question_are_marked():
+    assert "data-passing" in Words("truth", passing=True).html("fox")
+    assert "data-passing" not in Words("words").html("data-passing"[5:])

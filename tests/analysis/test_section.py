@@ -50,6 +50,10 @@ def adding(asked, progress):
     return added(asked["steps"] + (asked.shown.total if asked.shown else 0))
 
 
+def twice(asked, progress):
+    return added(1 + asked.pressed)
+
+
 def growing(asked, progress):
     yield added(1)
     yield added(2)
@@ -83,6 +87,7 @@ ROOM = Room(
                 prediction=Prediction("how much?", ("three", "more"), lambda f: "three" if f.total == 3 else "more")),
         Section(name="quick", **COMMON, measure=adding, controls=(UNIT, STEPS), quick=True,
                 tries=(Try("Look", "three-penguins", "How many penguins are there?", {"steps": 5}),)),
+        Section(name="pressed", **COMMON, of=SET, measure=twice, quick=True, controls=(UNIT,)),
         Section(name="grow", **COMMON, of=MODEL, measure=growing, controls=(UNIT,)),
         Section(name="fail", **COMMON, of=SET, measure=failing, controls=(UNIT,)),
         Section(name="kept", **COMMON, of=SET, measure=adding, kept=memory, controls=(UNIT, STEPS)),
@@ -143,6 +148,12 @@ def test_a_result_kept_in_a_state_does_not_hold_the_ones_before(driven):
 def test_what_is_quick_is_measured_when_it_is_opened(driven):
     quick = driven("quick").open("three-penguins", "How many penguins are there?")
     assert quick.shown.result.total == 3
+
+
+def test_only_a_press_of_its_button_is_one(driven):
+    seen = driven("pressed").open()
+    assert seen.shown.result.total == 1
+    assert seen.press().shown.result.total == 2 and seen.start().shown.result.total == 1
 
 
 def test_without_a_question_nothing_is_measured(driven):
