@@ -33,8 +33,8 @@ def batched(
     ``run(places, prompts)`` gives the results of a batch in its order. Prompts are made by ``encode(place)`` a few at a
     time; places that ``alike`` maps to the same or to neighbours are taken together, as the same question mostly has
     one length. A batch has at most ``rows`` prompts and ``tokens`` (default: ``TOKENS``), ``new`` to come of each
-    included; where memory is short it is run again in halves, and the next ones are smaller from the start. Raises what
-    memory that is short raised where it does not suffice for a single prompt, as ``OutOfMemory``.
+    included; where memory is short it is run again in halves, and the next ones are smaller from the start. Where it
+    does not suffice for a single prompt, what it raised is raised, such as ``OutOfMemory``.
     """
     tokens = tokens or TOKENS
     order = sorted(places, key=alike) if alike else list(places)

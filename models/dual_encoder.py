@@ -10,6 +10,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from models import devices
+from models.batches import halved
 from models.checkpoints import BASE, CheckpointSet
 from models.errors import InputError, ModelError
 from models.loading import DUAL_ENCODER, load
@@ -97,20 +98,26 @@ class DualEncoder:
         return self._joined(made, "texts")
 
     def _embedded(self, inputs: dict, phases: Sequence[str], features: Callable) -> np.ndarray:
-        where = self.model.device
-        moved = {k: v.to(where, self.model.dtype) if v.is_floating_point() else v.to(where) for k, v in inputs.items()}
-        found = []
-        try:
+        """Unit vectors ``[phases, rows, d]`` of prepared inputs, a row each; where memory is short a few at a time."""
+        where, kind = self.model.device, self.model.dtype
+
+        def embed(rows: range) -> np.ndarray:
+            some = {name: value[rows.start : rows.stop].to(where) for name, value in inputs.items()}
+            moved = {name: value.to(kind) if value.is_floating_point() else value for name, value in some.items()}
+            found = []
             for phase in phases:
                 with torch.inference_mode(), self._using(phase):
                     pooled = features(**moved).pooler_output
                 found.append(normalize(pooled.float(), dim=-1).cpu().numpy())
-        except RuntimeError as error:
+            return np.stack(found, 1)
+
+        try:
+            return np.stack(halved(range(len(next(iter(inputs.values())))), embed), 1)
+        except (RuntimeError, MemoryError) as error:
             if not devices.exhausted(error):
                 raise
-            rows = len(next(iter(inputs.values())))
-            raise ModelError(f"Out of memory on {where} with {rows} at once: open a smaller model.") from None
-        return np.stack(found)
+        # out of the handler, whose error holds what was allocated
+        raise ModelError(f"Out of memory on {where} with a single one: open a smaller model.")
 
     def _using(self, phase: str):
         if self.phases:

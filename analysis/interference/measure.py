@@ -15,8 +15,7 @@ from analysis.interference.scoring import logprobs
 from analysis.result import Provenance, Result, plain
 from analysis.table import Table
 from models.checkpoints import BASE
-from models.errors import InputError, ModelError
-from models.flow import OutOfMemory
+from models.errors import InputError, ModelError, OutOfMemory
 
 if TYPE_CHECKING:
     from analysis.bar import Known

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
+from models.batches import halved
 from models.checkpoints import BASE
-from models.flow import Flow, OutOfMemory
+from models.flow import Flow
 from models.instruments import PADDING
 
 if TYPE_CHECKING:
@@ -98,19 +99,14 @@ def _batches(posed: Sequence[Posed]) -> list[list[Posed]]:
 
 def _within_memory(model: "MLLM", prompts: list["Encoded"], options: list[tuple], checkpoint: str) -> np.ndarray:
     """``_scored``; where memory is short in halves, of the prompts and then of the options, down to one of each."""
-    try:
-        return _scored(model, prompts, options, checkpoint)
-    except OutOfMemory:
-        if len(prompts) == len(options) == 1:
-            raise
-    # out of the handler, whose error holds what was allocated
-    if len(prompts) > 1:
-        half = len(prompts) // 2
-        parts = [(prompts[some], [o[some] for o in options]) for some in (slice(half), slice(half, None))]
-        return np.concatenate([_within_memory(model, *part, checkpoint) for part in parts])
-    half = len(options) // 2
-    parts = options[:half], options[half:]
-    return np.concatenate([_within_memory(model, prompts, part, checkpoint) for part in parts], axis=1)
+
+    def read(rows: Sequence[int]) -> Sequence[np.ndarray]:
+        asked, tails = [prompts[i] for i in rows], [[option[i] for i in rows] for option in options]
+        if len(rows) > 1:
+            return _scored(model, asked, tails, checkpoint)
+        return [np.array(halved(tails, lambda some: _scored(model, asked, some, checkpoint)[0]))]
+
+    return np.stack(halved(range(len(prompts)), read))
 
 
 def _scored(

@@ -16,7 +16,7 @@ from analysis.attention.measure import attend, disparity
 from analysis.attention.sample import LINKS, Looks, looks, of_sets
 from analysis.result import Provenance
 from models import catalog
-from models.errors import CheckpointError, InputError
+from models.errors import CheckpointError, InputError, OutOfMemory
 from models.mllm import MLLM
 
 QUESTION = "Is there a bee?"
@@ -77,6 +77,25 @@ def test_what_was_measured_is_kept_and_other_items_are_not_mistaken_for_it(mllm,
     np.testing.assert_array_equal(again.right, found.right)
     looks(mllm, ["base"], of_sets(mllm.checkpoints.manifest, 6))
     assert ran
+
+
+def test_where_memory_is_short_fewer_are_looked_at_at_once(mllm, monkeypatch):
+    items = of_sets(mllm.checkpoints.manifest, 6)
+    wanted = dict(sample._looked(mllm, "naming", items, range(6)))
+    forward, sizes = mllm.forward, []
+
+    def short(batch, *args, **kwargs):
+        sizes.append(len(batch))
+        if len(batch) > 1:
+            raise OutOfMemory("full")
+        return forward(batch, *args, **kwargs)
+
+    monkeypatch.setattr(mllm, "forward", short)
+    found = dict(sample._looked(mllm, "naming", items, range(6)))
+    assert max(sizes) > 1 and sizes.count(1) == 6
+    for i, row in wanted.items():
+        assert found[i]["answers"] == row["answers"] and np.array_equal(found[i]["keys"], row["keys"])
+        np.testing.assert_allclose(found[i]["share"], row["share"], atol=1e-5)
 
 
 def test_stopping_keeps_nothing_half(mllm):

@@ -1,8 +1,11 @@
 """What every chart shares."""
 
+from dataclasses import replace
+
 import pytest
 
 from analysis import charts
+from analysis.result import Provenance
 
 
 @pytest.mark.parametrize(("colour", "ink"), [("#FFFFFF", "#000"), ("#000000", "#fff"), ("#0072B2", "#fff")])
@@ -20,3 +23,13 @@ def test_ink_reads_on_every_colour_of_the_house(colour):
 
     low, high = sorted((light(colour), light(charts.ink_on(colour))))
     assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_what_computed_a_result_is_told_with_its_bits_and_what_else_must_be_known():
+    whole = Provenance("m", "base", "float32", "cpu", versions={"torch": "2"}, seconds=1.234)
+    assert charts.source(whole) == '<p class="key">Measured: m · cpu · float32 · torch 2 · 1.23 s</p>'
+    four = charts.source(replace(whole, bits=4, note="not kept, as CROSSTALK_CACHE cannot be written (<full>)"))
+    assert four == (
+        '<p class="key">Measured: m · cpu · float32, 4 bits a weight · torch 2 · 1.23 s · not kept, as CROSSTALK_CACHE '
+        "cannot be written (&lt;full&gt;)</p>"
+    )

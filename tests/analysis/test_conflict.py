@@ -29,8 +29,7 @@ from analysis.statistics import Estimate
 from analysis.wording import percent
 from models import catalog
 from models.embedded.questions import Turn
-from models.errors import CheckpointError, InputError, ModelError
-from models.flow import OutOfMemory
+from models.errors import CheckpointError, InputError, ModelError, OutOfMemory
 from models.mllm import MLLM
 
 BALANCE, SLOPE = -0.4, -3.0

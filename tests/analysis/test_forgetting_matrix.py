@@ -4,12 +4,15 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from analysis import kept
+from analysis.charts import source
 from analysis.forgetting import matrix, sets
+from analysis.forgetting.measure import measure
 from models import catalog
 from models.errors import CheckpointError, EvalSetError
 from models.mllm import MLLM
@@ -192,6 +195,20 @@ def test_a_model_quantised_otherwise_is_asked_itself(folder, mllm, monkeypatch):
     assert len(matrix.load(mllm)[1]) == 6
     assert matrix.evaluate(mllm).provenance["bits"] == 4
     assert sets.answers("my-model").provenance["bits"] == 4
+
+
+def test_what_cannot_be_kept_is_shown_all_the_same_and_says_so(folder, mllm, asked, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(sets, "offered", lambda: {"my-model": entry(folder)})
+    monkeypatch.setattr(catalog, "using", lambda name: nullcontext(mllm))
+    with pytest.raises(CheckpointError, match="has not been measured"):
+        sets.answers("my-model")
+    found = sets.measured("my-model", matrix.evaluate, lambda share, what: None)
+    again = sets.answers("my-model")
+    assert again.given == found.given and len(asked) == 6
+    told = source(measure(again).provenance)
+    assert "not kept, as CROSSTALK_CACHE cannot be written (Not a directory)" in told and str(tmp_path) not in told
 
 
 def test_what_is_no_whole_set_is_refused(folder, tmp_path):

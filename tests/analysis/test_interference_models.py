@@ -18,8 +18,7 @@ from analysis.interference.perturbations import (
 )
 from analysis.interference.pgd import Attack, attack
 from analysis.interference.scoring import logprobs, padded
-from models.errors import ModelError
-from models.flow import OutOfMemory
+from models.errors import ModelError, OutOfMemory
 from models.mllm import MLLM
 from models.segments import Modality
 from tests.analysis.handmade import WHAT, Ruled, by_words, last

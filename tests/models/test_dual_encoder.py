@@ -78,6 +78,26 @@ def test_embeddings_are_the_models_own_whatever_the_batch(saved, monkeypatch):
     assert opened.name == "mine" and opened.phase_names == ("base",)
 
 
+def test_where_memory_is_short_fewer_are_embedded_at_once(saved, monkeypatch):
+    encoder, texts = DualEncoder.open(saved, device="cpu"), ["a bee", "cat", "dog", "a", "bee cat"]
+    wanted, features, sizes = encoder.texts(texts), encoder.model.get_text_features, []
+
+    def short(**inputs):
+        sizes.append(len(inputs["input_ids"]))
+        if sizes[-1] > most:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return features(**inputs)
+
+    most = 2
+    monkeypatch.setattr(encoder.model, "get_text_features", short)
+    np.testing.assert_allclose(encoder.texts(texts), wanted, atol=1e-6)
+    assert sizes == [5, 2, 3, 1, 2]
+    most = 0
+    with pytest.raises(ModelError, match="Out of memory on cpu with a single one: open a smaller model") as error:
+        encoder.texts(texts)
+    assert error.value.__context__ is None  # it would keep what was allocated
+
+
 def test_what_cannot_be_embedded_is_told(saved):
     opened = DualEncoder.open(saved)
     with pytest.raises(InputError, match="no pictures"):

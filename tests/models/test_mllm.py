@@ -8,8 +8,7 @@ import torch
 
 from models.checkpoints import Blend, CheckpointSet
 from models.embedded.text import IMAGE_TOKENS
-from models.errors import CheckpointError, InputError, ModelError
-from models.flow import OutOfMemory
+from models.errors import CheckpointError, InputError, ModelError, OutOfMemory
 from models.mllm import MLLM, Scores, text_of
 from models.segments import Grid, Modality
 

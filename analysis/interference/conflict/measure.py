@@ -9,7 +9,7 @@ changes is the number of switches.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,11 @@ from analysis.statistics import Estimate, mean
 from analysis.table import Table
 from models.checkpoints import BASE
 from models.embedded.concepts import TASKS
-from models.errors import InputError, ModelError
-from models.flow import OutOfMemory
+from models.errors import InputError, ModelError, OutOfMemory
 
 if TYPE_CHECKING:
     from analysis.interference.conflict.triplets import Triplet
+    from models import fingerprint
     from models.mllm import MLLM
 
 ITEMS, FEWEST, MOST = 300, 9, 1800
@@ -153,26 +153,25 @@ def _names(answer: str, word: str) -> bool:
 
 
 def measured(
-    model: "MLLM",
+    model: "MLLM | fingerprint.Unopened",
     checkpoint: str = BASE,
     count: int = ITEMS,
     seed: int = 0,
     things: str = BASE,
-    progress: Callable[[float, str], None] = lambda share, what: None,
+    progress: kept.Progress = kept.quiet,
     only_kept: bool = False,
 ) -> Conflicts | None:
     """``count`` conflicts of the drawn scenes about ``things`` of ``THINGS``, measured once and kept on disk.
 
-    With ``only_kept`` None where they were not measured before. Raises ``InputError`` for a number of items or a seed
-    that is none, or unknown things, else as ``asked`` does; what ``progress`` raises stops the work.
+    With ``only_kept`` None where they were not measured before, and ``model`` need not be open. Raises ``InputError``
+    for a number of items or a seed that is none, or unknown things, else as ``asked`` does; what ``progress`` raises
+    stops the work.
     """
     for name, value, low, high in (("number of items", count, FEWEST, MOST), ("seed", seed, 0, 10**6)):
         if isinstance(value, bool) or value != int(value) or not low <= value <= high:
             raise InputError(f"The {name} is {value!r}: it must be a whole number from {low} to {high}.")
     if things not in THINGS:
         raise InputError(f"There are no things {things!r} to draw. There are those of: {', '.join(THINGS)}.")
-    with model.using(checkpoint):  # an unknown one is told before anything else is done
-        pass
     items = triplets(int(count), int(seed), things)
     cell = kept.Cell(checkpoint, {"data": digest(items)}, f"conflicts of {checkpoint}", len(items), seed=int(seed))
     ask = lambda cell, places: asked(model, items, checkpoint, places)  # noqa: E731

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis import kept
 from analysis.interference.dataset.conditions import CONDITIONS, KINDS, ORIGIN, ItemSet, disturbed
-from analysis.interference.scoring import logprobs_each, pose
+from analysis.interference.scoring import Posed, logprobs_each, pose
 from models.checkpoints import BASE
 from models.errors import InputError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROOM = "interference"
 _VERSION = 1  # of what is measured: another number makes kept entries stale
 _AT_ONCE = 64  # items whose pictures are in memory
+_BYTES = 512e6  # of prompts that are kept for the next checkpoint
 _DECIMALS = 4  # of a log-probability, nats
 
 
@@ -91,12 +92,12 @@ def measure(
             for name in dict.fromkeys(checkpoints)
         ]
 
+    written = _Written(model)
+
     def score(cell: kept.Cell, places: list[int]) -> Iterator[tuple[int, dict]]:
-        items, condition = cell.of
         for start in range(0, len(places), _AT_ONCE):
             some = places[start : start + _AT_ONCE]
-            prompts = {i: disturbed(model, items.questions[i], i, condition) for i in some}
-            posed = {i: pose(model, p, items.questions[i].options.texts) for i, p in prompts.items() if p is not None}
+            posed = {i: prompt for i in some if (prompt := written.of(*cell.of, i))}
             found = dict(zip(posed, logprobs_each(model, list(posed.values()), cell.weights), strict=True))
             for i in some:
                 yield i, {"logprob": np.round(found[i], _DECIMALS) if i in found else None}
@@ -111,6 +112,29 @@ def measure(
             by = {**value["provenance"], "model": model.name, "checkpoint": cell.weights}
             blocks.append(Block(panels[id(items)], model.name, cell.weights, condition, logprob, by))
     return blocks
+
+
+class _Written:
+    """Prompts with their options, of one set and condition at a time: the next checkpoint is asked the same ones, and
+    to disturb a picture takes about as long as to score it. No more are kept than ``_BYTES``.
+    """
+
+    def __init__(self, model: "MLLM"):
+        self._model, self._known, self._prompts, self._bytes = model, None, {}, 0
+
+    def of(self, items: ItemSet, condition: str, place: int) -> Posed | None:
+        """The item at ``place``; None where the condition cannot be made of it."""
+        if self._known != (id(items), condition):
+            self._known, self._prompts, self._bytes = (id(items), condition), {}, 0
+        if place in self._prompts:
+            return self._prompts[place]
+        question = items.questions[place]
+        prompt = disturbed(self._model, question, place, condition)
+        posed = prompt and pose(self._model, prompt, question.options.texts)
+        size = sum(value.nbytes for value in prompt.inputs.values()) if prompt else 0
+        if self._bytes + size <= _BYTES:
+            self._prompts[place], self._bytes = posed, self._bytes + size
+        return posed
 
 
 def together(blocks: Sequence[Block], more: Sequence[Block]) -> tuple[Block, ...]:

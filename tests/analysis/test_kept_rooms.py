@@ -1,0 +1,113 @@
+"""Every room finds what it ships without opening a model, and no room takes it for that of a quantised one."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from analysis import kept
+from analysis.attention import sample, trained
+from analysis.decoding import strategies
+from analysis.decoding.dataset import items
+from analysis.decoding.dataset import measure as decoding
+from analysis.embedding_space import measure as space
+from analysis.embedding_space import pairs
+from analysis.embedding_space import shipped as spaces
+from analysis.forgetting import matrix, sets
+from analysis.forgetting.parts import choice, drift, patching
+from analysis.forgetting.parts import measure as parts
+from analysis.forgetting.path import measure as path
+from analysis.forgetting.path import merge
+from analysis.forgetting.split.measure import split
+from analysis.interference.conflict import measure as conflict
+from analysis.interference.dataset import measure as dataset
+from analysis.interference.dataset import shipped
+from models import catalog
+from models.embedded import SHIPPED_DTYPE
+from models.fingerprint import Unopened
+from models.manifest import Manifest
+
+METHOD = "sequential"
+
+
+def unopened(name: str) -> Unopened:
+    """An embedded model with its set, as it was where it ships from."""
+    of = next(e for e in catalog.entries() if e.name == name)
+    return Unopened(of.name, of.source, SHIPPED_DTYPE, None, Manifest.load(of.checkpoint_folder))
+
+
+def mini() -> Unopened:
+    return unopened(catalog.EMBEDDED)
+
+
+def chosen() -> choice.Choice:
+    return choice.first_choice(sets.manifest(METHOD), METHOD)
+
+
+def moved():
+    return parts.movement(mini(), chosen().before, chosen().after, only_kept=True)
+
+
+def presets() -> list:
+    return [merge.preset(tuple(path.own(mini().manifest).values()), name) for name in (merge.AVERAGE, merge.SUM)]
+
+
+def clip() -> Unopened:
+    recipe = spaces.recipe("plain")
+    return Unopened("crosstalk-clip", str(spaces.MODEL), SHIPPED_DTYPE, None, Manifest.load(recipe.folder))
+
+
+def whole(model: Unopened):
+    found, missing = matrix.load(model)
+    return None if missing else found
+
+
+ROOMS = {
+    "interference": (
+        partial(unopened, shipped.MITIGATION),
+        lambda model, **how: dataset.measure(model, [shipped.items("image-heavy")], **how) or None,
+    ),
+    "conflict": (mini, conflict.measured),
+    "decoding": (mini, lambda model, **how: decoding.measure(
+        model, items.embedded(), {name: {} for name in strategies.ALL}, **how
+    )),
+    "attention": (mini, lambda model, **how: sample.looks(
+        model, ("base", "naming"), sample.of_sets(model.manifest), **how
+    )),
+    "moda": (partial(unopened, trained.MODEL), lambda model, **how: sample.looks(
+        model, trained.ARMS, trained.sample(), **how
+    )),
+    "matrix": (mini, lambda model, only_kept: whole(model)),
+    "split": (mini, lambda model, **how: split(sets.answers(METHOD), model, **how)),
+    "movement": (mini, lambda model, **how: parts.movement(model, chosen().before, chosen().after, **how)),
+    "key elements": (mini, parts.key_overlap),
+    "drift": (mini, lambda model, **how: drift.drift(model, chosen().task, chosen().n, **how)),
+    "put back": (mini, lambda model, **how: patching.patching(
+        model, moved(), chosen().task, chosen().n, groups=chosen().groups, **how
+    )),
+    "path": (mini, lambda model, **how: path.measure(
+        model, *path.ends(model.manifest), path.tasks_of(model.manifest, *path.ends(model.manifest)), **how
+    )),
+    "merges": (mini, lambda model, **how: merge.measure(model, presets(), **how)),
+    "space": (clip, lambda model, **how: space.measure(
+        model, pairs.drawings(), spaces.recipe("plain").phases, "plain", spaces.SHOWN, **how
+    )),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_ships_is_found_and_is_not_that_of_other_weights(room, monkeypatch, tmp_path):
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path))
+    monkeypatch.setattr(kept, "_write", lambda *args: pytest.fail("measured"))
+    model, measure = ROOMS[room]
+    assert measure(model(), only_kept=True) is not None
+    for other in ({"bits": 4}, {"bits": 8}, {"dtype": "float16"}):
+        assert measure(replace(model(), **other), only_kept=True) is None, other
+
+
+def test_there_is_a_room_for_all_that_ships():
+    names = {folder.name for folder in kept.SHIPPED.iterdir()}
+    assert names - {"embedding_space-maps"} == {
+        dataset.ROOM, conflict._ROOM, "decoding", sample._ROOM, space.ROOM, matrix.ROOM, "forgetting-path",
+        "forgetting-split", parts.ROOM,
+    }  # fmt: skip
