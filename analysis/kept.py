@@ -272,18 +272,20 @@ def _read(file: Path, room: str, made_of: dict) -> dict | None:
 def save(room: str, made_of: dict, value: dict) -> bool:
     """Keep ``value`` (JSON's own types, NumPy arrays and numbers); False where it cannot be written.
 
-    It is then kept in memory, and a ``note`` in its provenance, here too, says so.
+    It is then kept in memory, and a ``note`` in its provenance, here too, says so. Raises ``OSError`` while shipping,
+    which would delete what it could not replace.
     """
-    file = _file(_root(), room, made_of)
+    file, used = _file(_root(), room, made_of), _shipping.get()
     try:
         _write(file, made_of, value)
     except OSError as error:
+        if used is not None:
+            raise
         _LOG.warning("A measurement of %s is not kept in CROSSTALK_CACHE: %s.", room, error.strerror)
         if "provenance" in value:
             value["provenance"]["note"] = f"not kept, as CROSSTALK_CACHE cannot be written ({error.strerror})"
         _unwritten.put(file, _packed(made_of, value))
         return False
-    used = _shipping.get()
     if used is not None:
         used.add(file)
     return True

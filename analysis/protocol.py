@@ -19,7 +19,7 @@ _POLICY = (
 _CHARTS = {"displaylogo": False, "responsive": True}
 _MOST_DATA = 50_000  # bytes of JSON
 _MOST_NAMED = 12  # entries of a list that is told as one setting
-_MEASURES = ("dtype", "device", "seed", "versions", "seconds")
+_MEASURES = ("dtype", "bits", "device", "seed", "versions", "seconds", "note")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _foot(sections: Sequence[Part]) -> str:
     for i, section in enumerate(sections, 1):
         by = section.provenance
         whose = " · ".join(str(by[key]) for key in ("model", "checkpoint") if by.get(key))
-        how = "; ".join(f"{key} {_measure(by[key])}" for key in _MEASURES if by.get(key) not in (None, {}))
+        how = "; ".join(f"{key} {_measure(by[key])}" for key in _MEASURES if by.get(key) not in (None, {}, ""))
         where = f'<a href="#result-{i}">{escape(section.title)}</a>'
         rows.append(f"<tr><th>{where}</th><td>{escape(whose)}</td><td>{escape(how)}</td></tr>")
     return (
