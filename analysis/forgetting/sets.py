@@ -37,9 +37,9 @@ def offered() -> dict[str, catalog.Entry]:
     return {name: found[name] for name in ordered}
 
 
-def control() -> One:
-    """The choice of a set, one for all sections of the room."""
-    return One("set", "Checkpoint set", offered=list(offered()), shared=True)
+def control(at: str = "") -> One:
+    """The choice of a set, one for all sections of the room; ``at`` as of any control."""
+    return One("set", "Checkpoint set", offered=list(offered()), shared=True, at=at)
 
 
 def entry(name: str | None) -> catalog.Entry:

@@ -3,19 +3,19 @@
 import json
 from dataclasses import replace
 
-import gradio as gr
 import numpy as np
 import pytest
-from gradio import EventData
 
-from analysis.bar import view as bar_view
+import app
 from analysis.bar.known import Known, examples
 from analysis.forgetting.endpoint import forgetting_probe
-from analysis.forgetting.probe import figure, view
+from analysis.forgetting.probe import figure
 from analysis.forgetting.probe.measure import KINDS, Probe, probe
 from analysis.forgetting.probe.options import MOST, options_for, truth_of
+from analysis.forgetting.probe.section import PROBE
 from analysis.forgetting.probe.sentence import sentence
 from analysis.result import Provenance
+from analysis.section import headline
 from models import catalog
 from models.embedded.questions import Turn
 from models.errors import CheckpointError, InputError, ModelError
@@ -23,6 +23,7 @@ from models.flow import Flow
 from models.generation import text_of
 from models.instruments import AttentionMass
 from models.mllm import MLLM
+from tests.driving import Driven
 from tests.models.zoo import save_set
 
 BY = Provenance("by hand", "all", "float32", "cpu")
@@ -101,7 +102,15 @@ def test_attention_is_told_only_where_it_was_read():
     )
     for unread in (replace(found, attention=np.full((4, 4), np.nan)), replace(found, picture=False)):
         assert "attention" not in sentence(unread)
-    assert "cannot be read" in str(figure.attention(replace(found, attention=np.full((4, 4), np.nan))))
+    assert figure.attention(replace(found, attention=np.full((4, 4), np.nan))) is None
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_headline_is_short_whatever_was_answered(case):
+    found = CASES[case][0]
+    long = tuple("There is a cat, and " * 9 + "a bee." if text.startswith("There") else text for text in found.answers)
+    first, _ = headline(sentence(replace(found, answers=long)))
+    assert len(first.split()) <= 25, first
 
 
 # What is true, and what it is chosen from
@@ -258,12 +267,12 @@ def test_a_question_without_a_picture_has_no_attention_on_one(model):
 def test_the_strip_has_a_row_a_checkpoint_and_escapes_what_visitors_and_models_write():
     evil = by_hand(BEE, ("<b>", "other"), BEE, ("", "other"), BEE, references=1, question="<script>", truth="bee")
     html = figure.strip(evil)
-    assert html.count("<tr") == 7 and html.count("✓ right") == 3 and html.count("✗ wrong") == 2
+    assert html.count("<tr") == 6 and html.count("✓&nbsp;right") == 3 and html.count("✗&nbsp;wrong") == 2
     assert "<script>" not in html and "<b>&lt;b&gt;" not in html and "&lt;b&gt;" in html and "<i>nothing</i>" in html
-    assert html.index("after boxes") < html.index("References") < html.index(">joint<")
+    assert html.index("after boxes") < html.index('class="reference"') < html.index(">joint<")
     assert "after naming" in html and "after joint" not in html
     bare = figure.strip(CASES["no truth"][0])
-    assert "Likeliest option" in bare and "bee 75 %" in bare and "✓" not in bare
+    assert "Likeliest option" in bare and "bee\u00a075\u00a0%" in bare and "✓" not in bare
 
 
 def test_charts_show_the_numbers_and_what_they_are_of():
@@ -279,7 +288,7 @@ def test_charts_show_the_numbers_and_what_they_are_of():
     assert [bar.name for bar in bars.data] == ["the picture", "the question", "the template", "its earlier answer"]
     assert np.sum([bar.x for bar in bars.data], 0) == pytest.approx(np.full(5, 100))
     assert "n = 1 question" in bars.layout.xaxis.title.text
-    assert "Tell the true answer" in str(figure.course(CASES["no truth"][0]))
+    assert figure.course(CASES["no truth"][0]) is None
 
 
 def test_a_result_becomes_a_table_and_json():
@@ -309,38 +318,29 @@ def own(folder, monkeypatch):
     return "my-model"
 
 
-def test_the_page_measures_what_is_at_the_top_and_nothing_twice(own, picture, tmp_path):
-    file = tmp_path / "picture.png"
+@pytest.fixture(scope="module")
+def page():
+    return app.build()
+
+
+def test_the_page_puts_the_visitors_question_to_every_checkpoint(own, page, picture, tmp_path):
+    file = str(tmp_path / "picture.png")
     picture.save(file)
-    inputs = (own, str(file), QUESTION, None, "bee", "cat, dog, ")
-    *views, found, shown = view._opened(None, *inputs)
-    assert found.options == ("bee", "cat", "dog") and found.method == own
-    assert QUESTION in views[0] and "data:image" in views[0] and sentence(found).split(".")[0] in views[1]
-    assert view._opened(shown, *inputs) == [gr.skip()] * 6
-    again = view._opened(shown, *inputs[:4], "cat", "")
-    assert again[4].truth == "cat"
-    with pytest.raises(InputError, match="Type a question"):
-        view._opened(None, own, str(file), " ", None, "", "")
+    seen = Driven(page, "forgetting/probe").open(question=QUESTION, path=file, set=own, truth="bee", options="cat, dog, ")
+    found = seen.shown.result
+    assert found.options == ("bee", "cat", "dog") and found.method == own and found.picture
+    assert QUESTION in seen.seen["checkpoints"] and "The true answer: <b>bee</b>" in seen.seen["checkpoints"]
+    assert seen.seen["course"].data and seen.seen["attention"].data
+    assert seen.start(question=QUESTION, path=file, set=own, truth="cat").shown.result.truth == "cat"
+    seen.start(question=QUESTION, path=file, set=own)
+    assert seen.shown.result.truth == "" and seen.seen["course"] is None
 
 
-def test_with_nothing_at_the_top_the_first_example_is_asked(own):
-    found = view._opened(None, own, None, "", None, "", "")[4]
-    assert found.question == view._TRY[0][1] and found.picture and found.truth == "fox"
-
-
-def test_an_example_puts_its_picture_and_question_at_the_top():
-    for i, (name, question, _) in enumerate(view._TRY):
-        *shown, truth, options = view._try(EventData(None, {"pick": str(i)}))
-        assert shown[3] == question and truth == options == ""
-        assert examples()[name].known.turn(question)
-
-
-def test_the_part_is_built(own):
-    with gr.Blocks() as demo:
-        bar = bar_view.build()
-        with gr.Tab("room"):
-            view.build(bar, gr.Dropdown([own], value=own))
-    assert any(getattr(b, "elem_id", "") == "probe-strip" for b in demo.blocks.values())
+def test_examples_are_questions_whose_truth_is_known():
+    for tried in PROBE.tries:
+        assert examples()[tried.example].known.turn(tried.question)
+    html = "".join(c.html(c.first) for c in PROBE.offered({}))
+    assert html.count("data-passing") == 2  # a truth is told of one picture and question
 
 
 def test_the_endpoint_tells_every_checkpoint(own):

@@ -10,6 +10,7 @@ from analysis.wording import listed, percent
 if TYPE_CHECKING:
     from analysis.forgetting.probe.measure import Probe
 
+_WORDS = 6  # of an answer that is quoted: the table has all of it
 _MOVED = 0.03  # of the attention: less is about as much
 
 
@@ -38,7 +39,7 @@ def _of_truth(found: "Probe") -> str:
     if found.verdict == NEVER:
         best = int(np.argmax(found.probability[: found.trained]))
         return (
-            "No checkpoint of the training answers this right, so nothing could be lost: the answer begins with "
+            "No checkpoint of the training answers this right, so nothing could be lost. The answer begins with "
             f"{truth} with a probability of at most {percent(found.probability[best])} ({_at(found, best)})."
         )
     if found.verdict == KEPT:
@@ -100,8 +101,9 @@ def _attention(found: "Probe") -> str:
 
 
 def _quoted(found: "Probe", i: int, who: str) -> str:
-    answer = f"“{found.answers[i]}”" if found.answers[i] else "nothing"
-    return f"{who} {answer} ({found.styles[i]})"
+    words = found.answers[i].split()
+    told = " ".join(words[:_WORDS]) + ("…" if len(words) > _WORDS else "")
+    return f"{who} {f'“{told}”' if told else 'nothing'} ({found.styles[i]})"
 
 
 def _at(found: "Probe", i: int) -> str:
