@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import textwrap
 from html import escape
 from typing import TYPE_CHECKING
@@ -111,6 +112,20 @@ def source(by) -> str:
     versions = (f"{library} {version}" for library, version in by.versions.items())
     parts = filter(None, (by.model, by.device, computed, *versions, f"{by.seconds:.2f} s", by.note))
     return f'<p class="key">Measured: {escape(" · ".join(parts))}</p>'
+
+
+def said(answer: str) -> str:
+    """An answer as HTML."""
+    return escape(answer) if answer.strip() else "<i>nothing</i>"
+
+
+def mark(score: float) -> str:
+    """Right, wrong, or how much of a sentence was right, as HTML; empty where the truth is not known."""
+    if math.isnan(score):
+        return ""
+    css, told = {1: ("right", "✓ right"), 0: ("wrong", "✗ wrong")}.get(score, ("partly", f"◐ {score:.2f}"))
+    how = f"How right: {score:.2f} of 1; of sentences, F1 of the things named"
+    return f'<span class="{css}" title="{how}">{told}</span>'
 
 
 def data_uri(image: Image.Image, side: int = 448) -> str:

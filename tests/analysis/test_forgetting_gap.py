@@ -212,7 +212,7 @@ def test_figures_mark_switches_and_dips_and_escape():
     assert "n = 100" in means.data[0].name and "<b>x" not in means.data[0].name
     table = figure.numbers(found)
     assert "<b>x" not in table
-    assert table.count("</th>") == 9 + 2 and table.count("<td>") == 2 * 8
+    assert table.count("</th>") == 11 + 2 and table.count("<td>") == 2 * 10
     assert figure.course(None).layout.height > 0
     assert figure.curve(None, "why").layout.annotations[0].text == "why"
     drawn = figure.curve(curve_of(T, 0.5 * np.exp(-0.05 * T) + 0.4))

@@ -493,7 +493,7 @@ def test_the_card_tells_any_numbers(offered, folder, model):
     assert (
         sentence(found) in text
         and "| attention, all layers |" in text
-        and "| lone | 50.0 % | 2.0 % | 1 of 1 | 7 |" in text
+        and "| lone | 50.0 | 2.0 | 1 of 1 | 7 |" in text
     )
     assert card.told(None, {}).startswith("## Which part forgets")
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from analysis.forgetting.gap import sentence
-from analysis.forgetting.gap.figure import dips_mean, percent
-from analysis.wording import percent as whole
+from analysis.forgetting.gap.figure import numbers_table
+from analysis.table import Head, Table
+from analysis.wording import percent
 
 if TYPE_CHECKING:
     from analysis.forgetting.gap.curves import Fit, ForgettingCurve
@@ -21,26 +22,14 @@ def told(gaps: "Gaps | None", curves: "Sequence[ForgettingCurve]") -> str:
 
 def _gaps(found: "Gaps") -> list[str]:
     first = found.gaps[0].course
-    head = [
-        "method", "end", "min-ACC", "WC-ACC", f"WF{found.window}", f"WF{first.steps_per_task}", "dip", "comes back",
-        "clear dips", "that come back",
-    ]  # fmt: skip
-    rows = []
-    for gap in found.gaps:
-        ends = (percent(values[-1]) for values in (gap.acc, gap.min_acc, gap.wc_acc))
-        clear, returned = sum(d.clear for d in gap.dips), sum(d.returns for d in gap.dips)
-        depth, back = map(percent, dips_mean(gap))
-        windows = percent(gap.windowed), percent(gap.windowed_task)
-        counts = f"{clear} of {len(gap.dips)}", f"{returned} of {clear}"
-        rows.append([gap.course.method, *ends, *windows, depth, back, *counts])
     return [
         f"Continual evaluation (arXiv 2205.13452) during training, seed {first.seed}, n = {first.items} items a task. "
         f"{first.definition} All in %, drops in points. *min-ACC*: mean over old tasks of the lowest accuracy since "
         "learnt; *WC-ACC*: worst-case accuracy; *WF*: the largest drop within so many steps, mean over tasks; *dip*: "
-        f"level of the old tasks at a switch minus their lowest in the first {whole(found.first)} of the new task's "
+        f"level of the old tasks at a switch minus their lowest in the first {percent(found.first)} of the new task's "
         "steps; *comes back*: level at its end minus the lowest; both are means over switches. Clear: beyond a 95 % "
         "interval of the difference.",
-        _table(head, rows),
+        numbers_table(found).markdown(),
         sentence.gaps(found),
     ]
 
@@ -48,14 +37,15 @@ def _gaps(found: "Gaps") -> list[str]:
 def _curves(found: "Sequence[ForgettingCurve]") -> list[str]:
     if not found:
         return []
-    head = [
-        "method", "task", "time in", "n", "power law: a, b, c", "AICc", "R²", "exponential: a, b, c", "AICc", "R²",
-        "AICc of no change", "better",
+    fits = [Head("AICc", digits=1), Head("R²", digits=2)]
+    heads = [
+        "method", "task", "time in", "n", "power law: a, b, c", *fits, "exponential: a, b, c", *fits,
+        Head("AICc of no change", digits=1), "better",
     ]  # fmt: skip
     rows = [
         [
-            f.method, f.points.task, f.points.unit, str(f.n), *_fit(f.power), *_fit(f.exponential),
-            _number(f.flat.aicc), f.better.law if f.better else "cannot be told" if f.falls else "no decay",
+            f.method, f.points.task, f.points.unit, f.n, *_fit(f.power), *_fit(f.exponential), f.flat.aicc,
+            f.better.law if f.better else "cannot be told" if f.falls else "no decay",
         ] for f in found
     ]  # fmt: skip
     return [
@@ -64,18 +54,10 @@ def _curves(found: "Sequence[ForgettingCurve]") -> list[str]:
         "a (1 + t)^-b + c and a exp(-b t) + c, a, b, c >= 0, least squares; lower AICc is better (Gaussian residuals), "
         "and below a difference of 2 it cannot be told. Points of one run depend on each other, so AICc makes somewhat "
         "too much of them.",
-        _table(head, rows),
+        Table(heads, rows).markdown(),
         " ".join(sentence.curve(f) for f in found if f.points.together),
     ]
 
 
-def _fit(fit: "Fit") -> list[str]:
-    return [", ".join(f"{p:.3g}" for p in fit.parameters), _number(fit.aicc), f"{fit.r2:.2f}"]
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}".replace("-", "−")
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+def _fit(fit: "Fit") -> list:
+    return [", ".join(f"{p:.3g}" for p in fit.parameters), fit.aicc, fit.r2]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import DASHES, IMAGE, NEUTRAL, SCROLL, SERIES, WRONG, empty, figure
-from analysis.wording import percent as whole
+from analysis.charts import DASHES, IMAGE, NEUTRAL, SERIES, WRONG, empty, figure
+from analysis.table import Head, Table
+from analysis.wording import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,15 +24,15 @@ VIEWS = (MEAN, EACH)
 _PANEL = 300  # pixels
 _NUMBERS = (
     (
-        "At the end, %", "acc",
+        "At the end", "acc",
         "Mean accuracy of all tasks at the end of training: what evaluation after the last task shows.",
     ),
     (
-        "min-ACC, %", "min_acc",
+        "min-ACC", "min_acc",
         "Mean, over the tasks before the last, of each one's lowest accuracy since its own training ended.",
     ),
     (
-        "WC-ACC, %", "wc_acc",
+        "WC-ACC", "wc_acc",
         "Worst-case accuracy with k tasks: 1/k of the last task's accuracy at the end plus 1 - 1/k of min-ACC.",
     ),
 )  # fmt: skip
@@ -158,35 +159,46 @@ def _each(found: "Gaps") -> go.Figure:
     )
 
 
-def numbers(found: "Gaps | None") -> str:
-    """The metrics of continual evaluation, a row a method, each explained on hover."""
-    if found is None:
-        return ""
-    head = "".join(f'<th scope="col" title="{escape(hint)}">{name}</th>' for name, _, hint in _NUMBERS)
+def numbers_table(found: "Gaps") -> Table:
+    """The metrics of continual evaluation, a row a method."""
     windowed = (
         "The largest drop of a task between two evaluations at most {} apart since its training began; mean over tasks."
     )
     dip = (
-        f"Level of the old tasks at a switch minus their lowest one in the first {whole(found.first)} of the new "
+        f"Level of the old tasks at a switch minus their lowest one in the first {percent(found.first)} of the new "
         "task's steps; mean over switches."
     )
-    body = []
+    back = "Level at the new task's end minus the lowest one; mean over switches"
+    clear = "Dips that are deeper than a 95 % interval of the difference is wide, of all switches"
+    steps = found.gaps[0].course.steps_per_task
+    heads = [
+        *(Head(name, hint, unit="%", digits=1) for name, _, hint in _NUMBERS),
+        *(Head(name, hint, unit="points", digits=1) for name, hint in (
+            (f"WF{found.window}", windowed.format(f"{found.window} steps")),
+            (f"WF{steps}", windowed.format("as many steps as a task has")), ("Dip", dip), ("Comes back", back),
+        )),
+        Head("Clear dips", clear), Head("That come back", "Of the clear dips, those that clearly come back"),
+        "Items a task",
+    ]  # fmt: skip
+    rows = []
     for gap in found.gaps:
-        cells = "".join(f"<td>{percent(getattr(gap, key)[-1])}</td>" for _, key, _ in _NUMBERS)
-        depth, back = dips_mean(gap)
-        body.append(
-            f'<tr><th scope="row">{escape(gap.course.method)}</th>{cells}<td>{percent(gap.windowed)}</td>'
-            f"<td>{percent(gap.windowed_task)}</td><td>{percent(depth)}</td><td>{percent(back)}</td><td>{gap.course.items}</td></tr>"
-        )
+        ends = (float(getattr(gap, key)[-1]) for _, key, _ in _NUMBERS)
+        deep, returned = sum(d.clear for d in gap.dips), sum(d.returns for d in gap.dips)
+        rows.append([
+            gap.course.method, *ends, gap.windowed, gap.windowed_task, *dips_mean(gap),
+            f"{deep} of {len(gap.dips)}", f"{returned} of {deep}", gap.course.items,
+        ])  # fmt: skip
+    return Table(["Method", *heads], rows)
+
+
+def numbers(found: "Gaps | None") -> str:
+    """The same on the page."""
+    if found is None:
+        return ""
     first = found.gaps[0].course
     times = int(first.within(first.end(0), first.end(1)).sum())
     return (
-        f'<div class="card">{SCROLL}<table class="plain"><thead><tr><th>Method</th>{head}'
-        f'<th title="{windowed.format(f"{found.window} steps")}">WF{found.window}, points</th>'
-        f'<th title="{windowed.format("as many steps as a task has")}">WF of a task, points</th>'
-        f'<th title="{escape(dip)}">Dip, points</th>'
-        '<th title="Level at the new task\'s end minus the lowest one; mean over switches">Comes back, points</th>'
-        f"<th>Items a task</th></tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<div class="card">{numbers_table(found).html()}'
         f'<p class="key">Evaluated {times} times in each task of {first.steps_per_task} steps, one seed. '
         f"{escape(first.definition)} Filled triangles: a dip that clearly comes back, beyond a 95 % "
         "interval of the difference; hollow: one that does not. The lowest of many noisy values is a little too "
@@ -200,11 +212,6 @@ def dips_mean(gap: "Gap") -> tuple[float, float]:
     if not known:
         return float("nan"), float("nan")
     return float(np.mean([d.depth for d in known])), float(np.mean([d.back for d in known]))
-
-
-def percent(share: float) -> str:
-    """A share or a difference of shares, in hundredths."""
-    return "–" if math.isnan(share) else f"{100 * share:.1f}".replace("-", "−")
 
 
 def curve(found: "ForgettingCurve | None", why: str = "No course was logged for this set") -> go.Figure:
@@ -229,7 +236,7 @@ def curve(found: "ForgettingCurve | None", why: str = "No course was logged for 
         (found.flat, NEUTRAL, "dot"),
     ):
         traces.append(go.Scatter(
-            x=t, y=100 * fit.at(t), mode="lines", name=f"{fit.law} (AICc {fit.aicc:.1f})".replace("-", "−"),
+            x=t, y=100 * fit.at(t), mode="lines", name=f"{fit.law} (AICc {number(fit.aicc, 1)})",
             line={"color": colour, "width": 3, "dash": dash}, hovertemplate=f"{fit.law}: %{{y:.0f}} %<extra></extra>",
         ))  # fmt: skip
     since = "steps of training" if of.unit == "steps" else "tasks trained"

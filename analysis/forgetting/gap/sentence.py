@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from analysis.wording import listed
+from analysis.wording import listed, number, percent, points
 
 if TYPE_CHECKING:
     from analysis.forgetting.gap.curves import Fit, ForgettingCurve
@@ -33,28 +33,30 @@ def _gap(gap: "Gap", first: float) -> str:
             f"within {steps} steps (n = {course.items} items a task)."
         )
     worst = max(clear, key=lambda d: d.depth)
+    fall = sum(d.depth for d in dips) / len(dips)
     said = (
         f"{course.method}: within {steps} steps after a switch the old tasks fall by "
-        f"{_points(sum(d.depth for d in dips) / len(dips))} on average, clearly after {len(clear)} of {len(dips)} "
-        f"switches, most at the one to {course.tasks[worst.to]} ({_percent(worst.before)} → {_percent(worst.lowest)}, "
+        f"{points(fall, sign=False)} on average, clearly after {len(clear)} of {len(dips)} "
+        f"switches, most at the one to {course.tasks[worst.to]} ({percent(worst.before)} → {percent(worst.lowest)}, "
         f"step {worst.step})."
     )
     returned = [d for d in clear if d.returns]
     if not returned:
         return f"{said} None of it clearly comes back by the new task's end: this is forgetting, not a stability gap."
-    back, depth = sum(d.back for d in returned), sum(d.depth for d in returned)
+    count = len(returned)
+    back, depth = sum(d.back for d in returned) / count, sum(d.depth for d in returned) / count
     where = listed([course.tasks[d.to] for d in returned])
     return (
-        f"{said} This is a stability gap at the switch to {where}: of {_points(depth / len(returned))} lost there, "
-        f"{_points(back / len(returned))} come back by the new task's end."
+        f"{said} This is a stability gap at the switch to {where}: of {points(depth, sign=False)} lost there, "
+        f"{points(back, sign=False)} come back by the new task's end."
     )
 
 
 def _lowest(found: "Gaps") -> str:
     """What evaluation at the ends of tasks hides, for each method."""
     told = [
-        f"{g.course.method} ends at {_percent(g.acc[-1])} on average, and its worst-case accuracy is "
-        f"{_percent(g.wc_acc[-1])}"
+        f"{g.course.method} ends at {percent(g.acc[-1])} on average, and its worst-case accuracy is "
+        f"{percent(g.wc_acc[-1])}"
         for g in found.gaps
     ]
     return f"{'; '.join(told)}."
@@ -70,7 +72,8 @@ def curve(found: "ForgettingCurve") -> str:
             f"{basis}: neither law describes {whose} better than a flat line does, so there is no forgetting curve to "
             "speak of."
         )
-    both = f"AICc {_number(found.power.aicc)} for the power law, {_number(found.exponential.aicc)} for the exponential"
+    power, exponential = (number(fit.aicc, 1) for fit in (found.power, found.exponential))
+    both = f"AICc {power} for the power law, {exponential} for the exponential"
     if found.better is None:
         return (
             f"{basis}: which law describes {whose} better cannot be told ({both}: they differ by "
@@ -91,6 +94,7 @@ def _article(law: str) -> str:
 def _speed(fit: "Fit", found: "ForgettingCurve") -> str:
     of = found.points
     a, _, c = fit.parameters
+    start, end = round(min(a + c, 1.0), 2), round(c, 2)  # of a curve, not of counted items
     soon = of.t[of.t > of.t.min()].min()
     half = f"before the first measurement, {soon:g} {of.unit} after its end" if fit.half < soon else (
         f"after {fit.half:.{0 if of.unit == 'steps' else 1}f} {of.unit}"
@@ -98,19 +102,6 @@ def _speed(fit: "Fit", found: "ForgettingCurve") -> str:
     if fit.half > of.t.max():
         half = f"only after what was measured ({of.t.max():g} {of.unit})"
     return (
-        f"By the {fit.law}, it goes from {_percent(min(a + c, 1.0))} towards {_percent(c)}, and half of that way is "
+        f"By the {fit.law}, it goes from {percent(start)} towards {percent(end)}, and half of that way is "
         f"gone {half}."
     )
-
-
-def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{100 * share:.0f} %"
-
-
-def _points(share: float) -> str:
-    value = f"{100 * share:.0f}".replace("-", "−")
-    return f"{'0' if value == '−0' else value} point{'' if value == '1' else 's'}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}".replace("-", "−")

@@ -5,9 +5,10 @@ import numpy as np
 from analysis.forgetting import sets
 from analysis.forgetting.parts.choice import collected, first_choice
 from analysis.forgetting.parts.measure import key_overlap
-from analysis.forgetting.parts.result import KeyOverlap, Parts, Patching
+from analysis.forgetting.parts.result import KeyOverlap, Parts, Patching, Returned
 from analysis.forgetting.parts.sentence import sentence
-from analysis.wording import percent, signed
+from analysis.table import Head, Table
+from analysis.wording import estimate, percent
 from models import catalog
 
 _PLAIN = "sequential"  # the set whose parts are told one by one
@@ -48,14 +49,14 @@ def told(parts: Parts | None, overlaps: dict[str, KeyOverlap]) -> str:
 
 
 def _returned(found: Patching) -> str:
-    head = [f"put back from {found.donor} into {found.base}", f"{found.task}, points (n = {found.n})"]
+    heads = [f"put back from {found.donor} into {found.base}", f"{found.task}, points (n = {found.n})"]
     rows = [["everything", _points(found.whole)]]
     rows += [[p.title, _points(r)] for p, r in zip(found.portions, found.returned, strict=True)]
     if found.whole_last is not None:
-        head.append(f"{found.last}, points (n = {found.n_last})")
+        heads.append(f"{found.last}, points (n = {found.n_last})")
         for row, cost in zip(rows, (found.whole_last, *found.cost), strict=True):
             row.append(_points(cost))
-    return _table(head, rows)
+    return Table(heads, rows).markdown()
 
 
 def _overlaps(overlaps: dict[str, KeyOverlap]) -> str:
@@ -64,17 +65,10 @@ def _overlaps(overlaps: dict[str, KeyOverlap]) -> str:
         pairs = list(found.pairs())
         mean, chance = (np.nanmean([of[0, i, j] for i, j in pairs]) for of in (found.overlap, found.expected))
         above = sum(bool(found.overlap[0, i, j] > found.high[0, i, j]) for i, j in pairs)
-        shares = [f"{100 * mean:.1f} %", f"{100 * chance:.1f} %", f"{above} of {len(pairs)}"]
-        rows.append([method, *shares, f"{found.matrices[0]:.0f}"])
-    return _table(["checkpoint set", "in common", "by chance", "pairs of tasks above chance", "matrices"], rows)
+        rows.append([method, mean, chance, f"{above} of {len(pairs)}", int(found.matrices[0])])
+    shares = [Head(name, unit="%", digits=1) for name in ("in common", "by chance")]
+    return Table(["checkpoint set", *shares, "pairs of tasks above chance", "matrices"], rows).markdown()
 
 
-def _points(returned) -> str:
-    change = returned.change
-    mean, low, high = (signed(100 * v, 0) for v in (change.value, change.low, change.high))
-    return f"{mean} [{low} to {high}], to {percent(returned.score)}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _points(returned: Returned) -> str:
+    return f"{estimate(returned.change, sign=True)}, to {percent(returned.score)}"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, SERIES, empty, figure
-from analysis.wording import percent, signed
+from analysis.charts import IMAGE, SERIES, empty, figure, reach
+from analysis.wording import change, percent, plural
 
 if TYPE_CHECKING:
     from analysis.forgetting.parts.places import Place
@@ -53,7 +53,7 @@ def movement(found: "Movement | None") -> go.Figure:
             "domain": [max(low, 0.0), high], "autorange": "reversed", "anchor": f"x{axis}", "showgrid": False,
         }  # fmt: skip
         modules = sum(len(found.modules[i]) for i in some)
-        counted = f"n = {modules} module{'' if modules == 1 else 's'}"
+        counted = f"n = {plural(modules, 'module')}"
         notes.append({
             "text": f"<b>{escape(name[0].upper() + name[1:])}</b> ({counted})", "x": 0, "xref": "paper",
             "xanchor": "left", "y": high, "yref": "paper", "yanchor": "bottom", "showarrow": False,
@@ -150,18 +150,16 @@ def patching(found: "Patching | None") -> go.Figure:
 def _points(
     rows: list[int], titles: list[str], each: "tuple[Returned, ...]", name: str, colour: int, shift: float
 ) -> go.Scatter:
-    change = 100 * np.array([[r.change.value, r.change.low, r.change.high] for r in each])
     told = [
-        f"{escape(title)}: {signed(mean, 0)} points (95 %: {signed(low, 0)} to {signed(high, 0)}), to a score of "
-        f"{percent(r.score)}"
-        for title, r, (mean, low, high) in zip(titles, each, change, strict=True)
+        f"{escape(title)}: {change(r.change, '95 % ')}, to a score of {percent(r.score)}"
+        for title, r in zip(titles, each, strict=True)
     ]
     return go.Scatter(
-        x=change[:, 0], y=[row + shift for row in rows], mode="markers", name=escape(name), text=told,
+        x=[100 * r.change.value for r in each], y=[row + shift for row in rows], mode="markers",
+        name=escape(name), text=told,
         marker={"color": SERIES[colour], "size": 10, "symbol": "circle" if colour == 0 else "diamond"},
         error_x={
-            "type": "data", "symmetric": False, "array": change[:, 2] - change[:, 0],
-            "arrayminus": change[:, 0] - change[:, 1], "thickness": 2, "width": 4, "color": SERIES[colour],
+            **reach(r.change for r in each), "thickness": 2, "width": 4, "color": SERIES[colour],
         },
         hovertemplate="%{text}<extra>%{fullData.name}</extra>",
     )  # fmt: skip

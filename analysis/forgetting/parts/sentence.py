@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.wording import percent, signed
+from analysis.wording import change, percent, plural
 
 if TYPE_CHECKING:
     from analysis.forgetting.parts.result import Drift, KeyOverlap, Movement, Parts, Patching
@@ -48,7 +48,7 @@ def overlap(found: "KeyOverlap") -> str:
     chance = float(np.mean([found.expected[0, i, j] for i, j in pairs]))
     above = sum(bool(found.overlap[0, i, j] > found.high[0, i, j]) for i, j in pairs)
     i, j = pairs[int(np.argmax(shares))]
-    n, of = int(found.matrices[0]), f"{len(pairs)} pair{'' if len(pairs) == 1 else 's'} of tasks"
+    n, of = int(found.matrices[0]), f"{plural(len(pairs), 'pair')} of tasks"
     start = "checkpoint before it" if found.since == "previous" else "base"
     said = (
         f"Of each task's key elements (the {percent(found.share)} of a matrix that it changed most since the {start}), "
@@ -82,7 +82,7 @@ def patching(found: "Patching") -> str:
     whole, tried = found.whole.change, len(found.portions)
     if whole.low <= 0:
         return (
-            f"{old}, and the checkpoint {found.donor} not clearly more ({_points(whole)}): there is nothing to bring "
+            f"{old}, and the checkpoint {found.donor} not clearly more ({_change(whole)}): there is nothing to bring "
             "back."
         )
     said = f"{old}, the checkpoint {found.donor} {percent(found.whole.score)}."
@@ -90,12 +90,12 @@ def patching(found: "Patching") -> str:
         best = max(range(tried), key=lambda i: found.returned[i].change.value)
         return (
             f"{said} No part put back alone clearly brings anything back: of {tried} tried, most returns with "
-            f"“{found.portions[best].title}”, {_points(found.returned[best].change)}."
+            f"“{found.portions[best].title}”, {_change(found.returned[best].change)}."
         )
-    change = found.returned[found.best].change
+    most = found.returned[found.best].change
     said += (
-        f" Of {tried} parts put back alone, most returns with “{found.portions[found.best].title}”: {_points(change)}, "
-        f"{_share(change.value / whole.value)} of what was lost"
+        f" Of {tried} parts put back alone, most returns with “{found.portions[found.best].title}”: {_change(most)}, "
+        f"{_share(most.value / whole.value)} of what was lost"
     )
     return f"{said}{_cost(found)}."
 
@@ -107,13 +107,12 @@ def _cost(found: "Patching") -> str:
     cost = found.cost[found.best].change
     where = f"{found.n_last} items of {found.last}"
     if cost.clear:
-        return f"; it {'costs' if cost.value < 0 else 'brings'} {_points(cost)} on {where}"
-    return f"; on {where} it neither clearly loses nor gains ({_points(cost)})"
+        return f"; it {'costs' if cost.value < 0 else 'brings'} {_change(cost)} on {where}"
+    return f"; on {where} it neither clearly loses nor gains ({_change(cost)})"
 
 
-def _points(change: "Difference") -> str:
-    mean, low, high = (signed(100 * v, 0) for v in (change.value, change.low, change.high))
-    return f"{mean} point{'' if mean[1:] == '1' else 's'} (95 % {low} to {high})"
+def _change(of: "Difference") -> str:
+    return change(of, "95 % ")
 
 
 def _share(share: float) -> str:

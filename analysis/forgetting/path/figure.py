@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SCROLL, SERIES, TEXT, empty, figure, tint
-from analysis.forgetting.path.sentence import points
-from analysis.wording import percent
+from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, empty, figure, mark, reach, said, tint
+from analysis.table import Head, Html, Table
+from analysis.wording import UNKNOWN, estimate, percent
 
 if TYPE_CHECKING:
     from analysis.forgetting.path.ask import Asked
     from analysis.forgetting.path.measure import Path
-    from analysis.forgetting.path.merge import Merged, Row
+    from analysis.forgetting.path.merge import Merged
 
 _PATH_HINT = "Press Measure: accuracy and loss<br>at 11 points of the line"
 _MERGE_HINT = "Press Measure: this merge on every task,<br>beside the last and the joint checkpoint"
@@ -88,14 +88,13 @@ def merged(found: "Merged | None") -> go.Figure:
     if found is None:
         return empty(_MERGE_HINT)
     names = [_broken(row.label) for row in found.rows]
-    means = np.array([[row.mean, row.low, row.high] for row in found.rows]) * 100
+    means = [row.mean for row in found.rows]
     colours = [IMAGE if row.merged else NEUTRAL if row.gain is None else TEXT for row in found.rows]
     dots = go.Scatter(
-        x=means[:, 0], y=list(range(len(names))), mode="markers", marker={"size": 12, "color": colours},
-        error_x={"type": "data", "symmetric": False, "array": means[:, 2] - means[:, 0],
-                 "arrayminus": means[:, 0] - means[:, 1], "color": NEUTRAL, "thickness": 1.5},
-        customdata=np.column_stack([[escape(r.label) for r in found.rows], means[:, 1:].round(1).astype(str)]),
-        hovertemplate="%{customdata[0]}: %{x:.1f} % (95 %: %{customdata[1]} to %{customdata[2]})<extra></extra>",
+        x=[100 * of.value for of in means], y=list(range(len(names))), mode="markers",
+        marker={"size": 12, "color": colours}, error_x={**reach(means), "color": NEUTRAL, "thickness": 1.5},
+        text=[f"{escape(r.label)}: {estimate(r.mean, 1, unit=' %')}" for r in found.rows],
+        hovertemplate="%{text}<extra></extra>",
         showlegend=False,
     )  # fmt: skip
     return figure(
@@ -106,51 +105,30 @@ def merged(found: "Merged | None") -> go.Figure:
     )  # fmt: skip
 
 
+def merges(found: "Merged") -> Table:
+    """Accuracy of every candidate on every task, and what it gains over the last checkpoint."""
+    heads = [*(Head(task, shares=True) for task in (*found.tasks, "all")),
+             Head(f"against {found.rows[0].label}", unit="points", sign=True)]  # fmt: skip
+    return Table(["Accuracy, %", *heads], [[r.label, *r.accuracy, r.mean, r.gain or UNKNOWN] for r in found.rows])
+
+
 def merged_table(found: "Merged | None") -> str:
-    """Accuracy of every candidate on every task, and what it gains over the last checkpoint, in points."""
-    if found is None:
-        return ""
-    head = "".join(f"<th>{escape(task)}</th>" for task in found.tasks)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(row.label)}</th>{"".join(f"<td>{100 * v:.0f}</td>" for v in row.accuracy)}'
-        f"<td>{100 * row.mean:.0f}</td><td>{gain(row)}</td></tr>"
-        for row in found.rows
-    )
-    return (
-        f'{SCROLL}<table class="plain"><thead><tr><th>Accuracy, %</th>{head}<th>all</th>'
-        f"<th>against {escape(found.rows[0].label)}, points</th></tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def gain(row: "Row") -> str:
-    """What a candidate gains over the last checkpoint, points; a dash for that one itself."""
-    return points(row.gain.value, row.gain.low, row.gain.high).replace(" points", "") if row.gain else "–"
+    """The same on the page."""
+    return merges(found).html() if found else ""
 
 
 def answers(found: "Asked") -> str:
     """What each of the weights answers: its form, its probability, and whether it is right."""
-    rows = []
-    for i, name in enumerate(found.labels):
-        chosen = ' class="chosen"' if i == found.here else ""
-        rows.append(
-            f'<tr{chosen}><th scope="row">{escape(name)}</th><td>{escape(found.answers[i]) or "<i>nothing</i>"} '
-            f'<span class="kind">{escape(found.styles[i])}</span></td>'
-            f"<td>{percent(math.exp(found.logprob[i]))}<br>{_mark(found.scores[i])}</td></tr>"
+    rows = [
+        [name, Html(f'{said(answer)} <span class="kind">{escape(style)}</span>', answer),
+         Html(f"{percent(math.exp(logprob))}<br>{mark(score)}")]
+        for name, answer, style, logprob, score in zip(
+            found.labels, found.answers, found.styles, found.logprob, found.scores, strict=True
         )
+    ]  # fmt: skip
     truth = "" if found.truth is None else f" The true answer: <b>{escape(found.truth)}</b>"
-    head = "<th>Weights</th><th>Answer, its form</th><th>Its probability</th>"
-    return (
-        f'<div class="card"><p>{escape(found.question)}{truth}</p><table class="checkpoints"><thead><tr>{head}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _mark(score: float) -> str:
-    if math.isnan(score):
-        return ""
-    if score in (0, 1):
-        return '<span class="right">✓ right</span>' if score else '<span class="wrong">✗ wrong</span>'
-    return f'<span class="partly">◐ {score:.2f}</span>'
+    table = Table(["Weights", "Answer, its form", "Its probability"], rows, {found.here: "chosen"})
+    return f'<div class="card"><p>{escape(found.question)}{truth}</p>{table.html("checkpoints")}</div>'
 
 
 def options(found: "Asked | None") -> go.Figure:

@@ -6,7 +6,7 @@ and after a further task: Mirzadeh et al., arXiv 2010.04495 (ICLR 2021); as a re
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.stats import bootstrap
 from analysis import kept
 from analysis.forgetting.path.points import ANSWERS, ITEMS, LOSS, SEED, Wanted, gathered, samples
 from analysis.result import Provenance, Result, plain, together
-from analysis.statistics import interval, spread
+from analysis.statistics import Estimate, ends, interval, spread
 from analysis.table import Table
 from models.checkpoints import BASE, Blend, Manifest, Weights
 from models.errors import CheckpointError
@@ -31,37 +31,33 @@ _LEAST = 1e-4  # nats: losses are kept no finer
 @dataclass(frozen=True)
 class Barrier:
     """How far the loss of a task rises above the straight line between its values at the ends (Entezari et al., arXiv
-    2110.06296, def. 2.1): the largest over alpha of L(alpha) - ((1 - alpha) L(0) + alpha L(1)), nats, where it is and
-    its interval over items. ``alpha`` 0 and height 0 where the loss is nowhere above the line.
+    2110.06296, def. 2.1): the largest over alpha of L(alpha) - ((1 - alpha) L(0) + alpha L(1)), nats, and where it
+    is. ``alpha`` 0 and height 0 where the loss is nowhere above the line.
     """
 
     task: str
     alpha: float
-    height: float
-    low: float
-    high: float
+    height: Estimate = ends("low", "high")
 
     @property
     def clear(self) -> bool:
         """Whether the interval is above zero: there is a barrier."""
-        return self.low > 0
+        return self.height.low > 0
 
 
 @dataclass(frozen=True)
 class Best:
-    """The point with the highest accuracy, mean over the tasks; ``gain`` over the better end, ``low`` to ``high``."""
+    """The point with the highest accuracy, mean over the tasks; ``gain`` over the better end."""
 
     alpha: float
     accuracy: float
     end: float
-    gain: float
-    low: float
-    high: float
+    gain: Estimate = ends("low", "high")
 
     @property
     def clear(self) -> bool:
         """Whether the interval of the gain is above zero: some point between is better than both ends."""
-        return self.low > 0
+        return self.gain.low > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +81,14 @@ class Path(Result):
     loss_bounds: np.ndarray
     barriers: tuple[Barrier, ...]
     best: Best
+
+    def scored(self, task: int, i: int) -> Estimate:
+        """Accuracy of a task at an alpha."""
+        return Estimate(self.accuracy[task, i], *self.accuracy_bounds[:, task, i], self.n)
+
+    def lost(self, task: int, i: int) -> Estimate:
+        """Loss of a task at an alpha, nats."""
+        return Estimate(self.loss[task, i], *self.loss_bounds[:, task, i], self.n)
 
     @property
     def mean(self) -> np.ndarray:
@@ -206,8 +210,8 @@ def _barrier(task: str, alpha: np.ndarray, nats: np.ndarray) -> Barrier:
     top = int(above.mean(0).argmax())
     height = float(above.mean(0)[top])
     if top in (0, len(alpha) - 1) or height < _LEAST:
-        return Barrier(task, 0.0, 0.0, 0.0, 0.0)
-    return Barrier(task, float(alpha[top]), height, *_surely(above[:, top], len(alpha) - 2))
+        return Barrier(task, 0.0, Estimate(0.0, 0.0, 0.0, len(nats.T)))
+    return Barrier(task, float(alpha[top]), _surely(above[:, top], len(alpha) - 2))
 
 
 def _best(alpha: np.ndarray, scores: np.ndarray) -> Best:
@@ -217,16 +221,17 @@ def _best(alpha: np.ndarray, scores: np.ndarray) -> Best:
     if means[top] <= means[end]:
         top = end
     gains = (scores[:, top] - scores[:, end]).ravel()
-    low, high = _surely(gains, len(alpha) - 2)
-    return Best(float(alpha[top]), float(means[top]), float(alpha[end]), float(gains.mean()), low, high)
+    return Best(float(alpha[top]), float(means[top]), float(alpha[end]), _surely(gains, len(alpha) - 2))
 
 
-def _surely(values: np.ndarray, tried: int) -> tuple[float, float]:
-    """Interval of a mean that is the highest of ``tried``: 95 % for all of them at once, percentile bootstrap."""
+def _surely(values: np.ndarray, tried: int) -> Estimate:
+    """A mean that is the highest of ``tried``: its interval is 95 % for all of them at once, percentile bootstrap."""
+    found = Estimate(float(values.mean()), float(values[0]), float(values[0]), len(values))
     if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
+        return found
     draws = bootstrap(
         (values,), np.mean, n_resamples=10_000, batch=1000, confidence_level=1 - 0.05 / tried, method="percentile",
         rng=np.random.default_rng(0),
     )  # fmt: skip
-    return float(draws.confidence_interval.low), float(draws.confidence_interval.high)
+    low, high = map(float, draws.confidence_interval)
+    return replace(found, low=low, high=high)

@@ -10,7 +10,7 @@ from analysis import kept
 from analysis.forgetting.path.measure import known, own
 from analysis.forgetting.path.points import ANSWERS, ITEMS, SEED, Wanted, gathered, samples
 from analysis.result import Provenance, Result, plain, together
-from analysis.statistics import Difference, difference, interval
+from analysis.statistics import Difference, Estimate, difference, ends, mean
 from analysis.table import Table
 from models.checkpoints import BASE, Merge, Weights
 from models.evaluation import Evaluation, scored
@@ -26,17 +26,15 @@ _NEAR = 0.005  # of a weight: what a slider with two decimals rounds away
 @dataclass(frozen=True)
 class Row:
     """One candidate: ``weights`` by checkpoint (of a checkpoint as it is, its own name at 1). Accuracy 0 to 1 by task
-    ``[tasks]`` and over all, with 95 % intervals; ``gain`` over the last checkpoint on the same items, None for it.
+    ``[tasks]`` and over all (``mean``); ``gain`` over the last checkpoint on the same items, None for it.
     """
 
     label: str
     weights: tuple[tuple[str, float], ...]
     merged: bool
     accuracy: np.ndarray
-    mean: float
-    low: float
-    high: float
-    gain: Difference | None
+    mean: Estimate = ends("low", "high")
+    gain: Difference | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +54,7 @@ class Merged(Result):
             for row in self.rows
             for t, task in enumerate(self.tasks)
         ]
-        rows += [[row.label, str(Merge(row.weights)), "all", self.n * len(self.tasks), row.mean] for row in self.rows]
+        rows += [[row.label, str(Merge(row.weights)), "all", row.mean.n, row.mean.value] for row in self.rows]
         return Table(["name", "weights", "task", "n", "accuracy"], rows)
 
     def to_json(self) -> dict:
@@ -129,8 +127,8 @@ def merged(
         single = isinstance(weights, str)
         rows.append(
             Row(
-                name, ((weights, 1.0),) if single else weights.weights, not single, of.mean(1), float(of.mean()),
-                *interval(of.ravel()), difference(of.ravel(), scores[0].ravel()) if i else None,
+                name, ((weights, 1.0),) if single else weights.weights, not single, of.mean(1), mean(of.ravel()),
+                difference(of.ravel(), scores[0].ravel()) if i else None,
             )
         )  # fmt: skip
     return Merged(provenance=provenance, tasks=tasks, n=scores.shape[2], rows=tuple(rows))

@@ -3,18 +3,12 @@
 import math
 from typing import TYPE_CHECKING
 
-from analysis.wording import listed, percent, signed
+from analysis.wording import between, change, listed, percent, verdict
 
 if TYPE_CHECKING:
     from analysis.forgetting.path.ask import Asked
     from analysis.forgetting.path.measure import Path
     from analysis.forgetting.path.merge import Merged
-
-
-def points(mean: float, low: float, high: float) -> str:
-    """A change of accuracy with its interval: ``"+5 points (−1 to +11)"``."""
-    mean, low, high = (signed(100 * share, 0) for share in (mean, low, high))
-    return f"{mean} points ({low} to {high})"
 
 
 def path(found: "Path") -> str:
@@ -34,9 +28,10 @@ def path(found: "Path") -> str:
 
 def _above(found: "Path") -> str:
     rises = [
-        f"by up to {b.height:.2f} nats ({signed(b.low)} to {signed(b.high)}) on {b.task}, at alpha {b.alpha:g}"
+        f"by up to {b.height.value:.2f} nats ({between(b.height, 2, sign=True, times=1)}) on {b.task}, "
+        f"at alpha {b.alpha:g}"
         for b in found.barriers
-        if b.height
+        if b.height.value
     ]
     if not rises:
         return "nowhere above a straight line between its ends"
@@ -52,8 +47,7 @@ def _best(found: "Path") -> str:
     name = {0.0: found.a, 1.0: found.b}
     if best.alpha in name:
         return f"The best compromise {of} is an end, {name[best.alpha]}: {mean}; {n}."
-    gain = points(best.gain, best.low, best.high)
-    against = f"against the better end, {name[best.end]}: {gain}"
+    against = f"against the better end, {name[best.end]}: {change(best.gain)}"
     clear = "" if best.clear else ", which is no clear gain"
     return f"The best compromise {of} is alpha {best.alpha:g}: {mean}, {against}{clear}; {n}."
 
@@ -62,18 +56,17 @@ def merged(found: "Merged") -> str:
     """How the best merge compares with the last checkpoint and with joint training."""
     last, *others = found.rows
     of = f"{len(found.tasks)} tasks with {found.n} items each" if len(found.tasks) > 1 else f"{found.n} items"
-    first = f"The last checkpoint, {last.label}, reaches {percent(last.mean)} over {of}"
+    first = f"The last checkpoint, {last.label}, reaches {percent(last.mean.value)} over {of}"
     merges, references = [r for r in others if r.merged], [r for r in others if not r.merged]
-    beside = listed([f"{r.label} {percent(r.mean)}" for r in references])
+    beside = listed([f"{r.label} {percent(r.mean.value)}" for r in references])
     said = f"{first}; trained on all tasks at once: {beside}." if references else f"{first}."
     if not merges:
         return said
-    best = max(merges, key=lambda row: row.mean)
+    best = max(merges, key=lambda row: row.mean.value)
     which = f"Of {len(merges)} merges the best, “{best.label}”," if len(merges) > 1 else f"The merge “{best.label}”"
-    low, high = best.gain.low, best.gain.high
-    change = points(best.gain.value, low, high)
-    verdict = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
-    return f"{said} {which} reaches {percent(best.mean)}, {change} against the last checkpoint: {verdict}."
+    which_way = verdict(best.gain, "better", "worse", "no clear difference")
+    gain = f"{change(best.gain)} against the last checkpoint: {which_way}"
+    return f"{said} {which} reaches {percent(best.mean.value)}, {gain}."
 
 
 def asked(found: "Asked") -> str:
