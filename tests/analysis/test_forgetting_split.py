@@ -116,7 +116,7 @@ def test_all_tasks_together(evaluation, tmp_path):
 def test_gained_are_counted_of_the_wrong_ones(evaluation, tmp_path):
     evaluation.given["word"]["word"][0] = "wasp"
     of = split(evaluation, Scripted(tmp_path)).of("word")
-    assert (of.right, of.gained.count, of.gained.of) == (3, 1, 1)
+    assert (of.right, of.gained.count, of.gained.n) == (3, 1, 1)
 
 
 def test_a_tie_is_no_knowledge_and_sentences_count_by_the_token(evaluation, tmp_path):
@@ -142,11 +142,11 @@ def test_correction_for_guessing_by_hand():
     lost = [replace(asked, place=i, verdict=verdict, back=back) for i, (verdict, back) in enumerate(judged)]
     of = became("t", then, now, lost)
     assert of.luck == 2
-    assert of.known.share == pytest.approx((3 - 1) / 8)  # a hit is (1 - 1/2) / (1 - 1/2), a miss -1
+    assert of.known.value == pytest.approx((3 - 1) / 8)  # a hit is (1 - 1/2) / (1 - 1/2), a miss -1
     assert of.agreement.tolist() == [[0, 1], [1, 2]]
-    assert of.superficial.share + of.essential.share + of.kept.share == pytest.approx(1)
+    assert of.superficial.value + of.essential.value + of.kept.value == pytest.approx(1)
     misses = became("t", then, now, [replace(x, verdict="essential") for x in lost])
-    assert misses.known.share == 0  # never below
+    assert misses.known.value == 0  # never below
 
 
 def test_correction_finds_how_many_know():
@@ -156,14 +156,14 @@ def test_correction_finds_how_many_know():
     asked = Lost("t", 0, "?", "a", "word", "a", "?", "other", "superficial", options)
     lost = [replace(asked, place=i, verdict="superficial" if h else "essential") for i, h in enumerate(hit)]
     of = became("t", np.ones(1000, bool), np.zeros(1000, bool), lost)
-    assert of.superficial.share == pytest.approx(hit.mean()) and hit.mean() > 0.42
-    assert of.known.share == pytest.approx(knows.mean(), abs=0.04)
+    assert of.superficial.value == pytest.approx(hit.mean()) and hit.mean() > 0.42
+    assert of.known.value == pytest.approx(knows.mean(), abs=0.04)
     assert of.known.low < 0.3 < of.known.high
 
 
 def test_nothing_right_is_not_zero_per_cent():
     of = became("t", np.zeros(3, bool), np.array([True, False, False]), [])
-    assert np.isnan(of.kept.share) and np.isnan(of.known.share)
+    assert not of.kept.known and not of.known.known
     assert of.gained.count == 1
 
 
@@ -374,20 +374,20 @@ def test_the_parser_reads_labelled_answers():
     assert len(rows) == len({a for a, _ in rows}) >= 150
     found = read(rows)
     for of in found.styles:
-        assert of.recall.of >= 15
-        assert of.precision.share >= (0.75 if of.style == "other" else 0.9), of
-        assert of.recall.share >= 0.85, of
+        assert of.recall.n >= 15
+        assert of.precision.value >= (0.75 if of.style == "other" else 0.9), of
+        assert of.recall.value >= 0.85, of
     assert figure.reading(found).count("<tr>") == 1 + len(STYLES)
 
 
 def test_precision_and_recall_by_hand():
     rows = [("bee", "word"), ("3", "word"), ("4", "numeral"), ("cat", "numeral")]
     of = {r.style: r for r in read(rows).styles}
-    assert (of["word"].precision.share, of["word"].recall.share) == (0.5, 0.5)
-    assert (of["box"].precision.of, of["box"].recall.of) == (0, 0)
+    assert (of["word"].precision.value, of["word"].recall.value) == (0.5, 0.5)
+    assert (of["box"].precision.n, of["box"].recall.n) == (0, 0)
     found = read(rows, lambda answer: "word")
     word = next(r for r in found.styles if r.style == "word")
-    assert (word.precision.count, word.precision.of, word.recall.share) == (2, 4, 1)
+    assert (word.precision.count, word.precision.n, word.recall.value) == (2, 4, 1)
     assert found.misread == (("4", "numeral", "word"), ("cat", "numeral", "word"))
 
 
