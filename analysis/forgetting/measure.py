@@ -11,7 +11,6 @@ from PIL import Image
 
 from analysis.forgetting import sets
 from analysis.forgetting.split.measure import load as load_split
-from analysis.forgetting.split.result import ESSENTIAL, SUPERFICIAL
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import Estimate
 from analysis.table import Head, Table, latex_text
@@ -254,7 +253,7 @@ def _split(found: "Evaluation", task: str, tested: "Split | None") -> tuple[floa
     if task == last:
         return 0.0, 0.0
     became = tested.of(task)
-    return (became.count(SUPERFICIAL) / became.n, became.count(ESSENTIAL) / became.n) if became else (np.nan, np.nan)
+    return (became.superficial.count / became.n, became.essential.count / became.n) if became else (np.nan, np.nan)
 
 
 def cell(found: "Evaluation", checkpoint: str, task: str, which: str = LISTED[0]) -> list[Shown]:
