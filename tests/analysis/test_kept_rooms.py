@@ -12,7 +12,7 @@ from analysis.decoding.dataset import items
 from analysis.decoding.dataset import measure as decoding
 from analysis.embedding_space import measure as space
 from analysis.embedding_space import pairs
-from analysis.embedding_space import shipped as spaces
+from analysis.embedding_space import recipes as spaces
 from analysis.forgetting import matrix, sets
 from analysis.forgetting.parts import choice, drift, patching
 from analysis.forgetting.parts import measure as parts
