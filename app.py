@@ -21,6 +21,7 @@ from analysis import section as sections  # noqa: E402
 from analysis.ask.endpoint import ask  # noqa: E402
 from analysis.ask.tab import ROOM as ASK  # noqa: E402
 from analysis.attention.endpoint import attention  # noqa: E402
+from analysis.attention.tab import ROOM as ATTENTION  # noqa: E402
 from analysis.attribution.endpoint import attribute  # noqa: E402
 from analysis.decoding.endpoint import decode  # noqa: E402
 from analysis.decoding.tab import ROOM as DECODING  # noqa: E402
@@ -37,7 +38,7 @@ from models import catalog, devices  # noqa: E402
 from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 
-_ROOMS = (ASK, DECODING, EMBEDDING_SPACE, FORGETTING)
+_ROOMS = (ASK, ATTENTION, DECODING, EMBEDDING_SPACE, FORGETTING)
 ROOMS = (overview(_ROOMS), *_ROOMS)
 """The rooms, in their order."""
 

@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from analysis.attention import figure, place, sentence
+from analysis.attention import figure, sentence
 from analysis.attention.measure import MOST_TOKENS, attend
 from analysis.attention.where import look
 from models.catalog import open_model
@@ -22,10 +22,10 @@ def seconds(work) -> float:
 def panel(mllm, picture, question: str) -> None:
     """All that the page shows of one question at once: measured and drawn."""
     found = attend(mllm, picture, question)
-    figure.headline(found), figure.disparity(found), figure.decay(found), figure.by_token(found)
-    sentence.headline(found), sentence.decay(found), sentence.by_token(found)
+    figure.layers(found), figure.disparity(found), figure.decay(found), figure.by_word(found)
+    sentence.over(found)
     seen = look(mllm, picture, question, found.position, found.written_ids)
-    figure.heads(found, 1, 1), place.overlay(seen, None), place.words(seen)
+    figure.heads(found, 1, 1), figure.overlay(seen, None), figure.tokens(seen), sentence.where(seen)
 
 
 def main() -> None:

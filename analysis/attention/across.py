@@ -77,19 +77,3 @@ def across(model: "MLLM", picture: "Image.Image | None", question: str) -> Acros
         probability=np.array(probability),
     )
 
-
-def sentence(found: Across) -> str:
-    """Whether checkpoints look at the picture differently, in plain words."""
-    each = 100 * found.share.mean(1)
-    if len(each) == 1:
-        return f"There is one checkpoint: {each[0]:.0f} % of its attention is on the picture, averaged over layers."
-    low, high = int(each.argmin()), int(each.argmax())
-    base, last = each[0], max(range(1, len(each)), key=lambda i: abs(each[i] - each[0]))
-    said = (
-        f"Averaged over layers, from {each[low]:.0f} % ({found.checkpoints[low]}) to {each[high]:.0f} % "
-        f"({found.checkpoints[high]}) of the attention is on the picture. {found.checkpoints[last]} moved furthest "
-        f"from the base: {each[last] - base:+.0f} points."
-    )
-    moved = np.abs(found.share - found.share[0]).max(0)
-    layer = int(moved.argmax())
-    return f"{said} They differ most in layer {layer + 1}, by up to {100 * moved[layer]:.0f} points from the base."

@@ -8,6 +8,7 @@ from analysis.attention import trained
 from analysis.attention.decay import Decay
 from analysis.attention.sample import ITEMS, LINKS, Looks, looks, of_sets
 from analysis.statistics import spread
+from analysis.table import Table
 from models import catalog
 from models.checkpoints import BASE
 
@@ -47,8 +48,9 @@ def _attention(found: Looks) -> str:
     fits = []
     for link in LINKS:
         for i, name in enumerate(found.checkpoints):
-            whole, low, high = found.decay(i, link)
-            fits.append([link, name, _gamma(whole, low, high), _interval(whole), f"{whole.r2:.2f}", _says(whole)])
+            whole = found.decay(i, link)
+            gamma = _gamma(whole, *found.between(i, link))
+            fits.append([link, name, gamma, _interval(whole), f"{whole.r2:.2f}", _says(whole)])
     head = ["link", "checkpoint", "gamma (95 % over items)", "95 % of the fit over layers", "R2", "reads as"]
     return "\n\n".join(
         [
@@ -60,8 +62,8 @@ def _attention(found: Looks) -> str:
             "2507.04635); below 1 a link fades. Image tokens see no question that comes after them, so their link to "
             "text may be about an opening token of the template alone. Brackets are 95 % intervals, bootstrap over "
             f"items; those of the fit are Student's t with {layers - 2} degrees of freedom.",
-            _table(header, rows),
-            _table(head, fits),
+            Table(header, rows).markdown(),
+            Table(head, fits).markdown(),
             _meaning(found),
         ]
     )
@@ -72,7 +74,7 @@ def _meaning(found: Looks) -> str:
     base = found.checkpoints.index(BASE)
     whole, each = (float(np.nanmean(found.disparity(base, per_key))) for per_key in (False, True))
     image = [found.image(i).mean() for i in range(len(found.checkpoints))]
-    read = {link: found.decay(base, link)[0] for link in LINKS}
+    read = {link: found.decay(base, link) for link in LINKS}
     fading = [k for k, d in read.items() if d.kind == "fading"]
     other = [k for k, d in read.items() if d.kind != "fading"]
     said = f"In the base, self- and cross-modal attention are {100 * whole:.0f} % apart as shares"
@@ -118,7 +120,7 @@ def _moda(found: "Trained") -> str:
             f"with plain attention, one with modular duplex attention. n = {found.n[0]} items a task, in a style that "
             "neither saw. Brackets behind an arm: lowest to highest seed; behind a difference: 95 % bootstrap over "
             "items, each item's mean over seeds.",
-            _table(["", "control", "MODA", "difference, points"], rows),
+            Table(["", "control", "MODA", "difference, points"], rows).markdown(),
             trained.sentence(found),
         ]
     )
@@ -149,7 +151,3 @@ def _says(whole: Decay) -> str:
     }
     return words[whole.kind]
 
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

@@ -1,6 +1,6 @@
 """The endpoint of the Attention room."""
 
-from analysis.attention import place, sentence
+from analysis.attention import sentence
 from analysis.attention.measure import attend
 from analysis.attention.where import MODES, look
 from analysis.bar import Upload
@@ -54,5 +54,6 @@ def attention(
             where = look(
                 mllm, image, question, found.position, found.written_ids, name, layer or 1, head, weighting
             )
-            told["map"] = {**where.to_json(), "sentence": place.sentence(where)}
+            word = found.written_word
+            told["map"] = {**where.to_json(), "sentence": sentence.where(where, word.text if word else "")}
     return told

@@ -1,26 +1,60 @@
-"""How attention looks: by layer, its decay, layer by head, from token to token."""
+"""How attention looks: over the answer's words, by layer and head, on the picture, and what changes when it is cut."""
 
+import base64
+import io
+import json
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image
 
-from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, empty, figure
+from analysis.charts import (
+    ANSWER,
+    DASHES,
+    IMAGE,
+    NEUTRAL,
+    SERIES,
+    TEXT,
+    WRONG,
+    cells,
+    empty,
+    figure,
+    over_picture,
+    tint,
+)
+from analysis.table import Head, Table
+from analysis.wording import number
 
 if TYPE_CHECKING:
-    from analysis.attention.measure import Attention
+    from analysis.attention.across import Across
+    from analysis.attention.measure import Attention, Word
+    from analysis.attention.probe import Carried, WhatIf
+    from analysis.attention.trained import Trained
+    from analysis.attention.where import Looked, Patches, Where
 
 KINDS = (
-    ("image", "the picture", IMAGE, "solid"), ("question", "the question", TEXT, "dash"),
-    ("instruction", "the template", NEUTRAL, "dot"), ("answer", "its earlier answer", ANSWER, "dashdot"),
-)  # fmt: skip
+    ("image", "the picture", IMAGE, "solid"),
+    ("question", "the question", TEXT, "dash"),
+    ("instruction", "the template", NEUTRAL, "dot"),
+    ("answer", "its earlier answer", ANSWER, "dashdot"),
+)
 """Kinds of tokens in the order of every axis of kinds: name, what it is called, colour, dash."""
 _LINKS = {
-    "text-to-image": (IMAGE, "circle"), "image-to-image": (SERIES[5], "square"), "image-to-text": (TEXT, "diamond"),
+    "text-to-image": (IMAGE, "circle"),
+    "image-to-image": (SERIES[5], "square"),
+    "image-to-text": (TEXT, "diamond"),
     "text-to-text": (NEUTRAL, "x"),
-}  # fmt: skip
+}
+_ARMS = ("plain attention", "MODA")
 _READABLE = 12  # heads whose cells have room for a number
+_STRONG = 0.8  # opacity of the largest share
+_DARK = 0.65  # opacity of the mask where nothing is looked at
+_MASK = 96  # pixels of the mask's side
+_CLEAR = 0.05  # nats: a smaller change of a log-probability is called none
+_TICKS = 24  # words that an axis has room for
 
 
 def layer_axis(layers: int, what: str = "Layer") -> dict:
@@ -28,10 +62,89 @@ def layer_axis(layers: int, what: str = "Layer") -> dict:
     return {"title": what, "dtick": max(1, round(layers / 8)), "tick0": 1, "range": [0.8, layers + 0.2]}
 
 
-def headline(found: "Attention", per_key: bool = False) -> go.Figure:
+# over the answer
+
+
+def words(found: "Looked", uri: str | None) -> str:
+    """The picture (``uri``), lit where the chosen word looks, beside the answer: each word is a button with its
+    share of attention on the picture, and what is not there is marked.
+    """
+    of = found.attention
+    if not of.written:
+        return '<div class="card quiet">The model answers nothing.</div>'
+    chosen, told = of.written_word, []
+    most = max(max(w.image for w in of.words), 0.01)
+    for word in of.words:
+        share = f"{100 * word.image:.0f} %"
+        css = "word invented" if word.invented else "word"
+        number, about = (f"<small>{share}</small>", _about(word, share)) if of.picture else ("", "choose it")
+        told.append(
+            f'<button type="button" class="{css}" aria-pressed="{str(word == chosen).lower()}" '
+            f'style="--a:{word.image / most if of.picture else 0:.2f}" data-set=\'{{"token": "{_token(of, word)}"}}\' '
+            f'title="{about}"><span>{escape(word.text) or "␣"}</span>{number}</button>'
+        )
+    shaded = _shaded(found.where, uri)
+    key = "Under each word: how much of the attention is on the picture while it is written. Choose one: where it looks"
+    key += " is lit, and its layers are drawn below." if shaded else ", by layer, is drawn below."
+    if any(w.invented for w in of.words):
+        key = f"<span class='invented'>Wavy</span>: not in the picture. {key}"
+    return (
+        f'<div class="card looks">{shaded}<div><p class="written" role="group" aria-label="The answer, word by word">'
+        f'{"".join(told)}</p><p class="key">{key if of.picture else "Choose a word: its layers are drawn below."}</p>'
+        "</div></div>"
+    )
+
+
+def _token(of: "Attention", word: "Word") -> str:
+    """The value of the control ``token`` for a word: the place of the token that writes it, and what it writes."""
+    last = max(t.position for t in of.tokens if t.kind != "answer")
+    return escape(f"{last + word.first}:{of.written[word.first].strip()}".replace('"', ""))
+
+
+def _about(word: "Word", share: str) -> str:
+    return f"{share} of the attention is on the picture{', where this is not' if word.invented else ''}"
+
+
+def _shaded(found: "Where", uri: str | None) -> str:
+    """The picture, dark where the word does not look; nothing where there is none."""
+    if not uri or not found.patches:
+        return ""
+    return (
+        f'<div class="shaded"><img src="{uri}" alt="The picture, dark where this word does not look">'
+        f'<img src="{_mask(found)}" alt=""></div>'
+    )
+
+
+def _mask(found: "Where") -> str:
+    """A ``data:`` address of a picture that darkens what gets little attention an area: nothing is over the place that
+    gets most. Grids that lie over each other are added up.
+    """
+    density = np.zeros((_MASK, _MASK))
+    for patches in found.patches:
+        left, top, right, bottom = (round(_MASK * edge) for edge in patches.box)
+        each = patches.values / _area(patches)
+        down, across = (
+            np.arange(count) * size // max(count, 1)
+            for count, size in zip((bottom - top, right - left), each.shape, strict=True)
+        )
+        density[top:bottom, left:right] += each[down][:, across]
+    dark = _DARK * (1 - density / (density.max() or 1))
+    shade = np.zeros((_MASK, _MASK, 2), dtype=np.uint8)
+    shade[..., 1] = np.round(255 * dark)
+    out = io.BytesIO()
+    Image.fromarray(shade, "LA").save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def _area(patches: "Patches") -> float:
+    left, top, right, bottom = patches.box
+    return (right - left) * (bottom - top) / patches.values.size
+
+
+def layers(found: "Attention", per_key: bool = False) -> go.Figure:
     """Attention of the chosen token to each kind of token by layer, %: all of it, or what one key gets (log axis)."""
     values = 100 * (found.per_key if per_key else found.mass)
-    layers = np.arange(1, found.layers + 1)
+    places = np.arange(1, found.layers + 1)
     types = found.layer_types or ("",) * found.layers
     lines = []
     for k, (kind, called, colour, dash) in enumerate(KINDS):
@@ -40,41 +153,94 @@ def headline(found: "Attention", per_key: bool = False) -> go.Figure:
         shown = np.where(values[:, k] > 0, values[:, k], np.nan) if per_key else values[:, k]
         lines.append(
             go.Scatter(
-                x=layers, y=shown, name=f"{called} ({found.keys[:, k].max():.0f})", mode="lines+markers",
+                x=places, y=shown, name=f"{called} ({found.keys[:, k].max():.0f} tokens)", mode="lines+markers",
                 line={"color": colour, "width": 3 if kind == "image" else 2, "dash": dash}, marker={"size": 8},
                 customdata=np.stack([found.keys[:, k].astype(object), np.array(types, dtype=object)], 1),
                 hovertemplate="layer %{x}: %{y:.3g} % on %{customdata[0]:.0f} tokens %{customdata[1]}",
             )
-        )  # fmt: skip
-    title = "Attention per key token, % (log)" if per_key else "Share of attention, %"
-    limits = {"type": "log"} if per_key else {"range": [-2, 102]}
+        )
+    title = "Attention per token, % (log)" if per_key else "Share of attention, %"
+    word = found.written_word
+    who = f"while “{_short(word.text)}” is written" if word else f"of the token “{_short(found.token)}”"
     return figure(
-        380, *lines, showlegend=True, margin={"l": 8, "r": 16, "t": 76, "b": 8},
-        xaxis=layer_axis(found.layers, f"Layer (n = {found.heads} heads)"),
-        yaxis={"title": title, **limits},
-    )  # fmt: skip
+        310, *lines, showlegend=True, margin={"l": 8, "r": 16, "t": 60, "b": 8},
+        xaxis=layer_axis(found.layers, f"Layer, {who}"),
+        yaxis={"title": title, **({"type": "log"} if per_key else {"range": [-2, 102]})},
+    )
 
 
-def disparity(found: "Attention") -> go.Figure:
-    """How far apart self- and cross-modal attention are in each layer, %: as shares, and per key token."""
-    layers = np.arange(1, found.layers + 1)
+def _short(text: str) -> str:
+    text = text.strip() or "␣"
+    return escape(text if len(text) <= 16 else f"{text[:15]}…")
+
+
+def by_word(found: "Attention") -> go.Figure | None:
+    """Share of attention on the picture while each word is written, %: each layer thin, their mean thick.
+
+    None where there are no two words to compare, or no picture.
+    """
+    said = found.words
+    if len(said) < 2 or not found.picture:
+        return None
+    image, places = 100 * found.written_share[:, :, 0], list(range(1, len(said) + 1))
+    values = np.stack([image[:, w.first : w.last + 1].mean(1) for w in said], 1)
+    thin = [
+        go.Scatter(
+            x=places, y=row, mode="lines+markers", name=f"layer {i + 1}", showlegend=False, opacity=0.5,
+            line={"color": NEUTRAL, "width": 1}, marker={"size": 4},
+            hovertemplate=f"layer {i + 1}, word %{{x}}: %{{y:.1f}} %<extra></extra>",
+        )
+        for i, row in enumerate(values)
+    ]
+    mean = values.mean(0)
+    thick = go.Scatter(
+        x=places, y=mean, mode="lines+markers", name="mean of layers", line={"color": IMAGE, "width": 3},
+        marker={"size": 8}, customdata=[escape(w.text) for w in said], hovertemplate="“%{customdata}”: %{y:.1f} %",
+    )
+    wrong = [i for i, w in enumerate(said) if w.invented]
+    marks = go.Scatter(
+        x=[places[i] for i in wrong], y=[mean[i] for i in wrong], mode="markers", name="named, but not there",
+        marker={"color": WRONG, "size": 14, "symbol": "x"}, hoverinfo="skip",
+    )
+    every = -(-len(places) // _TICKS)
+    return figure(
+        340, *thin, thick, *([marks] if wrong else []), showlegend=True,
+        xaxis={
+            "title": "Word of the answer",
+            "tickvals": places[::every],
+            "ticktext": [_short(w.text) for w in said[::every]],
+            "tickangle": -60 if len(places) > 6 else 0,
+        },
+        yaxis={"title": "Attention to the picture, %", "rangemode": "tozero"},
+    )
+
+
+def disparity(found: "Attention") -> go.Figure | None:
+    """How far apart self- and cross-modal attention are in each layer, %: as shares, and per key token.
+
+    None where only one modality can be attended to.
+    """
+    places = np.arange(1, found.layers + 1)
     bars = []
-    for name, per_key, colour in (("share of attention", False, NEUTRAL), ("per key token", True, IMAGE)):
+    for name, per_key, colour in (("share of attention", False, NEUTRAL), ("per token", True, IMAGE)):
         values = 100 * found.disparity(per_key)
         if np.isnan(values).all():
-            return empty("Only one modality can be attended to, so there is nothing to compare", 160)
-        bars.append(go.Bar(x=layers, y=values, name=name, marker_color=colour, hovertemplate="layer %{x}: %{y:.0f} %"))
+            return None
+        bars.append(go.Bar(x=places, y=values, name=name, marker_color=colour, hovertemplate="layer %{x}: %{y:.0f} %"))
     return figure(
-        320, *bars, barmode="group", showlegend=True,
-        xaxis={**layer_axis(found.layers, f"Layer (n = {found.heads} heads)"),
-               "range": [0.4, found.layers + 0.6]},
+        300, *bars, barmode="group", showlegend=True,
+        xaxis={**layer_axis(found.layers), "range": [0.4, found.layers + 0.6]},
         yaxis={"title": "Disparity, %", "range": [0, 102]},
-    )  # fmt: skip
+    )
 
 
-def decay(found: "Attention") -> go.Figure:
-    """What one key gets in each layer, %, for each link of the prompt (log axis), with the fitted exponential."""
-    layers, drawn = np.arange(1, found.layers + 1), []
+def decay(found: "Attention", warning: str = "") -> go.Figure | None:
+    """What one key gets in each layer, %, for each link of the prompt (log axis), with the fitted exponential; a
+    ``warning`` stands first. None without a picture.
+    """
+    if not found.picture:
+        return None
+    places, drawn = np.arange(1, found.layers + 1), []
     for link in found.links:
         colour, symbol = _LINKS[link.name]
         if not np.nan_to_num(link.score).any():
@@ -82,96 +248,221 @@ def decay(found: "Attention") -> go.Figure:
         shown = np.where(link.score > 0, link.score, np.nan)
         drawn.append(
             go.Scatter(
-                x=layers, y=100 * shown, name=link.name, mode="markers", legendgroup=link.name,
-                marker={"color": colour, "size": 10, "symbol": symbol}, hovertemplate="layer %{x}: %{y:.3g} % a key",
+                x=places, y=100 * shown, name=link.name, mode="markers", legendgroup=link.name,
+                marker={"color": colour, "size": 10, "symbol": symbol}, hovertemplate="layer %{x}: %{y:.3g} % a token",
             )
-        )  # fmt: skip
+        )
         if not np.isnan(link.decay.gamma):
             drawn.append(
                 go.Scatter(
-                    x=layers, y=100 * link.decay.at(layers), mode="lines", legendgroup=link.name, showlegend=False,
+                    x=places, y=100 * link.decay.at(places), mode="lines", legendgroup=link.name, showlegend=False,
                     line={"color": colour, "width": 2, "dash": "dash"}, hoverinfo="skip",
                 )
-            )  # fmt: skip
-    if not drawn:
-        return empty("No layer could be read", 160)
+            )
+    told = {"title": {"text": warning, "font": {"size": 15, "color": WRONG}, "x": 0, "y": 0.98}} if warning else {}
     return figure(
-        360, *drawn, showlegend=True, margin={"l": 8, "r": 16, "t": 76, "b": 8},
-        xaxis=layer_axis(found.layers, f"Layer (n = {found.layers})"),
-        yaxis={"title": "Attention per key token, % (log)", "type": "log"},
-    )  # fmt: skip
+        340, *drawn, showlegend=True, margin={"l": 8, "r": 16, "t": 96 if warning else 76, "b": 8}, **told,
+        xaxis=layer_axis(found.layers), yaxis={"title": "Attention per token, % (log)", "type": "log"},
+    )
 
 
-def heads(found: "Attention", layer: int = 0, head: int = 0, by_value: bool = False) -> str:
+def choices(found: "Attention") -> str:
+    """The tokens of the prompt as buttons: the words that may look, and the patches of a picture that has few."""
+    texts = [t for t in found.tokens if t.kind in ("question", "instruction")]
+    image = [t for t in found.tokens if t.kind == "image"]
+
+    def buttons(tokens) -> str:
+        return "".join(
+            f'<button type="button" aria-pressed="{str(t.position == found.position).lower()}" data-to="layers" '
+            f'data-set=\'{{"token": "{t.position}:{escape(t.text.strip()).replace(chr(34), "")}"}}\'>'
+            f"{escape(t.text.strip()) or '␣'}</button>"
+            for t in tokens
+        )
+
+    patches = f"<p class='key'>A patch of the picture:</p><div class='chips'>{buttons(image)}</div>" if image else ""
+    return (
+        "<p class='key'>A piece of the prompt, the template's included. The last one writes the first word.</p>"
+        f"<div class='chips'>{buttons(texts)}</div>{patches}"
+    )
+
+
+# layers and heads
+
+
+def heads(found: "Attention", layer: int = 0, head: int = 0, mode: str = "raw") -> str:
     """Layer by head: the share of attention on the picture, as a grid of buttons; one is chosen (0: none).
 
-    With ``by_value`` keys are weighted by the norms of their values.
-    ``data-pick`` is "layer,head", both from 1.
+    With the mode "value_norm" keys are weighted by the norms of their values. The chosen cell, and the steps to its
+    neighbours below, are what the Tab key stops at: a cell each would be too many.
     """
-    share = (found.contribution if by_value else found.share)[:, :, 0]
+    share = (found.contribution if mode == "value_norm" else found.share)[:, :, 0]
     most, wide = float(share.max()) or 1.0, found.heads > _READABLE
-    # many buttons would each be a stop for the Tab key: the two menus beside the grid are the way then
-    reach = ' tabindex="-1"' if share.size > 64 else ""
     rows = [
         "<span></span>" + "".join(f"<span>{h + 1 if not wide or h % 4 == 3 else ''}</span>" for h in range(found.heads))
     ]
     for i in range(found.layers):
-        cells = [f"<span>{i + 1}</span>"]
+        line = [f"<span>{i + 1}</span>"]
         for j in range(found.heads):
-            chosen = " class=chosen" if (i + 1, j + 1) == (layer, head) else ""
-            strong = share[i, j] / most
-            cells.append(
-                f'<button type="button" data-pick="{i + 1},{j + 1}"{chosen}{reach} style="--a:{strong:.2f}" '
+            chosen = (i + 1, j + 1) == (layer, head)
+            line.append(
+                f"<button type=\"button\" data-set='{_spot(i + 1, j + 1, mode)}'"
+                f'{" class=chosen" if chosen else " tabindex=-1"} style="--a:{share[i, j] / most:.2f}" '
                 f'title="layer {i + 1}, head {j + 1}: {100 * share[i, j]:.1f} % on the picture" aria-label="layer '
                 f'{i + 1}, head {j + 1}: {100 * share[i, j]:.0f} % of its attention is on the picture">'
                 f"{'' if wide else f'{100 * share[i, j]:.0f}'}</button>"
             )
-        rows.append("".join(cells))
+        rows.append("".join(line))
     columns = f"grid-template-columns:2em repeat({found.heads},minmax(0,1fr))"
     return (
         f'<div class="card"><div class="heads{" wide" if wide else ""}" style="{columns}" '
         f'role="group" aria-label="Attention to the picture by layer and head">{"".join(rows)}</div>'
-        '<p class="key">Rows: layers. Columns: heads. Darker: a larger share of the attention is on the picture, in % '
-        f"(darkest: {100 * most:.0f} %). Choose one to see where it looks.</p></div>"
+        f"{_steps(found, layer, head, mode)}"
+        '<p class="key">Rows: layers. Columns: heads. In each: the share of its attention on the picture, in %. '
+        "Choose one to see where it looks.</p></div>"
     )
 
 
-def by_token(found: "Attention") -> go.Figure:
-    """Share of attention on the picture while each token is written, %: each layer thin, their mean thick."""
-    if not found.written:
-        return empty("The model answers nothing", 160)
-    if not found.picture:
-        return empty("No picture, so no attention to one", 160)
-    values, places = 100 * found.written_share[:, :, 0], list(range(1, len(found.written) + 1))
-    thin = [
-        go.Scatter(
-            x=places, y=row, mode="lines+markers", name=f"layer {i + 1}", showlegend=False, opacity=0.5,
-            line={"color": NEUTRAL, "width": 1}, marker={"size": 4},
-            hovertemplate=f"layer {i + 1}, token %{{x}}: %{{y:.1f}} %<extra></extra>",
+def _spot(layer: int, head: int, mode: str) -> str:
+    """The controls that a cell sets, as JSON; a single head is no part of a rollout."""
+    return json.dumps({"spot": f"{layer},{head}", **({"attention": "raw"} if mode == "rollout" else {})})
+
+
+def _steps(found: "Attention", layer: int, head: int, mode: str) -> str:
+    if not layer:
+        return ""
+    there = (
+        ("‹ layer", layer - 1, head), ("layer ›", layer + 1, head), ("‹ head", layer, head - 1),
+        ("head ›", layer, head + 1), (f"all heads of layer {layer}", layer, 0),
+    )
+    buttons = "".join(
+        f"<button type=\"button\" data-set='{_spot(to, of, mode)}' "
+        f'aria-label="layer {to}, {f"head {of}" if of else "all heads"}">{title}</button>'
+        for title, to, of in there
+        if 1 <= to <= found.layers and 0 <= of <= found.heads and (to, of) != (layer, head)
+    )
+    return f'<p class="chips steps" role="group" aria-label="Another layer or head">{buttons}</p>'
+
+
+def overlay(found: "Where", uri: str | None) -> go.Figure:
+    """The picture (``uri``), dark where no attention goes; each patch tells its share when it is pointed at."""
+    if not found.patches:
+        why = "The picture's tokens have no known places" if found.size else "No picture, so there are no patches"
+        return empty(why, 160)
+    density = [p.values / _area(p) for p in found.patches]
+    most = max(float(d.max()) for d in density) or 1.0
+    seen = 0 if uri else _STRONG  # over a picture the mask shows it, and cells are there to be pointed at
+    traces = [
+        go.Heatmap(
+            z=dense, **cells(patches.box, *patches.values.shape), zmin=0, zmax=most, showscale=False,
+            colorscale=[[0, tint(IMAGE, 0)], [1, tint(IMAGE, seen)]], customdata=100 * patches.values,
+            hovertemplate="%{customdata:.2f} % of the attention<extra></extra>",
         )
-        for i, row in enumerate(values)
-    ]  # fmt: skip
-    mean = values.mean(0)
-    thick = go.Scatter(
-        x=places, y=mean, mode="lines+markers", name="mean of layers", line={"color": IMAGE, "width": 3},
-        marker={"size": 8}, customdata=[escape(t) for t in found.written],
-        hovertemplate="“%{customdata}”: %{y:.1f} %",
-    )  # fmt: skip
-    wrong = [i for i, bad in enumerate(found.invented) if bad]
-    marks = go.Scatter(
-        x=[places[i] for i in wrong], y=[mean[i] for i in wrong], mode="markers", name="named, but not there",
-        marker={"color": WRONG, "size": 14, "symbol": "x"}, hoverinfo="skip",
-    )  # fmt: skip
-    every = max(1, round(len(places) / 14))
-    names = [escape(t.strip()[:14]) or "␣" for t in found.written]
+        for patches, dense in zip(found.patches, density, strict=True)
+    ]
+    drawn = over_picture(330, traces, uri, found.size)
+    if uri:
+        # of two pictures at one place in one layer Plotly draws one
+        drawn.add_layout_image(drawn.layout.images[0], source=_mask(found), layer="above")
+    return drawn
+
+
+def tokens(found: "Where") -> str:
+    """All tokens in their order, the picture as one, each shaded by its share of the attention; numbers on pointing."""
+    most = max(float(found.weights.max(initial=0.0)), found.image) or 1.0
+    spans, shown = [], False
+    for word, share in zip(found.words, found.weights, strict=True):
+        if found.size and not shown and word.position > found.picture_at:
+            spans.append(_span("the picture", found.image, most, IMAGE))
+            shown = True
+        spans.append(_span(word.text.strip() or "␣", float(share), most, NEUTRAL, word.position == found.position))
+    if found.size and not shown:
+        spans.append(_span("the picture", found.image, most, IMAGE))
+    return (
+        f'<div class="card"><p class="attributed" style="line-height:2.1">{" ".join(spans)}</p><p class="key">'
+        "Grey: text tokens, the template's included. Blue: the picture as a whole. The darkest is the largest share; "
+        "point at one, or tap it, for its number.</p></div>"
+    )
+
+
+def _span(text: str, share: float, most: float, colour: str, own: bool = False) -> str:
+    edge = "outline:2px solid var(--text);" if own else ""
+    return (
+        f'<dfn class="term" tabindex="0" style="background:{tint(colour, _STRONG * share / most)};{edge}'
+        f'border-radius:4px;padding:2px 4px">{escape(text)}<span role="tooltip">{100 * share:.1f} % of the attention'
+        "</span></dfn>"
+    )
+
+
+# cut, and what if
+
+
+def carried(found: "Carried") -> go.Figure:
+    """Probability of the target while attention to the picture is cut in a window of layers, %, against where."""
+    middle = found.first + (found.width - 1) / 2
+    values = 100 * found.chance(found.cut)
+    spans = [f"{f} to {f + found.width - 1}" if found.width > 1 else str(f) for f in found.first]
+    bars = go.Bar(
+        x=middle, y=values, name="cut in these layers", customdata=spans, width=0.8, showlegend=False,
+        marker_color=[WRONG if lost > _CLEAR else NEUTRAL for lost in found.lost],
+        text=[f"{v:.0f} %" for v in values] if len(values) <= _READABLE else None, textposition="outside",
+        hovertemplate="cut in layers %{customdata}: %{y:.1f} %<extra></extra>", cliponaxis=False,
+    )
+    lines = [
+        go.Scatter(
+            x=[0.4, found.layers + 0.6], y=[100 * found.chance(level)] * 2, mode="lines", name=name, hoverinfo="skip",
+            line={"color": colour, "dash": dash, "width": 2},
+        )
+        for name, level, colour, dash in (
+            ("nothing is cut", found.plain, ANSWER, "solid"),
+            ("cut in all layers", found.without, IMAGE, "dash"),
+        )
+    ]
     return figure(
-        360, *thin, thick, *([marks] if wrong else []), showlegend=True,
-        xaxis={
-            "title": f"Token (n = {len(places)})",
-            "tickvals": places[::every], "ticktext": names[::every], "tickangle": -60 if len(places) > 6 else 0,
-        },
-        yaxis={"title": "Attention to the picture, %", "rangemode": "tozero"},
-    )  # fmt: skip
+        320, bars, *lines, showlegend=True,
+        xaxis={**layer_axis(found.layers, "Layers without the picture"), "range": [0.4, found.layers + 0.6]},
+        yaxis={"title": _chance(found), "range": [0, 112], "tickvals": [0, 25, 50, 75, 100]},
+    )
+
+
+def _chance(found: "Carried") -> str:
+    return "Probability per token, %" if found.tokens > 1 else f"Probability of “{_short(found.target)}”, %"
+
+
+def scaled(found: "Carried") -> go.Figure:
+    """Probability of the target, %, against the weight of attention to the picture in all layers."""
+    line = go.Scatter(
+        x=found.weights, y=100 * found.chance(found.scaled), mode="lines+markers", line={"color": IMAGE, "width": 3},
+        marker={"size": 9}, hovertemplate="× %{x}: %{y:.1f} %<extra></extra>",
+    )
+    return figure(
+        300, line, xaxis={"title": "Times the attention to the picture, in all layers"},
+        yaxis={"title": _chance(found), "range": [0, 102]},
+    )
+
+
+def what_if(found: "WhatIf") -> go.Figure:
+    """Attention to the picture by layer when the answer begins, before and after the change, %."""
+    return compared(
+        {"as it is": found.before.mass[:, 0], "changed": found.after.mass[:, 0]}, "Attention to the picture, %"
+    )
+
+
+def what_if_links(found: "WhatIf") -> go.Figure:
+    """What one image token gets from text tokens of the prompt by layer, before and after, %."""
+    curves = {
+        "as it is": found.before.link("text-to-image").score,
+        "changed": found.after.link("text-to-image").score,
+    }
+    return compared(curves, "Text to picture, % per token")
+
+
+def answers(found: "WhatIf") -> str:
+    """Both answers, one above the other."""
+    rows = (("As it is", found.before.answer), ("Changed", found.after.answer))
+    lines = "".join(
+        f"<tr><th scope='row'>{name}</th><td>{escape(said) or '<i>nothing</i>'}</td></tr>" for name, said in rows
+    )
+    return f'<div class="card"><table class="plain"><tbody>{lines}</tbody></table></div>'
 
 
 def compared(curves: dict[str, np.ndarray], what: str, spread: dict[str, tuple] | None = None) -> go.Figure:
@@ -189,10 +480,89 @@ def compared(curves: dict[str, np.ndarray], what: str, spread: dict[str, tuple] 
                 line={"color": colours[i % len(colours)], "width": 2.5, "dash": DASHES[i // 2 % len(DASHES)]},
                 marker={"size": 8}, hovertemplate="layer %{x}: %{y:.1f} %",
             )
-        )  # fmt: skip
+        )
     count = max(map(len, curves.values()))
     rows = -(-len(curves) // 3)
     return figure(
-        340 + 22 * rows, *lines, showlegend=True, margin={"l": 8, "r": 16, "t": 32 + 26 * rows, "b": 8},
+        290 + 22 * rows, *lines, showlegend=True, margin={"l": 8, "r": 16, "t": 24 + 22 * rows, "b": 8},
         xaxis=layer_axis(count), yaxis={"title": what, "rangemode": "tozero"},
-    )  # fmt: skip
+    )
+
+
+# checkpoints
+
+
+def across(found: "Across") -> go.Figure:
+    """Share of attention on the picture of every checkpoint when it begins to answer, mean of layers, %, and what it
+    begins with; the first, the base, in grey.
+    """
+    each, places = 100 * found.share.mean(1), list(range(len(found.checkpoints)))
+    bars = go.Bar(
+        x=each, y=places, orientation="h", marker_color=[NEUTRAL, *[IMAGE] * (len(each) - 1)], cliponaxis=False,
+        text=[f"{v:.0f} %, “{_short(b)}”" for v, b in zip(each, found.begins, strict=True)], textposition="outside",
+        customdata=[escape(n) for n in found.checkpoints], hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
+    )
+    return figure(
+        70 + 32 * len(each), bars, bargap=0.3, margin={"l": 8, "r": 90, "t": 8, "b": 8},
+        xaxis={"title": "Attention to the picture, %, and the first word", "range": [0, max(40, 1.05 * each.max())]},
+        yaxis={"tickvals": places, "ticktext": [_short(n) for n in found.checkpoints], "autorange": "reversed"},
+    )
+
+
+def across_layers(found: "Across") -> go.Figure:
+    """The same in each layer, a line for each checkpoint."""
+    return compared(dict(zip(found.checkpoints, found.share, strict=True)), "Attention to the picture, %")
+
+
+# MODA, trained
+
+
+def trained_accuracy(found: "Trained") -> go.Figure:
+    """Accuracy of both arms by task, %: mean of seeds, bars from the lowest to the highest seed."""
+    bars = []
+    for a, (name, colour) in enumerate(zip(_ARMS, (NEUTRAL, IMAGE), strict=True)):
+        values = 100 * found.accuracy[a].mean(0)
+        low, high = 100 * found.accuracy[a].min(0), 100 * found.accuracy[a].max(0)
+        spread = {"type": "data", "array": high - values, "arrayminus": values - low}
+        bars.append(
+            go.Bar(
+                x=found.tasks, y=values, name=name, marker_color=colour, error_y=spread,
+                hovertemplate="%{x}: %{y:.0f} %",
+            )
+        )
+    return figure(
+        330, *bars, barmode="group", showlegend=True,
+        xaxis={"title": f"Task ({min(found.n)} items each)", "tickangle": -40},
+        yaxis={"title": "Right, %", "range": [0, 102]},
+    )
+
+
+def trained_attention(found: "Trained") -> go.Figure:
+    """Attention to the picture by layer in both arms, %: mean of seeds, bars from the lowest to the highest seed."""
+    curves = {name: found.image[a].mean(0) for a, name in enumerate(_ARMS)}
+    spread = {name: (found.image[a].min(0), found.image[a].max(0)) for a, name in enumerate(_ARMS)}
+    return compared(curves, "Attention to the picture, %", spread)
+
+
+def trained_table(found: "Trained") -> str:
+    """A table of both arms: accuracy by task with the paired difference, disparity, decay."""
+    columns = ["", "Plain attention", "MODA", Head("Difference", unit="points", sign=True, digits=1)]
+    rows: list[Sequence] = []
+    for i, (task, gain) in enumerate(zip((*found.tasks, "all"), found.gains, strict=True)):
+        arms = [found.accuracy[a].mean(1) if task == "all" else found.accuracy[a][:, i] for a in range(2)]
+        rows.append([f"right, {task}", *map(_seeds, arms), gain])
+    for name, values in (("disparity of shares", found.apart), ("disparity per token", found.apart_per_key)):
+        rows.append([name, *map(_seeds, values), None])
+    for link, values in found.gamma.items():
+        told = [f"{np.mean(v):.2f}" + (f" ({np.min(v):.2f} to {np.max(v):.2f})" if len(v) > 1 else "") for v in values]
+        rows.append([f"factor from layer to layer (γ), {link}", *told, None])
+    return (
+        f'<div class="card">{Table(columns, rows).html()}<p class="key">Brackets behind an arm: lowest to highest of '
+        f"{len(found.seeds)} seeds; behind a difference: 95 % over items.</p></div>"
+    )
+
+
+def _seeds(values: np.ndarray) -> str:
+    """The mean over seeds, and the lowest and highest of several."""
+    each = f"{number(100 * np.mean(values))} %"
+    return each if len(values) < 2 else f"{each} ({100 * np.min(values):.0f} to {100 * np.max(values):.0f})"

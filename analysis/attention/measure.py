@@ -4,14 +4,14 @@ Attention is read beside the model's own kernels while it answers, so the answer
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.attention.decay import Decay, fit
-from analysis.attention.tokens import KINDS, Token, answer_tokens, invented, prompt_tokens
+from analysis.attention.tokens import KINDS, NAMES, Token, answer_tokens, invented, pieces, prompt_tokens
 from analysis.result import Provenance, Result, plain
 from analysis.table import Table
 from models.errors import InputError
@@ -51,6 +51,23 @@ class Link:
         return f"{self.query}-to-{self.key}"
 
 
+@dataclass(frozen=True)
+class Word:
+    """A word of an answer, from its ``first`` to its ``last`` token (places in the answer, from 0).
+
+    ``image``: the share of the attention on the picture while it is written, 0 to 1, mean over layers, heads and its
+    tokens. ``invented``: it names a thing that is not in the picture; ``right``: one that is; both False where the
+    truth is not known.
+    """
+
+    text: str
+    first: int
+    last: int
+    image: float
+    invented: bool
+    right: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attention(Result):
     """Where the token at ``position`` looks, and every token of the answer.
@@ -88,6 +105,23 @@ class Attention(Result):
     @property
     def answer(self) -> str:
         return "".join(self.written).strip()
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of the answer."""
+        image, found = self.written_share[:, :, Modality.IMAGE].mean(0), []
+        for place in pieces(self.written):
+            part = slice(place.start, place.stop)
+            text, wrong = "".join(self.written[part]).strip(), any(self.invented[part])
+            right = bool(self.invented) and not wrong and text.lower() in NAMES
+            found.append(Word(text, place.start, place.stop - 1, float(image[part].mean()), wrong, right))
+        return tuple(found)
+
+    @property
+    def written_word(self) -> Word | None:
+        """The word of the answer that the token at ``position`` writes; None for another token of the prompt."""
+        at = self.position - max(t.position for t in self.tokens if t.kind != "answer")
+        return next((w for w in self.words if w.first <= at <= w.last), None)
 
     @property
     def layers(self) -> int:
@@ -228,27 +262,32 @@ def attend(
     picture: "Image.Image | None",
     question: str,
     checkpoint: str = "base",
-    token: int | None = None,
+    token: int | Callable[[Sequence[str], Sequence[bool]], int] | None = None,
     known: "Known | None" = None,
     interventions: Sequence = (),
 ) -> Attention:
     """Answer ``question`` and tell where the attention goes.
 
     ``token``: the place, from 0, of the token of prompt or answer to look at (default: the prompt's last, which writes
-    the first token of the answer). ``interventions`` change attention while it is measured.
+    the first token of the answer); or what chooses, from the answer's tokens and which of them are invented, the one to
+    look at while it is written, by its place in the answer. ``interventions`` change attention while it is measured.
     Raises ``InputError`` for a token that is not there or no question, ``CheckpointError`` for an unknown checkpoint,
     ``ModelError`` where the attention of the model cannot be read.
     """
     began = time.perf_counter()
     encoded = model.encode(picture, question)
     last = encoded.length - 1
-    position = last if token is None else token
+    position = last if token is None or callable(token) else token
     queries = sorted({position, last}) if 0 <= position <= last else [last]
     instruments = [AttentionMass(queries)]
     run = model.generate(encoded, checkpoint, MOST_TOKENS, instruments=instruments, interventions=interventions)
     steps = list(run)
     rows = run.readings().rows
     places = rows.positions[0]
+    written, contents = tuple(s.token for s in steps), known.contents if known else None
+    marked = () if contents is None else invented(written, contents)
+    if callable(token) and written:
+        position = last + token(written, marked)
     if position not in places:
         raise InputError(
             f"There is no token {position}: the prompt has tokens 0 to {last}, and the answer was read up to token "
@@ -261,12 +300,10 @@ def attend(
     upto = encoded.followed([s.token_id for s in steps[: max(position - last, 0)]])
     instruments = [AttentionMass(), AttentionMass([position], value_norm=True)]
     again = model.forward([upto], checkpoint, instruments, interventions=interventions).readings
-    written = tuple(s.token for s in steps)
     tokens = (*prompt_tokens(encoded, model.tokenizer), *answer_tokens(written, last + 1))
     kind = "answer" if position > last else KINDS[int(encoded.segments[position])]
     text = next((t.text for t in tokens if t.position == position), "a patch of the picture")
     after = position - last
-    contents = known.contents if known else None
     types = tuple(getattr(model.model.config.get_text_config(decoder=True), "layer_types", None) or ())
     return Attention(
         provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
@@ -285,7 +322,7 @@ def attend(
         written_ids=tuple(s.token_id for s in steps),
         logprob=np.array([s.logprob for s in steps], dtype=float),
         written_share=share[:, :, writing].mean(1),
-        invented=() if contents is None else invented(written, contents),
+        invented=marked,
         links=links(again.mass),
         layer_types=types if len(set(types)) > 1 else (),
     )

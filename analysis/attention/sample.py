@@ -22,8 +22,6 @@ from models.instruments import AttentionMass
 from models.segments import Modality
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from models.evalset import EvalItem
     from models.manifest import Manifest
     from models.mllm import MLLM
@@ -36,21 +34,13 @@ _TEXT = [Modality.QUESTION, Modality.INSTRUCTION, Modality.ANSWER]
 
 
 @dataclass(frozen=True)
-class Item:
-    """A question about a picture, with its true answer and the task that it belongs to."""
-
-    task: str
-    picture: "Image.Image"
-    question: str
-    answer: str
-    style: str
-
-
-@dataclass(frozen=True)
 class Sample:
-    """Items, and a text that says which they are: equal texts mean equal items."""
+    """Questions about pictures, each with the task that it belongs to, and a text that says which they are: equal texts
+    mean equal items. Pictures are opened when they are asked about.
+    """
 
-    items: tuple[Item, ...]
+    items: tuple["EvalItem", ...]
+    tasks: tuple[str, ...]
     source: str
 
 
@@ -82,15 +72,24 @@ class Looks(Result):
             sides.append(side / self.keys[checkpoint][..., kinds].sum(-1) if per_key else side)
         return disparity(*sides).mean(-1)
 
-    def decay(self, checkpoint: int, link: str) -> tuple[Decay, float, float]:
-        """The fit of the items' geometric mean, and a 95 % interval of its gamma over items (bootstrap)."""
-        curves = self.scores[link][checkpoint]
-        known = curves[(np.nan_to_num(curves) > 0).all(1)]
+    def decay(self, checkpoint: int, link: str) -> Decay:
+        """The fit of the items' geometric mean."""
+        known = self._logs(checkpoint, link)
+        return fit(np.exp(known.mean(0)) if len(known) else np.full(known.shape[1], np.nan))
+
+    def between(self, checkpoint: int, link: str) -> tuple[float, float]:
+        """A 95 % interval of the gamma of ``decay`` over items (bootstrap); not-a-number without any."""
+        known = self._logs(checkpoint, link)
         if not len(known):
-            return fit(np.full(curves.shape[1], np.nan)), float("nan"), float("nan")
-        slopes = np.array([np.log(fit(curve).gamma) for curve in known])
-        low, high = (float(np.exp(end)) for end in spread(slopes))
-        return fit(np.exp(np.log(known).mean(0))), low, high
+            return float("nan"), float("nan")
+        layers = np.arange(known.shape[1]) - (known.shape[1] - 1) / 2
+        low, high = spread(known @ layers / (layers @ layers))  # the slope of each item's line
+        return float(np.exp(low)), float(np.exp(high))
+
+    def _logs(self, checkpoint: int, link: str) -> np.ndarray:
+        """Logarithms of the scores of items that have one in every layer: ``[items, layers]``."""
+        curves = self.scores[link][checkpoint]
+        return np.log(curves[(np.nan_to_num(curves) > 0).all(1)])
 
     def accuracy(self, checkpoint: int, task: str) -> np.ndarray:
         """How right the answers to one task's items are: ``[items of it]``."""
@@ -118,8 +117,8 @@ def of_sets(manifest: "Manifest", count: int = ITEMS) -> Sample:
     chosen: list[tuple[str, EvalItem]] = []
     for task, file in own.items():
         chosen += [(task, item) for item in load(file) if item.image][:each]
-    items = tuple(Item(task, i.picture(), i.question, i.answer, i.style) for task, i in chosen)
-    return Sample(items, fingerprint.of_items([item for _, item in chosen]))
+    tasks, items = zip(*chosen, strict=True)
+    return Sample(items, tasks, fingerprint.of_items(items))
 
 
 def looks(
@@ -145,7 +144,7 @@ def looks(
     return Looks(
         provenance=Provenance(**together([r["provenance"] for r in raw], model.name, ", ".join(checkpoints))),
         checkpoints=tuple(checkpoints),
-        tasks=tuple(i.task for i in sample.items),
+        tasks=sample.tasks,
         share=np.array([r["share"] for r in raw], dtype=float),
         keys=np.array([r["keys"] for r in raw], dtype=float),
         scores={name: np.array([r["scores"][name] for r in raw], dtype=float) for name in raw[0]["scores"]},
@@ -168,7 +167,7 @@ def _looked(model: "MLLM", checkpoint: str, sample: Sample, places: Sequence[int
             for row, answer in enumerate(model.answers(prompts, checkpoint))
         ]
 
-    encode = lambda i: model.encode(items[i].picture, items[i].question)  # noqa: E731
+    encode = lambda i: model.encode(items[i].picture(), items[i].question)  # noqa: E731
     return batched(places, encode, look, alike=lambda i: items[i].question, rows=_AT_ONCE)
 
 

@@ -1,19 +1,31 @@
-"""What the measurements of attention say, in plain words; each sentence is made of its result alone."""
+"""What the measurements of attention say, in plain words; each sentence is made of its result alone.
 
+On the page, the first sentence of each is its headline, of at most 25 words.
+"""
+
+import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.attention.decay import FEW
 from analysis.attention.measure import mean
-from analysis.wording import listed
+from analysis.wording import listed, plural, points
+from analysis.wording import percent as chance
 
 if TYPE_CHECKING:
+    from analysis.attention.across import Across
     from analysis.attention.decay import Decay
-    from analysis.attention.measure import Attention, Link
+    from analysis.attention.measure import Attention, Link, Word
+    from analysis.attention.probe import Carried, WhatIf
+    from analysis.attention.where import Patches, Where
 
 _LEVEL = 1.25  # times: less apart is about as much
 _STOPS = 0.25  # of what it was at first: a loss, or a gain, that is told as one
+_CLEAR = 0.05  # nats: a smaller change of a log-probability is called none
+_WORDS = 3  # of an answer that is quoted
+_WHO = {"answering": "of the tokens that write the answer", "text": "of all text tokens"}
 
 
 def percent(share: float) -> str:
@@ -22,6 +34,53 @@ def percent(share: float) -> str:
     if 0 < abs(value) < 0.1:
         return f"{value:.2g} %"
     return f"{value:.1f} %" if abs(value) < 10 else f"{value:.0f} %"
+
+
+def quoted(text: str) -> str:
+    """An answer as a sentence quotes it: its first words, with no full stop inside."""
+    words = re.sub(r"[.!?]+(?=\s|$)", "", " ".join(text.split())).split()
+    return f"“{' '.join(words[:_WORDS])}{' …' if len(words) > _WORDS else ''}”"
+
+
+def over(found: "Attention") -> str:
+    """Whether the answer looks at the picture, and where it invents; then all about the chosen word, and the rest."""
+    parts = [_over(found), headline(found), by_word(found), decay(found)]
+    return " ".join(part for part in parts if part)
+
+
+def _over(found: "Attention") -> str:
+    words = [w for w in found.words if any(c.isalnum() for c in w.text)] or list(found.words)
+    if not words:
+        return "The model answers nothing, so no word of its answer looks anywhere."
+    if not found.picture:
+        return "There is no picture to look at: the words read the question and the template alone."
+    wrong, right = [w for w in words if w.invented], [w for w in words if w.right]
+    if wrong:
+        others = right or [w for w in words if not w.invented]
+        said = f"Not in the picture: {_named(wrong)}, written with {_looking(wrong)} of the attention on it"
+        if not others:
+            return f"{said}: looking is not seeing."
+        return f"{said}; {'true names' if right else 'other words'}, with {_looking(others)}."
+    most, least = max(words, key=lambda w: w.image), min(words, key=lambda w: w.image)
+    if most is least or most.text == least.text:
+        mass = found.written_share[:, most.first : most.last + 1, 0].mean(1)
+        layer = f", and with {percent(mass.max())} in layer {mass.argmax() + 1}" if len(mass) > 1 else ""
+        return f"{quoted(most.text)} is written with {percent(most.image)} of the attention on the picture{layer}."
+    return (
+        f"It looks at the picture most while it writes {quoted(most.text)} ({percent(most.image)}), and least at "
+        f"{quoted(least.text)} ({percent(least.image)})."
+    )
+
+
+def _named(words: "list[Word]") -> str:
+    """Words, each once; of many, the first two."""
+    names = list(dict.fromkeys(f"“{w.text}”" for w in words))
+    return listed(names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"])
+
+
+def _looking(words: "list[Word]") -> str:
+    """The share of attention on the picture over words, each of their tokens weighed alike."""
+    return percent(float(np.average([w.image for w in words], weights=[w.last + 1 - w.first for w in words])))
 
 
 def headline(found: "Attention") -> str:
@@ -33,7 +92,7 @@ def headline(found: "Attention") -> str:
         parts = [f"{percent(s)} to {n}" for s, n in zip(shares, names, strict=True) if s > 0]
         return (
             f"There is no picture, so nothing can look at one: {_low(who)} gives {listed(parts)}. Choose a picture "
-            "at the top to see how picture and text share the attention."
+            "to see how picture and text share the attention."
         )
     if not found.keys[:, 0].any():
         return f"{who} stands before the picture and cannot see it: all of its attention goes to the template."
@@ -51,10 +110,15 @@ def headline(found: "Attention") -> str:
 
 
 def _who(found: "Attention") -> str:
-    if found.writing:
-        return f"When “{found.writing.strip() or '␣'}” is written, the token that writes it"
+    if word := found.written_word:
+        piece = "it" if word.first == word.last else "its first piece" if _at_first(found, word) else "a piece of it"
+        return f"When “{word.text or '␣'}” is written, the token that writes {piece}"
     named = f"token {found.position}, “{found.token.strip() or '␣'}”,"
     return f"The picture's {named}" if found.kind == "image" else named[0].upper() + named[1:]
+
+
+def _at_first(found: "Attention", word: "Word") -> bool:
+    return found.position == max(t.position for t in found.tokens if t.kind != "answer") + word.first
 
 
 def _low(text: str) -> str:
@@ -85,10 +149,11 @@ def decay(found: "Attention") -> str:
     if not found.picture:
         return "There is no picture, so no link to it or from it can fade."
     said = " ".join(_link(link, found) for link in found.links if link.name != "text-to-text")
-    if 2 < found.layers < FEW:
-        free = f"{found.layers - 2} degree{'s' * (found.layers > 3)} of freedom"
-        said += f" With {found.layers} layers a fit has {free}: the intervals are wide."
-    return said
+    if not (short := few(found)):
+        return said
+    if found.layers > 2:
+        short += f": a fit has {plural(found.layers - 2, 'degree')} of freedom, and wide intervals"
+    return f"{short}. {said}"
 
 
 def _link(link: "Link", found: "Attention") -> str:
@@ -129,44 +194,39 @@ def _factor(value: float) -> str:
     return f"{value:.4f}" if 0 < abs(value - 1) < 0.005 else f"{value:.2f}"
 
 
-def by_token(found: "Attention") -> str:
+def by_word(found: "Attention") -> str:
     """Whether the model goes on looking at the picture while it writes."""
-    if not found.picture or not found.written:
+    words = [w for w in found.words if any(c.isalnum() for c in w.text)]
+    if not found.picture or len(words) < 2:
         return ""
-    values = found.written_share[:, :, 0].mean(0)
-    if len(values) == 1:
-        return f"The answer is one token, written with {percent(values[0])} of the attention on the picture."
+    values = np.array([w.image for w in words])
     half = (len(values) + 1) // 2
     first, last = float(values[:half].mean()), float(values[half:].mean())
     said = f"In the first half of the answer {percent(first)} of the attention is on the picture, in the second "
     change = (last - first) / first if first > 0 else 0.0
     trend = "it looks less and less" if change <= -_STOPS else "it looks more and more" if change >= _STOPS else ""
-    low, high = int(values.argmin()), int(values.argmax())
+    low, high = words[int(values.argmin())], words[int(values.argmax())]
     said += (
-        f"{percent(last)}: {trend or 'it does not stop looking'}. Most is at “{found.written[high].strip() or '␣'}” "
-        f"({percent(values[high])}), least at “{found.written[low].strip() or '␣'}” ({percent(values[low])})."
+        f"{percent(last)}: {trend or 'it does not stop looking'}. Most is at “{high.text}” ({percent(high.image)}), "
+        f"least at “{low.text}” ({percent(low.image)})."
     )
-    wrong = [i for i, bad in enumerate(found.invented) if bad]
+    wrong, others = [w for w in words if w.invented], [w for w in words if not w.invented]
     if wrong:
-        others = np.delete(values, wrong)
-        said += f" Named, but not there: {listed(_names(found, wrong))}, written with {percent(values[wrong].mean())}"
-        said += (
-            f" on the picture, the other tokens with {percent(others.mean())}." if others.size else " on the picture."
-        )
+        said += f" Named, but not there: {_named(wrong)}, written with {_looking(wrong)} on the picture"
+        said += f", the other words with {_looking(others)}." if others else "."
     elif found.invented:
         said += " All that it names is in the picture."
     return said
 
 
-def _names(found: "Attention", wrong: list[int]) -> list[str]:
-    """The invented things as they are written, each once: tokens that follow one another are one name."""
-    names = []
-    for i in wrong:
-        if i - 1 in wrong:
-            names[-1] += found.written[i]
-        else:
-            names.append(found.written[i])
-    return [f"“{name.strip()}”" for name in dict.fromkeys(names)]
+def few(found: "Attention") -> str:
+    """What a fit over few layers cannot tell; empty where there are enough."""
+    if found.layers >= FEW:
+        return ""
+    return f"{_NUMBERS.get(found.layers, str(found.layers))} layers cannot tell whether attention fades"
+
+
+_NUMBERS = {1: "One", 2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six", 7: "Seven"}
 
 
 PREDICTED = ("it falls", "it grows", "it stays within 5 points")
@@ -182,3 +242,122 @@ def outcome(found: "Attention") -> str | None:
         return None
     first, *_, last = found.share[:, :, 0].mean(axis=1)
     return PREDICTED[2] if abs(last - first) <= 0.05 else PREDICTED[0] if last < first else PREDICTED[1]
+
+
+def where(found: "Where", word: str = "") -> str:
+    """Where one token looks: ``word`` is what it writes, empty where it is a token of the prompt."""
+    when = f"When “{word}” is written" if word else f"Seen from the token “{found.token.strip() or '␣'}”"
+    if found.mode == "rollout":
+        which = "the sum of all layers"
+    else:
+        which = f"head {found.head} of layer {found.layer}" if found.head else f"layer {found.layer} as a whole"
+    if not found.size:
+        said = f"{when}, {which} has no picture to look at."
+    else:
+        kind = "weighted attention" if found.mode == "value_norm" else "attention"
+        share, place = _densest(found.patches)
+        there = f", {percent(share)} {place}" if share else ""
+        said = f"{when}, {which} has {percent(found.image)} of its {kind} on the picture{there}."
+    if not found.head:
+        said += " That is the mean of its heads." if found.layer else " Each is followed through the ones before."
+    if len(found.weights):
+        top = int(found.weights.argmax())
+        name = f"“{found.words[top].text.strip() or '␣'}”"
+        said += f" Of the text, {name} gets most ({percent(found.weights[top])})"
+        said += ", the prompt's first token: often a sink that means nothing." if not found.words[top].position else "."
+    return said
+
+
+_PLACES = [f"at the {row} {column}".rstrip() for row in ("top", "", "bottom") for column in ("left", "", "right")]
+
+
+def _densest(patches: "tuple[Patches, ...]") -> tuple[float, str]:
+    """The ninth of the picture that gets most of the attention: how much, and what it is called."""
+    ninths = np.zeros(9)
+    for part in patches:
+        (left, top, right, bottom), (rows, columns) = part.box, part.values.shape
+        for (row, column), value in np.ndenumerate(part.values):
+            x, y = left + (column + 0.5) * (right - left) / columns, top + (row + 0.5) * (bottom - top) / rows
+            ninths[3 * min(max(int(3 * y), 0), 2) + min(max(int(3 * x), 0), 2)] += value
+    most = int(ninths.argmax())
+    return float(ninths[most]), "in the middle" if most == 4 else " ".join(_PLACES[most].split())
+
+
+def carried(found: "Carried") -> str:
+    """Which layers carry the picture to the answer."""
+    answer, plain, without = (
+        quoted(found.target), *(chance(found.chance(level)) for level in (found.plain, found.without))
+    )
+    most = int(found.lost.argmax())
+    where = f"layer {found.first[most]}"
+    if found.width > 1:
+        where = f"layers {found.first[most]} to {found.first[most] + found.width - 1}"
+    if found.lost[most] > _CLEAR:
+        left = chance(found.chance(found.cut[most]))
+        said = f"Without the picture in {where}, {answer} falls from {plain} to {left}. Cut in all, {without} is left."
+    elif found.plain - found.without > _CLEAR:
+        windows = "single layer" if found.width == 1 else f"window of {found.width} layers"
+        said = f"No {windows} is needed for {answer} ({plain}), but cut in all, {without} is left."
+    else:
+        said = f"{answer} does not need the picture here: {plain} as it is, {without} with it cut off everywhere."
+    whose = "the right answer" if found.truth_known else "the model's own answer"
+    said += f" What was cut is the attention to the picture {_WHO[found.who]}; “{found.target}” is {whose}"
+    if found.tokens > 1:
+        said += f", and its chance is that of each of its {found.tokens} tokens (geometric mean)"
+    said += "."
+    if len(found.first) > 1 and found.lost[most] > _CLEAR:
+        carry = int((found.lost > _CLEAR).sum())
+        each = "layers" if found.width == 1 else f"windows of {found.width} layers"
+        said += f" Cut alone, {carry} of {len(found.first)} {each} cost anything."
+    best = int(found.scaled.argmax())
+    if found.scaled[best] - found.plain > _CLEAR:
+        said += f" It is most probable with {found.weights[best]:g} times the attention to the picture."
+    return said
+
+
+def what_if(found: "WhatIf") -> str:
+    """What the change does to the answer and to where it looks."""
+    before, after = found.before, found.after
+    if before.answer == after.answer:
+        said = f"Attending otherwise, it still says {quoted(before.answer)}"
+    elif quoted(before.answer) == quoted(after.answer):
+        said = f"Attending otherwise, it goes on otherwise after {quoted(before.answer)}"
+    else:
+        said = f"Attending otherwise, it says {quoted(after.answer)} instead of {quoted(before.answer)}"
+    first, then = (math.exp(c) if not math.isnan(c) else math.nan for c in found.chance)
+    if not math.isnan(first):
+        said += f"; the first goes from {chance(first)} to {chance(then)}"
+    said += f". Changed: {found.change}; chances are those of a token."
+    if before.picture:
+        looks = [100 * a.mass[:, 0].mean() for a in (before, after)]
+        said += f" When it begins, {looks[0]:.1f} % of the attention was on the picture, now {looks[1]:.1f} %."
+        text = [100 * a.link("text-to-image").share.mean() for a in (before, after)]
+        said += f" Of the attention of the prompt's text tokens it was {text[0]:.1f} %, now {text[1]:.1f} %."
+    if found.change.beta is not None:
+        drained = [percent(_drained(after, side)) for side in (("text", "image") if before.picture else ("text",))]
+        said += f" Pseudo-scores drain {drained[0]} of the attention of the prompt's text tokens"
+        said += f" and {drained[1]} of its image tokens'." if before.picture else "."
+        said += " Nothing comes after the prompt's last token, so it is not drained itself."
+    return f"{said} The model was not trained for this."
+
+
+def _drained(found: "Attention", side: str) -> float:
+    """Share of the attention of the prompt's text or image tokens that goes nowhere, mean over layers."""
+    return max(0.0, 1 - sum(float(link.share.mean()) for link in found.links if link.query == side))
+
+
+def across(found: "Across") -> str:
+    """Whether checkpoints look at the picture differently."""
+    each = found.share.mean(1)
+    if len(each) == 1:
+        return f"There is one checkpoint: {percent(each[0])} of its attention is on the picture, averaged over layers."
+    low, high = int(each.argmin()), int(each.argmax())
+    last = max(range(1, len(each)), key=lambda i: abs(each[i] - each[0]))
+    moved = np.abs(found.share - found.share[0]).max(0)
+    layer = int(moved.argmax())
+    return (
+        f"From {percent(each[low])} ({found.checkpoints[low]}) to {percent(each[high])} ({found.checkpoints[high]}) of "
+        f"the attention is on the picture; {found.checkpoints[last]} moved furthest from the base, by "
+        f"{points(each[last] - each[0])}. Averaged over layers, of the token that writes the first word. They differ "
+        f"most in layer {layer + 1}, by up to {points(moved[layer], sign=False)} from the base."
+    )

@@ -1,244 +1,349 @@
-"""The Attention room on the page."""
+"""The Attention room."""
 
-from html import escape
+from contextlib import suppress
 
-import gradio as gr
 import numpy as np
 
-from analysis import exports, links, page, predictions
-from analysis.attention import figure, more, place, sentence
-from analysis.attention.endpoint import BEGINS
+from analysis import form, kept
+from analysis.attention import figure, sentence, trained
+from analysis.attention.across import Across, across
 from analysis.attention.measure import Attention, attend
-from analysis.attention.where import MODES, look
-from analysis.bar import Bar, open_picture, show
-from analysis.charts import data_uri, empty, source
+from analysis.attention.probe import Carried, Change, WhatIf, carry, what_if
+from analysis.attention.tokens import telling
+from analysis.attention.where import MODES, Looked, Spot, look
+from analysis.form import DRAW, RUN, Number, One, Switch, Words
+from analysis.section import SET, Asked, Prediction, Room, Section, Shown, Try, View
 from models import catalog
-from models.errors import InputError
+from models.errors import CheckpointError, InputError
 
-TITLE, NAME = "Attention", "attention"
-_LASTS = 3600  # seconds that a visitor's state is kept
-_SCALES = ("share of attention", "per key token")
-_MODES = {"raw": "as it is", "value_norm": "weighted by the values' norms", "rollout": "rollout through all layers"}
-_HINT = "Type a question at the top, or pick one of the suggestions, then press Look."
-_EXPLAINED = (
-    "<b>Share</b>: of all the attention that the token gives in a layer, how much lands on each kind of token; shares "
-    "add up to 100 %. <b>Per key token</b>: the same divided by the number of tokens of that kind that it may look at. "
-    "The two can tell opposite stories: hundreds of image tokens can hold much of the attention, each next to nothing."
-)
-_TRY = (
-    ("bee-and-flower", "What is at the top left?", "One word. In which layer does the answer look at the picture?"),
-    (
-        "ghost-at-night",
-        "Describe the picture.",
-        "A sentence with things that are not there. Does it look at the picture while it invents them?",
+_MODA = "MODA: MOdular Duplex Attention", "https://arxiv.org/abs/2507.04635"
+_PER_TOKEN = "per key token"
+_LETTER = "Which of these is in the picture? A. cat B. penguin C. car"
+_MOST = 10_000_000  # tokens of a prompt with its answer
+
+_TOKEN = Words("token", at=RUN, hidden=True, shared=True)
+"""The token that looks, set by clicks: its place and what it writes or, in the prompt, is: "59:banana". Empty: the one
+that tells the most. Another answer with another word there does not follow it.
+"""
+
+
+def _attended(model, asked: Asked) -> Attention:
+    given = (model, asked.picture, asked.question, asked.checkpoint)
+    place, _, text = asked["token"].partition(":")
+    if (position := form.pick(place, _MOST)) is not None:
+        with suppress(InputError):  # an answer that is not so long
+            found = attend(*given, token=position, known=asked.known)
+            if (found.writing or found.token).strip().replace('"', "") == text:
+                return found
+    return attend(*given, token=telling, known=asked.known)
+
+
+def _where(model, asked: Asked, found: Attention, layer: int, head: int, mode: str = MODES[0]):
+    return look(
+        model, asked.picture, asked.question, found.position, found.written_ids, asked.checkpoint, layer, head, mode
+    )
+
+
+def _of(asked: Asked) -> tuple:
+    return asked.model, asked.checkpoint, asked.path, asked.question, asked["token"]
+
+
+# over the answer
+
+
+def _looked(asked: Asked, progress) -> Looked:
+    with asked.opened() as model:
+        found = _attended(model, asked)
+        where = _where(model, asked, found, int(found.mass[:, 0].argmax()) + 1, 0)
+    return Looked(provenance=found.provenance, of=_of(asked), attention=found, where=where)
+
+
+def _layers(shown: Shown):
+    return figure.layers(shown.result.attention, per_key=shown["scale"] == _PER_TOKEN)
+
+
+def _decay(shown: Shown):
+    return figure.decay(shown.result.attention, sentence.few(shown.result.attention))
+
+
+OVER = Section(
+    name="over",
+    title="Over the answer",
+    question="Does it look at the picture while it answers?",
+    label="as published",
+    paper=_MODA,
+    quick=True,
+    pictured=True,
+    measure=_looked,
+    run="Look",
+    sentence=lambda found: sentence.over(found.attention),
+    views=(
+        View("words", lambda shown: figure.words(shown.result, shown.uri), html=True),
+        View("layers", _layers),
+        View("writing", lambda shown: figure.by_word(shown.result.attention), folded="Word by word, in every layer"),
+        View(
+            "disparity", lambda shown: figure.disparity(shown.result.attention),
+            folded="Within picture and text, or across",
+        ),
+        View("decay", _decay, folded="Does it fade from layer to layer?"),
+        View(
+            "tokens", lambda shown: figure.choices(shown.result.attention), html=True, folded="Let another token look"
+        ),
     ),
-    (
-        "three-penguins",
-        "Which of these is in the picture? A. cat B. penguin C. car",
-        "The letter is right, and hardly looks at the picture. Who looked? Cut it for all text, and see.",
+    controls=(
+        One(
+            "scale", "Shown as", offered=(("share of attention", "share of attention"), ("for each token", _PER_TOKEN)),
+            radio=True, at=DRAW,
+        ),
+        _TOKEN,
     ),
-    ("no-picture", "What kind of thing is a bee?", "Nothing to look at: where does the attention go then?"),
+    prediction=Prediction(
+        "how does the picture's share go, from the first layer to the last?", sentence.PREDICTED,
+        lambda found: sentence.outcome(found.attention),
+    ),
+    tries=(
+        Try("Does it look away when it invents?", "ghost-at-night", "Describe the picture."),
+        Try("All true: which words look?", "bee-and-flower", "Describe the picture."),
+        Try("A letter that hardly looks", "three-penguins", _LETTER),
+        Try("Nothing to look at", "no-picture", "What kind of thing is a bee?"),
+    ),
+    then='Next: <button type="button" data-go="attention/heads">which head looks, and where</button> '
+    '<button type="button" data-go="attention/cut">cut it off, and see whether it mattered</button>',
+    reading="<p><b>Share of attention</b>: of all the attention that a token gives in a layer, how much lands on each "
+    "kind of token; shares add up to 100 %. <b>For each token</b>: the same divided by the number of tokens of that "
+    "kind that it may look at. The two can tell opposite stories: hundreds of image tokens can hold much of the "
+    "attention, each next to nothing.</p><p>The picture is lit for the layer that looks at it most, all heads "
+    "together. A word of several tokens counts as their mean.</p><p><b>Within or across</b>: a text token looks at "
+    "text (self) and at the picture (cross), an image token the other way round. Disparity is |self − cross| / "
+    "max(self, cross): 0 %, both get the same; 100 %, one gets all.</p><p><b>Fading</b>: of all tokens of the prompt "
+    "together. If a link decays exponentially, its points lie on a falling line; γ is the factor from one layer to the "
+    "next, R² says how straight the points are. Dashed: the fit.</p>",
 )
 
 
-def build(bar: Bar) -> None:
-    """The room, wired to the bar."""
-    with gr.Row(elem_classes="measure"):
-        token = gr.Dropdown(
-            [("the one that writes the answer's first", BEGINS)], value=BEGINS, label="Token that looks",
-            elem_id="attention-token", min_width=260, filterable=True,
-        )  # fmt: skip
-        scale = gr.Radio(list(_SCALES), value=_SCALES[0], label="Shown as", elem_id="attention-scale")
-        start = gr.Button("Look", variant="primary", elem_id="attention-look", min_width=100)
-    prediction = predictions.ask(
-        NAME, "how does the picture's share go, from the first layer to the last?", sentence.PREDICTED
-    )
-    chart = gr.Plot(empty(_HINT), show_label=False, container=False, elem_id="attention-chart")
-    said = gr.HTML(elem_id="attention-sentence", elem_classes="sentence")
-    gr.HTML(f'<p class="key">{_EXPLAINED}</p>')
-    with gr.Accordion("Self- against cross-modal attention", open=False, elem_id="attention-disparity"):
-        apart = gr.Plot(empty("Nothing was measured yet", 160), show_label=False, container=False)
-        gr.HTML(
-            '<p class="key">A text token looks at text (self) and at the picture (cross), an image token the other way '
-            "round. Disparity is |self − cross| / max(self, cross): 0 %, both get the same; 100 %, one gets all.</p>"
-        )
-    with gr.Accordion("Does it fade from layer to layer?", open=False, elem_id="attention-decay"):
-        fading = gr.Plot(empty("Nothing was measured yet", 160), show_label=False, container=False)
-        fading_said = gr.HTML(elem_id="attention-decay-sentence", elem_classes="sentence")
-        gr.HTML(
-            '<p class="key">All tokens of the prompt together. If a link decays exponentially, its points lie on a '
-            "falling line here; γ is the factor from one layer to the next, R² says how straight the points are. "
-            "Dashed: the fit.</p>"
-        )
-    gr.HTML("<h3>Which heads look at the picture, and where</h3>")
-    with gr.Row():
-        with gr.Column(min_width=300):
-            heads = page.pickable(elem_id="attention-heads")
-            with gr.Row():
-                layer = gr.Dropdown([], label="Layer", elem_id="attention-layer", min_width=90)
-                head = gr.Dropdown([], label="Head", elem_id="attention-head", min_width=90)
-                spot = gr.Textbox(visible="hidden", max_length=9)  # layer and head that the visitor chose, for links
-            mode = gr.Radio(
-                [(_MODES[m], m) for m in MODES], value=MODES[0], label="Attention", elem_id="attention-mode"
-            )
-        with gr.Column(min_width=300):
-            overlay = gr.Plot(
-                empty("The picture, shaded by attention", 160), show_label=False, container=False,
-                elem_id="attention-overlay",
-            )  # fmt: skip
-            words = gr.HTML(elem_id="attention-words")
-    seen_said = gr.HTML(elem_id="attention-where-sentence", elem_classes="sentence")
-    seen = gr.State(None, time_to_live=_LASTS)
-    exports.offer(
-        f"{NAME}-where", seen, lambda s: place.sentence(s.found), lambda s: [place.overlay(s.found, s.picture)]
-    )
-    gr.HTML("<h3>While it answers</h3>")
-    writing = gr.Plot(
-        empty("Attention to the picture, token by token", 160), show_label=False, container=False,
-        elem_id="attention-tokens",
-    )  # fmt: skip
-    gr.HTML('<p class="key">Thick: the mean of all layers. Thin: each layer.</p>')
-    writing_said = gr.HTML(elem_id="attention-tokens-sentence", elem_classes="sentence")
-    result = gr.State(None, time_to_live=_LASTS)
-    exports.offer(NAME, result, sentence.headline, _figures)
-    prediction.compare(said, result, sentence.outcome)
-    running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
-    more.build(bar, running)
-    links.keep(scale=scale, attention=mode, spot=spot)
-    tries = page.pickable(page.tries(_TRY), elem_id="attention-tries")
-    page.lesson(NAME)
-
-    shown = gr.State(None, time_to_live=_LASTS)
-    main = [chart, said, apart, fading, fading_said, writing, writing_said, token, layer, head, result, shown, spot]
-    spots = [heads, overlay, words, seen_said, seen]
-    measure, where = page.for_model(_measured), [shown, result, layer, head, mode]
-    inputs = [*bar.inputs, token, scale, mode, spot, shown]
-    runs = [start.click(measure, inputs, [*main, *spots], **running)]
-    # without bar.asked, whose change runs the Ask room first
-    tried = tries.click(_try, None, bar.shown[:4], **page.QUICK)
-    tried.then(None, bar.question, js="question => crosstalk('question', question)", api_visibility="private")
-    runs.append(tried.then(measure, inputs, [*main, *spots], **running))
-    runs.append(token.input(measure, inputs, [*main, *spots], **running))
-    if room := page.room_of(chart):
-        runs.append(room.select(page.for_model(_opened), inputs, [*main, *spots], **running))
-    scale.input(_scaled, [result, scale], chart, **page.QUICK)
-    picked = heads.click(_picked, result, [layer, head], **page.QUICK)
-    looking = page.for_model(_seen)
-    runs += [event(looking, where, spots, **running) for event in (picked.then, layer.input, head.input, mode.input)]
-    for event in (picked.then, layer.input, head.input):
-        event(None, [layer, head], spot, js="(layer, head) => `${layer},${head}`", api_visibility="private")
-    bar.stop.click(None, None, None, cancels=runs, api_visibility="private")
+# layers and heads
 
 
-def _opened(*inputs):
-    """Measure when the room is opened, unless what it shows is what is asked."""
-    model, checkpoint, path, question, *_, shown = inputs
-    if (model, checkpoint, path, question) == shown or not (question or "").strip():
-        return [gr.skip()] * 18
-    return _measured(*inputs)
+def _spotted(asked: Asked, progress) -> Spot:
+    before = asked.shown
+    with asked.opened() as model:
+        # for another cell of the same input nothing but the cell is read anew
+        found = before.attention if before and before.of == _of(asked) else _attended(model, asked)
+        where = _where(model, asked, found, *_cell(found, asked["spot"]), asked["attention"])
+    return Spot(provenance=found.provenance, of=_of(asked), attention=found, where=where)
 
 
-def _measured(model, checkpoint, path, question, known, token, scale, mode, spot, shown):
-    """Everything about one question; token, layer and head that were chosen belong to it, and not to the next."""
-    if not (question or "").strip():
-        raise InputError(_HINT)
-    asked = (model, checkpoint, path, question)
-    chosen = None if token in (None, BEGINS) or asked != shown else token
-    picture = open_picture(path) if path else None
-    with catalog.using(model) as mllm:
-        found = attend(mllm, picture, question, checkpoint, chosen, known)
-        spot = _chosen(found, spot) if shown in (None, asked) else None  # with None it is a link's
-        where = spot or _strongest(found)
-        spots = _spots(mllm, asked, found, picture, *where, mode)
-    kept = ",".join(map(str, spot or ()))
-    return *_main(found, scale, BEGINS if chosen is None else chosen, *where), found, asked, kept, *spots
-
-
-def _main(found: Attention, scale: str, token: int, layer: int, head: int) -> tuple:
-    layers = gr.Dropdown([(_layer(found, i), i + 1) for i in range(found.layers)], value=layer)
-    heads = gr.Dropdown(
-        [("all, averaged", 0), *((str(i + 1), i + 1) for i in range(found.heads))], value=head
-    )
-    return (
-        _scaled(found, scale),
-        f"<p>{escape(sentence.headline(found))}</p>{source(found.provenance)}",
-        figure.disparity(found),
-        figure.decay(found),
-        f"<p>{escape(sentence.decay(found))}</p>",
-        figure.by_token(found),
-        f"<p>{escape(sentence.by_token(found))}</p>",
-        gr.Dropdown(_choices(found), value=token),
-        layers,
-        heads,
-    )
-
-
-def _strongest(found: Attention) -> tuple[int, int]:
-    """Layer and head, from 1, that look at the picture most."""
+def _cell(found: Attention, spot: str) -> tuple[int, int]:
+    """Layer (from 1) and head (0: all) that ``spot`` names, as in "3,2"; where there is no such, those that look at the
+    picture most.
+    """
+    layer, _, head = spot.partition(",")
+    layer, head = form.pick(layer, found.layers + 1), form.pick(head, found.heads + 1)
+    if layer and head is not None:
+        return layer, head
     layer, head = np.unravel_index(int(found.share[:, :, 0].argmax()), found.share.shape[:2])
     return int(layer) + 1, int(head) + 1
 
 
-def _layer(found: Attention, i: int) -> str:
-    return f"{i + 1} ({found.layer_types[i].replace('_', ' ')})" if found.layer_types else str(i + 1)
+def _said_where(found: Spot) -> str:
+    word = found.attention.written_word
+    return sentence.where(found.where, word.text if word else "")
 
 
-def _choices(found: Attention) -> list[tuple[str, int]]:
-    """The tokens to choose from, by what they spell; those that write the answer by what they write."""
-    last = max(t.position for t in found.tokens if t.kind != "answer")  # writes the first: it is listed as that
-    listed = [("the one that writes the answer's first", BEGINS)]
-    for token in found.tokens:
-        text = token.text.strip() or "␣"
-        named = f"{token.kind}: {text}" if token.kind == "image" else f"“{text}” ({token.kind})"
-        if token.position != last:
-            listed.append((f"{token.position} · {named}", token.position))
-    return listed
+HEADS = Section(
+    name="heads",
+    title="Layers and heads",
+    question="Which head looks at the picture, and where?",
+    label="as published",
+    paper=("Quantifying attention flow", "https://arxiv.org/abs/2005.00928"),
+    quick=True,
+    pictured=True,
+    measure=_spotted,
+    run="Look",
+    sentence=_said_where,
+    views=(
+        View(
+            "map",
+            lambda shown: figure.heads(
+                shown.result.attention, shown.result.where.layer, shown.result.where.head, shown.result.where.mode
+            ),
+            html=True,
+        ),
+        View("overlay", lambda shown: figure.overlay(shown.result.where, shown.uri)),
+        View(
+            "words", lambda shown: figure.tokens(shown.result.where), html=True,
+            folded="All tokens, the picture as one of them",
+        ),
+    ),
+    controls=(
+        One(
+            "attention", "Attention",
+            offered=(
+                ("as it is", "raw"), ("weighted by what is read", "value_norm"), ("through all layers", "rollout"),
+            ),
+            radio=True, at=RUN,
+        ),
+        Words("spot", at=RUN, hidden=True),
+        _TOKEN,
+    ),
+    tries=(
+        Try("One head, one banana", "apples-and-banana", "What is at the bottom left?"),
+        Try("Which head finds the house?", "helicopter", "What is at the bottom right?"),
+        Try("All on the picture, but not on the bee", "bee-and-flower", "What is at the top left?"),
+        Try("It says key, and looks elsewhere", "ghost-at-night", "What tool is it?"),
+    ),
+    then='Next: <button type="button" data-go="attention/cut">is that layer needed? Cut it</button>',
+    reading="<p>It opens on the head that looks at the picture most. <b>As it is</b>: the attention itself. "
+    "<b>Weighted by what is read</b>: each token by the norm of its value, |a v|, as a share of their sum: a token "
+    "with a small value can be looked at much and give little (Kobayashi et al., 2020). <b>Through all layers</b> "
+    "(rollout): attention followed from layer to layer, half of each staying with the token itself; it has no single "
+    "layer or head.</p><p>Often the first token of a prompt, or a mark of the template, gets most of the attention and "
+    "has nothing to say: a sink. The map of a single head is no proof of what an answer rests on.</p>",
+)
 
 
-def _scaled(found: Attention | None, scale: str):
-    return gr.skip() if found is None else figure.headline(found, scale == _SCALES[1])
+# cut, and what if
 
 
-def _figures(found: Attention) -> list:
-    return [
-        figure.headline(found), figure.headline(found, per_key=True), figure.disparity(found), figure.decay(found),
-        figure.by_token(found),
-    ]  # fmt: skip
+def _tried(asked: Asked, progress) -> Carried | WhatIf:
+    with asked.opened() as model:
+        given = (model, asked.picture, asked.question)
+        if asked["what"] == "cut":
+            return carry(*given, asked.checkpoint, asked.known, asked["width"], asked["who"], progress)
+        change = Change(asked["beta"] if asked["pseudo"] else None, asked["image"], asked["text"])
+        return what_if(*given, change, asked.checkpoint, asked.known)
 
 
-def _spots(mllm, asked, found: Attention, picture, layer: int, head: int, mode: str) -> tuple:
-    """The heat map with the chosen cell, the overlay, the words, their sentence and what is saved."""
-    _, checkpoint, _, question = asked
-    where = look(mllm, picture, question, found.position, found.written_ids, checkpoint, layer, head, mode)
-    seen = exports.Pictured(where, data_uri(picture) if picture else None)
-    chosen = (0, 0) if mode == "rollout" else (layer, head)
-    heads = figure.heads(found, *chosen, by_value=mode == "value_norm")
-    overlay, said = place.overlay(where, seen.picture), f"<p>{escape(place.sentence(where))}</p>"
-    return heads, overlay, place.words(where), said, seen
+_WHAT = One(
+    "what", "What is changed", offered=(("cut the picture off, layer by layer", "cut"), ("attend otherwise", "attend")),
+    radio=True, at=RUN,
+)
+_CUT = (
+    One(
+        "who", "Whose attention is cut", offered=(("the words that answer", "answering"), ("all text", "text")),
+        radio=True, at=RUN,
+    ),
+    Number("width", "Layers cut together", 0, 12, 0, 1, info="0: a sixth of them", folded=True),
+)
+_BY_ANSWER = {"what": "cut", "who": "answering"}
+_ATTEND = (
+    Number("image", "Spread over the picture", 0.25, 4, 2, 0.05, info="temperature; 1: as it is"),
+    Number("text", "Spread over the text", 0.25, 4, 1, 0.05, info="temperature; 1: as it is"),
+    Switch("pseudo", "Pseudo-scores", value=False, folded=True),
+    Number("beta", "Strength of pseudo-scores (β)", 0, 2, 0.1, 0.02, folded=True),
+)
 
 
-def _picked(found: Attention | None, event: gr.EventData):
-    return (found and _chosen(found, page.picked(event))) or (gr.skip(), gr.skip())
+def _either(cut, attend):
+    """What to draw or say of a result of either kind."""
+    return lambda found: cut(found) if isinstance(found, Carried) else attend(found)
 
 
-def _chosen(found: Attention, spot: str | None) -> tuple[int, int] | None:
-    """Layer (from 1) and head (0: all) that ``spot`` names, as in "3,2"; None where there is no such."""
-    layer, _, head = (spot or "").partition(",")
-    if not (layer.isdecimal() and head.isdecimal()):
-        return None
-    there = 1 <= int(layer) <= found.layers and 0 <= int(head) <= found.heads
-    return (int(layer), int(head)) if there else None
+def _view(cut, attend):
+    return lambda shown: _either(cut, attend)(shown.result)
 
 
-def _seen(asked, found: Attention | None, layer, head, mode) -> tuple:
-    """Where the same token looks in another layer, head or way."""
-    if found is None or layer is None or head is None:
-        return (gr.skip(),) * 5
-    picture = open_picture(asked[2]) if asked[2] else None
-    with catalog.using(asked[0]) as mllm:
-        return _spots(mllm, asked, found, picture, int(layer), int(head), mode)
+CUT = Section(
+    name="cut",
+    title="Cut and what-if",
+    question="Did it need to look?",
+    about="Cut the attention to the picture, layer by layer, and see what the answer loses; or spread it otherwise.",
+    label="as published",
+    paper=("Attention knockout", "https://arxiv.org/abs/2304.14767"),
+    quick=True,
+    measure=_tried,
+    run="Try it",
+    sentence=_either(sentence.carried, sentence.what_if),
+    views=(
+        View("answers", _view(lambda found: "", figure.answers), html=True),
+        View("chart", _view(figure.carried, figure.what_if)),
+        View("more", _view(figure.scaled, figure.what_if_links), folded="More or less of it, in all layers"),
+    ),
+    controls=lambda raw, result: (_WHAT, *(_ATTEND if _WHAT.read(raw.get("what")) == "attend" else _CUT)),
+    tries=(
+        Try("One layer carries it", "apples-and-banana", "What is at the bottom left?", _BY_ANSWER),
+        Try("The question looked, not the answer", "bee-and-flower", "Is there a bee?", {"what": "cut", "who": "text"}),
+        Try("A letter without a look", "three-penguins", _LETTER, _BY_ANSWER),
+        Try("Look everywhere alike, and the bee is gone", "bee-without-flower", "Is there a bee?", {"what": "attend"}),
+    ),
+    then='Next: <button type="button" data-go="attention/checkpoints">does forgetting change where it looks?</button>',
+    reading="<p><b>Cut</b>: in a window of layers those tokens see the text alone. Where the answer's probability "
+    "falls, those layers carry the picture. What the question's tokens took in earlier can still reach the answer "
+    "through them; cut it for all text, and that way is closed too.</p><p><b>Spread</b>, a temperature: above 1 "
+    "attention is spread more evenly over tokens of that kind, below 1 it is sharpened. <b>Pseudo-scores</b> (MODA, "
+    "StableMask): what a token may not see yet holds a score of −(n β), n tokens after the prompt's beginning, and no "
+    "value. It takes attention away and gives nothing back, so a token need not spend all of it on the little that it "
+    "sees. No training: the model meets it unprepared.</p>",
+)
 
 
-def _try(event: gr.EventData):
-    name, question, _ = _TRY[page.tried(len(_TRY), event)]
-    return show(name, question, 0)[:4]
+# MODA against plain attention
+
+
+def _compared(progress: kept.Progress = kept.quiet, only_kept: bool = False) -> trained.Trained | None:
+    if not trained.available():
+        raise CheckpointError(
+            f"{trained.MODEL} is not here: train it with and without MODA. Run: python -m models.embedded.moda"
+        )
+    with catalog.using(trained.MODEL) as model:
+        return trained.trained(model, trained.sample(), progress, only_kept)
+
+
+MODA = Section(
+    name="moda",
+    title="MODA against plain",
+    question="Does another attention, trained in, look and answer better?",
+    about="MODA balances attention within and across picture and text. Here: a short training of adapters on a shallow "
+    "base whose attention does not fade, so there is little to repair, and no difference says nothing of the method.",
+    label="small",
+    paper=_MODA,
+    of=SET,
+    long=True,
+    measure=lambda asked, progress: _compared(progress),
+    kept=lambda asked: _compared(only_kept=True),
+    run="Compare",
+    costs="minutes, where it was not measured before",
+    sentence=trained.sentence,
+    views=(
+        View("accuracy", lambda shown: figure.trained_accuracy(shown.result)),
+        View("attention", lambda shown: figure.trained_attention(shown.result), folded="Where both look, by layer"),
+        View("table", lambda shown: figure.trained_table(shown.result), html=True, folded="All numbers"),
+    ),
+    reading="<p>Two adapters for each seed, trained from the same base on the same batches: one with plain attention, "
+    "one with MODA's. Questions are of the evaluation sets, the same for both, in a style that neither saw. Bars reach "
+    "from the lowest to the highest seed; the interval of a difference is over items.</p>",
+)
+
+
+# checkpoints
+
+
+def _everyone(asked: Asked, progress) -> Across:
+    with asked.opened() as model:
+        return across(model, asked.picture, asked.question)
+
+
+CHECKPOINTS = Section(
+    name="checkpoints",
+    title="Checkpoints",
+    question="Does forgetting change where it looks?",
+    about="The same picture and question, at the moment when each checkpoint begins its answer.",
+    quick=True,
+    measure=_everyone,
+    run="Ask every checkpoint",
+    sentence=sentence.across,
+    views=(
+        View("chart", lambda shown: figure.across(shown.result)),
+        View("layers", lambda shown: figure.across_layers(shown.result), folded="Layer by layer"),
+    ),
+    tries=(
+        Try("The answer changes; the look too?", "bee-without-flower", "What is at the bottom right?"),
+        Try("Who knew the fox?", "fox-and-mushroom", "Which animal is this?"),
+        Try("A letter", "tiger-unseen-style", "Which of these is in the picture? A. dog B. tiger C. camel D. cow"),
+    ),
+    then='Next: <button type="button" data-go="forgetting/matrix">what each checkpoint has forgotten</button>',
+    reading="<p>Grey: the base, before any task. Quoted is the first piece of what each would answer. Forgetting "
+    "with the same look means that what is seen is read otherwise; a changed look, that other things are seen.</p>",
+)
+
+ROOM = Room("attention", "Attention", (OVER, HEADS, CUT, MODA, CHECKPOINTS))

@@ -1,6 +1,7 @@
-"""The tokens of prompt and answer, for people; and which of them name what is not there."""
+"""The tokens of prompt and answer, for people: the words they make up, and which name what is not there."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ KINDS = tuple(m.name.lower() for m in Modality)
 NAMES = {form: c.name for c in CONCEPTS.values() for form in (c.name, c.plural)}
 """The word forms of the things that the embedded model was taught, each with the thing's name."""
 _NAMED = 256  # image tokens that can be chosen by name
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # no space between words
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,38 @@ def invented(written: Sequence[str], contents) -> tuple[bool, ...]:
         marks.append(any(start < last and first < end for first, last in spans))
         start = end
     return tuple(marks)
+
+
+def pieces(tokens: Sequence[str]) -> list[range]:
+    """Which tokens make up each word of a text: its pieces, and bytes that are no character yet, belong together;
+    a sign stands alone. Every token belongs to one word.
+    """
+    found: list[range] = []
+    start, last = 0, ""  # of the word that begins, and the letter before it
+    for i, token in enumerate(tokens):
+        if not token:
+            continue  # a part of a character adds nothing: it goes with the token that completes it
+        if found and _within(last, token[0]):
+            found[-1] = range(found[-1].start, i + 1)
+        else:
+            found.append(range(start, i + 1))
+        start, last = i + 1, token[-1]
+    if found and start < len(tokens):
+        found[-1] = range(found[-1].start, len(tokens))
+    return found
+
+
+def _within(before: str, after: str) -> bool:
+    """Whether two letters that follow one another are of one word."""
+    spaced = (not unicodedata.name(c, "").startswith(_UNSPACED) for c in (before, after))
+    return before.isalnum() and after.isalnum() and all(spaced)
+
+
+def telling(written: Sequence[str], marked: Sequence[bool]) -> int:
+    """Which token of an answer to look at first: that of the first thing that is not there (``marked``), else of the
+    first thing that is named, else the first.
+    """
+    if True in marked:
+        return list(marked).index(True)
+    words = (w for w in pieces(written) if "".join(written[w.start : w.stop]).strip().lower() in NAMES)
+    return next((w.start for w in words), 0)

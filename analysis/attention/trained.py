@@ -11,6 +11,7 @@ from analysis.attention.sample import ITEMS, LINKS, Looks, Sample, looks, of_set
 from analysis.result import Result
 from analysis.statistics import Difference, difference
 from analysis.table import Table
+from analysis.wording import between, number, plural, points
 from models import catalog
 from models.errors import CheckpointError
 from models.manifest import Manifest
@@ -84,7 +85,7 @@ def compare(found: Looks) -> Trained:
         image=each(lambda i: found.image(i).mean(0)),
         apart=each(lambda i: np.nanmean(found.disparity(i))),
         apart_per_key=each(lambda i: np.nanmean(found.disparity(i, per_key=True))),
-        gamma={link: each(lambda i, link=link: found.decay(i, link)[0].gamma) for link in LINKS},
+        gamma={link: each(lambda i, link=link: found.decay(i, link).gamma) for link in LINKS},
         accuracy=each(lambda i: [found.right[i, p].mean() for p in parts]),
         gains=tuple(difference(right[1, p], right[0, p]) for p in [*parts, np.ones(len(of), dtype=bool)]),
     )
@@ -119,19 +120,19 @@ def trained(
 
 def sentence(found: Trained) -> str:
     """What MODA changed in training, and whether seeds agree."""
-    count = len(found.seeds)
+    count, total = len(found.seeds), found.gains[-1]
+    change = f"{points(total.value, 1)} ({between(total, 1, sign=True)}, {sum(found.n)} items)"
+    if not total.clear:
+        said = f"MODA changes accuracy by {change}: no difference can be told."
+    else:
+        said = f"MODA is {'more' if total.value > 0 else 'less'} accurate by {change}, over items; seeds are few."
     image = 100 * found.image.mean(2)
-    total = found.gains[-1]
-    said = (
-        f"Trained the same way for {count} seed{'s' * (count > 1)}, plain attention puts {image[0].mean():.0f} % on "
-        f"the picture when it begins to answer and MODA {image[1].mean():.0f} %"
+    said += (
+        f" Trained the same way for {plural(count, 'seed')}, plain attention puts {image[0].mean():.0f} % on the "
+        f"picture when it begins to answer and MODA {image[1].mean():.0f} %"
     )
     if count > 1:
-        change = image[1] - image[0]
-        said += f" ({change.min():+.1f} to {change.max():+.1f} points by seed)"
+        by_seed = image[1] - image[0]
+        said += f" ({number(by_seed.min(), 1, sign=True)} to {number(by_seed.max(), 1, sign=True)} points by seed)"
     apart = 100 * found.apart_per_key.mean(1)
-    said += f"; self- and cross-modal attention per token are {apart[0]:.0f} % and {apart[1]:.0f} % apart. "
-    points = f"{100 * total.value:+.1f} points ({100 * total.low:+.1f} to {100 * total.high:+.1f}, n = {sum(found.n)})"
-    if not total.clear:
-        return f"{said}MODA changes accuracy by {points}: no difference can be told."
-    return f"{said}MODA is {'more' if total.value > 0 else 'less'} accurate by {points}, over items; seeds are few."
+    return f"{said}; self- and cross-modal attention per token are {apart[0]:.0f} % and {apart[1]:.0f} % apart."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.attention.measure import Attention
 from analysis.attention.tokens import Token, answer_tokens, prompt_tokens
 from analysis.result import Provenance, Result
 from analysis.table import Table
@@ -73,6 +74,31 @@ class Where(Result):
         if self.rest:
             rows.append(["image", None, "no patch", None, None, self.rest])
         return Table(["kind", "token", "text", "row", "column", "share"], rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked(Result):
+    """Where one token looks: ``attention`` by layer and kind, and ``where`` on the picture in one layer.
+
+    ``of`` is the input with the token: model, checkpoint, picture's path, question, token.
+    """
+
+    of: tuple
+    attention: Attention
+    where: Where
+
+    def table(self) -> Table:
+        return self.attention.table()
+
+    def to_json(self) -> dict:
+        return {**self.attention.to_json(), "map": self.where.to_json()}
+
+
+class Spot(Looked):
+    """The same for a layer and head that were chosen: its table is that of the map."""
+
+    def table(self) -> Table:
+        return self.where.table()
 
 
 def patches(encoded: "Encoded", weights: np.ndarray) -> tuple[tuple[Patches, ...], float]:

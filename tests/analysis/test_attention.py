@@ -1,7 +1,10 @@
 """Attention against the explicit softmax of the same model in float64; decay and disparity by hand; grids on pixels."""
 
+import base64
 import copy
+import io
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -10,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis.attention import effect, figure, place, probe, sentence, where
+from analysis.attention import figure, probe, sentence, where
 from analysis.attention.across import across
-from analysis.attention.across import sentence as across_sentence
 from analysis.attention.decay import fit
 from analysis.attention.measure import Attention, attend, disparity
-from analysis.attention.tokens import KINDS, Token, invented
+from analysis.attention.tokens import KINDS, Token, invented, pieces, telling
 from analysis.bar import Known
+from analysis.section import headline
 from models.embedded.questions import Turn
 from models.embedded.scenes import Scene, placed
 from models.errors import InputError, ModelError
@@ -173,15 +176,18 @@ def test_without_a_picture(model):
     assert np.isnan(found.disparity()).all() and np.isnan(found.per_key[:, 0]).all()
     assert sentence.headline(found).startswith("There is no picture, so nothing can look at one: when “")
     assert sentence.decay(found) == "There is no picture, so no link to it or from it can fade."
-    assert sentence.by_token(found) == ""
-    for drawn in (figure.by_token(found), figure.disparity(found)):
-        assert not drawn.data and drawn.layout.annotations
-    assert len(figure.headline(found).data) == 2
+    assert sentence.by_word(found) == ""
+    assert sentence.over(found).startswith("There is no picture to look at")
+    assert (figure.by_word(found), figure.disparity(found), figure.decay(found)) == (None, None, None)
+    assert len(figure.layers(found).data) == 2
     assert json.loads(json.dumps(found.to_json(), allow_nan=False))["decay"]["gamma"] is None
     got = where.look(model, None, QUESTION, found.position)
     assert (got.patches, got.image, got.size) == ((), 0, None)
-    assert "has no picture to go to" in place.sentence(got)
-    assert place.overlay(got, None).layout.annotations[0].text.startswith("No picture")
+    assert "has no picture to look at." in sentence.where(got)
+    assert figure.overlay(got, None).layout.annotations[0].text.startswith("No picture")
+    looked = where.Looked(provenance=found.provenance, of=(), attention=found, where=got)
+    html = figure.words(looked, None)
+    assert "<img" not in html and "%" not in re.sub("style=\"[^\"]*\"", "", html) and html.count("data-set") >= 1
     for refused in (lambda: probe.carry(model, None, QUESTION), lambda: across(model, None, QUESTION)):
         with pytest.raises(InputError, match="no picture"):
             refused()
@@ -226,7 +232,7 @@ def test_a_planted_patch_is_shaded_where_it_is(opened, name, spot):
         prompt = model.encode(planted, QUESTION)
         changed = changed + (model.embeddings(prompt) - before).norm(dim=1)
     patches, _ = where.patches(prompt, changed.double().numpy())
-    drawn = place.overlay(replace(one_map(), patches=patches), None).data
+    drawn = figure.overlay(replace(one_map(), patches=patches), None).data
     shade, cells = np.zeros((side, side)), []
     for heat in drawn:
         # towers let all patches talk to one another, so all change a little: what is above a grid's mean counts
@@ -255,19 +261,33 @@ def one_map() -> where.Where:
 
 def test_overlay_words_and_sentence_of_one_map():
     found = one_map()
-    heat = place.overlay(found, "data:").data[0]
+    heat = figure.overlay(found, "data:").data[0]
     assert (heat.x0, heat.dx, heat.y0, heat.dy) == (0.625, 0.25, 0.25, 0.5)
     assert heat.zmax == pytest.approx(0.3 / 0.125)
-    html = place.words(found)
+    html = figure.tokens(found)
     assert "<b><" not in html and "&lt;b&gt;" in html
-    assert html.index("&lt;s&gt;</span>") < html.index("the picture</span>") < html.index("&lt;b&gt;</span>")
-    assert 'title="50.0 %"' in html  # the picture: 0.1 + 0.3 + 0.1 without a place
-    assert place.sentence(found) == (
-        "In layer 2, head 1, the attention of “<b>” is 50 % on the picture, 30.0 % on one patch alone, at the top "
-        "right of the picture. Of the text, “<s>” gets most (35 %), the prompt's first token: often a sink that means "
-        "nothing."
+    assert html.index("&lt;s&gt;<span") < html.index("the picture<span") < html.index("&lt;b&gt;<span")
+    assert html.count('role="tooltip"') == 3 and "50.0 % of the attention" in html  # the picture: 0.1 + 0.3 + 0.1
+    assert sentence.where(found, "bee") == (
+        "When “bee” is written, head 1 of layer 2 has 50 % of its attention on the picture, 30 % at the top right. "
+        "Of the text, “<s>” gets most (35 %), the prompt's first token: often a sink that means nothing."
     )
+    assert sentence.where(replace(found, head=0)).startswith("Seen from the token “<b>”, layer 2 as a whole has 50 %")
     assert [row[0] for row in found.table().rows] == ["instruction", "question", *["image"] * 5]
+
+
+def test_a_picture_is_dark_where_nothing_looks():
+    """The mask over it, pixel by pixel: nothing over the patch that gets most, all over those that get none."""
+    source = figure.overlay(one_map(), "data:").layout.images[1].source
+    mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))))[..., 1] / 255
+    assert mask.shape == (96, 96)
+    np.testing.assert_allclose(mask[:48, 72:], 0)
+    dark = mask[:, :48]
+    assert dark.min() == dark.max() > 0.5  # outside of the grid
+    np.testing.assert_allclose(mask[:48, 48:72], dark[0, 0] * 2 / 3, atol=0.01)  # a third of the most
+    two = replace(one_map(), patches=(*one_map().patches, where.Patches((0.0, 0.0, 1.0, 1.0), np.array([[4.0]]))))
+    both = figure._mask(two)
+    assert both != source  # grids over each other are added up
 
 
 # decay and disparity
@@ -350,18 +370,24 @@ def test_decay_in_words(found, scores, said):
 
 def test_half_life_missing_links_and_few_layers_in_words(found):
     assert "halving every 3.1 layers." in sentence.decay(with_scores(found, "text-to-image", 0.8 ** np.arange(12.0)))
-    assert "With 3 layers a fit has 1 degree of freedom" in sentence.decay(found)
+    few = "Three layers cannot tell whether attention fades"
+    assert sentence.decay(found).startswith(f"{few}: a fit has 1 degree of freedom, and wide intervals. Text-to-image:")
+    assert figure.decay(found, sentence.few(found)).layout.title.text == few
+    deep = replace(found, share=np.full((30, 4, 4), 0.25))
+    assert sentence.few(deep) == "" and figure.decay(found).layout.title.text is None
     assert "sees only 1 text token here" in sentence.decay(found)
     blind = with_scores(found, "image-to-text", np.full(3, np.nan), np.zeros(3))
     assert "Image-to-text: there is no such link" in sentence.decay(blind)
 
 
-def test_headline_in_words(found):
+def test_all_about_a_word_in_words(found):
     share = np.zeros((3, 4, 4))
     share[..., 0], share[..., 1], share[..., 2] = np.array([0.6, 0.3, 0.6])[:, None], 0.3, 0.1
     share[1, :, 2] = 0.4
     keys = np.tile([50.0, 6, 4, 0], (3, 1))
-    known = replace(found, share=share, keys=keys, writing=" bee")
+    known = replace(
+        found, share=share, keys=keys, written=(" bee", " and"), written_share=np.zeros((3, 2, 4)), invented=()
+    )
     # shares of text 0.4, 0.7, 0.4 against 0.6, 0.3, 0.6: apart by 1/3, 4/7, 1/3; a tenth of the text each, so per token
     # 0.04, 0.07, 0.04 against 0.012, 0.006, 0.012: apart by 0.7, 0.914, 0.7
     assert sentence.headline(known) == (
@@ -370,8 +396,96 @@ def test_headline_in_words(found):
         "picture most (60 %). One token of the picture gets 1.0 %, one of the text 5.0 %: 5.0 times less for the "
         "picture's. Self- and cross-modal attention are 41 % apart as shares and 77 % per token."
     )
-    blind = replace(known, keys=np.tile([0.0, 0, 4, 0], (3, 1)), kind="instruction", writing="", token="<s>")
-    assert "stands before the picture and cannot see it" in sentence.headline(blind)
+    pieces = replace(known, written=(" be", "e"))
+    assert sentence.headline(pieces).startswith("When “bee” is written, the token that writes its first piece gives")
+    blind = replace(known, keys=np.tile([0.0, 0, 4, 0], (3, 1)), kind="instruction", position=0, token="<s>")
+    assert "Token 0, “<s>”, stands before the picture and cannot see it" in sentence.headline(blind)
+
+
+def written(found, words, image, invented=(), position=None):
+    """``found`` with another answer, and the share of attention on the picture at each token, in all layers alike."""
+    share = np.zeros((3, len(words), 4))
+    share[:, :, 0] = image
+    last = max(t.position for t in found.tokens if t.kind != "answer")
+    at = last if position is None else last + position
+    return replace(
+        found, written=tuple(words), written_share=share, invented=tuple(invented), position=at,
+        written_ids=(1,) * len(words),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "image", "invented", "said"),
+    [
+        ((" bee",), [0.7], (), "“bee” is written with 70 % of the attention on the picture, and with 70 % in layer 1."),
+        (
+            (" A", " bee", "."), [0.2, 0.7, 0.1], (),
+            "It looks at the picture most while it writes “bee” (70 %), and least at “A” (20 %).",
+        ),
+        (
+            (" dog", " and", " bee"), [0.8, 0.1, 0.6], (True, False, False),
+            "Not in the picture: “dog”, written with 80 % of the attention on it; true names, with 60 %.",
+        ),
+        (
+            (" dog", " and", " cat"), [0.8, 0.1, 0.6], (True, False, True),
+            "Not in the picture: “dog” and “cat”, written with 70 % of the attention on it; other words, with 10 %.",
+        ),
+        (
+            (" dog", " cat", " pig", " cow", " cat"), [0.8] * 5, (True,) * 5,
+            "Not in the picture: “dog”, “cat” and 2 more, written with 80 % of the attention on it: looking is not "
+            "seeing.",
+        ),
+        ((), [], (), "The model answers nothing, so no word of its answer looks anywhere."),
+    ],
+)
+def test_the_headline_over_an_answer(found, words, image, invented, said):
+    first, _ = headline(sentence.over(written(found, words, image, invented)))
+    assert first == said and len(first.split()) <= 25
+
+
+def test_words_of_an_answer(found):
+    answer = (" There", " is", " a", " d", "og", ",", " no", " cat", " at", " 4", "2", ".")
+    known = written(found, answer, np.arange(12) / 20, invented(answer, Counter(bee=2)), position=4)
+    assert [w.text for w in known.words] == ["There", "is", "a", "dog", ",", "no", "cat", "at", "42", "."]
+    dog, cat = known.words[3], known.words[6]
+    assert (dog.first, dog.last, dog.invented, dog.right) == (3, 4, True, False)
+    assert dog.image == pytest.approx((3 + 4) / 2 / 20)
+    assert known.written_word == dog
+    assert (cat.invented, cat.right) == (False, True)  # "no cat" is true
+    assert not any(w.right or w.invented for w in replace(known, invented=()).words)
+    looked = where.Looked(provenance=None, of=(), attention=known, where=one_map())
+    html = figure.words(looked, "data:x")
+    last = max(t.position for t in found.tokens if t.kind != "answer")
+    assert html.count("<button") == 10 and html.count('class="word invented"') == 1
+    assert html.count('aria-pressed="true"') == 1 and f'{{"token": "{last + 3}:d"}}' in html
+    chart = figure.by_word(known)
+    assert list(chart.layout.xaxis.ticktext) == [w.text for w in known.words]
+    np.testing.assert_allclose(chart.data[0].y[3], 100 * dog.image)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (("a", "", "", "é", "b", " c"), ["aéb", " c"]),  # bytes of a character, within a word
+        (("", "", "鬼", "屋", "が"), ["鬼", "屋", "が"]),  # a script without spaces
+        (("", "👍", "!", ""), ["👍", "!"]),
+        (("[", "4", "4", ",", "5"), ["[", "44", ",", "5"]),
+        ((), []),
+        (("",), []),
+    ],
+)
+def test_pieces_and_bytes_are_put_together(tokens, words):
+    found = pieces(tokens)
+    assert ["".join(tokens[w.start : w.stop]) for w in found] == words
+    if words:
+        assert [i for w in found for i in w] == list(range(len(tokens)))  # each token in one word
+
+
+def test_the_word_that_tells_the_most_comes_first():
+    answer = (" There", " is", " a", " b", "ee", " and", " a", " dog")
+    assert telling(answer, (False,) * 7 + (True,)) == 7
+    assert telling(answer, ()) == telling(answer, (False,) * 8) == 3
+    assert telling((" yes",), ()) == telling((), ()) == 0
 
 
 @pytest.mark.parametrize(
@@ -383,17 +497,14 @@ def test_headline_in_words(found):
     ],
 )
 def test_while_it_answers_in_words(found, image, said):
-    written = np.zeros((3, 4, 4))
-    written[:, :, 0] = image
-    known = replace(found, written=("A", " dog", " and", " bee"), written_share=written, invented=(False,) * 4)
-    assert said in sentence.by_token(known)
-    assert sentence.by_token(known).endswith("All that it names is in the picture.")
+    known = written(found, ("A", " dog", " and", " bee"), image, (False,) * 4)
+    assert said in sentence.by_word(known)
+    assert sentence.by_word(known).endswith("All that it names is in the picture.")
     wrong = replace(known, invented=(False, True, False, False))
-    assert f"Named, but not there: “dog”, written with {100 * image[1]:.0f} % on the picture" in sentence.by_token(
-        wrong
-    )
-    marks = figure.by_token(wrong).data[-1]
+    assert f"Named, but not there: “dog”, written with {100 * image[1]:.0f} % on the picture" in sentence.by_word(wrong)
+    marks = figure.by_word(wrong).data[-1]
     assert (list(marks.x), list(marks.y)) == ([2], [pytest.approx(100 * image[1])])
+    assert figure.by_word(written(found, ("A",), [0.5])) is None  # a chart of one dot
 
 
 def test_invented_things_are_marked_token_by_token():
@@ -403,21 +514,26 @@ def test_invented_things_are_marked_token_by_token():
     assert not any(invented(written, Counter(bee=1, dog=1)))
 
 
+def cell(html: str, spot: str) -> str:
+    return html.split(f'"spot": "{spot}"')[1].split("</button>")[0]
+
+
 def test_heat_map_has_a_button_a_cell_and_marks_the_chosen(found):
-    html = figure.heads(found, 2, 3)
+    html, steps = figure.heads(found, 2, 3).split("steps")
     assert html.count("<button") == 12
-    assert html.count("class=chosen") == 1
-    cell = html.split('data-pick="2,3"')[1].split("</button>")[0]
-    assert "class=chosen" in cell and f">{100 * found.share[1, 2, 0]:.0f}" in cell
-    assert 'tabindex="-1"' not in html
-    by_value = figure.heads(found, 2, 3, by_value=True).split('data-pick="2,3"')[1].split("</button>")[0]
+    assert html.count("class=chosen") == 1 and html.count("tabindex=-1") == 11  # Tab stops at one of them
+    assert "class=chosen" in cell(html, "2,3") and f">{100 * found.share[1, 2, 0]:.0f}" in cell(html, "2,3")
+    there = {"1,3": "‹ layer", "3,3": "layer ›", "2,2": "‹ head", "2,4": "head ›", "2,0": "all heads"}
+    assert all(told in cell(steps, spot) for spot, told in there.items())
+    assert '"spot": "0,' not in figure.heads(found, 1, 4) and '"spot": "1,5' not in figure.heads(found, 1, 4)
+    by_value = cell(figure.heads(found, 2, 3, "value_norm"), "2,3")
     assert by_value.endswith(f">{100 * found.contribution[1, 2, 0]:.0f}")
-    wide = replace(found, share=np.full((30, 32, 4), 0.25))
-    assert figure.heads(wide).count('tabindex="-1"') == 30 * 32
+    rollout = figure.heads(found, 0, 0, "rollout")  # a cell leads back from there
+    assert "class=chosen" not in rollout and rollout.count('"attention": "raw"') == 12
 
 
 def test_charts_show_what_was_measured(found):
-    share, each = figure.headline(found), figure.headline(found, per_key=True)
+    share, each = figure.layers(found), figure.layers(found, per_key=True)
     np.testing.assert_allclose(share.data[0].y, 100 * found.mass[:, 0])
     np.testing.assert_allclose(each.data[0].y, 100 * found.per_key[:, 0])
     assert each.layout.yaxis.type == "log"
@@ -425,7 +541,7 @@ def test_charts_show_what_was_measured(found):
     np.testing.assert_allclose(bars[1].y, 100 * found.disparity(per_key=True))
     drawn = {t.name: t.y for t in figure.decay(found).data if t.name}
     np.testing.assert_allclose(drawn["image-to-image"], 100 * found.link("image-to-image").score)
-    assert len(figure.by_token(found).data) == found.layers + 1
+    assert len(figure.by_word(found).data) == found.layers + 1
 
 
 def test_json_and_csv(found):
@@ -443,7 +559,9 @@ def test_json_and_csv(found):
 
 def test_what_a_model_says_is_escaped(found):
     bad = replace(found, written=("<i>",) * 2, written_share=found.written_share[:, :2], invented=())
-    assert list(figure.by_token(bad).layout.xaxis.ticktext) == ["&lt;i&gt;"] * 2
+    assert list(figure.by_word(bad).layout.xaxis.ticktext) == ["&lt;i&gt;"] * 2
+    looked = where.Looked(provenance=None, of=(), attention=bad, where=one_map())
+    assert "<i>" not in figure.words(looked, None) + figure.choices(bad)
 
 
 # interventions
@@ -491,22 +609,25 @@ def carried(cut, plain=-0.1, without=-3.0):
 
 
 def test_what_carries_the_picture_in_words():
-    said = effect.carried_sentence(carried([-0.1, -1.0, -0.1, -0.3]))
+    said = sentence.carried(carried([-0.1, -1.0, -0.1, -0.3]))
     assert said == (
-        "Attention of the tokens that write the answer to the picture: as it is, the right answer, “bee”, has 90 %; "
-        "with the picture cut off in all 4 layers 5.0 %. Cutting layer 2 costs most: 37 % is left. Cut alone, 2 of 4 "
+        "Without the picture in layer 2, “bee” falls from 90 % to 37 %. Cut in all, 5 % is left. What was cut is the "
+        "attention to the picture of the tokens that write the answer; “bee” is the right answer. Cut alone, 2 of 4 "
         "layers cost anything."
     )
-    assert effect.carried_sentence(carried([-0.1, -0.1])).endswith(
-        "No one layer alone is needed, but all together they are."
-    )
-    nothing = carried([-0.1, -0.1], without=-0.1)
-    assert effect.carried_sentence(nothing).endswith("No one layer is needed, and not even all together.")
-    long = replace(carried([-0.2, -2.0], plain=-0.2), tokens=2)
-    assert "has 90 % for each of its 2 tokens (geometric mean); with the picture" in effect.carried_sentence(long)
-    np.testing.assert_allclose(effect.carried(long).data[0].y, 100 * np.exp([-0.1, -1.0]))
-    bars = effect.carried(carried([-0.1, -1.0])).data[0]
+    apart = sentence.carried(carried([-0.1, -0.1]))
+    assert apart.startswith("No single layer is needed for “bee” (90 %), but cut in all, 5 % is left.")
+    nothing = sentence.carried(carried([-0.1, -0.1], without=-0.1))
+    assert nothing.startswith("“bee” does not need the picture here: 90 % as it is, 90 % with it cut off everywhere.")
+    long = replace(carried([-0.2, -2.0], plain=-0.2), tokens=2, target="Yes. There is a bee on the left.", width=2)
+    assert "its chance is that of each of its 2 tokens (geometric mean)." in sentence.carried(long)
+    for told in (said, apart, nothing, sentence.carried(long), sentence.carried(replace(long, cut=np.full(2, -0.2)))):
+        assert len(headline(told)[0].split()) <= 25
+    assert sentence.carried(long).startswith("Without the picture in layers 2 to 3, “Yes There is …” falls from 90 %")
+    np.testing.assert_allclose(figure.carried(long).data[0].y, 100 * np.exp([-0.1, -1.0]))
+    bars, plain, without = figure.carried(carried([-0.1, -1.0])).data
     np.testing.assert_allclose(bars.y, 100 * np.exp([-0.1, -1.0]))
+    assert plain.y[0] == pytest.approx(100 * np.exp(-0.1)) and without.y[0] == pytest.approx(100 * np.exp(-3.0))
 
 
 def test_what_if_leaves_all_as_it_was_afterwards(opened, picture):
@@ -520,7 +641,8 @@ def test_what_if_leaves_all_as_it_was_afterwards(opened, picture):
     assert (drained[1] > 0.05).all()  # an early token has much after it
     assert (drained[1] > drained[0]).all()
     np.testing.assert_allclose(found.after.share.sum(-1), 1, atol=1e-5)  # nothing comes after the last
-    said = effect.what_if_sentence(found)
+    said = sentence.what_if(found)
+    assert len(headline(said)[0].split()) <= 25
     assert "pseudo-scores with β = 0 and temperature 2 on the picture" in said
     assert f"{100 * drained[1].mean():.0f} % of its image tokens'" in said
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
@@ -550,16 +672,19 @@ def test_all_checkpoints_in_one_batch_as_each_alone(mllm, picture):
         assert found.begins[i] == alone.written[0]
         assert found.probability[i] == pytest.approx(np.exp(alone.logprob[0]), abs=1e-4)
     assert len({tuple(row) for row in found.share.round(6)}) == 3
-    told = across_sentence(replace(found, share=np.array([[0.5, 0.5], [0.4, 0.5], [0.9, 0.5]])))
+    told = sentence.across(replace(found, share=np.array([[0.5, 0.5], [0.4, 0.5], [0.9, 0.5]])))
     assert told == (
-        "Averaged over layers, from 45 % (naming) to 70 % (counting) of the attention is on the picture. counting "
-        "moved furthest from the base: +20 points. They differ most in layer 1, by up to 40 points from the base."
+        "From 45 % (naming) to 70 % (counting) of the attention is on the picture; counting moved furthest from the "
+        "base, by +20 points. Averaged over layers, of the token that writes the first word. They differ most in layer "
+        "1, by up to 40 points from the base."
     )
-    drawn = figure.compared({"a": found.share[0], "b": found.share[1]}, "x").data
-    np.testing.assert_allclose(drawn[1].y, 100 * found.share[1])
+    np.testing.assert_allclose(figure.across_layers(found).data[1].y, 100 * found.share[1])
+    (bars,) = figure.across(found).data
+    np.testing.assert_allclose(bars.x, 100 * found.share.mean(1))
+    assert list(figure.across(found).layout.yaxis.ticktext) == list(found.checkpoints)
 
 
 def test_a_model_without_checkpoints_is_one_line(opened, picture):
     found = across(opened("llava"), picture, QUESTION)
     assert found.checkpoints == ("base",)
-    assert "There is one checkpoint" in across_sentence(found)
+    assert "There is one checkpoint" in sentence.across(found)

@@ -1,23 +1,28 @@
 """Attention over many items, MODA against its control, the card, the page and the endpoint."""
 
 import json
+import re
 from contextlib import contextmanager
+from html import escape, unescape
 
 import gradio as gr
 import numpy as np
 import pytest
 
-from analysis import bar as shared_bar
 from analysis import kept
-from analysis.attention import card, effect, more, place, sample, tab, trained
+from analysis.attention import card, figure, sentence, trained
 from analysis.attention.decay import fit
 from analysis.attention.endpoint import attention
 from analysis.attention.measure import attend, disparity
 from analysis.attention.sample import LINKS, Looks, looks, of_sets
+from analysis.attention.tokens import telling
 from analysis.result import Provenance
+from analysis.section import headline
+from analysis.statistics import spread
 from models import catalog
 from models.errors import CheckpointError, InputError, OutOfMemory
 from models.mllm import MLLM
+from tests.driving import Driven
 
 QUESTION = "Is there a bee?"
 BY = Provenance("tiny", "base", "float32", "cpu")
@@ -48,12 +53,12 @@ def using(monkeypatch):
 
 def test_items_are_measured_one_by_one_as_the_room_measures_them(mllm):
     items = of_sets(mllm.checkpoints.manifest, 4)
-    assert [i.task for i in items.items] == ["naming"] * 2 + ["counting"] * 2
+    assert list(items.tasks) == ["naming"] * 2 + ["counting"] * 2
     told = []
     found = looks(mllm, ["base", "naming"], items, lambda share, what: told.append((share, what)))
     for c, name in enumerate(found.checkpoints):
         for i, item in enumerate(items.items):
-            alone = attend(mllm, item.picture, item.question, name)
+            alone = attend(mllm, item.picture(), item.question, name)
             np.testing.assert_allclose(found.share[c, i], alone.mass, atol=1e-5)
             np.testing.assert_array_equal(found.keys[c, i], alone.keys)
             for link in LINKS:
@@ -133,23 +138,27 @@ def test_numbers_of_many_items_by_hand():
     assert found.image(1).mean() == pytest.approx(0.3)
     np.testing.assert_allclose(found.disparity(0), disparity(np.array([0.8]), np.array([0.2]))[0])  # 0.75
     np.testing.assert_allclose(found.disparity(0, per_key=True), (0.08 - 0.005) / 0.08)
-    whole, low, high = found.decay(1, "text-to-image")
-    assert (whole.gamma, low, high) == pytest.approx((0.81,) * 3)
+    ends = found.between(1, "text-to-image")
+    assert (found.decay(1, "text-to-image").gamma, *ends) == pytest.approx((0.81,) * 3)
     assert found.accuracy(1, "naming").mean() == 0.5
     some = planted()
     some.scores["text-to-image"][0, 0, 2] = 0  # an item without a score in one layer is left out
-    assert some.decay(0, "text-to-image")[0].gamma == pytest.approx(0.9)
+    assert some.decay(0, "text-to-image").gamma == pytest.approx(0.9)
     some.scores["text-to-image"][0] = np.nan
-    assert some.decay(0, "text-to-image")[0].kind == "none"
+    assert some.decay(0, "text-to-image").kind == "none" and np.isnan(some.between(0, "text-to-image")).all()
 
 
 def test_an_interval_over_items_holds_what_was_planted():
     rng, found = np.random.default_rng(3), planted()
     slopes = rng.normal(np.log(0.9), 0.1, 40)
     found.scores["text-to-image"][0] = np.exp(slopes[:, None] * np.arange(1, 5))
-    whole, low, high = found.decay(0, "text-to-image")
+    low, high = found.between(0, "text-to-image")
     assert low < 0.9 < high and high - low < 0.1
-    assert whole.gamma == pytest.approx(np.exp(slopes.mean()))
+    assert found.decay(0, "text-to-image").gamma == pytest.approx(np.exp(slopes.mean()))
+    some = found.scores["text-to-image"][0] = np.exp(rng.normal(-3, 0.5, (40, 4)))
+    low, high = found.between(0, "text-to-image")
+    each = np.array([np.log(fit(curve).gamma) for curve in some])  # item by item
+    assert (low, high) == pytest.approx(tuple(np.exp(spread(each))))
 
 
 # MODA against its control
@@ -174,16 +183,15 @@ def test_the_comparison_by_hand():
     assert naming.clear and not counting.clear and every.clear
     apart = 100 * found.apart_per_key.mean(1)
     assert trained.sentence(found) == (
-        "Trained the same way for 2 seeds, plain attention puts 30 % on the picture when it begins to answer and "
-        "MODA 40 % (+10.0 to +10.0 points by seed); self- and cross-modal attention per token are "
-        f"{apart[0]:.0f} % and {apart[1]:.0f} % apart. MODA is more accurate by +25.0 points "
-        f"({100 * every.low:+.1f} to {100 * every.high:+.1f}, n = 40), over items; seeds are few."
+        f"MODA is more accurate by +25.0 points ({100 * every.low:+.1f} to {100 * every.high:+.1f}, 40 items), over "
+        "items; seeds are few. Trained the same way for 2 seeds, plain attention puts 30 % on the picture when it "
+        "begins to answer and MODA 40 % (+10.0 to +10.0 points by seed); self- and cross-modal attention per token are "
+        f"{apart[0]:.0f} % and {apart[1]:.0f} % apart."
     )
-    table = effect.trained_table(found)
-    assert "+50.0 (" in table and "Not measured" in effect.trained_table(None)
-    bars = effect.trained_accuracy(found).data
+    assert "+50.0 <small>(" in figure.trained_table(found)
+    bars = figure.trained_accuracy(found).data
     assert [list(b.y) for b in bars] == [[0, 0], [50, 0]]
-    lines = effect.trained_attention(found).data
+    lines = figure.trained_attention(found).data
     assert list(lines[1].error_y.array) == pytest.approx([10] * 4)
     data = found.to_json()
     assert json.loads(json.dumps(data, allow_nan=False)) == data
@@ -196,22 +204,6 @@ def test_equal_arms_and_no_arms_in_words():
     assert "no difference can be told" in trained.sentence(trained.compare(same))
     with pytest.raises(CheckpointError, match="no pair"):
         trained.compare(planted(names=("base", "moda")))
-
-
-def test_without_a_pair_the_page_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(catalog, "entries", list)
-    with pytest.raises(CheckpointError, match=r"Run: python -m models\.embedded\.moda"):
-        list(more._compared())
-
-
-def test_the_page_compares_what_is_there(mllm, using, monkeypatch):
-    using(mllm)
-    monkeypatch.setattr(trained, "available", lambda: True)
-    monkeypatch.setattr(trained, "sample", lambda: of_sets(mllm.checkpoints.manifest, 4))
-    monkeypatch.setattr(trained, "seeds_of", lambda names: {0: ("naming", "counting")})
-    *_, last = more._compared()
-    assert last[0] == "" and last[4].n == (2, 2)
-    assert "Trained the same way for 1 seed," in last[3]
 
 
 # the card
@@ -250,7 +242,7 @@ def test_the_card_is_true_whatever_the_numbers_are(curve, said):
     assert "naming looks at the picture most differently: +10.0 points" in card._attention(found)
 
 
-# endpoint and page
+# the endpoint
 
 
 def upload(picture, tmp_path) -> dict:
@@ -271,7 +263,7 @@ def test_endpoint(name, zoo, picture, tmp_path, using):
         assert sum(layer.values()) == pytest.approx(1, abs=1e-4)
     spots = sum(np.sum(p["values"]) for p in data["map"]["patches"]) + data["map"]["rest"]
     assert spots == pytest.approx(data["heads"][1][0], abs=1e-5)
-    assert data["map"]["sentence"].startswith("In layer 2, head 1, ")
+    assert "head 1 of layer 2" in data["map"]["sentence"]
     rollout = attention(image, QUESTION, weighting="rollout")["map"]
     assert (rollout["layer"], rollout["head"], rollout["mode"]) == (0, 0, "rollout")
     assert "map" not in attention(None, QUESTION)
@@ -299,103 +291,171 @@ def test_endpoint_refuses(mllm, using, wrong, told):
         attention(**{"question": QUESTION, **wrong})
 
 
+# the page
+
+
 @pytest.fixture
-def shown(mllm, picture, tmp_path, using):
-    """What the page shows of a question, and what was asked."""
+def drive(page_blocks, mllm, using, tmp_path, picture):
+    """``drive(section, question)`` opens a section for that question about the test picture, with the small model."""
     using(mllm)
     picture.save(tmp_path / "p.png")
-    asked = ("small", "naming", str(tmp_path / "p.png"), QUESTION)
-    return tab._measured(*asked, None, tab._BEGINS, tab._SCALES[0], "raw", "", None), asked
+
+    def opened(name: str, question: str = QUESTION, path=str(tmp_path / "p.png"), **values) -> Driven:
+        section = Driven(page_blocks, f"attention/{name}", checkpoint="naming")
+        section.question, section.path = question, path
+        return section.open(question=question, path=path, **values)
+
+    return opened
 
 
-def test_the_page_shows_one_measurement(shown, mllm, picture):
-    views, asked = shown
-    assert len(views) == 18
-    found = views[10]
-    np.testing.assert_array_equal(found.share, attend(mllm, picture, QUESTION, "naming").share)
-    layer, head = tab._strongest(found)
-    assert found.share[layer - 1, head - 1, 0] == found.share[:, :, 0].max()
-    seen = views[-1]
-    assert (seen.found.layer, seen.found.head) == (layer, head)
-    assert seen.found.image == pytest.approx(found.share[layer - 1, head - 1, 0], abs=1e-5)
-    assert place.overlay(seen.found, seen.picture).layout.images[0].source.startswith("data:image/webp;")
-    labels = {value: label for label, value in views[7].choices}
-    assert f"{found.position + 1} · “{found.written[0].strip()}” (answer)" == labels[found.position + 1]
-    assert found.position not in labels and labels[tab._BEGINS].startswith("the one that writes")
-    assert tab._opened(*asked, None, tab._BEGINS, tab._SCALES[0], "raw", "", views[11]) == [gr.skip()] * 18
-    assert len(tab._figures(found)) == 5
+def again(section: Driven, question: str = "", **values) -> Driven:
+    return section.press(question=question or section.question, path=section.path, **values)
 
 
-def test_a_token_is_kept_for_its_question_only(shown):
-    views, asked = shown
-    again = tab._measured(*asked, None, 2, tab._SCALES[1], "value_norm", "", views[11])
-    assert again[10].position == 2 and again[7].value == 2
-    other = tab._measured(*asked[:3], "Who is there?", None, 2, tab._SCALES[0], "raw", "", views[11])
-    assert other[10].writing == other[10].written[0] and other[7].value == tab._BEGINS
+def test_over_the_answer(drive, mllm, picture):
+    over = drive("over")
+    found = over.shown.result.attention
+    alone = attend(mllm, picture, QUESTION, "naming", token=telling)
+    np.testing.assert_array_equal(found.share, alone.share)
+    assert over.seen["words"].count("<button") == len(found.words)
+    assert headline(sentence.over(found))[0] in unescape(over.seen["told"])
+    assert f"while “{found.written_word.text[:15]}" in unescape(over.seen["layers"].layout.xaxis.title.text)
+    # by what a click on the last word sets
+    value = unescape(re.findall(r'"token": "([^"]*)"', over.seen["words"])[-1])
+    last = again(over, token=value).shown.result.attention
+    assert last.written_word == found.words[-1] != found.written_word
+    np.testing.assert_allclose(last.mass, last.written_share[:, last.words[-1].first], atol=1e-6)
+    each = over.change("scale", question=QUESTION, path=over.path, token=value, scale="per key token").seen["layers"]
+    assert each.layout.yaxis.type == "log" and f"“{last.words[-1].text[:15]}" in unescape(each.layout.xaxis.title.text)
 
 
-def test_layer_and_head_are_kept_for_their_question_only(shown):
-    views, asked = shown
-    rest = (None, tab._BEGINS, tab._SCALES[0], "raw", "3,2")
-    for before in (None, asked):  # a link's, the visitor's own
-        kept = tab._measured(*asked, *rest, before)
-        assert (kept[8].value, kept[9].value, kept[12]) == (3, 2, "3,2")
-        assert (kept[-1].found.layer, kept[-1].found.head) == (3, 2)
-    other = tab._measured(*asked[:3], "Who is there?", *rest, asked)
-    assert (other[8].value, other[9].value) == tab._strongest(other[10]) and other[12] == ""
-    beyond = tab._measured(*asked, *rest[:-1], "9,1", None)
-    assert (beyond[8].value, beyond[9].value) == tab._strongest(beyond[10]) and beyond[12] == ""
+def test_a_token_of_the_prompt_may_look(drive):
+    over = drive("over")
+    found = over.shown.result.attention
+    token = next(t for t in found.tokens if t.kind == "question" and t.text.strip())
+    value = f"{token.position}:{token.text.strip()}"
+    assert escape(f'{{"token": "{value}"}}', quote=False) in over.seen["foot"]
+    looked = again(over, token=value).shown.result.attention
+    assert (looked.position, looked.written_word) == (token.position, None)
+    assert 'aria-pressed="true"' not in over.seen["words"]
 
 
-def test_another_cell_of_the_heat_map(shown):
-    views, _ = shown
-    found, asked = views[10], views[11]
-    heads, overlay, words, said, seen = tab._seen(asked, found, 3, 4, "value_norm")
-    assert seen.found.image == pytest.approx(found.contribution[2, 3, 0], abs=1e-5)
-    assert "In layer 3, head 4" in said and overlay.data and "class=chosen" in heads and "card" in words
-    *_, seen = tab._seen(asked, found, 3, 4, "rollout")
-    assert seen.found.layer == 0
-    assert tab._seen(asked, None, 3, 4, "raw") == (gr.skip(),) * 5
-    click = lambda pick: gr.EventData(None, {"pick": pick})  # noqa: E731
-    assert tab._picked(found, click("3,4")) == (3, 4)
-    assert tab._picked(found, click("3,0")) == (3, 0)  # all heads
-    for wrong in ("", "9,1", "1,9", "x,1", "0,1", "1"):
-        assert tab._picked(found, click(wrong)) == (gr.skip(), gr.skip())
+@pytest.mark.parametrize("token", ["99999:bee", "x", "-1:a", "3:another", "²:a"])
+def test_a_token_of_another_answer_is_not_followed(drive, token):
+    over = drive("over", token=token)
+    assert over.shown.result.attention.position == drive("over").shown.result.attention.position
 
 
-def test_without_a_question_the_page_says_what_to_do(using, mllm):
+def test_layers_and_heads(drive, mllm, picture):
+    heads = drive("heads")
+    found, where = heads.shown.result.attention, heads.shown.result.where
+    assert found.share[where.layer - 1, where.head - 1, 0] == found.share[:, :, 0].max()
+    assert where.image == pytest.approx(found.share[:, :, 0].max(), abs=1e-5)
+    assert heads.seen["overlay"].layout.images[0].source.startswith("data:image/webp;")
+    assert headline(heads.built.section.sentence(heads.shown.result))[0] in unescape(heads.seen["told"])
+    again(heads, spot="3,2")
+    assert heads.shown.result.attention is found  # nothing but the cell is read anew
+    assert (heads.shown.result.where.layer, heads.shown.result.where.head) == (3, 2)
+    assert heads.shown.result.where.image == pytest.approx(found.share[2, 1, 0], abs=1e-5)
+    assert "class=chosen" in heads.seen["map"].split('"spot": "3,2"')[1].split(">")[0]
+    weighted = again(heads, spot="3,2", attention="value_norm").shown.result
+    assert weighted.where.image == pytest.approx(found.contribution[2, 1, 0], abs=1e-5)
+    assert again(heads, spot="3,2", attention="rollout").shown.result.where.layer == 0
+    assert again(heads, spot="3,0").shown.result.where.head == 0  # all heads
+    assert {row[0] for row in heads.shown.result.table().rows} >= {"image", "question"}
+    assert heads.shown.result.to_json()["map"]["layer"] == 3
+
+
+@pytest.mark.parametrize("spot", ["9,1", "1,9", "x,1", "0,1", "1", "²,1", "-1,2"])
+def test_a_layer_and_head_that_are_not_there_are_the_strongest(drive, spot):
+    where = drive("heads", spot=spot).shown.result.where
+    strongest = drive("heads").shown.result.where
+    assert (where.layer, where.head) == (strongest.layer, strongest.head)
+
+
+def test_another_question_is_looked_at_anew(drive):
+    heads = drive("heads", spot="3,2")
+    before = heads.shown.result.attention
+    again(heads, "Who is there?", spot="3,2")
+    assert heads.shown.result.attention is not before and heads.shown.result.where.question == "Who is there?"
+    assert (heads.shown.result.where.layer, heads.shown.result.where.head) == (3, 2)  # the same head for another input
+
+
+def test_cut_and_what_if(drive):
+    cut = drive("cut")
+    assert "width" in cut.seen["form"] and cut.shown.result.who == "answering"
+    assert cut.seen["answers"] == "" and len(cut.seen["chart"].data) == 3 and len(cut.seen["more"].data) == 1
+    again(cut, what="cut", who="text", width="2")
+    assert (cut.shown.result.who, cut.shown.result.width) == ("text", 2)
+    again(cut, what="attend", image="3")
+    found = cut.shown.result
+    assert (found.change.beta, found.change.image) == (None, 3.0) and "temperature 3 on the picture" in cut.seen["foot"]
+    assert "width" not in cut.seen["form"] and 'name="beta"' in cut.seen["form"]
+    assert unescape(cut.seen["answers"]).count(found.after.answer) == 1 and len(cut.seen["chart"].data) == 2
+    assert again(cut, what="attend", image="1", pseudo="true", beta="0.5").shown.result.change.beta == 0.5
+
+
+def test_every_checkpoint(drive):
+    checkpoints = drive("checkpoints")
+    assert checkpoints.shown.result.checkpoints == ("base", "naming", "counting")
+    assert list(checkpoints.seen["chart"].layout.yaxis.ticktext) == ["base", "naming", "counting"]
+    assert len(checkpoints.seen["layers"].data) == 3
+
+
+def test_moda_shows_what_is_kept_and_measures_what_is_missing(page_blocks, mllm, using, monkeypatch):
     using(mllm)
-    with pytest.raises(InputError, match="Type a question"):
-        tab._measured("m", "base", None, "  ", None, -1, tab._SCALES[0], "raw", "", None)
-    for part in (
-        lambda: more._everyone("m", "base", None, "", None),
-        lambda: more._tried("m", "base", None, "", None, True, 0.1, 1, 1),
-        lambda: list(more._carried("m", "base", None, "", None, "all text", 0)),
-    ):
-        with pytest.raises(InputError, match="no question"):
-            part()
+    monkeypatch.setattr(trained, "available", lambda: True)
+    monkeypatch.setattr(trained, "sample", lambda: of_sets(mllm.checkpoints.manifest, 4))
+    monkeypatch.setattr(trained, "seeds_of", lambda names: {0: ("naming", "counting")})
+    moda = Driven(page_blocks, "attention/moda").open()
+    assert moda.shown is None and "Not measured yet" in moda.seen["told"]
+    moda.press()
+    assert moda.shown.result.n == (2, 2) and "MODA changes accuracy by" in moda.seen["told"]
+    other = Driven(page_blocks, "attention/moda").open()
+    np.testing.assert_array_equal(other.shown.result.accuracy, moda.shown.result.accuracy)
+    assert len(other.seen["accuracy"].data) == 2 and "<table" in other.seen["foot"]
 
 
-def test_the_folded_parts(shown):
-    _, asked = shown
-    chart, said, found = more._everyone(*asked, None)
-    assert len(chart.data) == 3 and "from the base" in said and len(found.checkpoints) == 3
-    *_, (progress, bars, line, said, found) = more._carried(*asked, None, "all text", 2)
-    assert (
-        progress == "" and (found.who, found.width) == ("text", 2) and bars.data and line.data and found.target in said
-    )
-    first, second, said, found = more._tried(*asked, None, False, 0.5, 2.0, 1.0)
-    assert found.change.beta is None and "temperature 2 on the picture" in said
-    assert len(first.data) == len(second.data) == 2
+def test_without_a_pair_the_page_says_what_to_do(page_blocks, monkeypatch):
+    monkeypatch.setattr(catalog, "entries", list)
+    moda = Driven(page_blocks, "attention/moda").open()
+    assert moda.shown is None and "Run: python -m models.embedded.moda" in moda.seen["told"]
 
 
-def test_the_room_is_built_and_its_examples_exist():
-    with gr.Blocks():
-        bar = shared_bar.build()
-        with gr.Tab("x"):
-            tab.build(bar)
-    examples = shared_bar.examples()
-    for name, question, _ in tab._TRY:
-        assert examples[name].known.turn(question) is not None
-    assert tab._try(gr.EventData(None, {"pick": str(len(tab._TRY) - 1)}))[3] == tab._TRY[-1][1]
-    assert sample.ITEMS == 120
+@pytest.mark.parametrize("name", ["over", "heads", "cut", "checkpoints"])
+def test_without_a_question_the_page_says_what_to_do(drive, name):
+    with pytest.raises(gr.Error, match="no question yet"):
+        drive(name, "").press()
+
+
+def test_without_a_picture_there_is_nothing_to_cut(drive):
+    for name in ("cut", "checkpoints"):
+        with pytest.raises(gr.Error, match="no picture"):
+            drive(name, path=None)
+    assert drive("over", path=None).seen["writing"] is None
+    assert drive("heads", path=None).shown.result.where.size is None
+
+
+def test_examples_show_what_they_promise(page_blocks):
+    """On the model that ships, each section opens on an example where its phenomenon shows, and says so in a line."""
+    found = {}
+    for name in ("over", "heads", "cut", "checkpoints"):
+        section = Driven(page_blocks, f"attention/{name}")
+        for i, one in enumerate(section.built.section.tries):
+            shown = section.press(one.example, one.question, **one.values).shown.result
+            first, _ = headline(section.built.section.sentence(shown))
+            assert len(first.split()) <= 25, first
+            found[name, i] = shown
+    over = found["over", 0].attention
+    looks = {w.text: w.image for w in over.words if w.invented}
+    assert len(looks) >= 2 and min(looks.values()) > 1.5 * np.mean([w.image for w in over.words])
+    assert found["over", 2].attention.mass[:, 0].max() < 0.01
+    assert found["heads", 0].where.image > 0.95
+    cut = found["cut", 0]
+    assert cut.chance(cut.plain) > 0.9 and cut.chance(cut.cut).min() < 0.05 and cut.lost.argmax() == 1
+    assert found["cut", 1].lost.argmax() == 0 and found["cut", 1].lost.max() > 2
+    assert found["cut", 2].lost.max() < 0.05 and found["cut", 2].plain - found["cut", 2].without < 0.05
+    assert found["cut", 3].before.answer != found["cut", 3].after.answer
+    assert np.ptp(found["checkpoints", 0].share.mean(1)) > 0.2
+    moda = Driven(page_blocks, "attention/moda").open().shown
+    assert moda is None or len(headline(trained.sentence(moda.result))[0].split()) <= 25
