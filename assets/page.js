@@ -169,9 +169,8 @@ const fromLink = (form, place) => {
 crosstalk.changed = (place, name) => {
   const {element} = crosstalk.forms.get(place), form = find('form.controls', element);
   const values = crosstalk.chosen[place] = {...crosstalk.chosen[place], ...fields(form)};
-  const first = JSON.parse(form.dataset.first);
   const box = find(`[data-name="${CSS.escape(name)}"]`, form);
-  crosstalk(`${place.split('/')[1]}.${name}`, written(values[name]) === first[name] ? '' : written(values[name]));
+  addressed(form, place, name, values[name]);
   if (box.dataset.shared !== undefined) {
     crosstalk.shared = {...crosstalk.shared, [name]: values[name]};
     for (const [other, at] of crosstalk.forms) {
@@ -196,10 +195,16 @@ crosstalk.start = (place, more) => {
   crosstalk.opened[place] = payload(place).turn;
   crosstalk.forms.get(place).trigger('submit', payload(place, more));
 };
+// Where it is not what a page starts with, a control's value stands in the address.
+const addressed = (form, place, name, value) => {
+  const text = written(value);
+  crosstalk(`${place.split('/')[1]}.${name}`, text === JSON.parse(form.dataset.first)[name] ? '' : text);
+};
 crosstalk.set = (place, values) => {
   const form = find('form.controls', crosstalk.forms.get(place).element);
   const boxes = Object.entries(values).map(([name, value]) => {
     crosstalk.chosen[place][name] = value;
+    addressed(form, place, name, value);
     return setField(form, name, value);
   });
   return boxes.filter(Boolean);
