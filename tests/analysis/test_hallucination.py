@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from analysis import kept
-from analysis.decoding import card
-from analysis.decoding.dataset import figure, view
+from analysis.decoding import card, tab
+from analysis.decoding.dataset import figure
 from analysis.decoding.dataset import measure as sets
 from analysis.decoding.dataset.items import OWN, Data, embedded, uploaded
 from analysis.decoding.dataset.measure import answers, measure
 from analysis.decoding.dataset.scores import chair, counts, paired, pope, ratio, ratio_difference, says_yes
 from analysis.decoding.objects import EMBEDDED, mentions
+from analysis.section import Asked, headline
 from analysis.statistics import interval
 from models.embedded import base
 from models.embedded.concepts import PARTNERS, learnt_in
@@ -30,6 +31,7 @@ from models.embedded.hallucination_sets import SEEN, SUBSETS, captions, existenc
 from models.embedded.pictures import TRAINED_STYLES, UNSEEN_STYLE
 from models.embedded.scenes import choose_names
 from models.errors import EvalSetError, InputError
+from tests.driving import Driven
 
 # scores
 
@@ -403,8 +405,24 @@ def test_the_card_and_the_table_have_every_strategy(result):
     assert figure.spread(None, "random").layout.annotations[0].text.startswith("Scores")
 
 
-def test_the_page_shows_a_subset(result):
-    chart, said, table = view._shown(result, "random")
-    assert "greedy" in said and "random" in table and chart.data
-    with view._data(None, 0.1) as data:
-        assert len(data.captions) == 32
+def test_the_page_shows_what_is_kept_of_every_rule_and_any_subset_of_it(page_blocks):
+    sets = Driven(page_blocks, "decoding/sets").open()
+    assert len(sets.shown.result.titles) == len(tab.strategies.ALL)
+    words, _ = headline(tab.SETS.sentence(sets.shown.result))
+    assert len(words.split()) <= 25 and "n = 504" in words
+    adversarial = sets.seen["chart"]
+    sets.change("subset", subset="captions")
+    assert sets.seen["chart"].layout.xaxis.title.text.startswith("CHAIR_i") and "captions, n = 320" in sets.seen["foot"]
+    assert adversarial.layout.xaxis.title.text.startswith("Accuracy")
+
+
+def test_a_rule_that_no_one_clearly_beats_is_told_as_such(result):
+    said = tab._said_of_sets(result)
+    assert said.startswith("On adversarial items 1 of 2 rules is better than greedy beyond chance, none worse (n = 240).")
+
+
+@pytest.mark.parametrize(("size", "captions"), [("a tenth", 32), ("whole", 320)])
+def test_as_much_of_the_embedded_set_is_taken_as_is_chosen(size, captions):
+    asked = Asked("m", "base", None, "", None, {"size": size})
+    with tab._set(asked) as data:
+        assert len(data.captions) == captions
