@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis import kept
-from analysis.attention import card, figure, sentence, trained
+from analysis.attention import card, figure, sample, sentence, trained
 from analysis.attention.decay import fit
 from analysis.attention.endpoint import attention
 from analysis.attention.measure import attend, disparity
