@@ -160,6 +160,8 @@ def test_other_items_or_orders_are_left_out_and_told():
     assert [row.method for row in found.rows] == ["sequential"]
     assert set(found.without) == {"own", "odd", "new"}
     assert "not those of the others" in tables.metrics(found)
+    told = measure([made(), made("lwf"), made("own", data="other")])
+    assert sentence(told).endswith("Not compared, for reasons below all numbers: own.")
     with pytest.raises(CheckpointError, match="No checkpoint set was measured"):
         measure([])
 
@@ -337,7 +339,7 @@ def test_card_has_every_method_seed_and_order():
     turned = made(order=("c", "b", "a"), counts=REVERSED)
     found = measure([made(), made(seed=1), turned, made("replay", counts={**COUNTS, "a": (1, 9, 9, 9)})])
     told = card.told(found)
-    assert "| sequential | 2 | 90.0 (" in told and "better |" in told
+    assert "| sequential | 2 | −45.0 (" in told and "| 90.0 (" in told and "better |" in told
     assert "| sequential | 1 | reversed |" in told and sentence(found) in told and orders(found) in told
     assert "| replay | Some examples" in told
     assert "order of tasks" not in card.told(measure([made()]))

@@ -157,12 +157,11 @@ def save(folder: Path, runs: tuple[Run, ...]) -> None:
 def _parsed(row: dict, method: str) -> Run:
     order, n = tuple(row["order"]), row["n"]
     split = row["superficial_items"]
-    provenance = {key: row["provenance"][key] for key in Provenance.__dataclass_fields__}
     return Run(
         method, int(row["seed"]), order,
         {task: _unpacked(row["items"][task], n[task], len(order) + 1) for task in order},
         None if split is None else {task: _unbits(split[task], n[task]) for task in order[:-1]}, {},
-        row["data"], row["made_by"], Provenance(**provenance),
+        row["data"], row["made_by"], Provenance(**row["provenance"]),
     )  # fmt: skip
 
 

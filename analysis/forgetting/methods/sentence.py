@@ -38,7 +38,8 @@ def sentence(found: "Methods") -> str:
         said.append(f"These forget more: {listed(told)}.")
     if same:
         said.append(f"No difference in forgetting can be told for {listed(same)}.")
-    return " ".join([*said, _end(others), _seeds(found)])
+    left = f" Not compared, for reasons below all numbers: {listed(list(found.without))}." if found.without else ""
+    return " ".join([*said, _end(others), _seeds(found)]) + left
 
 
 def _headline(found: "Methods", less: "list[Row]", more: "list[Row]", others: "list[Row]") -> str:
