@@ -154,13 +154,13 @@ crosstalk.form = (element, trigger) => {
     crosstalk.changed(form.dataset.place, box.dataset.name);
   });
 };
-// Names in links: section.control; those of the first version stood alone.
+// Names in links: section.control, or all.control where sections share it; those of the first version stood alone.
 const fromLink = (form, place) => {
   const found = {};
   for (const box of all('[data-name]', form)) {
     const name = box.dataset.name;
     const alone = ['model', 'checkpoint', 'example', 'question', 'scene', 'tab'].includes(name) ? null : crosstalk.linked.get(name);
-    const text = crosstalk.linked.get(`${place.split('/')[1]}.${name}`) ?? alone;
+    const text = crosstalk.linked.get(`${place.split('/')[1]}.${name}`) ?? crosstalk.linked.get(`all.${name}`) ?? alone;
     if (text !== null) found[name] = text;
   }
   if (Object.keys(found).length) crosstalk.fromLink = {...crosstalk.fromLink, [place]: true};
@@ -195,10 +195,12 @@ crosstalk.start = (place, more) => {
   crosstalk.opened[place] = payload(place).turn;
   crosstalk.forms.get(place).trigger('submit', payload(place, more));
 };
-// Where it is not what a page starts with, a control's value stands in the address.
+// Where it is not what a page starts with, a control's value stands in the address; that of one which sections share
+// always, as they may start with another each.
 const addressed = (form, place, name, value) => {
-  const text = written(value);
-  crosstalk(`${place.split('/')[1]}.${name}`, text === JSON.parse(form.dataset.first)[name] ? '' : text);
+  const text = written(value), box = find(`[data-name="${CSS.escape(name)}"]`, form);
+  if (box?.dataset.shared !== undefined) crosstalk(`all.${name}`, text);
+  else crosstalk(`${place.split('/')[1]}.${name}`, text === JSON.parse(form.dataset.first)[name] ? '' : text);
 };
 crosstalk.set = (place, values) => {
   const form = find('form.controls', crosstalk.forms.get(place).element);
