@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from analysis.charts import NEUTRAL, SERIES, WRONG, empty, figure
-from analysis.wording import percent
+from analysis.wording import percent, signed
 
 if TYPE_CHECKING:
     from analysis.decoding.game import Moment
@@ -109,7 +109,7 @@ def contexts(moment: "Moment") -> str:
         cells = "".join(f"<span><i>{escape(shown(token))}</i><b>{percent(p)}</b></span>" for token, p in rows)
         columns.append(f'<span class="dec-column"><span class="dec-head">{name}</span>{cells}</span>')
     ranked = sorted(moment.interactions.items(), key=lambda item: -item[1])
-    told = [f"{escape(shown(token))} {value:+.1f}".replace("-", "−") for token, value in ranked]
+    told = [f"{escape(shown(token))} {signed(value, 1)}" for token, value in ranked]
     takes = [f"<b>{escape(shown(token))}</b>" for token in (moment.greedy, moment.modified)]
     return (
         f'<span class="dec-grid">{"".join(columns)}</span><span class="dec-told">Interaction of these words, nats: '

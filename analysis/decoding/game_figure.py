@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, empty, figure, over_picture, tint
 from analysis.decoding.figure import TOGETHER, shown
-from analysis.wording import signed
+from analysis.wording import number, signed
 
 if TYPE_CHECKING:
     from analysis.decoding.game import Moment, Regions
@@ -66,17 +66,18 @@ def worked(moment: "Moment | None") -> str:
         return '<div class="card quiet">Press Decode with a picture, then choose a step: its sum is worked here.</div>'
     both, question, picture, neither = moment.values
     shares, owed, word = moment.dividends, moment.shapley, escape(shown(moment.token))
+    told = dict(zip(("both", "question", "picture", "neither"), (number(v, 2) for v in moment.values), strict=True))
     lines = [
         f"v(nobody) = {_logp(neither)}: a random picture and no question.",
         f"v(picture) = {_logp(picture)}: the picture, no question.",
         f"v(question) = {_logp(question)}: a random picture, the question.",
         f"v(both) = {_logp(both)}.",
-        f"Picture alone adds v(picture) − v(nobody) = {_num(picture)} − ({_num(neither)}) = "
+        f"Picture alone adds v(picture) − v(nobody) = {told['picture']} − ({told['neither']}) = "
         f"<b>{_nats(shares['picture'])}</b>.",
-        f"Question alone adds v(question) − v(nobody) = {_num(question)} − ({_num(neither)}) = "
+        f"Question alone adds v(question) − v(nobody) = {told['question']} − ({told['neither']}) = "
         f"<b>{_nats(shares['question'])}</b>.",
-        f"What is left is the dividend of both: v(both) − v(picture) − v(question) + v(nobody) = {_num(both)} − "
-        f"({_num(picture)}) − ({_num(question)}) + ({_num(neither)}) = <b>{_nats(shares['together'])}</b>. "
+        f"What is left is the dividend of both: v(both) − v(picture) − v(question) + v(nobody) = {told['both']} − "
+        f"({told['picture']}) − ({told['question']}) + ({told['neither']}) = <b>{_nats(shares['together'])}</b>. "
         f"That is the interaction for “{word}”.",
         f"Shapley gives each player its own and half of the rest: picture {_nats(owed['picture'])}, question "
         f"{_nats(owed['question'])}; together {_nats(owed['picture'] + owed['question'])} = v(both) − v(nobody).",
@@ -129,11 +130,7 @@ def where(found: "Regions") -> str:
 
 def _logp(value: float) -> str:
     p = math.exp(value)
-    return f"ln {p:.3g} = {_num(value)}"
-
-
-def _num(value: float) -> str:
-    return f"{round(value, 2) + 0:.2f}".replace("-", "−")  # no minus before nothing
+    return f"ln {p:.3g} = {number(value, 2)}"
 
 
 def _nats(value: float) -> str:

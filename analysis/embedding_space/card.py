@@ -1,6 +1,6 @@
 """What the model card says of the space of crosstalk-clip and its training in phases."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,12 @@ import numpy as np
 from analysis.embedding_space import maps, recipes, runs
 from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import LIKENESS, MEASURES, Space
-from analysis.embedding_space.retrieval import DIRECTIONS, KS, Over, Versus, over, repeated, versus
-from analysis.embedding_space.retrieval_figure import points
+from analysis.embedding_space.retrieval import DIRECTIONS, KS, Over, Repeated, Versus, over, repeated, versus
 from analysis.embedding_space.runs import Run
 from analysis.embedding_space.sentence import sentence
-from analysis.statistics import Difference
+from analysis.statistics import Difference, Estimate
+from analysis.table import Head, Table
+from analysis.wording import UNKNOWN, between, estimate, number, signed
 from models.embedded.phases import SET
 
 if TYPE_CHECKING:
@@ -93,11 +94,11 @@ def _matrix(trained: dict[str, tuple[Run, ...]]) -> str:
         found = repeated(of)
         one = found.each[0]
         for i, phase in enumerate(one.phases):
-            cells = [_cell(found.matrix, (i, j), one.low[i, j], one.high[i, j]) for j in range(len(one.domains))]
-            rows.append([title, str(found.seeds), phase, *cells, _share(found.average, i)])
+            cells = [_cell(found, i, j) for j in range(len(one.domains))]
+            rows.append([title, found.seeds, phase, *cells, _share(found.average, i)])
     one = repeated(next(iter(trained.values()))).each[0]
-    head = [f"{name} (n = {n})" for name, n in zip(one.domains, one.n, strict=True)]
-    return _table(["method", "seeds", "after", *head, "mean"], rows)
+    heads = [Head(f"{name} (n = {n})", shares=True) for name, n in zip(one.domains, one.n, strict=True)]
+    return Table(["method", "seeds", "after", *heads, "mean"], rows).markdown()
 
 
 def _summary(trained: dict[str, tuple[Run, ...]]) -> str:
@@ -107,55 +108,53 @@ def _summary(trained: dict[str, tuple[Run, ...]]) -> str:
             near = [_share(repeated(of, direction, k).average, -1) for k in KS]
             far = [_share(repeated(of, direction, k, "all").average, -1) for k in KS]
             found = repeated(of, direction)
-            lost = f"{100 * found.forgetting.mean.mean():.1f}"
-            back = "–" if np.isnan(found.backward.mean) else points(found.backward.mean)
-            rows.append([title, str(found.seeds), name, *near, *far, lost, back])
-    head = [*(f"R@{k} in the domain" for k in KS), *(f"R@{k} among all" for k in KS)]
-    return _table(["method", "seeds", "direction", *head, "forgetting, points", "backward transfer, points"], rows)
+            lost, back = float(found.forgetting.mean.mean()), float(found.backward.mean)
+            rows.append([title, found.seeds, name, *near, *far, lost, back])
+    heads = [*(f"R@{k} in the domain" for k in KS), *(f"R@{k} among all" for k in KS)]
+    lost = Head("forgetting", unit="points", digits=1)
+    back = Head("backward transfer", unit="points", digits=1, sign=True)
+    return Table(["method", "seeds", "direction", *heads, lost, back], rows).markdown()
 
 
 def _angles(spaces: dict[str, Space]) -> str:
-    rows = []
+    single, rows = (*LIKENESS, "gap"), []
     for title, space in spaces.items():
         for t in range(1, len(space.phases)):
-            spreads = [space.spreads[name] for name in _ANGLES]
-            cells = [_degrees(of.mean[0, t], of.low[0, t], of.high[0, t]) for of in spreads]
-            single = [space.likeness[name][0, t] for name in LIKENESS] + [space.numbers["gap"][t]]
-            rows.append([title, space.phases[t], *cells, *map(_number, single)])
-    head = [MEASURES[name].title for name in (*_ANGLES, *LIKENESS, "gap")]
-    return _table(["method", "after", *head], rows)
+            likeness = [float(space.likeness[name][0, t]) for name in LIKENESS]
+            angles = [space.spreads[name].at(0, t) for name in _ANGLES]
+            rows.append([title, space.phases[t], *angles, *likeness, float(space.numbers["gap"][t])])
+    heads = [Head(MEASURES[name].title, digits=2 if name in single else 1) for name in (*_ANGLES, *single)]
+    return Table(["method", "after", *heads], rows).markdown()
 
 
 def _angles_over(repeats: dict[str, tuple[Run, ...]]) -> str:
-    rows = []
+    names, rows = (*_ANGLES, "floor"), []
     for title, of in repeats.items():
-        each = [over([run.angles[name][-1] for run in of]) for name in (*_ANGLES, "floor")]
-        rows.append([title, str(len(of)), *(f"{_minus(a.mean)} [{_minus(a.least)} to {_minus(a.most)}]" for a in each)])
-    return _table(["method", "seeds", *(MEASURES[name].title for name in (*_ANGLES, "floor"))], rows)
+        each = [over([run.angles[name][-1] for run in of]) for name in names]
+        spans = [[number(end, 1) for end in (a.mean, a.least, a.most)] for a in each]
+        rows.append([title, len(of), *(f"{mean} [{least} to {most}]" for mean, least, most in spans)])
+    return Table(["method", "seeds", *(MEASURES[name].title for name in names)], rows).markdown()
 
 
 def _against(title: str, plain: str, trained: dict[str, tuple[Run, ...]]) -> list[str]:
     found = {direction: versus(trained[title], trained[plain], direction) for direction in DIRECTIONS}
-    rows = []
+    which, rows = ("final", "earlier", "kept"), []
     for direction, of in found.items():
         for label, one in {**of.each, f"mean of {len(of.each)} seeds": of.pooled}.items():
             if one is not of.pooled or len(of.each) > 1:
-                cells = [_points(difference) for difference in (one.final, one.earlier, one.kept)]
+                cells = [_points(getattr(one, name)) for name in which]
                 rows.append([DIRECTIONS[direction], label, *cells, f"{one.n}; {one.n_earlier}"])
         if len(of.each) > 1:
-            spans = [of.between(which) for which in ("final", "earlier", "kept")]
-            cells = ["–" if np.isnan(low) else f"{points(low)} to {points(high)}" for low, high in spans]
+            spans = [Estimate(np.nan, *of.between(name)) for name in which]
+            cells = [UNKNOWN if np.isnan(span.low) else between(span, 1, sign=True) for span in spans]
             rows.append([DIRECTIONS[direction], "over seeds (t)", *cells, f"{len(of.each)} seeds"])
-    head = [
-        "R@1 in the domain, points",
-        "training",
-        "all domains",
-        "domains before the last",
-        "and of these since their own phase",
-    ]
+    heads = [
+        "R@1 in the domain, points", "training", "all domains", "domains before the last",
+        "and of these since their own phase", "n",
+    ]  # fmt: skip
     return [
         f"### {title} against {plain}, pair by pair, after the last phase",
-        _table([*head, "n"], rows),
+        Table(heads, rows).markdown(),
         "Rows of a training, and of their mean, have intervals over pairs. The interval over seeds is Student's t, of "
         "very few of them: it is wide, and it is the only one that another training is covered by.",
         " ".join(_verdict(title, plain, DIRECTIONS[direction], of) for direction, of in found.items()),
@@ -172,40 +171,22 @@ def _verdict(title: str, plain: str, direction: str, of: Versus) -> str:
     if len(each) == 1:
         return f"{told}; one seed, so nothing is known of other trainings."
     same = sum((value > 0) == (pooled.value > 0) for value in each)
-    return f"{told}; so it is in {same} of {len(each)} seeds ({', '.join(map(points, each))})."
+    return f"{told}; so it is in {same} of {len(each)} seeds ({', '.join(signed(100 * value, 1) for value in each)})."
 
 
-def _cell(of: Over, place: tuple[int, int], low: float, high: float) -> str:
-    """A share in per cent: its interval over pairs of one training, the smallest and largest of several. Before any
-    phase (place 0) all trainings are the same model."""
-    if of.n == 1 or place[0] == 0:
-        return f"{100 * of.mean[place]:.0f} ({100 * low:.0f} to {100 * high:.0f})"
-    return f"{100 * of.mean[place]:.0f} [{100 * of.least[place]:.0f} to {100 * of.most[place]:.0f}]"
+def _cell(of: Repeated, i: int, j: int) -> Estimate | str:
+    """A share: its interval over pairs of one training, the smallest and largest of several. Before any phase (0) all
+    trainings are the same model."""
+    if of.seeds == 1 or i == 0:
+        return of.each[0].at(i, j)
+    mean, least, most = (number(100 * side[i, j]) for side in (of.matrix.mean, of.matrix.least, of.matrix.most))
+    return f"{mean} [{least} to {most}]"
 
 
 def _share(of: Over, place: int) -> str:
-    mean = f"{100 * of.mean[place]:.1f}"
-    return mean if of.n == 1 or place == 0 else f"{mean} [{100 * of.least[place]:.1f} to {100 * of.most[place]:.1f}]"
-
-
-def _degrees(mean: float, low: float, high: float) -> str:
-    return _minus(mean) if np.isnan(low) else f"{_minus(mean)} ({_minus(low)} to {_minus(high)})"
-
-
-def _minus(degrees: float) -> str:
-    return f"{round(float(degrees), 1) + 0.0:.1f}".replace("-", "−")
-
-
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.2f}"
+    mean, least, most = (number(100 * side[place], 1) for side in (of.mean, of.least, of.most))
+    return mean if of.n == 1 or place == 0 else f"{mean} [{least} to {most}]"
 
 
 def _points(of: Difference | None) -> str:
-    if of is None:
-        return "–"
-    p = "" if np.isnan(of.p) else f"; p = {of.p:.2g}"
-    return f"{points(of.value)} ({points(of.low)} to {points(of.high)}{p})"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+    return estimate(of, 1, sign=True, p=True) if of else UNKNOWN

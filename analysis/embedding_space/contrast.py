@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, WRONG, figure
 from analysis.table import SCROLL
-from analysis.wording import signed
+from analysis.wording import number, signed
 from models.errors import InputError
 
 if TYPE_CHECKING:
@@ -164,10 +164,8 @@ def table(found: "Contrast", uris: "Sequence[str]", view: str = "after", chosen:
 def _cell(found: "Contrast", i: int, j: int, values: np.ndarray, shade: float, view: str) -> str:
     css = [c for c, on in (("own", j == i), ("best", view != "change" and values[j] == values.max()),
                            ("less", view == "change" and values[j] < 0)) if on]
-    told = (
-        f"picture {found.texts[i]}, text {found.texts[j]}: {_cosine(found.before[i, j])} → {_cosine(found.after[i, j])}"
-    )
-    shown = _cosine(values[j], "+" if view == "change" else "")
+    told = f"picture {found.texts[i]}, text {found.texts[j]}: {_went(found, i, j)}"
+    shown = number(values[j], 2, sign=view == "change")
     return f'<td class="{" ".join(css)}" style="--a:{shade:.2f}" title="{escape(told)}">{shown}</td>'
 
 
@@ -179,13 +177,13 @@ def row(found: "Contrast", i: int, uri: str) -> str:
         verdict = '<span class="wrong">✗ others are nearer than its own text</span>'
     others = found.preferred[i][:5]
     listed = "".join(
-        f"<p>{escape(found.texts[j])} <small>{_cosine(found.before[i, j])} → {_cosine(found.after[i, j])}</small></p>"
+        f"<p>{escape(found.texts[j])} <small>{_went(found, i, j)}</small></p>"
         for j in others
     )
     more = f"<p><small>preferred now</small></p>{listed}" if others else ""
     return (
         f'<ul class="items"><li><img src="{uri}" alt=""><div><p><small>its text</small> '
-        f"<b>{escape(found.texts[i])}</b> <small>{_cosine(found.before[i, i])} → {_cosine(found.after[i, i])}</small>"
+        f"<b>{escape(found.texts[i])}</b> <small>{_went(found, i, i)}</small>"
         f"</p><p>{verdict}</p>{more}</div></li></ul>"
     )
 
@@ -201,8 +199,9 @@ def sentence(found: "Contrast") -> str:
     )
 
 
-def _cosine(value: float, sign: str = "") -> str:
-    return f"{round(float(value), 2) + 0.0:{sign}.2f}".replace("-", "−")
+def _went(found: "Contrast", i: int, j: int) -> str:
+    """A cosine before and after."""
+    return f"{number(found.before[i, j], 2)} → {number(found.after[i, j], 2)}"
 
 
 def _short(text: str, most: int = 22) -> str:

@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, NEUTRAL, TEXT, figure
 from analysis.embedding_space.result import BETWEEN_PHASES, LIKENESS, MEASURES, OF_A_PHASE
-from analysis.statistics import Estimate
 from analysis.table import Head, Table
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def numbers(found: "Space", before: int = 0) -> str:
     """
     phases = range(before + 1, len(found.phases))
     rows = [
-        [_name(name), None, *(_estimate(found.spreads[name], before, t) for t in phases)] for name in BETWEEN_PHASES
+        [_name(name), None, *(found.spreads[name].at(before, t) for t in phases)] for name in BETWEEN_PHASES
     ]
     rows += [[_name(name), None, *(float(found.likeness[name][before, t]) for t in phases)] for name in LIKENESS]
     rows += [[_name(name), *(float(found.numbers[name][t]) for t in (before, *phases))] for name in OF_A_PHASE]
@@ -75,7 +74,3 @@ def numbers(found: "Space", before: int = 0) -> str:
 def _name(name: str) -> Head:
     of = MEASURES[name]
     return Head(of.title, of.about, unit=of.unit, digits=1 if of.unit else 3)
-
-
-def _estimate(of: "Spread", s: int, t: int) -> Estimate:
-    return Estimate(float(of.mean[s, t]), float(of.low[s, t]), float(of.high[s, t]), of.n)

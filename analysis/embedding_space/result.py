@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from analysis.result import Provenance, Result, plain
+from analysis.statistics import Estimate
 from analysis.table import Table
 
 PERCENTILES = np.arange(101)
@@ -124,6 +125,10 @@ class Spread:
     high: np.ndarray
     percentiles: np.ndarray
     n: int
+
+    def at(self, s: int, t: int) -> Estimate:
+        """The mean for phase ``t`` against ``s``."""
+        return Estimate(float(self.mean[s, t]), float(self.low[s, t]), float(self.high[s, t]), self.n)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy import stats
 
-from analysis.statistics import Difference, difference, interval
+from analysis.statistics import Difference, Estimate, difference, interval
 from models.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ class Recalls:
     average: np.ndarray
     forgetting: np.ndarray
     backward: float
+
+    def at(self, phase: int, domain: int) -> Estimate:
+        ends = float(self.low[phase, domain]), float(self.high[phase, domain])
+        return Estimate(float(self.matrix[phase, domain]), *ends, int(self.n[domain]))
 
 
 def hits(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "domain") -> np.ndarray:

@@ -11,7 +11,7 @@ from analysis.charts import DASHES, SERIES, figure
 from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, ranks_in, recalls, versus
 from analysis.statistics import Estimate
 from analysis.table import SCROLL, Head, Table
-from analysis.wording import estimate, percent, signed
+from analysis.wording import between, estimate, percent, signed
 
 if TYPE_CHECKING:
     from analysis.embedding_space.retrieval import Over, Ranked, Recalls, Repeated, Versus
@@ -45,17 +45,15 @@ def matrix(found: "Recalls", chosen: tuple[int, int] | None = None) -> str:
 
 
 def _cell(found: "Recalls", i: int, j: int, chosen: bool) -> str:
-    value, own = found.matrix[i, j], found.own[j] == i
-    label = escape(
-        f"{found.phases[i]}, {found.domains[j]}: {100 * value:.0f} %, 95 % interval {100 * found.low[i, j]:.0f} to "
-        f"{100 * found.high[i, j]:.0f} %, n = {found.n[j]}"
-    )
+    of, own = found.at(i, j), found.own[j] == i
+    told = f"{found.phases[i]}, {found.domains[j]}: {percent(of.value)}, 95 % interval {between(of)} %, n = {of.n}"
+    label = escape(told)
     css = " ".join(c for c, on in (("own", own), ("chosen", chosen)) if on)
     pressed = ' aria-pressed="true"' if chosen else ""
     return (
-        f'<td><button type="button" class="{css}" style="--a:{value:.2f}" data-to="pairs"{pressed} '
+        f'<td><button type="button" class="{css}" style="--a:{of.value:.2f}" data-to="pairs"{pressed} '
         f'data-set=\'{{"after": "{i}", "domain": "{j}"}}\' aria-label="{label}" title="{label}">'
-        f"{100 * value:.0f}</button></td>"
+        f"{100 * of.value:.0f}</button></td>"
     )
 
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, NEUTRAL, SCROLL, WRONG, empty, figure
-from analysis.wording import listed, signed
+from analysis.charts import ANSWER, NEUTRAL, WRONG, empty, figure, reach
+from analysis.table import Head, Table
+from analysis.wording import UNKNOWN, estimate, listed, number, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.decoding.dataset.measure import Hallucination, Row
-    from analysis.decoding.dataset.scores import Estimate
-    from analysis.statistics import Difference
+    from analysis.statistics import Difference, Estimate
 
 NAMES = {
     "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "yes": "Yes-ratio",
@@ -52,9 +52,7 @@ def spread(found: "Hallucination | None", subset: str) -> go.Figure:
         customdata=[escape(_title(found, r)) for r in rows],
         marker={"size": 12, "color": [_colour(row, name) for row in rows]}, cliponaxis=False,
         error_x={
-            "type": "data", "symmetric": False, "thickness": 2, "width": 5, "color": NEUTRAL,
-            "array": [100 * (v.high - v.value) for v in values],
-            "arrayminus": [100 * (v.value - v.low) for v in values],
+            **reach(values), "thickness": 2, "width": 5, "color": NEUTRAL,
         },
         hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
     )  # fmt: skip
@@ -82,47 +80,37 @@ def _colour(row: "Row", name: str) -> str:
     return ANSWER if (change.value > 0) == (HEADLINE[name] == "above") else WRONG
 
 
-def table(found: "Hallucination", subset: str) -> str:
-    """All scores of a subset with their intervals, the difference to greedy, its test, and the speed."""
+def scores_table(found: "Hallucination", subset: str) -> Table:
+    """All scores of a subset, the difference to greedy with its test, and the speed."""
     rows = found.of(subset)
-    if not rows:
+    name, scores = headline(rows), [key for key in vars(rows[0].scores) if key != "n"]
+    heads = [*(Head(NAMES[s], unit="%", digits=1) for s in scores),
+             f"{NAMES[name]} minus greedy’s, points", Head("Tokens/s", digits=0)]  # fmt: skip
+    cells = [
+        [found.titles[row.strategy], *(getattr(row.scores, s) for s in scores),
+         _against(row.differences.get(name), name), row.tokens_per_second]
+        for row in rows
+    ]  # fmt: skip
+    return Table(["Strategy", *heads], cells)
+
+
+def _against(of: "Difference | None", name: str) -> str:
+    if of is None or not of.known:
+        return UNKNOWN
+    told = "" if not beyond_chance(of) else " better" if (of.value > 0) == (HEADLINE[name] == "above") else " worse"
+    return estimate(of, 1, sign=True, p=True) + told
+
+
+def table(found: "Hallucination", subset: str) -> str:
+    """The same on the page."""
+    if not found.of(subset):
         return ""
-    name = headline(rows)
-    scores = [key for key in vars(rows[0].scores) if key != "n"]
-    head = "".join(f'<th scope="col">{NAMES[s]}, %</th>' for s in scores)
-    body = []
-    for row in rows:
-        cells = "".join(f"<td>{_cell(getattr(row.scores, s))}</td>" for s in scores)
-        change = row.differences.get(name)
-        body.append(
-            f'<tr><th scope="row">{escape(_title(found, row))}</th>{cells}<td>{_change(change)}</td>'
-            f"<td>{row.tokens_per_second:.0f}</td></tr>"
-        )
     return (
-        f'{SCROLL}<table class="plain"><thead><tr><th></th>{head}<th>{NAMES[name]} minus greedy’s, points'
-        f"</th><th>Tokens/s</th></tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-        f'<p class="key">{escape(subset)}, n = {rows[0].scores.n}. Brackets: 95 % intervals (Wilson; a bootstrap for '
-        "F1, CHAIR_i and the recall of captions). Differences are paired over the same items; p is McNemar’s exact "
-        "test. Items about one picture count as independent.</p>"
+        f"{scores_table(found, subset).html()}"
+        f'<p class="key">{escape(subset)}, n = {found.of(subset)[0].scores.n}. Brackets: 95 % intervals (Wilson; a '
+        "bootstrap for F1, CHAIR_i and the recall of captions). Differences are paired over the same items; p is "
+        "McNemar’s exact test. Items about one picture count as independent.</p>"
     )
-
-
-def _cell(of: "Estimate") -> str:
-    if math.isnan(of.value):
-        return "–"
-    return f"{100 * of.value:.1f} <small>({100 * of.low:.1f} to {100 * of.high:.1f})</small>"
-
-
-def _change(of: "Difference | None") -> str:
-    if of is None or math.isnan(of.value):
-        return "–"
-    p = "" if math.isnan(of.p) else f", p = {of.p:.2g}"
-    return f"{points(of.value)} <small>({points(of.low)} to {points(of.high)}{p})</small>"
-
-
-def points(value: float) -> str:
-    """A difference of shares in percentage points."""
-    return signed(100 * value, 1)
 
 
 def sentence(found: "Hallucination", subset: str) -> str:
@@ -143,7 +131,7 @@ def sentence(found: "Hallucination", subset: str) -> str:
     parts = []
     for rows_of, verdict in ((better, "better"), (worse, "worse")):
         if rows_of:
-            told = [f"{_title(found, r)} ({points(r.differences[name].value)} points)" for r in rows_of]
+            told = [f"{_title(found, r)} ({points(r.differences[name].value, 1)})" for r in rows_of]
             parts.append(f"{verdict}: {listed(told)}")
     if plain:
         parts.append(f"no clear difference: {listed([_title(found, r) for r in plain])}")
@@ -165,4 +153,4 @@ def _basis(rows: "Sequence[Row]", subset: str) -> str:
 
 
 def _share(of: "Estimate") -> str:
-    return "–" if math.isnan(of.value) else f"{100 * of.value:.1f} %"
+    return f"{number(100 * of.value, 1)} %" if of.known else UNKNOWN

@@ -16,14 +16,13 @@ from analysis.decoding.dataset.scores import (
     chair,
     counts,
     f1_parts,
-    paired,
     pope,
     ratio_difference,
     says_yes,
 )
 from analysis.decoding.objects import mentions
 from analysis.result import Provenance, Result, plain, together
-from analysis.statistics import Difference
+from analysis.statistics import Difference, difference
 from analysis.table import Table
 from models.batches import TOKENS, batched
 from models.generation import Writing, text_of
@@ -156,9 +155,9 @@ def _existence(data: Data, given: Mapping[str, Answers]) -> list[Row]:
         for name, own in said.items():
             other = said[BASIS]
             changes = {} if name == BASIS else {
-                "accuracy": paired(own == truth, other == truth),
+                "accuracy": difference(own == truth, other == truth),
                 "f1": ratio_difference(f1_parts(own, truth), f1_parts(other, truth)),
-                "yes": paired(own, other),
+                "yes": difference(own, other),
             }  # fmt: skip
             rows.append(Row(subset, name, pope(own, truth), changes, given[name].tokens_per_second))
     return rows
@@ -175,7 +174,7 @@ def _captions(data: Data, given: Mapping[str, Answers]) -> list[Row]:
         other = found[BASIS]
         changes = {} if name == BASIS else {
             "objects": ratio_difference((own.invented, own.mentions), (other.invented, other.mentions)),
-            "sentences": paired(own.invented > 0, other.invented > 0),
+            "sentences": difference(own.invented > 0, other.invented > 0),
             "recall": ratio_difference((own.found, own.there), (other.found, other.there)),
         }  # fmt: skip
         rows.append(Row(CAPTIONS, name, chair(own), changes, given[name].tokens_per_second))

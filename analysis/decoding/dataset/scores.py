@@ -6,19 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.statistics import Difference, difference, interval
+from analysis.statistics import Difference, Estimate, mean
 
 _DRAWS = 2000
 _ROWS = 500  # draws at a time: of many items all at once would be gigabytes
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A share, 0 to 1, and its 95 % interval; not-a-number where nothing was counted."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -62,9 +53,9 @@ def ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) -> Esti
     """sum(above) / sum(below) over items, with a percentile bootstrap over items (seeded)."""
     above, below = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
     if not len(below) or below.sum() == 0:
-        return Estimate(np.nan, np.nan, np.nan)
+        return Estimate()
     low, high = _spread(_resampled([above, below], seed), lambda a, b: a / b)
-    return Estimate(float(above.sum() / below.sum()), low, high)
+    return Estimate(float(above.sum() / below.sum()), low, high, len(above))
 
 
 def ratio_difference(a: tuple[Sequence[float], Sequence[float]], b, seed: int = 0) -> Difference:
@@ -72,9 +63,9 @@ def ratio_difference(a: tuple[Sequence[float], Sequence[float]], b, seed: int = 
     parts = [np.asarray(v, dtype=float) for v in (*a, *b)]
     if any(not len(p) for p in parts) or 0 in (parts[1].sum(), parts[3].sum()):
         return Difference()
-    mean = float(parts[0].sum() / parts[1].sum() - parts[2].sum() / parts[3].sum())
+    apart = float(parts[0].sum() / parts[1].sum() - parts[2].sum() / parts[3].sum())
     low, high = _spread(_resampled(parts, seed), lambda a, b, c, d: a / b - c / d)
-    return Difference(mean, low, high, len(parts[0]))
+    return Difference(apart, low, high, len(parts[0]))
 
 
 def _resampled(parts: list[np.ndarray], seed: int) -> list[np.ndarray]:
@@ -94,22 +85,15 @@ def _spread(sums: list[np.ndarray], combine) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _share(hits: np.ndarray) -> Estimate:
-    if not len(hits):
-        return Estimate(np.nan, np.nan, np.nan)
-    hits = np.asarray(hits, dtype=float)
-    return Estimate(float(hits.mean()), *interval(hits))
-
-
 def pope(said: Sequence[bool], truth: Sequence[bool]) -> Pope:
     """POPE's numbers of the answers ``said`` (yes is True) to questions whose true answers are ``truth``."""
     said, truth = np.asarray(said, dtype=bool), np.asarray(truth, dtype=bool)
     return Pope(
-        accuracy=_share(said == truth),
-        precision=_share(truth[said]),
-        recall=_share(said[truth]),
+        accuracy=mean(said == truth),
+        precision=mean(truth[said]),
+        recall=mean(said[truth]),
         f1=ratio(*f1_parts(said, truth)),
-        yes=_share(said),
+        yes=mean(said),
         n=len(truth),
     )
 
@@ -144,9 +128,4 @@ def counts(mentioned: Sequence[Sequence[str]], there: Sequence[Collection[str]])
 
 def chair(of: Counts) -> Chair:
     """CHAIR's numbers."""
-    return Chair(ratio(of.invented, of.mentions), _share(of.invented > 0), ratio(of.found, of.there), len(of.mentions))
-
-
-def paired(a: np.ndarray, b: np.ndarray) -> Difference:
-    """Difference of two yes-or-no results of the same items, with McNemar's exact test."""
-    return difference(np.asarray(a, dtype=float), np.asarray(b, dtype=float))
+    return Chair(ratio(of.invented, of.mentions), mean(of.invented > 0), ratio(of.found, of.there), len(of.mentions))
