@@ -20,10 +20,10 @@ from analysis.decoding.dataset import figure
 from analysis.decoding.dataset import measure as sets
 from analysis.decoding.dataset.items import OWN, Data, embedded, uploaded
 from analysis.decoding.dataset.measure import answers, measure
-from analysis.decoding.dataset.scores import chair, counts, paired, pope, ratio, ratio_difference, says_yes
+from analysis.decoding.dataset.scores import chair, counts, pope, ratio, ratio_difference, says_yes
 from analysis.decoding.objects import EMBEDDED, mentions
 from analysis.section import Asked, headline
-from analysis.statistics import interval
+from analysis.statistics import difference, interval
 from models.embedded import base
 from models.embedded.concepts import PARTNERS, learnt_in
 from models.embedded.fit import generator
@@ -385,11 +385,11 @@ def test_better_worse_and_neither_are_told(result):
 def test_few_items_that_differ_are_no_clear_difference():
     a, b = np.ones(500), np.ones(500)
     b[:5] = 0
-    few = paired(a, b)
+    few = difference(a, b)
     assert few.clear and few.p == pytest.approx(2 * 0.5**5)
     assert not figure.beyond_chance(few)
     b[:8] = 0
-    assert figure.beyond_chance(paired(a, b))
+    assert figure.beyond_chance(difference(a, b))
     assert figure.beyond_chance(ratio_difference((a, a), (b, a)))  # no p: the interval alone
 
 
