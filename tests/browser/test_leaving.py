@@ -4,17 +4,17 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import expect
 
+from tests.browser.visit import opened, panel
+
 pytestmark = pytest.mark.browser
 
 
 def test_long_work_keeps_nobody_waiting_and_ends_with_its_tab(browser, address):
     tab = browser.new_page(base_url=address, viewport={"width": 1280, "height": 800})
-    tab.goto("/?tab=interference")
-    tab.wait_for_function("window.crosstalk?.ready", timeout=60_000)
-    tab.locator("#conflicts-count input[type=number]").fill("1800")  # minutes of work, with a seed that is not kept
-    tab.locator("#conflicts-seed input[type=number]").fill("17")
-    tab.get_by_role("button", name="Measure many").click()
-    running = tab.locator("#conflicts-progress progress")
+    opened(tab, "/?tab=interference&section=conflicts&count=1800&seed=17")  # minutes of work: that seed is not kept
+    section = panel(tab, "interference/conflicts")
+    section.locator(".run").click()
+    running = section.locator("progress")
     expect(running).to_be_visible(timeout=60_000)
     other = Client(address, verbose=False)
     assert other.predict(question="Is a bee an animal?", api_name="/ask")["answer"]

@@ -1,157 +1,215 @@
-"""The main path of each room that measures more than an answer: open, read the sentence, press, read again."""
+"""The main path of each room: open, read, press or click, read again; links that restore what was set."""
 
 import json
+import re
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
+
+from tests.browser.visit import ask, opened, panel, said, saved, uncovered
 
 pytestmark = pytest.mark.browser
 
 
-def opened(page, link: str):
-    """A room that has taken over what its link asks for."""
-    page.goto(link)
-    page.wait_for_function("window.crosstalk?.ready", timeout=60_000)
-    return page
+def chart(section, name: str):
+    """A chart of a section, once it is drawn."""
+    drawn = section.locator(f"[id$='-{name}'] .js-plotly-plot")
+    expect(drawn).to_be_visible(timeout=60_000)
+    return drawn
 
 
-def read(page, place: str):
-    """Wait until a sentence says something."""
-    expect(page.locator(f"{place} p").first).not_to_be_empty(timeout=60_000)
-    return page.locator(place)
+def test_a_question_is_disturbed_and_own_words_are_added(page):
+    opened(page, "/?tab=interference&example=bee-without-flower&question=Is+there+a+flower%3F")
+    section = said(page, "interference/one")
+    box = section.locator("input[name=sentence]")
+    box.fill("My aunt says that there is a flower.")
+    box.press("Enter")
+    expect(section).to_contain_text("My aunt says", timeout=60_000)
+    assert page.evaluate("crosstalk.place()") == "interference/one"
+    assert saved(page, section, "csv").startswith("condition,side,option")
 
 
-def drawn(page, place: str) -> None:
-    page.locator(place).scroll_into_view_if_needed()
-    expect(page.locator(f"{place} .js-plotly-plot")).to_be_visible()
+def test_enter_runs_the_section_one_is_in(page):
+    opened(page, "/?tab=interference&section=dose&example=bee-without-flower&question=Is+there+a+flower%3F")
+    section = said(page, "interference/dose")
+    before = section.locator(".told").get_attribute("data-turn")
+    ask(page, "Is there a bee?")
+    said(page, "interference/dose")
+    assert section.locator(".told").get_attribute("data-turn") != before
+    assert page.evaluate("crosstalk.place()") == "interference/dose"
 
 
-def unfold(page, title: str) -> None:
-    page.get_by_role("button", name=title).first.click()
+def test_a_section_about_whole_sets_says_where_the_answer_is(page):
+    opened(page, "/?tab=forgetting")
+    said(page, "forgetting/matrix")
+    ask(page, "Is there a bee?")
+    note = page.locator("#asked-note")
+    expect(note).to_contain_text("whole sets")
+    note.get_by_text("See the answer").click()
+    said(page, "ask/answer", "yes")
 
 
-def test_data_sets_and_remedies_are_shown_before_anything_is_pressed(page):
-    opened(page, "/?tab=interference")
-    expect(read(page, "#dataset-sentence")).to_contain_text("on image-heavy items")
-    drawn(page, "#dataset-chart")
-    drawn(page, "#conflicts-chart")
-    expect(read(page, "#conflicts-sentence")).to_contain_text("conflicts")
-    page.get_by_role("link", name="Whole sets").click()
-    expect(page.locator("#part-sets")).to_be_in_viewport()
+def test_what_ships_is_shown_before_anything_is_pressed(page):
+    opened(page, "/?tab=interference&section=sets")
+    said(page, "interference/sets")
+    page.locator("#nav [data-go='interference/conflicts']").click()
+    said(page, "interference/conflicts")
 
 
 def test_marks_stay_when_the_address_changes(page):
-    opened(page, "/?tab=interference&example=three-penguins&question=What%20is%20this%3F")
-    read(page, "#interference-sentence")
-    read(page, "#dataset-sentence")
-    drawn(page, "#dataset-chart")
-    clipped = page.locator("#dataset-chart [clip-path], #interference-chart [clip-path]")
-    assert clipped.count() > 4
+    opened(page, "/?tab=decoding&section=sets")
+    section = said(page, "decoding/sets")
+    chart(section, "chart")
+    section.get_by_text("captions", exact=True).click()
+    page.wait_for_url("**captions*")
+    clipped = section.locator("[clip-path]")
+    assert clipped.count() > 2
     paths = clipped.evaluate_all("all => all.map(e => e.getAttribute('clip-path'))")
     assert all(path.startswith("url(#") for path in paths), paths[0]
 
 
-def test_putting_picture_and_text_in_conflict(page):
-    opened(page, "/?tab=interference&example=three-penguins&question=What%20is%20this%3F")
-    read(page, "#interference-sentence")
-    page.locator("#conflict-start").click()
-    read(page, "#conflict-sentence")
-    drawn(page, "#conflict-chart")
-    expect(page.locator("#conflict-seen textarea, #conflict-seen input").first).to_have_value("penguin")
-
-
-def test_where_the_answer_looks(page):
+def test_a_click_on_a_word_shows_where_it_looks(page):
     opened(page, "/?tab=attention")
-    expect(read(page, "#attention-sentence")).to_contain_text("to the picture")
-    drawn(page, "#attention-chart")
-    page.get_by_label("per key token").first.check()
-    drawn(page, "#attention-chart")
-    cell = page.locator("#attention-heads [data-pick]").last
-    cell.click()
-    read(page, "#attention-where-sentence")
-    drawn(page, "#attention-overlay")
-    drawn(page, "#attention-tokens")
-    unfold(page, "Which layers carry the picture to the answer?")
-    page.locator("#carry-start").click()
-    read(page, "#attention-carry-sentence")
-    unfold(page, "MODA, trained, against plain attention")
-    expect(read(page, "#attention-moda-sentence")).to_contain_text("MODA")
+    section = said(page, "attention/over")
+    chart(section, "layers")
+    word = section.locator("[data-set*=token]").nth(1)
+    word.click()
+    expect(section.locator("[data-set*=token][aria-pressed=true]")).to_have_count(1, timeout=60_000)
+    page.wait_for_url("**token=*")
 
 
-def test_decoding_side_by_side_and_step_by_step(page):
+def test_a_link_restores_a_head(page):
+    opened(page, "/?tab=attention&spot=2,3&question=What%20is%20this%3F")
+    assert page.evaluate("crosstalk.place()") == "attention/heads"
+    said(page, "attention/heads", re.compile("layer 2, head 3", re.I))
+
+
+def test_answers_side_by_side_and_a_step_as_a_game(page):
     opened(page, "/?tab=decoding&example=boat-penguin-drum&question=Describe%20the%20picture.")
-    expect(read(page, "#decode-sentence")).to_contain_text("INTER")
-    expect(page.locator("#decode-answers .dec-wrong").first).to_be_visible()
-    page.locator("#decode-timeline [data-pick]").nth(1).click()
-    drawn(page, "#decode-strongest")
-    page.locator("#decode-locate").click()
-    drawn(page, "#decode-map")
-    expect(read(page, "#pope-sentence")).to_contain_text("INTER")
-    with page.expect_download() as waited:
-        page.locator("#decoding-json").click()
-    assert json.loads(waited.value.path().read_text(encoding="utf-8"))["strategies"]
+    section = said(page, "decoding/captions")
+    expect(section.locator(".dec-wrong").first).to_be_visible()
+    assert json.loads(saved(page, section, "json"))["strategies"]
+    page.locator("#nav [data-go='decoding/game']").click()
+    game = said(page, "decoding/game")
+    chart(game, "split")
+    before = game.locator(".sentence").inner_text()
+    game.locator("[data-set][aria-pressed=false]").nth(2).click()
+    expect(game.locator(".told .sentence")).not_to_have_text(before, timeout=60_000)
 
 
-_PLACE = (
-    "() => String(document.querySelector('#space-raw .js-plotly-plot').calcdata[1].map(point => [point.x, point.y]))"
-)
-"""Where the pictures of the first domain are drawn."""
+def test_settings_stand_in_the_address_and_a_link_restores_them(page, browser, address):
+    opened(page, "/?tab=decoding&section=steps")
+    section = said(page, "decoding/steps")
+    k = section.locator("input[name=k]")
+    k.focus()
+    for _ in range(4):
+        k.press("ArrowRight")
+    page.wait_for_url("**steps.k=1.4*")
+    other = browser.new_page(base_url=address)
+    opened(other, page.url)
+    restored = said(other, "decoding/steps")
+    expect(restored.locator("input[name=k]")).to_have_value("1.4")
+    expect(restored).to_contain_text("With k = 1.4")
+    other.close()
 
 
-def test_the_space_turns_phase_by_phase(page):
+def test_what_a_link_asks_for_and_is_not_offered_is_left_out_and_told(page):
+    opened(page, "/?tab=decoding&strategies=greedy,evil&k=1e999&length=8")
+    section = uncovered(page, "decoding/captions")
+    expect(page.locator(".toast-body")).to_contain_text("not on offer here")
+    expect(section.locator(".dec-cards .card")).to_have_count(4, timeout=60_000)
+    expect(section.locator("input[name=length]")).to_have_value("8")
+
+
+def test_the_map_keeps_its_phase_when_another_training_is_chosen(page):
     opened(page, "/?tab=embedding_space")
-    expect(read(page, "#space-sentence")).to_contain_text("°")
-    drawn(page, "#space-raw")
-    drawn(page, "#space-aligned")
-    first = page.evaluate(_PLACE)
-    page.locator("#space-player input[type=range]").fill("5")
-    expect(page.locator("#space-player output")).to_have_text("symbols")
-    page.wait_for_function(f"first => ({_PLACE})() !== first", arg=first)
-    page.locator("#space-projection").get_by_label("AlignedUMAP").check()
-    expect(page.locator("#space-raw")).to_contain_text("AlignedUMAP")
-    page.locator("#space-projection").get_by_label("PCA").check()
-    expect(page.locator("#space-raw")).to_contain_text("Raw")
-    page.wait_for_function(f"first => ({_PLACE})() !== first", arg=first)  # the phase stays the one that was chosen
-    page.locator("#space-raw .scatterlayer .trace:nth-child(2) path.point").first.hover(force=True)
-    expect(page.locator("#space-pair")).to_contain_text("rank of its text")
-    expect(page.locator(".pointed img")).to_be_visible()
-    unfold(page, "Retrieval")
-    drawn(page, "#retrieval-course")
+    said(page, "embedding_space/lost")
+    page.locator("#nav [data-go='embedding_space/map']").click()
+    said(page, "embedding_space/map")
 
 
-def test_a_cell_of_the_matrix_shows_its_answers_then_and_now(page):
+def test_a_cell_of_the_matrix_shows_its_answers_beside_it(page):
+    page.set_viewport_size({"width": 1280, "height": 900})
     opened(page, "/?tab=forgetting")
-    expect(read(page, "#forgetting-sentence")).to_contain_text("Right after its own training")
-    page.locator('#matrix [data-pick="6,0"]').click()
-    expect(page.locator("#items .answers").first).to_contain_text("then: after naming")
-    expect(page.locator("#items .answers").first).to_contain_text("now: after captioning")
-    page.locator('#forgetting-tries [data-pick="2"]').click()
-    expect(page.locator("#items")).to_contain_text("after choice, captioning: 1 to")
-    expect(page.locator("#items .answers").first).to_contain_text("before: after choice")
-    expect(page.locator("#part-items")).to_be_in_viewport()
-    with page.expect_download() as waited:
-        page.locator("#forgetting-latex").click()
-    assert waited.value.suggested_filename.endswith(".tex")
-    assert "\\toprule" in waited.value.path().read_text(encoding="utf-8")
+    section = said(page, "forgetting/matrix")
+    cell = section.locator(".matrix button").first
+    cell.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(section.locator(".matrix button.chosen")).to_have_count(1, timeout=60_000)
+    first = section.locator(".items li").first
+    expect(first).to_be_in_viewport()
+    assert "\\toprule" in saved(page, section, "latex")
 
 
-def test_a_slider_moved_by_the_keyboard_asks_and_the_last_place_counts(page):
-    page.goto("/?tab=forgetting")
-    slider = page.locator("#path-alpha input[type=range]")
-    slider.scroll_into_view_if_needed()
-    slider.focus()
-    for _ in range(5):
-        slider.press("ArrowRight")
-    expect(page.locator("#path-here-answers")).to_contain_text("alpha 0.55")
+def test_a_link_restores_a_cell_of_another_set(page):
+    opened(page, "/?tab=forgetting&set=sefe&row=2&column=1&show=only%20wrong")
+    section = said(page, "forgetting/matrix")
+    expect(section.locator("select[name=set]")).to_have_value("sefe")
+    expect(section.locator(".items .wrong").first).to_be_visible()
+    expect(section.locator(".items .right")).to_have_count(0)
+
+
+def test_a_set_that_is_chosen_goes_along_to_the_other_sections(page):
+    opened(page, "/?tab=forgetting")
+    said(page, "forgetting/matrix").locator("select[name=set]").select_option("replay")
+    page.locator("#nav [data-go='forgetting/split']").click()
+    said(page, "forgetting/split")
+    expect(panel(page, "forgetting/split").locator("select[name=set]")).to_have_value("replay")
+
+
+def test_presenting_is_larger_has_fewer_controls_and_arrows_step_on(page):
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    opened(page, "/?tab=attention")
+    section = said(page, "attention/over")
+    letters = "document.querySelector('#section-attention-over .js-plotly-plot')._fullLayout.font.size"
+    chart(section, "layers")
+    before = section.locator(".sentence").bounding_box()["height"]
+    page.locator("#present").click()
+    page.wait_for_url("**present=1*")
+    page.wait_for_function(f"{letters} > 16")
+    assert section.locator(".sentence").bounding_box()["height"] > 1.2 * before
+    expect(page.locator("#bar")).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.locator("#title h1").click()
+    page.keyboard.press("ArrowRight")
+    said(page, "attention/heads")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"{letters} < 16")
+    assert "present" not in page.url
+
+
+def test_a_word_is_explained_where_it_stands_by_keyboard(page):
+    opened(page, "/?tab=forgetting")
+    page.locator("#lesson").click()
+    term = page.locator(".lesson dfn.term:visible").first
+    expect(term.locator("[role=tooltip]")).to_be_hidden()
+    term.focus()
+    expect(term.locator("[role=tooltip]")).to_be_visible()
+    words = page.locator(".lesson dfn.term:visible").evaluate_all("all => all.map(e => e.lastChild.textContent)")
+    assert len(words) == len(set(words)) > 3  # each once
+    page.locator("#lessons [data-close]").click()
+    expect(term).to_be_hidden()
 
 
 def test_the_report_of_a_visit_opens_without_a_network(page, browser, tmp_path):
     opened(page, "/?tab=ask&example=bee-without-flower&question=Is%20there%20a%20flower%3F")
-    expect(page.locator("#ask-sentence")).to_contain_text("The checkpoint")
-    page.locator("#predict-ask").get_by_text("some of them").click()
-    expect(page.locator("#predicted-ask")).to_contain_text("measured")
+    section = panel(page, "ask/answer")
+    expect(section.locator(".told")).to_be_attached(timeout=60_000)
+    section.locator("[data-guess='some of them']").click()
+    expect(section.locator(".prediction output")).to_contain_text("measured")
+    section.locator(".run").click()
+    said(page, "ask/answer")
+    page.locator("#nav [data-go=forgetting]").click()
+    said(page, "forgetting/matrix")
+    page.locator("#report").click()
+    listed = page.locator("#report-list label")
+    expect(listed).to_have_count(2)
+    expect(page.locator("#report-list input:checked")).to_have_count(1)  # what was pressed
     with page.expect_download() as waited:
-        page.locator("#report").click()
+        page.locator("#report-save").click()
     assert waited.value.suggested_filename == "crosstalk-report.html"
     waited.value.save_as(tmp_path / "report.html")
     with browser.new_context(offline=True) as alone:
@@ -163,9 +221,21 @@ def test_the_report_of_a_visit_opens_without_a_network(page, browser, tmp_path):
         answer = tab.locator("section", has=tab.get_by_role("heading", name="Ask", exact=True))
         expect(answer).to_contain_text("Is there a flower?")
         expect(answer.locator(".barlayer path").first).to_be_attached()
-        expect(tab.locator("#predictions tbody tr")).to_have_count(1)
         expect(tab.locator("#predictions tbody tr")).to_contain_text("some of them")
         expect(tab.locator("header img")).to_be_visible()
         expect(tab.locator("#provenance")).to_contain_text("crosstalk-mini · base")
         assert not told
         assert [url for url in requested if not url.startswith(("data:", "blob:"))] == [tab.url]
+
+
+def test_an_own_set_of_a_visitor_is_measured(page, tmp_path):
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "own.png")
+    line = {"image": "own.png", "question": "Is there a bee in the picture?", "answer": "no"}
+    (tmp_path / "own.jsonl").write_text("\n".join([json.dumps(line)] * 3))
+    opened(page, "/?tab=decoding&section=sets&compared=inter")
+    section = panel(page, "decoding/sets")
+    section.get_by_text("Your own set").click()
+    section.locator("input[type=file]").set_input_files([tmp_path / "own.png", tmp_path / "own.jsonl"])
+    expect(section.get_by_text("own.jsonl").first).to_be_visible()
+    section.locator(".run").click()
+    expect(section.locator(".told .sentence")).to_contain_text("n = 3", timeout=60_000)
