@@ -36,12 +36,14 @@ def build(demo: gr.Blocks, bar: Bar) -> None:
 
     @page.for_people
     def save(event: gr.EventData, path: str | None, question: str, *shown: Shown | None) -> str:
-        kind, places = str(event._data.get("kind")), event._data.get("places") or []
+        asked = page.sent(event)
+        kind, places = str(asked.get("kind")), asked.get("places")
+        places = places if isinstance(places, list) else []
         chosen = [(b, s) for b, s in zip(built, shown, strict=True) if s is not None and b.place in places]
         if not chosen:
             raise gr.Error(_NOTHING, print_exception=False)
         if kind == "report":
-            return _saved("crosstalk-report.html", _report(chosen, path, question, event._data.get("predicted") or []))
+            return _saved("crosstalk-report.html", _report(chosen, path, question, asked.get("predicted")))
         (of, what), *_ = chosen
         name = of.place.replace("/", "-").replace("_", "-")
         ending, text = written(kind, of, what)
@@ -73,10 +75,11 @@ def close() -> None:
     _files().cleanup()
 
 
-def _report(chosen: Sequence[tuple[Built, Shown]], path: str | None, question: str, predicted: Sequence) -> str:
+def _report(chosen: Sequence[tuple[Built, Shown]], path: str | None, question: str, predicted) -> str:
     parts = [_part(of, what) for of, what in chosen]
     picture = data_uri(open_picture(path)) if path else None
-    whole = (row for row in predicted[:100] if isinstance(row, list) and len(row) == 4)
+    listed = predicted[:100] if isinstance(predicted, list) else []
+    whole = (row for row in listed if isinstance(row, list) and len(row) == 4)
     rows = [tuple(str(text)[:300] for text in row) for row in whole]
     return protocol.written(parts, question or "", picture, datetime.now().astimezone(), rows)
 

@@ -142,6 +142,11 @@ def picked(event: gr.EventData) -> str:
     return str(event._data.get("pick", ""))
 
 
+def sent(event: gr.EventData) -> dict:
+    """What an event of the page carries; nothing where it is not what the page's own script sends."""
+    return event._data if isinstance(event._data, dict) else {}
+
+
 def noted(demo: gr.Blocks, kind: str) -> list:
     """What was noted of one kind while a page was built, such as its predictions; gone with the page."""
     return vars(demo).setdefault(f"_{kind}", [])

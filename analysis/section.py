@@ -305,8 +305,8 @@ class _Engine:
     def changed(self, model, checkpoint, path, question, known, shown, event: gr.EventData, *uploaded) -> list:
         """A control was changed: the same result drawn anew, or what was measured before with these settings."""
         asked, turn = self._asked(model, checkpoint, path, question, known, shown, event, uploaded)
-        name = event._data.get("changed")
-        control = next((c for c in self.section.offered(event._data.get("values") or {}) if c.name == name), None)
+        name = page.sent(event).get("changed")
+        control = next((c for c in self.section.offered(asked.values, asked.shown) if c.name == name), None)
         drawn = control is not None and control.at == form.DRAW
         if drawn and shown is not None:
             return self._show(replace(shown, asked=replace(shown.asked, values=asked.values)), turn)
@@ -318,14 +318,15 @@ class _Engine:
 
     def _asked(self, model, checkpoint, path, question, known, shown, event, uploaded) -> tuple[Asked, str]:
         """What is asked, and the browser's number of the input that it belongs to."""
-        raw, result = event._data.get("values") or {}, shown.result if shown else None
+        data, result = page.sent(event), shown.result if shown else None
+        raw = data.get("values") if isinstance(data.get("values"), dict) else {}
         chosen = form.values(self.section.offered(raw, result), raw)
         asked = Asked(model, checkpoint, path, question or "", known, chosen, result, *uploaded)
-        asked = replace(asked, pressed=event._data.get("pressed") is True)
-        odd = form.astray(self.section.offered(raw, result), raw) if event._data.get("linked") else []
+        asked = replace(asked, pressed=data.get("pressed") is True)
+        odd = form.astray(self.section.offered(raw, result), raw) if data.get("linked") is True else []
         if odd:
             gr.Warning(f"The link asks for what is not on offer here: {', '.join(odd)}. The rest is as it says.")
-        return asked, str(event._data.get("turn", ""))[:20]
+        return asked, str(data.get("turn", ""))[:20]
 
     def _run(self, asked: Asked, turn: str) -> Iterator[list]:
         stay = self._stay()

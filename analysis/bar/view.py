@@ -11,7 +11,7 @@ from analysis.bar.known import Known, examples, questions_about
 from analysis.bar.pictures import picture_input
 from analysis.charts import data_uri
 from analysis.form import pick
-from analysis.page import QUICK, TELLING, told
+from analysis.page import QUICK, TELLING, sent, told
 from models import catalog, hub
 from models.embedded.concepts import CONCEPTS
 from models.errors import InputError
@@ -169,14 +169,14 @@ def suggestions(known: Known | None) -> str:
 
 
 def _example(event: gr.EventData):
-    offered, name = examples(), str(event._data.get("pick"))
+    offered, name = examples(), str(sent(event).get("pick"))
     example = offered.get(name) or next(iter(offered.values()))
-    return show(example.known, str(event._data.get("question") or "")[:500])
+    return show(example.known, str(sent(event).get("question") or "")[:500])
 
 
 def _suggested(known: Known | None, event: gr.EventData):
     questions = [t.question for t in known.turns] if known else _ANY
-    place = pick(event._data.get("pick"), len(questions))
+    place = pick(sent(event).get("pick"), len(questions))
     return gr.skip() if place is None else questions[place]
 
 
@@ -190,7 +190,7 @@ def _own_picture(path: str | None):
 
 
 def _composed(event: gr.EventData):
-    settings = composer.read(event._data.get("rows"))
+    settings = composer.read(sent(event).get("rows"))
     scene = composer.scene_of(settings) if settings else None
     return show(questions_about(scene))[:3] if scene else [None, None, suggestions(None)]
 

@@ -14,9 +14,9 @@ _ESCAPED = (Path("/tmp/crosstalk-escaped.png"),)
 def test_own_sets(visitor, served, name):
     sent = visitor.upload("<img src=x onerror=hostile()>.zip", ARCHIVES[name]())
     before = set(served.temporary.iterdir())
-    for where, field in (("dataset-measure-own", "dataset_file"), ("own-measure", "own_file")):
-        found = visitor.press(where, **{field: sent, "dataset_conditions": ["misleading"]})
-        assert found.clear, (where, found.text[-300:])
+    for place in ("interference/sets", "embedding_space/own"):
+        found = visitor.press(place, upload=sent, conditions=["misleading"])
+        assert found.clear, (place, found.text[-300:])
         assert not live(found.data)
     assert not [p for p in served.temporary.iterdir() if p not in before and p.name.startswith("crosstalk-set")]
     assert not any(p.exists() for p in _ESCAPED)
@@ -33,6 +33,6 @@ def test_own_lists_of_the_decoding_room(visitor, name):
 
     with zipfile.ZipFile(io.BytesIO(ARCHIVES[name]())) as archive:
         sent = [visitor.upload(n, archive.read(n)) for n in archive.namelist()]
-    found = visitor.press("pope-measure", pope_own=sent, pope_strategies=["vcd"])
+    found = visitor.press("decoding/sets", upload=sent, compared=["vcd"])
     assert found.clear, found.text[-300:]
     assert not live(found.data)

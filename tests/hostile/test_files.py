@@ -80,12 +80,12 @@ def test_endpoints_open_what_was_uploaded_alone(visitor, places, knocked, endpoi
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
-    ("where", "field"),
-    [("attention-look", "picture"), ("dataset-measure-own", "dataset_file"), ("own-measure", "own_file")],
+    ("place", "field"),
+    [("attention/over", "picture"), ("interference/sets", "upload"), ("embedding_space/own", "upload")],
 )
-def test_the_page_opens_what_was_uploaded_alone(visitor, places, knocked, where, field, path):
+def test_the_page_opens_what_was_uploaded_alone(visitor, places, knocked, place, field, path):
     sent = {"path": _filled(PATHS[path], places), **MARK}
-    found = visitor.press(where, question="What is this?", **{field: sent})
+    found = visitor.press(place, question="What is this?", **{field: sent})
     assert not found.answered
     assert not knocked[1]
 

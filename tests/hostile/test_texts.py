@@ -48,22 +48,52 @@ def test_control_tokens(visitor, picture, token):
 
 @pytest.mark.parametrize("markup", MARKUP)
 @pytest.mark.parametrize(
-    ("where", "event", "fields"),
+    ("place", "fields"),
     [
-        ("asked", "change", {"options": "cat, ?"}),
-        ("disturb", "click", {"interference_options": "cat, ?", "own_sentence": "?"}),
-        ("dose-start", "click", {"interference_options": "cat, ?"}),
-        ("conflict-start", "click", {"conflict_seen": "?", "conflict_told": "cat ?", "conflict_text": "?"}),
-        ("attention-look", "click", {}),
-        ("carry-start", "click", {}),
-        ("decode", "click", {"decode_there": "?, cat", "decode_looked_for": "?, cat", "decode_length": 6}),
-        ("probe-start", "click", {"probe_truth": "?", "probe_options": "?, cat"}),
-        ("model", "input", {"model": "?"}),
-        ("set", "change", {"set": "?"}),
+        ("ask/answer", {"options": "cat, ?"}),
+        ("interference/one", {"options": "cat, ?", "sentence": "?"}),
+        ("interference/dose", {"options": "cat, ?"}),
+        ("interference/why", {"explain": "ablation", "answer": "?"}),
+        ("interference/conflict", {"seen": "?", "told": "cat ?", "text": "?"}),
+        ("attention/over", {"token": "?"}),
+        ("attention/cut", {}),
+        ("decoding/captions", {"there": "?, cat", "looked-for": "?, cat", "length": 6}),
+        ("decoding/game", {"step": "?"}),
+        ("forgetting/probe", {"truth": "?", "options": "?, cat"}),
     ],
 )
-def test_markup_does_not_reach_the_page(visitor, picture, where, event, fields, markup):
+def test_markup_does_not_reach_the_page(visitor, picture, place, fields, markup):
     given = {key: value.replace("?", markup) if isinstance(value, str) else value for key, value in fields.items()}
-    found = visitor.press(where, event, picture=picture, question=f"What is this? {markup}", **given)
+    found = visitor.press(place, picture=picture, question=f"What is this? {markup}", **given)
     assert found.clear
     assert not live(found.data)
+
+
+@pytest.mark.parametrize("markup", MARKUP)
+@pytest.mark.parametrize("place", ["forgetting/matrix", "embedding_space/map", "decoding/sets"])
+def test_choices_that_are_not_on_offer_are_none(visitor, place, markup):
+    controls = ("set", "row", "column", "show", "first", "trained", "style", "subset", "compared", "size")
+    for event in ("select", "input"):
+        found = visitor.press(place, event, **dict.fromkeys(controls, markup))
+        assert found.clear and not live(found.data)
+
+
+ODD_DATA = (
+    None, 7, "text", [], {}, {"values": 3}, {"values": [1]}, {"values": {"set": {"a": 1}}, "changed": []},
+    {"values": {"options": None, "sentence": 3, "n": "²", "first": "-1"}, "turn": {"a": 1}, "linked": "yes"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["interference/one", "forgetting/matrix", "embedding_space/lost", "decoding/steps"])
+@pytest.mark.parametrize("event", ["select", "submit", "input"])
+def test_data_that_no_page_would_send(visitor, place, event):
+    for data in ODD_DATA:
+        assert visitor.at(f"{place.replace('/', '-')}-form", event, data).clear
+
+
+@pytest.mark.parametrize(("where", "event"), [("gallery", "click"), ("suggestions", "click"), ("composer", "input"),
+                                              ("saver", "click")])  # fmt: skip
+def test_data_that_no_page_would_send_about_the_input(visitor, where, event):
+    odd = (*ODD_DATA, {"pick": "²"}, {"pick": "<b>"}, {"rows": ["<b>"] * 18}, {"kind": "../x", "places": [[]]})
+    for data in odd:
+        assert visitor.at(where, event, data).clear

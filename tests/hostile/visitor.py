@@ -71,21 +71,27 @@ class Visitor:
         sent = self.post(f"/call/v2/{name}", given)
         return self._refused(sent) or self._heard(f"/call/{name}/{sent.json()['event_id']}")
 
-    def press(self, where: str, event: str = "click", **given) -> Reply:
-        """Cause ``event`` at the page's component ``where``; values of components, by elem_id, in ``given``.
+    def press(self, place: str, event: str = "submit", picture=None, question=None, upload=None, **values) -> Reply:
+        """Cause ``event`` at the form of the section at ``place``, with ``values`` of its controls as they are.
 
-        Others have the values that they have when the page is opened. ``data`` are the values that the page gets, one
-        entry for each output and message: (the component's type, value).
+        ``picture`` and ``question`` stand on the left, ``upload`` in the section's field for a file. ``data`` are the
+        values that the page gets, one entry for each output and message: (the component's type, value).
+        """
+        ident = place.replace("/", "-")
+        given = {"picture": picture, "question": question, f"{ident}-upload": upload}
+        return self.at(f"{ident}-form", event, {"values": values, "turn": "1", "pressed": True}, given)
+
+    def at(self, where: str, event: str, data: object = None, given: dict | None = None) -> Reply:
+        """Cause ``event`` with ``data`` at the component ``where``; ``given`` are values of components (all by elem_id).
+
+        Others have the values that they have when the page is opened.
         """
         ids = {c["props"].get("elem_id"): i for i, c in self.components.items()}
         handler = next(h for h in self.handlers if [ids[where], event] in h["targets"] and h["backend_fn"])
-        return self.trigger(handler, {ids[key.replace("_", "-")]: value for key, value in given.items()})
-
-    def trigger(self, handler: dict, given: dict) -> Reply:
-        """Have ``handler`` run; ``given`` are values by the component's id."""
         usual = {i: self.components[i]["props"].get("value") for i in handler["inputs"]}
-        body = {"data": [given.get(i, usual[i]) for i in handler["inputs"]], "fn_index": handler["id"]}
-        sent = self.post("/queue/join", {**body, "session_hash": self._session})
+        put = {ids[key]: value for key, value in (given or {}).items() if value is not None}
+        body = {"data": [put.get(i, usual[i]) for i in handler["inputs"]], "event_data": data}
+        sent = self.post("/queue/join", {**body, "fn_index": handler["id"], "session_hash": self._session})
         if refused := self._refused(sent):
             return refused
         kinds, shown, text = [self.components[i]["type"] for i in handler["outputs"]], [], ""
@@ -134,11 +140,12 @@ class _Live(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag, attrs):
-        if tag in ("script", "iframe", "object", "embed", "meta", "link", "base", "form"):
+        if tag in ("script", "iframe", "object", "embed", "meta", "link", "base"):
             self.found.append(tag)
         for name, value in attrs:
             address = (value or "").strip().lower()
-            if name.startswith("on") or address.startswith(("javascript:", "data:text", "vbscript:")):
+            runs = address.startswith(("javascript:", "data:text", "vbscript:"))
+            if runs or name.startswith("on") or name in ("action", "formaction"):
                 self.found.append(f"{tag} {name}={value}")
 
 

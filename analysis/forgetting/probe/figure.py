@@ -30,7 +30,7 @@ def strip(found: "Probe") -> str:
     truth = f" The true answer: <b>{escape(found.truth)}</b> ({escape(found.style)})." if found.truth else ""
     columns = _columns(found)
     rows = [[label, *(cell(i) for cell in columns.values())] for i, label in enumerate(_labels(found))]
-    marks = {i: "reference" for i in range(found.trained, len(rows))}
+    marks = dict.fromkeys(range(found.trained, len(rows)), "reference")
     table = Table(["Checkpoint", *columns], rows, marks).html("checkpoints")
     return f'<div class="card"><p>{escape(found.question)}{truth}</p>{table}{_key(found)}</div>'
 
