@@ -82,7 +82,7 @@ class Visitor:
         return self.at(f"{ident}-form", event, {"values": values, "turn": "1", "pressed": True}, given)
 
     def at(self, where: str, event: str, data: object = None, given: dict | None = None) -> Reply:
-        """Cause ``event`` with ``data`` at the component ``where``; ``given`` are values of components (all by elem_id).
+        """Cause ``event`` with ``data`` at the component ``where``; ``given`` are values of components, by elem_id.
 
         Others have the values that they have when the page is opened.
         """
