@@ -326,13 +326,14 @@ def page():
 def test_the_page_puts_the_visitors_question_to_every_checkpoint(own, page, picture, tmp_path):
     file = str(tmp_path / "picture.png")
     picture.save(file)
-    seen = Driven(page, "forgetting/probe").open(question=QUESTION, path=file, set=own, truth="bee", options="cat, dog, ")
+    asked = {"question": QUESTION, "path": file, "set": own}
+    seen = Driven(page, "forgetting/probe").open(**asked, truth="bee", options="cat, dog, ")
     found = seen.shown.result
     assert found.options == ("bee", "cat", "dog") and found.method == own and found.picture
     assert QUESTION in seen.seen["checkpoints"] and "The true answer: <b>bee</b>" in seen.seen["checkpoints"]
     assert seen.seen["course"].data and seen.seen["attention"].data
-    assert seen.start(question=QUESTION, path=file, set=own, truth="cat").shown.result.truth == "cat"
-    seen.start(question=QUESTION, path=file, set=own)
+    assert seen.start(**asked, truth="cat").shown.result.truth == "cat"
+    seen.start(**asked)
     assert seen.shown.result.truth == "" and seen.seen["course"] is None
 
 
