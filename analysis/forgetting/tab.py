@@ -8,6 +8,7 @@ from analysis.forgetting import figure, sets
 from analysis.forgetting.matrix import evaluate
 from analysis.forgetting.measure import LISTED, Forgetting, cell, load, measure
 from analysis.forgetting.methods.section import METHODS
+from analysis.forgetting.parts.section import PARTS
 from analysis.forgetting.probe.section import PROBE
 from analysis.forgetting.sentence import PREDICTED, outcome, sentence
 from analysis.forgetting.split.measure import load as load_split
@@ -116,4 +117,4 @@ MATRIX = Section(
     reading=_READING,
 )
 
-ROOM = Room("forgetting", "Forgetting", (MATRIX, SPLIT, METHODS, PROBE))
+ROOM = Room("forgetting", "Forgetting", (MATRIX, SPLIT, METHODS, PROBE, PARTS))

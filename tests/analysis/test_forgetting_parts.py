@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -17,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import hypergeom, ortho_group
 from transformers import AutoModelForImageTextToText
 
-from analysis.forgetting.parts import card, figure, patching, places, view
+from analysis.forgetting.parts import card, figure, patching, places
 from analysis.forgetting.parts import choice as chosen
 from analysis.forgetting.parts.choice import Choice, load, measured
 from analysis.forgetting.parts.drift import drift, of_states
@@ -25,9 +24,11 @@ from analysis.forgetting.parts.items import of_task
 from analysis.forgetting.parts.measure import key_overlap, meetings, movement
 from analysis.forgetting.parts.places import DECODER, OTHER, PROJECTOR, TOWER, Place
 from analysis.forgetting.parts.result import KeyOverlap, Movement, Parts, Portion
+from analysis.forgetting.parts.section import PARTS
 from analysis.forgetting.parts.sentence import sentence
-from analysis.jobs import Progress
+from analysis.form import values
 from analysis.result import Provenance
+from analysis.section import Asked, Shown, headline
 from models.checkpoints import BASE, Patch
 from models.deltas import KEY_SHARE, key_elements
 from models.errors import CheckpointError, InputError
@@ -341,8 +342,9 @@ def test_patching_on_planted_answers(folder, model, planted):
     assert [r.change.value for r in found.cost] == [-0.5 * (t == "layer 2") for t in titles]
     assert titles[found.best] == "layer 2" and (found.n, found.n_last) == (6, 6)
     said = sentence(Parts(provenance=SOURCE, method="m", patching=found))
-    assert "Of 5 parts put back alone, most returns with “layer 2”: +100 points (95 % +100 to +100), 100 %" in said
-    assert "costs −50 points" in said and "on 6 items of counting" in said
+    assert said.startswith("Of 5 parts put back alone, “layer 2” returns most: +100 points (95 % +100 to +100), 100 %")
+    assert "costs −50 points" in said and "on 6 items of counting" in said and "a sample of those of the matrix" in said
+    assert len(headline(said)[0].split()) <= 25
     rows = found.table().rows
     assert len(rows) == 2 * 6 and rows[2][:2] == ["put back", "layer 2"] and rows[2][7] == 1.0
     chart = figure.patching(found)
@@ -372,7 +374,7 @@ def test_nothing_to_put_back(folder, model, planted):
         patching.patching(model, movement(model, "naming", "again"), "naming", 6)
     same = patching.patching(model, movement(model, BASE, "counting"), "naming", 6, groups=["kinds"])
     said = sentence(Parts(provenance=SOURCE, method="m", patching=same))
-    assert "the checkpoint base not clearly more" in said and "nothing to bring back" in said
+    assert "base scores not clearly more than counting on naming" in said and "nothing to bring back" in said
 
 
 def test_no_part_alone_brings_it_back(folder, model, planted):
@@ -396,7 +398,7 @@ def test_what_moved_is_drawn_where_it_is():
     ]  # fmt: skip
     said = sentence(Parts(provenance=SOURCE, method="m", moved=some))
     assert "query (attention) of layer 2 of the text decoder moved most: by 50 % of the size" in said
-    assert "3 modules 10 %" in said
+    assert "3 modules is 10 %" in said and len(headline(said)[0].split()) <= 25
 
 
 def test_a_deep_model_has_a_scale_in_place_of_numbers():
@@ -415,9 +417,12 @@ def overlapping(share):
 
 def test_overlap_is_told_against_chance():
     said = sentence(Parts(provenance=SOURCE, method="m", keys=overlapping(0.024)))
-    assert "share 2.4 % on average, where independent ones would share 2.0 % (1 pair of tasks, 7 matrices): in" in said
-    assert "1 of 1 share more than chance" in sentence(Parts(provenance=SOURCE, method="m", keys=overlapping(0.3)))
-    assert "in no pair more than chance explains, and in 1 of 1 fewer." in sentence(
+    assert "share 2.4 % of their key elements on average, where independent ones would share 2.0 %." in said
+    assert "Of 1 pair of tasks none shares more" in said and "(7 matrices)" in said and "press Measure" in said
+    assert "Of 1 pair of tasks 1 share more than chance" in sentence(
+        Parts(provenance=SOURCE, method="m", keys=overlapping(0.3))
+    )
+    assert "none shares more than chance explains, and 1 fewer." in sentence(
         Parts(provenance=SOURCE, method="m", keys=overlapping(0.001))
     )
     chart = figure.overlap(overlapping(0.3))
@@ -425,10 +430,11 @@ def test_overlap_is_told_against_chance():
     assert "n = 7 matrices" in chart.layout.xaxis.title.text
 
 
-def test_everything_has_an_empty_state():
-    for draw in (figure.movement, figure.overlap, figure.drift, figure.patching):
-        assert draw(None).layout.annotations[0].text
-    assert sentence(Parts(provenance=SOURCE, method="m")) == ""
+def test_what_was_not_measured_is_not_drawn():
+    nothing = Parts(provenance=SOURCE, method="m")
+    asked = Asked("", "", None, "", None, {"kind": "all"})
+    assert [view.draw(Shown(nothing, asked)) for view in PARTS.views] == [None] * 4
+    assert sentence(nothing) == "" and PARTS.drawn(Shown(nothing, asked)) == []
 
 
 @pytest.fixture
@@ -440,7 +446,7 @@ def offered(folder, model, monkeypatch):
     def using(name):
         yield model
 
-    monkeypatch.setattr(chosen.sets, "entry", lambda name: entry)
+    monkeypatch.setattr(chosen.sets, "offered", lambda: {"set": entry})
     monkeypatch.setattr(chosen.catalog, "using", using)
     return entry
 
@@ -455,7 +461,7 @@ def ask(**changes):
 
 def test_all_is_measured_once_and_then_at_hand(offered):
     assert load(ask()).moved is None
-    found = [f for f in measured(ask()) if not isinstance(f, Progress)]
+    found = list(measured(ask()))
     assert [f.patching is not None for f in found] == [False, False, False, True]
     again = load(ask())
     assert sentence(again) == sentence(found[-1]) and again.provenance.seconds == pytest.approx(
@@ -472,19 +478,35 @@ def test_a_task_without_items_still_shows_what_moved(offered):
     assert found.moved is not None and found.keys is not None and found.drift is None and found.patching is None
 
 
-def test_the_page_is_built_and_shows_what_is_there(offered):
-    with gr.Blocks():
-        method = gr.Dropdown(["set"], value="set")
-        view.build(None, method)
-    tasks, names, first = view._offered("set")
-    assert tasks == list(TASKS) and names == [BASE, *TASKS, "again"]
-    assert (first.task, first.before, first.after) == ("naming", "naming", "existence")
-    assert view._own("set", "counting", "naming") == "counting"
-    *_, found = measured(ask())
-    told, *_, result = view._views(found)
-    assert told.count("<p>") == 4
-    assert result is found and len(view.figures(found)) == 3 + len(found.keys.kinds)
-    assert view._views(chosen.nothing(ask()))[-1] is None
+def asking(**chosen):
+    return Asked("", "", None, "", None, values(PARTS.offered(chosen), {"n": 20, **chosen}))
+
+
+def test_the_section_shows_what_is_there_and_measures_the_rest(offered):
+    asked = asking(task="naming", after="counting")
+    assert (asked["set"], asked["before"]) == ("set", "own") and PARTS.kept(asked) is None
+    *_, found = PARTS.measure(asked, lambda share, what: None)
+    assert (found.moved.before, found.moved.after, found.patching.task) == ("naming", "counting", "naming")
+    assert PARTS.kept(asked).to_json() == found.to_json()
+    shown = Shown(found, asked)
+    assert all(view.draw(shown).data for view in PARTS.views)
+    assert len(PARTS.drawn(shown)) == 3 + len(found.keys.kinds)
+    kinds = next(c for c in PARTS.offered({}, found) if c.name == "kind")
+    assert kinds.offered == list(found.keys.kinds)
+    assert PARTS.prediction.outcome(found) in (*PARTS.prediction.options, None)
+    others = PARTS.kept(asking(task="counting", after="existence"))
+    assert others.patching is None and "press Measure" in sentence(others) and len(PARTS.drawn(Shown(others, asked)))
+
+
+def test_what_ships_opens_on_what_returns():
+    asked = Asked("", "", None, "", None, values(PARTS.offered({}), {}))
+    for tried in PARTS.tries:
+        found = PARTS.kept(replace(asked, values=values(PARTS.offered({}), tried.values)))
+        assert (found.patching is not None) == (tried.values["set"] == "sequential")
+        assert len(headline(sentence(found))[0].split()) <= 25, sentence(found)
+    found = PARTS.kept(asked)
+    assert PARTS.prediction.outcome(found) == "half or more"
+    assert PARTS.views[0].draw(Shown(found, asked)).layout.height <= 360
 
 
 def test_the_card_tells_any_numbers(offered, folder, model):
@@ -498,14 +520,12 @@ def test_the_card_tells_any_numbers(offered, folder, model):
     assert card.told(None, {}).startswith("## Which part forgets")
 
 
-def test_a_set_that_cannot_be_read_is_told_in_place_of_what_is_kept(offered, monkeypatch):
+def test_a_set_that_cannot_be_read_is_told(offered, monkeypatch):
     def refuse(name):
         raise CheckpointError("set has no <checkpoints.json>")
 
     monkeypatch.setattr(chosen.sets, "entry", refuse)
-    assert view._offered("set") == ([], [], None)
-    asked = ("set", None, None, None, "previous", 60, 0, ["layers"])
-    assert "no &lt;checkpoints.json&gt;" in view._kept(*asked)[0] and view._kept(*asked)[-1] is None
-    assert view._own("set", "counting", "naming") == "naming"
-    with gr.Blocks():
-        view.build(None, gr.Dropdown(["set"], value="set"))
+    asked = asking()
+    assert asked["task"] is None
+    with pytest.raises(CheckpointError, match="has no <checkpoints.json>"):
+        PARTS.kept(asked)

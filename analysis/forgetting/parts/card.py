@@ -63,7 +63,7 @@ def _overlaps(overlaps: dict[str, KeyOverlap]) -> str:
     rows = []
     for method, found in overlaps.items():
         pairs = list(found.pairs())
-        mean, chance = (np.nanmean([of[0, i, j] for i, j in pairs]) for of in (found.overlap, found.expected))
+        mean, chance = (float(np.nanmean([of[0, i, j] for i, j in pairs])) for of in (found.overlap, found.expected))
         above = sum(bool(found.overlap[0, i, j] > found.high[0, i, j]) for i, j in pairs)
         rows.append([method, mean, chance, f"{above} of {len(pairs)}", int(found.matrices[0])])
     shares = [Head(name, unit="%", digits=1) for name in ("in common", "by chance")]

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from analysis import jobs, kept
+from analysis import kept
 from analysis.forgetting import sets
 from analysis.forgetting.parts.drift import drift
 from analysis.forgetting.parts.measure import SINCE, key_overlap, movement, trained
@@ -61,23 +60,17 @@ def load(choice: Choice) -> Parts:
     return found
 
 
-def measured(choice: Choice) -> Iterator[jobs.Progress | Parts]:
-    """Measure what is missing of a choice: progress, and after each measurement what there is so far.
+def measured(choice: Choice, progress: kept.Progress = kept.quiet) -> Iterator[Parts]:
+    """Measure what is missing of a choice: after each measurement what there is so far.
 
     Raises ``InputError`` where both checkpoints are the same one, and what the measurements raise.
     """
     if choice.before == choice.after:
         raise InputError("Both checkpoints are the same: choose two, to see what changed between them.")
     found, entry = nothing(choice), sets.entry(choice.method)
-
-    def work(step, progress):
-        with catalog.using(entry.name) as model:
-            return step(model, found, progress=progress)
-
     for name, step in _steps(choice).items():
-        for part in jobs.watched(partial(work, step)):
-            if isinstance(part, jobs.Progress):
-                yield part
+        with catalog.using(entry.name) as model:
+            part = step(model, found, progress=progress)
         found = _with(found, name, part)
         yield found
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, SERIES, empty, figure, reach
+from analysis.charts import IMAGE, SERIES, figure, reach
 from analysis.wording import change, percent, plural
 
 if TYPE_CHECKING:
@@ -18,16 +18,14 @@ _ROW, _TITLE, _AXIS = 32, 40, 58  # pixels: of a row, of a panel's title, of its
 _NUMBERED = 8  # columns up to which a number fits into a cell; beyond them colours have a scale beside
 
 
-def movement(found: "Movement | None") -> go.Figure:
-    """|dW| / |W|, %: a panel a part of the model, a row a kind of module, a column a layer."""
-    if found is None:
-        return empty("How far each module's weights moved, layer by layer")
+def movement(found: "Movement") -> go.Figure | None:
+    """|dW| / |W|, %: a panel a part of the model, a row a kind of module, a column a layer. None where none differs."""
     layered, panels = {p.part for p in found.places if p.layer is not None}, {}
     for i, place in enumerate(found.places):
         outside = place.layer is None and place.part in layered
         panels.setdefault(f"{place.part}, outside of its layers" if outside else place.part, []).append(i)
     if not panels:
-        return empty(f"{found.before} and {found.after} have the same weights")
+        return None
     relative = 100 * found.relative
     most = float(np.nanmax(relative, initial=0.0)) or 1.0
     rows = {name: list(dict.fromkeys(found.places[i].called for i in some)) for name, some in panels.items()}
@@ -65,13 +63,11 @@ def _column(place: "Place") -> int:
     return 0 if place.layer is None else place.layer + 1
 
 
-def overlap(found: "KeyOverlap | None", kind: str = "") -> go.Figure:
-    """Key elements in common, %, of every two tasks, for matrices of one ``kind`` (default: all)."""
-    if found is None:
-        return empty("How many key elements each two tasks share")
+def overlap(found: "KeyOverlap", kind: str = "") -> go.Figure | None:
+    """Key elements in common, %, of every two tasks, for matrices of one ``kind`` (default: all); None for one task."""
     k, tasks = found.kinds.index(kind) if kind in found.kinds else 0, found.tasks
     if len(tasks) < 2:
-        return empty("One task has no other to share key elements with")
+        return None
     z = np.full((len(tasks) - 1, len(tasks) - 1), np.nan)
     by_chance = np.full((*z.shape, 3), np.nan)
     for i, j in found.pairs():
@@ -96,10 +92,8 @@ def overlap(found: "KeyOverlap | None", kind: str = "") -> go.Figure:
     )  # fmt: skip
 
 
-def drift(found: "Drift | None") -> go.Figure:
+def drift(found: "Drift") -> go.Figure:
     """Linear CKA of hidden states with those right after the task's own training: a row a later checkpoint."""
-    if found is None:
-        return empty("How hidden states on the task's items drift")
     names, layers = list(found.checkpoints[1:]), [str(i + 1) for i in range(found.cka.shape[1])]
     heat = _heat(
         found.cka[1:], layers, [f"after {name}" for name in names], 1.0, "", "CKA",
@@ -127,10 +121,8 @@ def _heat(z, x, y, most, axis, title, hover, beside=None, decimals=1) -> go.Heat
     )  # fmt: skip
 
 
-def patching(found: "Patching | None") -> go.Figure:
+def patching(found: "Patching") -> go.Figure:
     """What each part, put back, changes on the old task and on the last one: points with their 95 % intervals."""
-    if found is None:
-        return empty("What returns when one part is put back")
     titles = [f"everything (= {found.donor})", *(p.title for p in found.portions)]
     rows = [len(titles) - 1 - i for i in range(len(titles))]
     traces = [_points(rows, titles, (found.whole, *found.returned), f"{found.task} (n = {found.n})", 0, 0.0)]
@@ -138,8 +130,8 @@ def patching(found: "Patching | None") -> go.Figure:
         told = f"{found.last} (n = {found.n_last})"
         traces.append(_points(rows, titles, (found.whole_last, *found.cost), told, 4, -0.28))
     return figure(
-        150 + 34 * len(titles), *traces, margin={"l": 8, "r": 16, "t": 60, "b": 8},
-        xaxis={"title": "Change, points", "zeroline": True, "zerolinewidth": 2},
+        100 + len(titles) * max(18, min(34, 250 // len(titles))), *traces, margin={"l": 8, "r": 16, "t": 40, "b": 8},
+        xaxis={"title": "Change of the score, points (a sample of the items)", "zeroline": True, "zerolinewidth": 2},
         yaxis={
             "tickvals": rows, "ticktext": [escape(t) for t in titles], "range": [-0.8, len(titles) - 0.5],
             "showgrid": False, "zeroline": False,

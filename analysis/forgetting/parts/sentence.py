@@ -11,20 +11,13 @@ if TYPE_CHECKING:
     from analysis.statistics import Difference
 
 
-def sentences(found: "Parts") -> list[str]:
-    """What was measured, in the order of the page; nothing of what was not."""
-    said = [
-        tell(part)
-        for part, tell in (
-            (found.patching, patching), (found.moved, movement), (found.keys, overlap), (found.drift, drift),
-        ) if part is not None
-    ]  # fmt: skip
-    return [s for s in said if s]
-
-
 def sentence(found: "Parts") -> str:
-    """All ``sentences`` as one text."""
-    return " ".join(sentences(found))
+    """What was measured, what returns first; nothing where nothing was."""
+    each = (found.patching, patching), (found.moved, movement), (found.keys, overlap), (found.drift, drift)
+    said = " ".join(filter(None, (tell(part) for part, tell in each if part is not None)))
+    if said and found.moved is None:
+        said += " What returns and what moved was not measured yet with these choices: press Measure."
+    return said
 
 
 def movement(found: "Movement") -> str:
@@ -35,7 +28,7 @@ def movement(found: "Movement") -> str:
     most, n = int(np.nanargmax(relative)), sum(map(len, found.modules))
     return (
         f"From {found.before} to {found.after}, {found.places[most]} moved most: by {_share(relative[most])} of the "
-        f"size of its weights (|dW| / |W|; median over {n} modules {_share(np.nanmedian(relative))})."
+        f"size of its weights. The median over {n} modules is {_share(np.nanmedian(relative))} (|dW| / |W|)."
     )
 
 
@@ -48,19 +41,22 @@ def overlap(found: "KeyOverlap") -> str:
     chance = float(np.mean([found.expected[0, i, j] for i, j in pairs]))
     above = sum(bool(found.overlap[0, i, j] > found.high[0, i, j]) for i, j in pairs)
     i, j = pairs[int(np.argmax(shares))]
-    n, of = int(found.matrices[0]), f"{plural(len(pairs), 'pair')} of tasks"
     start = "checkpoint before it" if found.since == "previous" else "base"
-    said = (
-        f"Of each task's key elements (the {percent(found.share)} of a matrix that it changed most since the {start}), "
-        f"two tasks share {_share(np.mean(shares))} on average, where independent ones would share {_share(chance)} "
-        f"({of}, {n} matrices)"
+    keys = (
+        f"Key elements are the {percent(found.share)} of a matrix that a task changed most since the {start} "
+        f"({plural(int(found.matrices[0]), 'matrix', 'matrices')})."
     )
+    said = (
+        f"Two tasks share {_share(np.mean(shares))} of their key elements on average, where independent ones would "
+        f"share {_share(chance)}."
+    )
+    of = f"Of {plural(len(pairs), 'pair')} of tasks"
     if not above:
         below = sum(bool(found.overlap[0, i, j] < found.low[0, i, j]) for i, j in pairs)
-        fewer = f", and in {below} of {len(pairs)} fewer" if below else ""
-        return f"{said}: in no pair more than chance explains{fewer}."
+        fewer = f", and {below} fewer" if below else ""
+        return f"{said} {of} none shares more than chance explains{fewer}. {keys}"
     most = f"{found.tasks[i]} and {found.tasks[j]}"
-    return f"{said}; {above} of {len(pairs)} share more than chance explains, most of all {most}."
+    return f"{said} {of} {above} share more than chance explains, most of all {most}. {keys}"
 
 
 def drift(found: "Drift") -> str:
@@ -78,26 +74,25 @@ def drift(found: "Drift") -> str:
 
 def patching(found: "Patching") -> str:
     """Which part brings the old task back, and what that costs."""
-    old = f"On {found.n} items of {found.task}, the checkpoint {found.base} scores {percent(found.score)}"
     whole, tried = found.whole.change, len(found.portions)
+    basis = (
+        f"On {found.n} items of {found.task}, a sample of those of the matrix, the checkpoint {found.base} scores "
+        f"{percent(found.score)} and {found.donor} {percent(found.whole.score)}."
+    )
     if whole.low <= 0:
         return (
-            f"{old}, and the checkpoint {found.donor} not clearly more ({_change(whole)}): there is nothing to bring "
-            "back."
+            f"There is nothing to bring back: {found.donor} scores not clearly more than {found.base} on {found.task}, "
+            f"{_points(whole)}. {basis}"
         )
-    said = f"{old}, the checkpoint {found.donor} {percent(found.whole.score)}."
+    best = max(range(tried), key=lambda i: found.returned[i].change.value) if found.best is None else found.best
+    back, title = found.returned[best].change, found.portions[best].title
     if found.best is None:
-        best = max(range(tried), key=lambda i: found.returned[i].change.value)
-        return (
-            f"{said} No part put back alone clearly brings anything back: of {tried} tried, most returns with "
-            f"“{found.portions[best].title}”, {_change(found.returned[best].change)}."
-        )
-    most = found.returned[found.best].change
-    said += (
-        f" Of {tried} parts put back alone, most returns with “{found.portions[found.best].title}”: {_change(most)}, "
-        f"{_share(most.value / whole.value)} of what was lost"
+        said = "No part put back alone clearly brings anything back"
+        return f"{said}: of {tried} tried, most returns with “{title}”, {_points(back)}. {basis}"
+    return (
+        f"Of {tried} parts put back alone, “{title}” returns most: {_points(back)}, "
+        f"{_share(back.value / whole.value)} of what was lost. {_cost(found)}{basis}"
     )
-    return f"{said}{_cost(found)}."
 
 
 def _cost(found: "Patching") -> str:
@@ -107,11 +102,11 @@ def _cost(found: "Patching") -> str:
     cost = found.cost[found.best].change
     where = f"{found.n_last} items of {found.last}"
     if cost.clear:
-        return f"; it {'costs' if cost.value < 0 else 'brings'} {_change(cost)} on {where}"
-    return f"; on {where} it neither clearly loses nor gains ({_change(cost)})"
+        return f"It {'costs' if cost.value < 0 else 'brings'} {_points(cost)} on {where}. "
+    return f"On {where} it neither clearly loses nor gains ({_points(cost)}). "
 
 
-def _change(of: "Difference") -> str:
+def _points(of: "Difference") -> str:
     return change(of, "95 % ")
 
 
