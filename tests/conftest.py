@@ -22,9 +22,10 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 GROUPS = {
-    "tests/browser/": "browser",
+    "tests/browser/test_look.py": "look",
     "tests/hostile/": "hostile",
-    "tests/test_visitors.py": "served",
+    "tests/browser/": "browser",
+    "tests/test_visitors.py": "visitors",
 }
 """What shares a running app, by the beginning of its path; the longest first, for so they start."""
 
