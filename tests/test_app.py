@@ -18,7 +18,7 @@ from PIL import Image
 
 import app
 from analysis.embedding_space import recipes
-from analysis.forgetting import matrix_view
+from analysis.forgetting.measure import load
 
 ROOT = Path(__file__).parents[1]
 SERVER = "http://127.0.0.1:7860"
@@ -315,6 +315,6 @@ def test_the_notebook_draws_each_panel_from_its_numbers(client, monkeypatch):
     assert "".join(decoding.data[0].text).strip() == asked["answer"]
     assert decoding.data[0].y == pytest.approx([step["logprob"] for step in asked["steps"]], abs=1e-4)
     (matrix,) = forgetting.data
-    assert np.array_equal(matrix.z, matrix_view.found("sequential").matrix)
+    assert np.array_equal(matrix.z, load("sequential").matrix)
     turned = recipes.measured(recipes.recipe("plain")).spreads["rotation_image"].mean[0]
     assert space.data[0].y == pytest.approx(list(turned))

@@ -4,7 +4,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 import app
-from analysis.forgetting import matrix_view
+from tests.driving import Driven
 from tests.models import zoo
 
 TASKS = ("colours", "shapes")
@@ -19,14 +19,18 @@ def own(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def client(own):
+def demo(own):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CROSSTALK_MODEL", str(own / "my-model"))
         patch.setenv("CROSSTALK_CHECKPOINTS", str(own / "my-set"))
-        demo = app.build()
-        _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **app.settings())
-        yield Client(address, verbose=False)
-        demo.close()
+        yield app.build()
+
+
+@pytest.fixture(scope="module")
+def client(demo):
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **app.settings())
+    yield Client(address, verbose=False)
+    demo.close()
 
 
 def test_the_model_is_listed_with_its_checkpoints_and_without_its_place_on_disk(client):
@@ -50,15 +54,16 @@ def test_a_set_that_was_never_measured_says_what_to_do(client):
         client.predict("my-model", api_name="/forgetting")
 
 
-def test_measuring_the_set_is_done_once_and_shows_its_own_items(client, own):
-    *_, last = matrix_view._measured("my-model")
-    assert "my-model: measured in" in last[0]
+def test_measuring_the_set_is_done_once_and_shows_its_own_items(client, demo, own):
+    seen = Driven(demo, "forgetting/matrix").open(set="my-model")
+    assert seen.shown is None and "press Measure" in seen.seen["told"]
+    seen.press(set="my-model", show="all, wrong first")
+    assert "after shapes, colours" in seen.seen["matrix"] and "Which of the colours, 0?" in seen.seen["matrix"]
+    again = Driven(demo, "forgetting/matrix").open(set="my-model")
+    assert again.shown.result.provenance == seen.shown.result.provenance
     assert not [f for f in (own / "my-set").iterdir() if "answers" in f.name]
     found = client.predict("my-model", api_name="/forgetting")
     assert found["tasks"] == list(TASKS) and found["n"] == [3, 3]
-    views = matrix_view._changed("my-model")
-    items = next(view for view in views if "Which of the colours, 0?" in str(view))
-    assert "after shapes, colours" in items
     assert client.predict("sequential", api_name="/forgetting")["tasks"] != list(TASKS)
 
 

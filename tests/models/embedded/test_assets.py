@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from analysis.forgetting import card, held
+from analysis.forgetting import sets
 from analysis.forgetting.measure import measure
 from models.catalog import open_model
 from models.checkpoints import BASE, Manifest
@@ -24,7 +24,7 @@ def mini():
 
 @pytest.fixture(scope="module")
 def found() -> Evaluation:
-    return held.evaluation("sequential")
+    return sets.answers("sequential")
 
 
 def test_only_safetensors_and_small_enough():
@@ -76,7 +76,7 @@ def test_the_base_needs_the_picture(mini):
 
 def test_the_card_is_of_these_answers(found):
     text = (ASSETS / "CARD.md").read_text(encoding="utf-8")
-    for line in card._matrix(measure(found)).splitlines():
+    for line in measure(found).matrix_table().markdown().splitlines():
         assert line in text
 
 
