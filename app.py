@@ -30,6 +30,7 @@ from analysis.embedding_space.tab import ROOM as EMBEDDING_SPACE  # noqa: E402
 from analysis.forgetting.endpoint import forgetting, forgetting_probe  # noqa: E402
 from analysis.forgetting.tab import ROOM as FORGETTING  # noqa: E402
 from analysis.interference.endpoint import conflict, conflicts, interference, interference_dataset  # noqa: E402
+from analysis.interference.tab import ROOM as INTERFERENCE  # noqa: E402
 from analysis.overview import overview, tour  # noqa: E402
 from analysis.service.health import Health  # noqa: E402
 from analysis.service.logs import keep_out_values  # noqa: E402
@@ -38,7 +39,7 @@ from models import catalog, devices  # noqa: E402
 from models import settings as host  # noqa: E402
 from models.errors import CrosstalkError  # noqa: E402
 
-_ROOMS = (ASK, ATTENTION, DECODING, EMBEDDING_SPACE, FORGETTING)
+_ROOMS = (ASK, INTERFERENCE, ATTENTION, DECODING, EMBEDDING_SPACE, FORGETTING)
 ROOMS = (overview(_ROOMS), *_ROOMS)
 """The rooms, in their order."""
 

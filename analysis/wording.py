@@ -78,6 +78,12 @@ def plural(count: int, one: str, more: str = "") -> str:
     return f"{count} {one if count == 1 else more or one + 's'}"
 
 
+def brief(text: str, words: int = 3) -> str:
+    """``text``, of which a headline has room for so many words."""
+    some = text.split()
+    return text if len(some) <= words else f"{' '.join(some[:words])} …"
+
+
 def listed(names: Sequence[str]) -> str:
     """``"a"``, ``"a and b"``, ``"a, b and c"``; nothing where there are none."""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

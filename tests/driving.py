@@ -1,5 +1,6 @@
 """Drives a section as the browser does: through the events of the built page."""
 
+import base64
 import inspect
 import json
 import tempfile
@@ -7,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import plotly.graph_objects as go
 
-from analysis import section
+from analysis import form, section
 from analysis.bar import examples
-from analysis.section import Shown
+from analysis.section import Asked, Section, Shown
 
 _SKIP = gr.skip()
 
@@ -77,12 +79,28 @@ class Driven:
         return "state" if isinstance(part, gr.State) else part.elem_id.removeprefix(f"{self.ident}-")
 
 
+def asked(of: Section, model: str = "crosstalk-mini", checkpoint: str = "base", **given) -> Asked:
+    """What ``of.measure`` takes: fields of ``Asked`` as they are called, every other name a value of a control."""
+    fields = {"path": None, "question": "", "known": None, "shown": None, "upload": None}
+    told = {name: given.pop(name, value) for name, value in fields.items()}
+    values = form.values(of.offered(given, told["shown"]), given)
+    return Asked(model, checkpoint, values=values, **told)
+
+
 def _value(value):
     if isinstance(value, gr.Plot):
-        return go.Figure(json.loads(value.value["plot"])) if value.visible else None
+        return go.Figure(json.loads(value.value["plot"], object_hook=_array)) if value.visible else None
     if isinstance(value, gr.Accordion):
         return value.visible
     return None if isinstance(value, dict) and value.get("visible") is False else value
+
+
+def _array(found: dict):
+    """A dictionary of JSON; where Plotly has written an array so, that as a list."""
+    if "bdata" not in found:
+        return found
+    flat = np.frombuffer(base64.b64decode(found["bdata"]), dtype=found["dtype"])
+    return flat.reshape([int(n) for n in str(found.get("shape", len(flat))).split(",")]).tolist()
 
 
 def _kept(picture, name: str) -> str:

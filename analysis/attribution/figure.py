@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, empty, figure, over_picture, tint
+from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, figure, over_picture, tint
+from analysis.wording import brief
 
 if TYPE_CHECKING:
     from analysis.attribution.measure import Attribution
@@ -21,15 +22,16 @@ _NAMES = {
 }
 
 
-def overlay(found: "Attribution", uri: str | None) -> go.Figure:
-    """The picture (``uri``) with its cells shaded by nats an area: sky blue for the answer, vermilion against it."""
+def overlay(found: "Attribution", uri: str | None) -> go.Figure | None:
+    """The picture (``uri``) with its cells shaded by nats an area: sky blue for the answer, vermilion against it; None
+    where there is no picture, or its tokens have no known places.
+    """
     if not found.patches:
-        why = "The picture's tokens have no known places" if found.size else "No picture: only words were asked about"
-        return empty(why, 160)
+        return None
     density = [p.values / _area(p) for p in found.patches]
     most = max(float(np.abs(d).max()) for d in density) or 1.0
     traces = [_heat(p, d, most) for p, d in zip(found.patches, density, strict=True)]
-    return over_picture(360, traces, uri, found.size)
+    return over_picture(340, traces, uri, found.size)
 
 
 def _area(patches) -> float:
@@ -42,7 +44,7 @@ def _heat(patches, density: np.ndarray, most: float) -> go.Heatmap:
         z=density, **cells(patches.box, *patches.values.shape), zmin=-most, zmax=most, showscale=False,
         colorscale=[[0, tint(AGAINST, _STRONG)], [0.5, tint(FOR, 0)], [0.5, tint(FOR, 0)], [1, tint(FOR, _STRONG)]],
         customdata=patches.values, hovertemplate="%{customdata:+.3f} nats<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def words(found: "Attribution") -> str:
@@ -61,40 +63,61 @@ def words(found: "Attribution") -> str:
     return f'<div class="card"><p class="attributed">{" ".join(spans)}</p>{key}</div>'
 
 
-def bars(found: "Attribution") -> go.Figure:
-    """The picture as a whole and each word: scores in nats."""
+def bars(found: "Attribution") -> go.Figure | None:
+    """The picture as a whole and each word: scores in nats; None where there is neither."""
     names, values, colours = [w.text for w in found.words], [w.score for w in found.words], [TEXT] * len(found.words)
     if found.size:
         names, values, colours = ["the picture", *names], [found.image, *values], [IMAGE, *colours]
     if not names:
-        return empty("Nothing to explain the answer by", 160)
+        return None
     places = list(range(len(names)))
     drawn = go.Bar(
         x=values, y=places, orientation="h", marker_color=colours, customdata=[escape(n) for n in names],
         hovertemplate="%{customdata}: %{x:+.3f} nats<extra></extra>",
-    )  # fmt: skip
+    )
     return figure(
         90 + 30 * len(names), drawn, bargap=0.3,
         xaxis={"title": f"For “{escape(found.answer)}” by {_NAMES[found.method]}, nats"},
         yaxis={"tickvals": places, "ticktext": [escape(n[:32]) for n in names], "autorange": "reversed"},
-    )  # fmt: skip
+    )
+
+
+CARRIERS = ("the picture", "the words")
+"""What ``carrier`` can be."""
+
+
+def carrier(found: "Attribution") -> str | None:
+    """What carries more of the attribution; None where nothing does, or there is no picture."""
+    if math.isnan(found.image_share) or found.size is None:
+        return None
+    return CARRIERS[int(found.image_share <= 0.5)]
 
 
 def sentence(found: "Attribution") -> str:
-    """What was seen, in plain words: picture against words, the strongest parts, and whether the parts add up."""
-    said = f"the beginning of the answer, “{found.answer}”," if found.cut else f"the answer “{found.answer}”"
+    """What was seen, in plain words: picture against words, the strongest parts, and whether the parts add up. Scores
+    that do not add up say so first.
+    """
+    said = f"the answer “{brief(found.answer)}”"
+    if found.cut:
+        said = f"the beginning of the answer, “{brief(found.answer)}”,"
     if math.isnan(found.image_share):
         return f"Neither the picture nor any word changes the probability of {said.rstrip(',')}."
-    share = f"{100 * found.image_share:.0f} %"
     if found.size is None:
-        parts = [f"There was no picture: words alone stand behind {said.rstrip(',')}."]
+        share = f"There was no picture: words alone stand behind {said.rstrip(',')}."
     else:
-        parts = [
-            f"Behind {said} the picture carries {share} of the attribution, counting for and against alike, and the "
-            "words the rest."
-        ]
-    parts.append(_strongest(found))
-    return " ".join([*parts, _adding(found)])
+        share = (
+            f"Behind {said} the picture carries {100 * found.image_share:.0f} % of the attribution, counting for and "
+            "against alike, and the words the rest."
+        )
+    parts = [share, _strongest(found), _adding(found)]
+    if found.size and not found.patches:
+        parts.append("The picture's tokens have no known places, so it cannot be shaded.")
+    return " ".join([*parts[2:3], *parts[:2], *parts[3:]] if _astray(found) else parts)
+
+
+def _astray(found: "Attribution") -> bool:
+    """Whether an integral misses its whole by too much to be believed."""
+    return abs(found.convergence_delta) > _CLOSE * abs(found.value - found.baseline)  # not-a-number is no miss
 
 
 def _strongest(found: "Attribution") -> str:
@@ -128,12 +151,11 @@ def _adding(found: "Attribution") -> str:
         )
     if found.method == "shapley":
         return f"Together they make {_nats(whole)}, shared out by {found.effort} random orders of showing the parts."
-    missed = abs(found.convergence_delta)
-    if missed <= _CLOSE * abs(whole):
+    if not _astray(found):
+        missed = abs(found.convergence_delta)
         return f"Together they make {_nats(total)}; the integral misses the whole by {missed:.2g} nats."
     return (
-        f"Beware: the scores add up to {_nats(total)} where they should make {_nats(whole)} (convergence delta "
-        f"{found.convergence_delta:+.2f}). Take more steps, or check them with ablation."
+        f"Beware: the scores add up to {_nats(total)} where they should make {_nats(whole)}: check them with ablation."
     )
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, data_uri, empty, figure, ink_on
+from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, data_uri, figure, ink_on
 from analysis.table import Head, Html, Table
-from analysis.wording import listed, percent, signed
+from analysis.wording import brief, listed, percent, signed
 
 if TYPE_CHECKING:
     from analysis.interference.dose import Dose
@@ -22,86 +22,114 @@ _SHOWN = len(_RIVALS) + 1  # options with a colour of their own
 _LABELLED = 0.14  # a narrower part of a bar has no room for its name
 _CLEARLY = 0.02  # of probability: less is no change
 _CLEAR_ODDS = 0.1  # nats of log-odds: less is no change
-_ORIGIN = "As asked"
+_LINE, _HEAD = 17, 26  # pixels: of a line beside a bar, of a group's title
+_ORIGIN, _IDLE = "As asked", "Should not change the answer"
+_SHOULD = {True: "yes", False: "no", None: "it may"}
 
 
 def options(found: "Interference") -> go.Figure:
-    """Probability of each option, %: the question as asked on top, a row for each perturbation below; flips marked.
+    """Probability of each option, %: the question as asked on top, below it what should not change the answer, then
+    what should or may; flips are marked.
 
     The option that changes are told of stands first in each row, and a dashed line carries its undisturbed
     probability down. Options beyond the likeliest few share one part.
     """
-    rows = [found.probability, *(e.probability for e in found.effects)]
+    others = [e for e in found.effects if e.should is not False]
+    groups = [("", [found]), (_IDLE, found.idle), (_expected(others), others)]
+    rows, titles, places, heights, heads, down = [], [], [], [], [], 0
+    for head, some in groups:
+        if head and some:
+            heads.append(_head(head, down + _HEAD / 2))
+            down += _HEAD
+        for row in some:
+            titles.append(f"<b>{_ORIGIN}</b>" if row is found else _named(row))
+            heights.append(_LINE * max(titles[-1].count("<br>") + 1, 1.4) + 10)
+            places.append(down + heights[-1] / 2)
+            down += heights[-1]
+            rows.append(row.probability)
     values = np.stack(rows)
     rest = [i for i in np.argsort(-values.max(axis=0), kind="stable").tolist() if i != found.target]
-    own, others = [found.target, *rest[: _SHOWN - 1]], rest[_SHOWN - 1 :]
+    own, left = [found.target, *rest[: _SHOWN - 1]], rest[_SHOWN - 1 :]
     parts = [
         (found.labels[i], values[:, i], ANSWER if i == found.target else _RIVALS[n - 1]) for n, i in enumerate(own)
     ]
-    if others:
-        parts.append((f"{len(others)} other options", values[:, others].sum(axis=1), NEUTRAL))
-    places = list(range(len(rows)))
+    if left:
+        parts.append((f"{len(left)} other options", values[:, left].sum(axis=1), NEUTRAL))
     bars = [
         go.Bar(
-            x=100 * part, y=places, orientation="h", marker_color=colour,
+            x=100 * part, y=places, width=[h - 12 for h in heights], orientation="h", marker_color=colour,
             name=escape(label if len(label) <= 32 else f"{label[:31]}…"),
             text=[f"{escape(label[:18])} {percent(p)}" if p >= _LABELLED else "" for p in part],
             textposition="inside", insidetextanchor="middle", textfont={"color": ink_on(colour)},
             customdata=[escape(label)] * len(rows), hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
         )
         for label, part, colour in parts
-    ]  # fmt: skip
+    ]
     before = 100 * values[0, found.target]
     line = {
-        "type": "line", "x0": before, "x1": before, "y0": 0.5, "y1": len(rows) - 0.5,
+        "type": "line", "x0": before, "x1": before, "y0": heights[0], "y1": down,
         "line": {"dash": "dash", "width": 2, "color": NEUTRAL},
-    }  # fmt: skip
-    names = [f"<b>{_ORIGIN}</b>", *(_narrow(e.title) + _flip(found, e) for e in found.effects)]
-    row = 18 * max(2, *(name.count("<br>") + 1 for name in names)) + 8
+    }
     return figure(
-        150 + row * len(rows), *bars, barmode="stack", bargap=0.3,
-        shapes=[line] if found.effects else [], margin={"l": 8, "r": 16, "t": 64, "b": 8},
+        int(92 + down), *bars, barmode="stack", annotations=heads, shapes=[line] if found.effects else [],
+        margin={"l": 8, "r": 16, "t": 44, "b": 8}, showlegend=True, legend={"traceorder": "normal"},
         xaxis={"title": "Probability, % (n = 1)", "range": [0, 100]},
-        yaxis={"tickvals": places, "ticktext": names, "autorange": "reversed"}, legend={"traceorder": "normal"},
-    )  # fmt: skip
+        yaxis={
+            "tickvals": places, "ticktext": titles, "range": [down, 0], "tickfont": {"size": 13}, "showgrid": False,
+            "zeroline": False,
+        },
+    )
 
 
-def _flip(found: "Interference", effect: "Effect") -> str:
-    """The mark of a flip under a row's title; beside the bars it would leave them no room on a phone."""
-    if not effect.flipped:
-        return ""
-    return f'<br><b><span style="color:{WRONG}">⇄ {escape(found.labels[effect.best][:14])}</span></b>'
+def _expected(effects: "list[Effect]") -> str:
+    """What the second group of changes is: nothing is taken away for sure where ``should`` is None."""
+    kinds = {e.should for e in effects}
+    return "May change the answer" if kinds == {None} else f"Should{' or may' * (None in kinds)} change the answer"
 
 
-def _narrow(title: str) -> str:
-    """A title in lines short enough for a phone."""
-    return "<br>".join(map(escape, wrap(title, 16)))
+def _head(text: str, y: float) -> dict:
+    return {
+        "text": f"<b>{text}</b>", "x": 0, "xref": "paper", "xanchor": "left", "y": y, "yanchor": "middle",
+        "showarrow": False, "font": {"size": 13},
+    }
 
 
-def changes(found: "Interference") -> go.Figure:
+def _named(effect: "Effect") -> str:
+    """What was done in lines short enough for a phone: for a sentence its kind and words; a mark where it flips."""
+    kind = "Yours" if effect.name == "own-sentence" else effect.title.split()[0]
+    text = f"{kind}: “{effect.text}”" if effect.text else effect.title + (" (may)" if effect.should is None else "")
+    lines = "<br>".join(map(escape, wrap(text, 24, max_lines=3, placeholder="…")))
+    colour = WRONG if effect.should is False else NEUTRAL
+    return f'{lines} <b><span style="color:{colour}">⇄</span></b>' if effect.flipped else lines
+
+
+def changes(found: "Interference") -> go.Figure | None:
     """Change of the target's log-probability under each perturbation, nats; beside it the divergence, bits."""
     if not found.effects:
-        return empty("Nothing was disturbed")
+        return None
     values = [e.delta_logprob for e in found.effects]
     places = list(range(len(values)))
     told = [f"{signed(e.delta_logprob)} nats · {e.js:.2f} bits" for e in found.effects]
-    labels = [f"{_narrow(e.title)}<br>{text}" for e, text in zip(found.effects, told, strict=True)]
+    narrow = ["<br>".join(map(escape, wrap(e.title, 16))) for e in found.effects]
     bars = go.Bar(
         x=values, y=places, orientation="h", marker_color=[_SIDES[e.side] for e in found.effects],
         customdata=told, hovertemplate="%{customdata}<extra></extra>",
-    )  # fmt: skip
+    )
     title = f"Change of the<br>log-probability of<br>“{escape(found.labels[found.target][:24])}”, nats"
     return figure(
         110 + 64 * len(values), bars, bargap=0.35, margin={"l": 8, "r": 16, "t": 8, "b": 8}, xaxis={"title": title},
-        yaxis={"tickvals": places, "ticktext": labels, "autorange": "reversed"},
-    )  # fmt: skip
+        yaxis={
+            "tickvals": places, "ticktext": [f"{n}<br>{t}" for n, t in zip(narrow, told, strict=True)],
+            "autorange": "reversed",
+        },
+    )
 
 
-def attacks(found: "Interference") -> go.Figure:
-    """Loss of each attack step by step, nats; a message where nothing was attacked."""
+def attacks(found: "Interference") -> go.Figure | None:
+    """Loss of each attack step by step, nats; None where nothing was attacked."""
     attacked = [e for e in found.effects if e.loss is not None]
     if not attacked:
-        return empty("No attack was chosen", 120)
+        return None
     lines = [
         go.Scatter(
             x=list(range(len(e.loss))), y=e.loss, name=e.title, mode="lines+markers",
@@ -109,41 +137,52 @@ def attacks(found: "Interference") -> go.Figure:
             hovertemplate="step %{x}: %{y:.2f} nats<extra></extra>",
         )
         for i, e in enumerate(attacked)
-    ]  # fmt: skip
+    ]
     title = f"Loss of “{escape(found.labels[found.target][:24])}”, nats"
     return figure(
         300, *lines, showlegend=True, xaxis={"title": "Step of the attack", "dtick": 1}, yaxis={"title": title}
     )
 
 
+def put_in(found: "Interference") -> str:
+    """The pictures that were put in the picture's place, small; nothing where there is none."""
+    pictures = "".join(
+        f'<figure><img src="{data_uri(e.picture, 96)}" alt=""><figcaption>{escape(e.title)}</figcaption></figure>'
+        for e in found.effects
+        if e.picture is not None
+    )
+    return f'<div class="put-in">{pictures}</div>' if pictures else ""
+
+
 def table(found: "Interference") -> str:
     """What was done, and the answer, divergence and change that came of it."""
-    js = "Jensen-Shannon divergence between the option probabilities: 0 is no change, 1 bit is all"
-    change = (
-        "Change of the log-probability of the right option, or of the first answer where the right one is not known"
+    rows = [[_ORIGIN, "", "", f"{found.labels[found.best]}, {percent(found.probability.max())}", None, None]]
+    rows += [
+        [e.title, _done(e), _SHOULD[e.should], _answer(found, e), e.js, e.delta_logprob]
+        for e in found.effects
+    ]
+    head = (
+        "Perturbation", "What was done", "Should it change?", "Answer",
+        Head("Divergence", "Jensen-Shannon divergence between the option probabilities: 0 is no change, 1 bit is all",
+             unit="bits", digits=2),
+        Head("Change", "Change of the log-probability of the right option, or of the first answer where the right one "
+             "is not known", unit="nats", digits=2, sign=True),
     )
-    columns = [
-        "Perturbation", "What was done", "Answer", Head("Divergence, bits", js, digits=2),
-        Head("Change, nats", change, digits=2, sign=True),
-    ]  # fmt: skip
-    asked = f"{found.labels[found.best]}, {percent(found.probability.max())}"
-    rows = [[_ORIGIN, None, asked, None, None], *(_row(found, e) for e in found.effects)]
     left = "".join(f"<li>{escape(title)}: {escape(reason)}.</li>" for title, reason in found.left_out)
     left = f'<p class="key">Left out:</p><ul class="key">{left}</ul>' if left else ""
-    return f'<div class="card">{Table(columns, rows).html()}{left}</div>'
+    return f'<div class="card">{Table(head, rows).html()}{left}</div>'
 
 
-def _row(found: "Interference", effect: "Effect") -> list:
-    done = effect.text
+def _done(effect: "Effect") -> Html | str:
     if effect.picture is not None:
-        size = f'alt="{escape(effect.title)}" width="56" height="56" style="object-fit: contain"'
-        done = Html(f'<img src="{data_uri(effect.picture, 96)}" {size}>')
-    elif effect.loss is not None:
-        done = f"loss {effect.loss[0]:.2f} → {effect.loss.max():.2f} nats"
-    answer = f"{found.labels[effect.best]}, {percent(effect.probability.max())}"
-    if effect.flipped:
-        answer = Html(f'<span class="wrong">⇄ {escape(answer)}</span>', answer)
-    return [effect.title, done, answer, effect.js, effect.delta_logprob]
+        uri = data_uri(effect.picture, 96)
+        return Html(f'<img src="{uri}" alt="{escape(effect.title)}" width="56" height="56">')
+    return effect.text if effect.loss is None else f"loss {effect.loss[0]:.2f} → {effect.loss.max():.2f} nats"
+
+
+def _answer(found: "Interference", effect: "Effect") -> Html:
+    told = escape(f"{found.labels[effect.best]}, {percent(effect.probability.max())}")
+    return Html(f'<span class="{"right" if effect.should else "wrong"}">⇄ {told}</span>' if effect.flipped else told)
 
 
 def sentence(found: "Interference") -> str:
@@ -159,42 +198,57 @@ def sentence(found: "Interference") -> str:
     missing = f" Not measured yet: {listed([_low(w) for w in found.waiting])}." if found.waiting else ""
     if not found.effects:
         return f"{said}{missing}" if missing else f"{said} Nothing could be disturbed here."
-    return f"{said} {_disturbed(found)}{missing}"
+    if len(found.labels) == 1:
+        most = max(found.effects, key=lambda e: abs(e.delta_logprob))
+        so_far = " so far" if found.waiting else ""
+        return (
+            f"With one option nothing can flip. {said} What changes is its log-probability, most under "
+            f"“{most.title}”{so_far}: {signed(most.delta_logprob)} nats.{missing}"
+        )
+    return f"{_idle(found)} {said} {_moved(found)}{_others(found)}{missing}"
 
 
 def _low(title: str) -> str:
     return title[0].lower() + title[1:]
 
 
-def _disturbed(found: "Interference") -> str:
-    """What the perturbations did; there is at least one."""
-    before, so_far = found.labels[found.best], " so far" if found.waiting else ""
-    strongest = max(found.effects, key=lambda e: (e.flipped, e.js))
-    under = f"Under “{strongest.title}”"
-    if len(found.labels) == 1:
-        most = max(found.effects, key=lambda e: abs(e.delta_logprob))
-        return (
-            "With one option nothing can flip; what changes is its log-probability, most under "
-            f"“{most.title}”{so_far}: {signed(most.delta_logprob)} nats."
-        )
-    flips = [e for e in found.effects if e.flipped]
-    total = len(found.effects)
+def _idle(found: "Interference") -> str:
+    """What should not matter, and whether it does."""
+    idle, before = found.idle, brief(found.labels[found.best])
+    so_far, total = " so far" if found.waiting else "", len(found.idle)
+    if not idle:
+        others = found.effects
+        flips = sum(e.flipped for e in others)
+        of = "the one change" if len(others) == 1 else f"the {len(others)} changes"
+        return f"{flips or 'None'} of {of} made here, which should or may change the answer “{before}”, does{so_far}."
+    flips = [e for e in idle if e.flipped]
     if not flips:
-        how = "The perturbation does not change it" if total == 1 else f"None of the {total} perturbations changes it"
-        return (
-            f"{how}{so_far}. {under} the probabilities move most ({strongest.js:.2f} bits): “{before}” goes "
-            f"to {percent(strongest.probability[found.best])}."
-        )
-    said = (
-        f"{under} it flips to “{found.labels[strongest.best]}” ({percent(strongest.probability.max())}). "
-        f"{len(flips)} of {total} perturbations {'flips' if len(flips) == 1 else 'flip'} the answer{so_far}"
+        of = "The change" if total == 1 else f"None of the {total} changes"
+        does = "does not flip" if total == 1 else "flips"
+        return f"{of} that should not matter {does} the answer “{before}”{so_far}."
+    most = max(flips, key=lambda e: e.js)
+    flip = "flips" if len(flips) == 1 else "flip"
+    many = f": {len(flips)} of {total} changes that should not matter {flip} it" if total > 1 else ", and should not"
+    return f"“{most.title}” flips “{before}” to “{brief(found.labels[most.best])}”{many}{so_far}."
+
+
+def _moved(found: "Interference") -> str:
+    most = max(found.idle or found.effects, key=lambda e: (e.flipped, e.js))
+    after = "" if not most.flipped else f", “{found.labels[most.best]}” has {percent(most.probability.max())}"
+    return (
+        f"The probabilities move most under “{most.title}” ({most.js:.2f} bits): “{found.labels[found.best]}” goes to "
+        f"{percent(most.probability[found.best])}{after}."
     )
+
+
+def _others(found: "Interference") -> str:
+    """What should change the answer, and what may: told apart, for there a flip is no interference."""
     parts = []
-    for side, what in (("text", "in the text"), ("image", "in the picture"), ("adversarial", "by attack")):
-        of_side = [e for e in found.effects if e.side == side]
-        if of_side:
-            parts.append(f"{sum(e.flipped for e in of_side)} of {len(of_side)} {what}")
-    return f"{said}: {listed(parts)}." if len(parts) > 1 else f"{said}."
+    for should, which in ((True, "should"), (None, "may")):
+        some = [e for e in found.effects if e.should is should]
+        if some and found.idle:
+            parts.append(f"{sum(e.flipped for e in some)} of {len(some)} that {which}")
+    return f" Of the other changes, the answer is changed by {listed(parts)}." if parts else ""
 
 
 def response(found: "Dose") -> go.Figure:
@@ -220,12 +274,12 @@ def response(found: "Dose") -> go.Figure:
                 "x": found.flip, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
                 "text": f"flips {_where(found)}" if found.counted else f"flips at {found.flip:.2f}",
             }],
-        }  # fmt: skip
+        }
     return figure(
-        380, *lines, margin={"l": 8, "r": 16, "t": 84, "b": 8}, legend={"y": 1.1}, showlegend=True, **marks,
+        345, *lines, margin={"l": 8, "r": 16, "t": 64, "b": 8}, legend={"y": 1.1}, showlegend=True, **marks,
         xaxis={"title": _axis(found), "range": [-0.02, 1.02]},
         yaxis={"title": "Probability among the options, %", "range": [-3, 103]},
-    )  # fmt: skip
+    )
 
 
 def _where(found: "Dose") -> str:
@@ -234,7 +288,7 @@ def _where(found: "Dose") -> str:
         few, more = found.amount[found.flipped - 1 : found.flipped + 1]
         return f"between {few:.0f} and {more:.0f} {found.unit}"
     most = found.amount[-1] / found.strength[-1]
-    return f"at strength {found.flip:.2f} ({found.flip * most:.3g} {found.unit})"
+    return f"at strength {found.flip:.2f}" + ("" if most == 1 else f" ({found.flip * most:.3g} {found.unit})")
 
 
 def _line(found: "Dose", option: int, colour: str, dash: str) -> go.Scatter:
@@ -243,7 +297,7 @@ def _line(found: "Dose", option: int, colour: str, dash: str) -> go.Scatter:
         mode="lines+markers", customdata=found.amount,
         line={"color": colour, "width": 2.5, "dash": dash}, marker={"size": 8},
         hovertemplate=f"strength %{{x:.2f}} (%{{customdata:.3g}} {escape(found.unit)}): %{{y:.1f}} %",
-    )  # fmt: skip
+    )
 
 
 def _axis(found: "Dose") -> str:
@@ -251,10 +305,10 @@ def _axis(found: "Dose") -> str:
     return f"Strength: {found.title.lower()} (1 = {most:.3g} {found.unit}; n = {len(found.strength)} strengths)"
 
 
-def effectiveness(found: "Dose") -> go.Figure:
+def effectiveness(found: "Dose") -> go.Figure | None:
     """What the hint adds, in points, against the probability from the picture alone, %; a marker is a strength."""
     if not found.gain.size:
-        return empty("Only for noise in the picture and covered parts: they weaken what a sentence can help", 160)
+        return None  # only what weakens the picture leaves something that a sentence can help
     dots = go.Scatter(
         x=100 * found.cue, y=100 * found.gain, mode="markers", customdata=found.strength,
         marker={
@@ -262,29 +316,29 @@ def effectiveness(found: "Dose") -> go.Figure:
             "cmax": 1, "colorbar": {"title": "Strength"}, "line": {"width": 1, "color": IMAGE},
         },
         hovertemplate="strength %{customdata:.2f}: %{x:.0f} % alone, %{y:+.0f} points with the hint<extra></extra>",
-    )  # fmt: skip
+    )
     return figure(
         360, dots,
         xaxis={"title": "From the weakened picture alone, %", "range": [-3, 103]},
         yaxis={"title": "Added by the hint, points", "zeroline": True},
-    )  # fmt: skip
+    )
 
 
 def response_sentence(found: "Dose") -> str:
     """Where the answer flips, and whether the second modality helps a weak cue more than a strong one."""
-    target, before = found.labels[found.target], found.labels[found.best]
+    target, before = found.labels[found.target], brief(found.labels[found.best])
     whose = f"the right “{target}”" if found.truth_known else f"“{target}”, the model's own answer,"
     end = "full strength" if found.done else f"strength {found.strength[-1]:.2f} (not yet more)"
-    first, last = found.cue[0], found.cue[-1]
-    said = f"From none to {end} of {_low(found.title)}, {whose} goes from {percent(first)} to {percent(last)}"
+    raised = f"Raising “{_low(found.title)}”"
     if len(found.labels) == 1:
-        said += "; one option cannot flip."
+        said = f"{raised} cannot flip the answer: there is one option."
     elif found.flipped is None:
-        said += f"; the answer “{before}” {'never flips' if found.done else 'has not flipped so far'}."
+        said = f"{raised}, the answer “{before}” {'never flips' if found.done else 'has not flipped so far'}."
     else:
-        after = found.labels[int(found.logprob[found.flipped].argmax())]
-        said += f"; the answer “{before}” flips to “{after}” {_where(found)}."
-    return f"{said} {_helped(found)}".strip()
+        after = brief(found.labels[int(found.logprob[found.flipped].argmax())])
+        said = f"{raised}, the answer “{before}” flips to “{after}” {_where(found)}."
+    went = f"From none to {end}, {whose} goes from {percent(found.cue[0])} to {percent(found.cue[-1])}."
+    return f"{said} {went} {_helped(found)}".strip()
 
 
 def _helped(found: "Dose") -> str:
@@ -307,13 +361,25 @@ def _helped(found: "Dose") -> str:
     return f"{adds}, but in log-odds it does not clearly gain more ({odds}): the ceiling at 100 % explains it."
 
 
+DOSES = ("in the first half", "in the second half", "never")
+"""What ``flips_at`` can be."""
+
+
+def flips_at(found: "Dose") -> str | None:
+    """In which half of the dose the answer flips; None until it is whole."""
+    if not found.done:
+        return None
+    return DOSES[2] if found.flipped is None else DOSES[int(found.flip > 0.5)]
+
+
 PREDICTED = ("every one of them", "some of them", "none of them")
 """What ``outcome`` can be."""
 
 
 def outcome(found: "Interference") -> str | None:
-    """How many of the changes flip the answer; None while some are still to come, or none was made."""
-    if found.waiting or not found.effects:
+    """How many of the changes that should not matter flip the answer; None while some are still to come, or none was
+    made."""
+    if found.waiting or not found.idle:
         return None
-    flips = sum(effect.flipped for effect in found.effects)
-    return PREDICTED[0] if flips == len(found.effects) else PREDICTED[1] if flips else PREDICTED[2]
+    flips = sum(effect.flipped for effect in found.idle)
+    return PREDICTED[0] if flips == len(found.idle) else PREDICTED[1] if flips else PREDICTED[2]

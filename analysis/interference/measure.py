@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from analysis.interference.options import Options, options_for, proposed
-from analysis.interference.perturbations import ALL, DEFAULT, Case, Perturbation, Side
+from analysis.interference.perturbations import ALL, DEFAULT, Case, Perturbation, Side, should_change
 from analysis.interference.pgd import Attack, attack
 from analysis.interference.scoring import logprobs
 from analysis.result import Provenance, Result, plain
@@ -71,7 +71,8 @@ class Effect(Chances):
 
     ``logprob`` float64 ``[options]``, nats; ``flipped`` where another option than the origin's is likeliest;
     ``js`` is the Jensen-Shannon divergence between the option distributions, bits (0 to 1); ``delta_logprob`` the
-    change of the target's log-probability, nats. ``loss`` ``[steps + 1]``, nats, is that of an attack.
+    change of the target's log-probability, nats. ``loss`` ``[steps + 1]``, nats, is that of an attack. ``should`` is
+    whether a right answer would change (``perturbations.should_change``).
     """
 
     name: str
@@ -84,6 +85,7 @@ class Effect(Chances):
     text: str = ""
     picture: Image.Image | None = None
     loss: np.ndarray | None = None
+    should: bool | None = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +109,17 @@ class Interference(Chances, Result):
     left_out: tuple[tuple[str, str], ...] = ()
     waiting: tuple[str, ...] = ()
 
+    @property
+    def idle(self) -> list[Effect]:
+        """What should not change the answer: a flip by one of these is interference."""
+        return [e for e in self.effects if e.should is False]
+
     def table(self) -> Table:
-        header = ["condition", "side", "option", "probability", "logprob", "flipped", "js_bits", "delta_logprob_nats"]
-        rows = [["origin", "", *cells, "", "", ""] for cells in self._cells(self.logprob)]
+        header = ["condition", "side", "option", "probability", "logprob", "flipped", "js_bits", "delta_logprob_nats",
+                  "should_change"]
+        rows = [["origin", "", *cells, "", "", "", ""] for cells in self._cells(self.logprob)]
         for effect in self.effects:
-            told = [effect.flipped, effect.js, effect.delta_logprob]
+            told = [effect.flipped, effect.js, effect.delta_logprob, effect.should]
             rows += [[effect.name, effect.side, *cells, *told] for cells in self._cells(effect.logprob)]
         return Table(header, rows)
 
@@ -132,7 +140,8 @@ class Interference(Chances, Result):
                 "perturbations": [
                     {
                         "name": e.name, "side": e.side, "text": e.text, "options": self._told(e.logprob),
-                        "flipped": e.flipped, "js": e.js, "delta_logprob": e.delta_logprob, "loss": e.loss,
+                        "flipped": e.flipped, "should_change": e.should, "js": e.js, "delta_logprob": e.delta_logprob,
+                        "loss": e.loss,
                     }
                     for e in self.effects
                 ],
@@ -366,5 +375,6 @@ def _effect(perturbation: Perturbation, asked: Asked, logprob: np.ndarray, **sho
         flipped=int(logprob.argmax()) != asked.case.best,
         js=jensen_shannon(probability(origin), probability(logprob)),
         delta_logprob=float(logprob[target] - origin[target]),
+        should=should_change(perturbation, asked.case),
         **shown,
     )  # fmt: skip

@@ -267,4 +267,23 @@ ALL = {
 }
 """Every perturbation, by name."""
 
+_NO = {"no", "none", "nothing", "0", "zero"}
+
+
+def should_change(perturbation: Perturbation, case: Case) -> bool | None:
+    """Whether a right answer would be another one than the target; None where either is right.
+
+    What is said beside a picture should not win over it, and no picture over what the words ask. Where another picture
+    takes the picture's place its evidence is gone: "bee" should go, but a "no" or "0" is right of most pictures. Part
+    of a picture, a picture of the visitor's, or her words about nothing seen may change it or not.
+    """
+    target = case.options.meanings[case.target].casefold()
+    if perturbation.side != "image":
+        return None if perturbation.name == "own-sentence" and case.picture is None else False
+    if perturbation.name in ("occlusion", "own-picture"):
+        return None
+    by_words = case.picture is None or (target in KINDS and len(_named(case.question)) == 1)
+    return not by_words and target not in _NO and not target.startswith("there is no ")
+
+
 DEFAULT = ("unrelated", "misleading", "contradiction", "other-picture", "noise", "occlusion")

@@ -1,228 +1,170 @@
-"""The Interference room on the page."""
+"""The Interference room: one question disturbed, a dose, what stands behind an answer, conflicts, whole sets."""
 
-from collections.abc import Callable, Iterator
-from html import escape
+from collections.abc import Iterator
 
-import gradio as gr
-
-from analysis import exports, jobs, links, page, predictions
-from analysis.attribution import view as attribution
-from analysis.bar import Bar, open_picture, show
+from analysis.attribution.section import WHY
+from analysis.bar import open_picture
 from analysis.bar.pictures import picture_input
-from analysis.charts import empty, source
+from analysis.form import RUN, Number, One, Several, Words
 from analysis.interference import figure
-from analysis.interference.conflict import view as conflict
-from analysis.interference.dataset import view as dataset
+from analysis.interference.conflict.section import CONFLICT, CONFLICTS, why_text
+from analysis.interference.dataset.section import SETS
 from analysis.interference.dose import KINDS, Dose, respond
 from analysis.interference.measure import Interference, Settings, interfere
-from analysis.interference.perturbations import ALL, DEFAULT
+from analysis.interference.perturbations import ALL
 from analysis.interference.pgd import Attack
-from models import catalog
-from models.errors import InputError
+from analysis.section import Asked, Prediction, Room, Section, Shown, Try, Upload, View
 
-TITLE, NAME = "Interference", "interference"
-_LASTS = 3600  # seconds that a visitor's state is kept
-_SIDES = {"text": "Change the text", "image": "Change the picture", "adversarial": "Attack the embeddings"}
-_HINT = "Type a question at the top, or pick one of the suggestions, then press Disturb."
-_PARTS = {
-    "dose": "Raise a dose", "behind": "What stands behind the answer", "conflict": "Picture against text",
-    "sets": "Whole sets, and remedies",
-}  # fmt: skip
-_TRY = (
-    ("bee-without-flower", "Is there a flower?", "A fact about lions has nothing to do with it. Watch the answer."),
-    ("three-penguins", "What is this?", "A sentence names another thing. Does the model believe its eyes?"),
-    ("apples-and-banana", "How many foods are there?", "Counting, disturbed: which sentences change the number?"),
-    ("no-picture", "What kind of thing is a bee?", "A text question. A junk picture should not matter, and does not."),
+_PAPER = ("Diagnosing and Mitigating Modality Interference", "https://arxiv.org/abs/2505.19616")
+_OWN = ("own-sentence", "own-picture")  # made as soon as there is one
+_TEXT, _IMAGE = ("misleading", "contradiction"), ("occlusion", "other-picture")
+_ATTACK = Attack()
+_UNIT = "× the root mean square of what the decoder reads"
+
+_OPTIONS = Words(
+    "options", "Options", folded=True, hint="cat, dog, bee", most=2000,
+    info="Separated by commas. Empty: the question's, or the model's own likeliest answers.",
+)
+_SEED = Number("seed", "Seed of noise, covered cells, facts and scenes", folded=True, low=0, high=20, value=0)
+_STRENGTH = (
+    Number("epsilon", "Attack: largest noise", folded=True, low=0.0, high=1.0, value=_ATTACK.epsilon, step=0.01,
+           info=_UNIT),
+    Number("steps", "Attack: steps", folded=True, low=1, high=30, value=_ATTACK.steps),
+    Number("size", "Attack: size of a step", folded=True, low=0.005, high=0.5, value=_ATTACK.step_size, step=0.005,
+           info=_UNIT),
 )
 
 
-def build(bar: Bar) -> None:
-    """The room, wired to the bar."""
-    page.contents(_PARTS)
-    with gr.Row():
-        chosen = [
-            gr.CheckboxGroup(
-                [(p.title, p.name) for p in ALL.values() if p.side == side], label=title,
-                value=[n for n in DEFAULT if ALL[n].side == side], elem_id=f"interference-{side}",
-            )
-            for side, title in _SIDES.items()
-        ]  # fmt: skip
-    with gr.Row():
-        options = gr.Textbox(
-            label="Options", info="Separated by commas. Empty: the question's, or the model's own likeliest answers.",
-            placeholder="cat, dog, bee", max_length=2000, elem_id="interference-options",
-        )  # fmt: skip
-        own = gr.Textbox(
-            label="Your own sentence", info="Goes in front of the question.", max_length=2000,
-            placeholder="My aunt says that this is a dog.", elem_id="own-sentence",
-        )  # fmt: skip
-    folded = "Your own picture, how much is covered, and how strong attacks are"
-    with gr.Accordion(folded, open=False, elem_classes="advanced"), gr.Row():
-        own_picture = picture_input(height=180, label="Your own picture in its place", elem_id="own-picture")
-        with gr.Column():
-            covered = gr.Slider(0, 1, value=Settings().occluded, step=0.05, label="Covered share of the picture")
-            seed = gr.Slider(0, 20, value=0, step=1, label="Seed of noise, covered cells, facts and scenes")
-        with gr.Column():
-            attack = Attack()
-            unit = "× the root mean square (RMS) of the embeddings"
-            epsilon = gr.Slider(
-                0, 1, value=attack.epsilon, step=0.01, label="Attack: epsilon, the largest noise", info=unit
-            )
-            steps = gr.Slider(1, 30, value=attack.steps, step=1, label="Attack: steps")
-            size = gr.Slider(0.005, 0.5, value=attack.step_size, step=0.005, label="Attack: step size", info=unit)
-    links.keep(
-        **{f"change-{side}": group for side, group in zip(_SIDES, chosen, strict=True)}, options=options, sentence=own,
-        covered=covered,
-    )  # fmt: skip
-    prediction = predictions.ask(NAME, "how many of these changes will flip the answer?", figure.PREDICTED)
-    with gr.Row(elem_classes="measure"):
-        start = gr.Button("Disturb", variant="primary", elem_id="disturb", min_width=120)
-        stop = gr.Button("Stop", elem_id="disturb-stop", min_width=80)
-        progress = gr.HTML(elem_id="disturb-progress")
-    chart = gr.Plot(empty(_HINT), show_label=False, container=False, elem_id="interference-chart")
-    sentence = gr.HTML(elem_id="interference-sentence", elem_classes="sentence")
-    table = gr.HTML(elem_id="interference-table")
-    with gr.Accordion("How far the bars moved, and how attacks went", open=False):
-        changes = gr.Plot(empty("Nothing was disturbed yet"), show_label=False, container=False)
-        attacks = gr.Plot(empty("No attack was chosen", 120), show_label=False, container=False)
-    result = gr.State(None, time_to_live=_LASTS)
-    exports.offer(NAME, result, figure.sentence, lambda r: [figure.options(r), figure.changes(r), figure.attacks(r)])
-
-    prediction.compare(sentence, result, figure.outcome, "Disturb")
-    page.heading("Dose and response", "dose")
-    with gr.Row(elem_classes="measure"):
-        kind = gr.Dropdown(
-            [(k.title, k.name) for k in KINDS.values()], value=next(iter(KINDS)), label="Dose", elem_id="dose-kind",
-            min_width=220,
-        )  # fmt: skip
-        links.keep(dose=kind)
-        dose_start = gr.Button("Raise the dose", elem_id="dose-start", min_width=140)
-        dose_progress = gr.HTML(elem_id="dose-progress")
-    with gr.Row():
-        dose_chart = gr.Plot(
-            empty("The probability of the right option, by strength"),
-            show_label=False, container=False, elem_id="dose-chart",
-        )  # fmt: skip
-        gain_chart = gr.Plot(
-            empty("What a sentence adds while the picture fades"), show_label=False,
-            container=False, elem_id="gain-chart",
-        )  # fmt: skip
-    dose_sentence = gr.HTML(elem_id="dose-sentence", elem_classes="sentence")
-    dose = gr.State(None, time_to_live=_LASTS)
-    exports.offer(
-        f"{NAME}-dose", dose, figure.response_sentence, lambda r: [figure.response(r), figure.effectiveness(r)]
-    )
-    attribution.build(bar)
-    conflict.build(bar)
-    dataset.build(bar)
-    tries = page.pickable(page.tries(_TRY), elem_id="interference-tries")
-    page.lesson(NAME)
-
-    settings = [own, own_picture, covered, epsilon, steps, size, seed]
-    views = [progress, chart, sentence, table, changes, attacks, result]
-    dose_views = [dose_progress, dose_chart, gain_chart, dose_sentence, dose]
-    inputs = [*bar.inputs, options, *chosen, *settings]
-    shown = gr.State(None, time_to_live=_LASTS)
-    running = {**page.MODEL_QUEUE, "show_progress": "hidden", "api_visibility": "private"}
-    measure = page.for_model(_measured)
-    began = gr.on([start.click, own.submit, options.submit], measure, inputs, [*views, shown], **running)
-    dosed = dose_start.click(page.for_model(_dosed), [*bar.inputs, options, kind, *settings], dose_views, **running)
-    # without bar.asked, whose change runs the Ask room first
-    tried = tries.click(_try, None, [*bar.shown[:4], *chosen, options], **page.QUICK)
-    tried.then(None, bar.question, js="question => crosstalk('question', question)", api_visibility="private")
-    again = tried.then(measure, inputs, [*views, shown], **running)
-    runs = [began, dosed, again]
-    if room := page.room_of(progress):
-        runs.append(room.select(page.for_model(_opened), [shown, *inputs], [*views, shown], **running))
-    for run in runs:
-        run.failure(lambda: ("", ""), None, [progress, dose_progress], **page.QUICK)
-    for button in (stop, bar.stop):
-        button.click(lambda: ("", ""), None, [progress, dose_progress], cancels=runs, **page.QUICK)
+def _more(side: str, title: str, first: tuple[str, ...] = ()) -> Several:
+    offered = [(p.title, p.name) for p in ALL.values() if p.side == side and p.name not in _OWN]
+    return Several(f"change-{side}", title, offered, first, folded=True)
 
 
-def _opened(shown, *inputs):
-    """Measure when the room is opened, unless what it shows is what is asked."""
-    if shown == _asked(*inputs) or not (inputs[3] or "").strip():
-        yield [gr.skip()] * 8
-        return
-    yield from _measured(*inputs)
+def _settings(asked: Asked, **more) -> Settings:
+    return Settings(attack=Attack(asked["epsilon"], asked["steps"], asked["size"]), seed=asked["seed"], **more)
 
 
-def _asked(model, checkpoint, path, question, *_) -> tuple:
-    return model, checkpoint, path, question
+def _given(asked: Asked) -> list[str]:
+    return [o.strip() for o in asked["options"].split(",") if o.strip()]
 
 
-def _inputs(path, options, own, own_path, covered, epsilon, steps, size, seed) -> tuple:
-    """Picture, options and settings, as measurements take them."""
-    picture, replacement = (open_picture(p) if p else None for p in (path, own_path))
-    given = [o.strip() for o in (options or "").split(",") if o.strip()]
-    return picture, given, Settings(own or "", replacement, covered, Attack(epsilon, steps, size), seed)
+def _disturbed(asked: Asked, progress) -> Iterator[Interference]:
+    """Shown at once without the attacks, then again after each."""
+    own = open_picture(asked.upload) if asked.upload else None
+    settings = _settings(asked, sentence=asked["sentence"], picture=own, occluded=asked["covered"])
+    names = [name for side in ("text", "image", "adversarial") for name in asked[f"change-{side}"]]
+    names += [name for name, there in zip(_OWN, (asked["sentence"].strip(), own), strict=True) if there]
+    with asked.opened() as model:
+        yield from interfere(
+            model, asked.picture, asked.question, asked.checkpoint, _given(asked), names, settings, asked.known,
+            progress,
+        )
 
 
-def _measured(model, checkpoint, path, question, known, options, text, image, adversarial, own, own_path, *numbers):
-    """Disturb the question; shown at once without the attacks, then again after each."""
-    if not (question or "").strip():
-        raise InputError(_HINT)
-    picture, given, settings = _inputs(path, options, own, own_path, *numbers)
-    names = [*text, *image, *adversarial]
-
-    def measuring(progress) -> Iterator[Interference]:
-        with catalog.using(model) as mllm:
-            yield from interfere(mllm, picture, question, checkpoint, given, names, settings, known, progress)
-
-    yield jobs.Progress(what="asking").html, *[gr.skip()] * 7
-    for html, found in _beside(measuring):
-        if found is None:
-            yield html, *[gr.skip()] * 7
-        else:
-            yield html, *_views(found), found, None if found.waiting else _asked(model, checkpoint, path, question)
+def _beside(shown: Shown) -> str:
+    """What was put in the picture's place, and why a text after *Text:* is no remark."""
+    found = shown.result
+    return figure.put_in(found) + why_text(found.provenance.model, *(e.text for e in found.effects))
 
 
-def _beside(measuring: Callable[..., Iterator]) -> Iterator[tuple]:
-    """Run ``measuring(progress)`` beside the page, so that it can be stopped between two of its results.
-
-    Yields the progress as HTML, empty at the end, and with it the latest result, or None where there is none newer.
-    """
-    latest = shown = None
-
-    def work(progress) -> None:
-        nonlocal latest
-        for result in measuring(progress):
-            latest = result
-
-    for step in jobs.watched(work):
-        found = latest  # the work may replace it meanwhile
-        yield step.html if step else "", None if found is shown else found
-        shown = found
+def _dosed(asked: Asked, progress) -> Iterator[Dose]:
+    with asked.opened() as model:
+        yield from respond(
+            model, asked.picture, asked.question, asked["dose"], asked.checkpoint, _given(asked), _settings(asked),
+            asked.known, progress,
+        )
 
 
-def _views(found: Interference) -> tuple:
-    said = f"<p>{escape(figure.sentence(found))}</p>{source(found.provenance)}"
-    return figure.options(found), said, figure.table(found), figure.changes(found), figure.attacks(found)
+ONE = Section(
+    name="one",
+    title="One question",
+    question="What flips an answer that should stay?",
+    about="The question is asked again with one thing changed: a sentence in front of it, or another picture.",
+    label="as published",
+    paper=_PAPER,
+    measure=_disturbed,
+    quick=True,
+    run="Disturb",
+    sentence=figure.sentence,
+    views=(
+        View("chart", lambda shown: figure.options(shown.result)),
+        View("beside", _beside, html=True),
+        View("table", lambda shown: figure.table(shown.result), html=True, folded="All numbers, and what was said"),
+        View("changes", lambda shown: figure.changes(shown.result), folded="How far the bars moved"),
+        View("attacks", lambda shown: figure.attacks(shown.result), folded="How the attacks went"),
+    ),
+    controls=(
+        Words("sentence", "Your own sentence in front of the question", most=2000, hint="My aunt says: a dog."),
+        _more("text", "More disturbances: the text", _TEXT),
+        _more("image", "More disturbances: the picture", _IMAGE),
+        _more("adversarial", "More disturbances: attacks on what the decoder reads"),
+        _OPTIONS,
+        Number("covered", "Covered share of the picture", folded=True, low=0.0, high=1.0, value=0.5, step=0.05),
+        _SEED,
+        *_STRENGTH,
+    ),
+    upload=Upload(
+        "Your own picture in its place", lambda **settings: picture_input(height=180, show_label=False, **settings),
+        "The question is asked about this picture, too, at the next Disturb.",
+    ),
+    tries=(
+        Try("A sentence against the eyes", "three-penguins", "What is this?",
+            {"sentence": "", "change-text": _TEXT, "change-image": _IMAGE}),
+        Try("The same claim after “Text:”", "bee-and-flower", "What is at the top left?",
+            {"sentence": "Text: There is a flower.", "change-text": _TEXT, "change-image": ()}),
+        Try("A true fact about lions", "bee-without-flower", "Is there a flower?",
+            {"sentence": "", "change-text": ("unrelated", *_TEXT), "change-image": _IMAGE}),
+        Try("A picture nobody asked about", "no-picture", "What kind of thing is a bee?",
+            {"sentence": "", "change-text": _TEXT, "change-image": ("other-picture", "black", "noise")}),
+    ),
+    prediction=Prediction(
+        "how many changes that should not matter will flip the answer?", figure.PREDICTED, figure.outcome
+    ),
+    then="Next: how much of a change it takes. "
+    '<button type="button" data-go="interference/dose">Raise the dose</button>',
+    reading="<p>Each row is the same question. The options share 100 %; the dashed line is where the right one (the "
+    "first answer, where that is not known) ends as asked. ⇄ marks a <b>flip</b>: another option leads.</p><p>What is "
+    "said beside a picture should not win over what is seen. Another picture takes the evidence away: there the answer "
+    "<i>should</i> change, unless it is a “no” or a “0”, which is right of most pictures. A picture that is covered in "
+    "part may keep enough. Is your question about words alone, read the second group as the first.</p>",
+)
 
+DOSE = Section(
+    name="dose",
+    title="Dose",
+    question="How much of a disturbance does the answer stand?",
+    about="One change from nothing, exactly the question as asked, to full strength.",
+    label="as published",
+    paper=_PAPER,
+    measure=_dosed,
+    quick=True,
+    run="Raise the dose",
+    sentence=figure.response_sentence,
+    views=(
+        View("chart", lambda shown: figure.response(shown.result)),
+        View("gain", lambda shown: figure.effectiveness(shown.result),
+             folded="What a sentence adds while the picture fades"),
+    ),
+    controls=(
+        One("dose", "Dose", [(k.title, k.name) for k in KINDS.values()], at=RUN),
+        _OPTIONS,
+        _SEED,
+        *_STRENGTH,
+    ),
+    tries=(
+        Try("Noise, more and more", "three-penguins", "What is this?", {"dose": "noise"}),
+        Try("One misleading sentence is enough", "three-penguins", "What is this?", {"dose": "statements"}),
+        Try("True, and beside the point", "bee-without-flower", "Is there a flower?", {"dose": "facts"}),
+        Try("Covered bit by bit", "bee-and-flower", "What is at the top left?", {"dose": "occlusion"}),
+    ),
+    prediction=Prediction("when will the answer flip?", figure.DOSES, figure.flips_at),
+    then="Next: what the answer rests on when nothing is disturbed. "
+    '<button type="button" data-go="interference/why">Why</button>',
+    reading="<p>The <b>flip point</b> is the strength at which another option first leads, between two measured "
+    "strengths by a straight line.</p><p>While the picture fades, a sentence that names the right option (the model's "
+    "first answer, where the right one is not known) is put in front as well. Where a weaker picture gains more from "
+    "it, the senses are said to show <b>inverse effectiveness</b>; one question can hint at it, not show it. Nothing "
+    "can be added to 100 %: log-odds have no such ceiling, so they are told, too.</p>",
+)
 
-def _dosed(model, checkpoint, path, question, known, options, kind, own, own_path, *numbers):
-    """Raise one dose; attacks show every strength when it is done."""
-    if not (question or "").strip():
-        raise InputError(_HINT)
-    picture, given, settings = _inputs(path, options, own, own_path, *numbers)
-
-    def measuring(progress) -> Iterator[Dose]:
-        with catalog.using(model) as mllm:
-            yield from respond(mllm, picture, question, kind, checkpoint, given, settings, known, progress)
-
-    yield jobs.Progress(what="asking").html, *[gr.skip()] * 4
-    for html, found in _beside(measuring):
-        yield html, *(_dose_views(found) if found else [gr.skip()] * 4)
-
-
-def _dose_views(found: Dose) -> tuple:
-    said = f"<p>{escape(figure.response_sentence(found))}</p>{source(found.provenance)}"
-    return figure.response(found), figure.effectiveness(found), said, found
-
-
-def _try(event: gr.EventData):
-    """An example with its question, the usual perturbations and no options of the visitor's."""
-    name, question, _ = _TRY[page.tried(len(_TRY), event)]
-    usual = [[n for n in DEFAULT if ALL[n].side == side] for side in _SIDES]
-    return [*show(name, question, 0)[:4], *usual, ""]
+ROOM = Room("interference", "Interference", (ONE, DOSE, WHY, CONFLICT, CONFLICTS, SETS))

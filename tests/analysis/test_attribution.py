@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.attribution import endpoint, figure, measure, view
+from analysis.attribution import endpoint, figure, measure
 from analysis.attribution.integral import FEWEST_STEPS, integrated_gradients
 from analysis.attribution.measure import METHODS, Attribution, Patches, Word, attribute
 from analysis.attribution.parts import split, words_of
+from analysis.attribution.section import WHY
+from analysis.bar import examples
+from analysis.charts import data_uri
 from analysis.result import Provenance
+from analysis.section import Asked, Shown, headline
 from models import catalog
 from models.errors import CheckpointError, InputError, ModelError
 from models.segments import Grid, Modality
@@ -243,7 +247,7 @@ def test_without_a_picture_words_carry_all(mllm):
     found = attribute(mllm, None, QUESTION, answer="bee", method="ablation")
     assert (found.patches, found.image, found.image_share) == ((), 0, 0)
     assert figure.sentence(found).startswith("There was no picture: words alone stand behind the answer “bee”.")
-    assert figure.overlay(found, None).layout.annotations[0].text.startswith("No picture")
+    assert figure.overlay(found, None) is None and figure.carrier(found) is None
     assert len(figure.bars(found).data[0].x) == 4
 
 
@@ -347,7 +351,9 @@ def test_sentence(found):
         "words the rest. Most for it is the picture's top right (+2.00 nats), most against it the picture's bottom "
         "left (-1.00 nats). Together they make +2.00 nats; the integral misses the whole by 0.01 nats."
     )
-    assert "Beware: the scores add up to +2.00 nats" in figure.sentence(replace(found, convergence_delta=0.5))
+    astray = figure.sentence(replace(found, convergence_delta=0.5))
+    assert astray.startswith("Beware: the scores add up to +2.00 nats where they should make ")
+    assert "check them with ablation. Behind the answer “yes” the picture carries 75 %" in astray
     assert "need not add up" in figure.sentence(replace(found, method="ablation"))
     assert "64 random orders" in figure.sentence(replace(found, method="shapley"))
     assert "the beginning of the answer, “yes”, the picture" in figure.sentence(replace(found, cut=True))
@@ -365,11 +371,23 @@ def test_what_is_saved_shows_the_picture(mllm, picture, tmp_path, monkeypatch):
     monkeypatch.setattr(catalog, "using", using)
     picture.save(tmp_path / "p.png")
     for path in (str(tmp_path / "p.png"), None):
-        *_, (*_, shown) = view._explained("m", "base", path, QUESTION, "bee", "ablation")
-        overlay, bars = view._figures(shown)
-        assert [image.source[:16] for image in overlay.layout.images] == (["data:image/webp;"] if path else [])
+        chosen = {"answer": "bee", "explain": "ablation"}
+        asked = Asked("m", "base", path, QUESTION, None, chosen)
+        found = WHY.measure(asked, lambda share, what: None)
+        drawn = WHY.drawn(Shown(found, asked, data_uri(asked.picture) if path else None))
+        *overlay, bars = drawn
+        assert [image.source[:16] for o in overlay for image in o.layout.images] == ["data:image/webp;"] * bool(path)
         assert bars.data
-        assert shown.to_json() == shown.found.to_json() and shown.to_csv() == shown.found.to_csv()
+
+
+def test_ablation_comes_first_and_a_method_that_misses_its_sum_warns_in_its_headline(embedded):
+    assert WHY.controls[0].first == "ablation"
+    known = examples()["bee-and-flower"].known
+    found = measure.attribute(embedded, known.picture(), "What is at the top left?", method="integrated_gradients")
+    said = headline(figure.sentence(found))[0]
+    assert said.startswith("Beware: the scores add up to") and len(said.split()) <= 25
+    other = measure.attribute(embedded, known.picture(), "What is at the top left?", method="ablation")
+    assert headline(figure.sentence(other))[0].startswith("Behind the answer “bee” the picture carries")
 
 
 def test_endpoint(mllm, picture, tmp_path, monkeypatch):

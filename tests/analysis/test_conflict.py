@@ -4,33 +4,35 @@ import json
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
+from html import unescape
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 import torch
 from scipy.special import expit
 
-from analysis import bar as shared_bar
 from analysis import kept
 from analysis.bar import Known
 from analysis.interference import endpoint
-from analysis.interference.conflict import card, figure, view
+from analysis.interference.conflict import card, figure
 from analysis.interference.conflict import measure as many
 from analysis.interference.conflict.balance import Fit, NearAndFar, binned, fit, near_and_far
 from analysis.interference.conflict.inside import entropies, relative_uncertainty, switched, switches
 from analysis.interference.conflict.measure import asked, follows, measured, told_by
-from analysis.interference.conflict.sentence import sentence, single
+from analysis.interference.conflict.section import CONFLICT, CONFLICTS
+from analysis.interference.conflict.sentence import SIDES, followed, lean, sentence, single
 from analysis.interference.conflict.single import Conflict, conflict
 from analysis.interference.conflict.triplets import OCCLUSIONS, TEXTS, digest, triplets
 from analysis.result import Provenance
+from analysis.section import Shown
 from analysis.statistics import Estimate
 from analysis.wording import percent
 from models import catalog
 from models.embedded.questions import Turn
 from models.errors import CheckpointError, InputError, ModelError, OutOfMemory
 from models.mllm import MLLM
+from tests.driving import asked as ask_for
 
 BALANCE, SLOPE = -0.4, -3.0
 
@@ -268,9 +270,9 @@ def test_sides_are_kept_apart():
     assert np.isnan(found.switches).all()
     assert found.provenance.seed == 3
     assert sentence(found) == (
-        "Of 5 conflicts, 2 are answered rightly from either side alone and then follow one side; the answer follows "
-        "the text in 50 % of them (95 % interval 9 % to 91 %): no clear preference. No curve was fitted: only 2 items, "
-        "at least 8 are needed."
+        "The answer follows the text in 50 % of 2 conflicts (95 % interval 9 % to 91 %): no clear preference. Of 5 "
+        "drawn, only those count that are answered rightly from either side alone, and then follow one. No curve was "
+        "fitted: only 2 items, at least 8 are needed."
     )
     assert found.to_csv().splitlines()[1].startswith("cat,dog,direct,0.3,dog,0.69")
 
@@ -300,7 +302,7 @@ def test_a_real_model_is_measured(mllm):
         assert found.answers[i] == one.answers[2]
         assert found.relative[i] == pytest.approx(one.relative, abs=1e-3)
     assert found.provenance.checkpoint == "naming"
-    assert sentence(found).startswith(("None of the 9", "Of 9 conflicts"))
+    assert sentence(found).startswith(("None of the 9", "The answer follows the text in "))
 
 
 def test_sentences_tell_what_did_not_appear():
@@ -322,7 +324,7 @@ def test_sentences_tell_what_did_not_appear():
     assert sentence(nobody).startswith("None of the 3 conflicts counts")
     assert "(0 % and 100 % are)" in sentence(nobody)
     one = replace(found, followed=np.array([1, -1, -1]))
-    assert "1 is answered rightly from either side alone and then follows one side" in sentence(one)
+    assert "follows the text in 100 % of 1 conflict (95 % " in sentence(one)
 
 
 def test_who_is_followed_is_told_by_its_interval():
@@ -330,8 +332,8 @@ def test_who_is_followed_is_told_by_its_interval():
         rows = [(2, 8, "dog", "cat", "dog" if i < ones else "cat") for i in range(total)]
         return sentence(measure(Scripted(rows), [item(i) for i in range(total)], layers=False))
 
-    assert "text in 3 % of them" in said(3, 100) and "mostly the picture" in said(3, 100)
-    assert "text in < 1 % of them" in said(1, 200)
+    assert "text in 3 % of 100 conflicts" in said(3, 100) and "mostly the picture" in said(3, 100)
+    assert "text in < 1 % of 200 conflicts" in said(1, 200)
     assert "mostly the text" in said(95, 100)
     assert "no clear preference" in said(45, 100)
     assert (percent(0), percent(1), percent(0.995)) == ("0 %", "100 %", "> 99 %")
@@ -385,7 +387,7 @@ def test_figures_and_the_card_hold_for_any_numbers():
     assert [line.count("|") for line in told.splitlines() if line.startswith("|")] == [3] * 6 + [6] * 4
     nobody = replace(found, right_text=np.zeros(90, dtype=bool), bins=(), fitted=fit(np.zeros(0), np.zeros(0)))
     assert "none: only 0 items" in card.told(nobody) and "| – |" in card.told(nobody)
-    assert figure.law(nobody).layout.annotations[0].text.startswith("No conflict counts")
+    assert figure.law(nobody) is None and lean(nobody) is None
     flat = replace(found, fitted=Fit(50, 0.0, 0.1, Estimate(0.0), covariance=(1.0, 0.0, 1.0)))
     assert "could be zero" in card.told(flat) and not figure.law(flat).layout.annotations
 
@@ -507,7 +509,7 @@ def test_conflicts_that_are_none(mllm, picture, monkeypatch):
             conflict(mllm, *args)
     same = conflict(mllm, picture, "What is this?", "Text.", "bee and", "bee or")
     assert not len(same.margin) and "begin with the same token" in single(same)
-    assert "No lens" in figure.oscillation(same).layout.annotations[0].text
+    assert figure.oscillation(same) is None
     assert same.to_json()["switches"] is None
 
     def unreadable(*args):
@@ -551,7 +553,7 @@ def one():
 
 def test_the_sentence_of_one_conflict_is_true_whatever_happens(one):
     assert single(one) == (
-        "From both, the model answers “dog”: it follows the text (“dog” has 70 % of the two answers' probability). "
+        "From both, the model answers “dog”: it follows the text. Of the two, “dog” has 70 % of the probability. "
         "Alone, it is surer of the text (0.10 nats from the text alone, 0.50 from the picture alone, relative −1.33), "
         "as the paper's law has it. Between the layers the lead changes 3 times (at layer 2, 3, 4 of 4); “dog” has it "
         "at the end."
@@ -559,7 +561,7 @@ def test_the_sentence_of_one_conflict_is_true_whatever_happens(one):
     assert "yet the other side wins here" in single(replace(one, entropy=np.array([0.5, 0.1, 0.2])))
     assert "equally sure of either" in single(replace(one, entropy=np.array([0.5, 0.5, 0.2])))
     neither = single(replace(one, followed=-1, answers=("dog", "cat", "")))
-    assert "answers nothing: neither side alone is followed" in neither and "text's “dog” is likelier" in neither
+    assert "answers nothing: neither side alone is followed. Of the two, “dog” has 70 %" in neither
     assert "law has it" not in neither
     assert "Beware: the text and the picture alone do not give" in single(replace(one, answers=("x", "y", "dog")))
     picture_fails = single(replace(one, answers=("dog", "y", "dog")))
@@ -603,25 +605,36 @@ def test_endpoints(used, picture, tmp_path, cache):
             getattr(endpoint, name)(**wrong)
 
 
-def test_the_block_measures_and_shows_what_is_kept(used, picture, tmp_path, cache):
-    with gr.Blocks() as demo:
-        bar = shared_bar.build()
-        with gr.Tabs(), gr.Tab("x"):
-            view.build(bar)
-    names = {f.name: f for f in demo.fns.values()}
+def quiet(share, what):
+    """Nobody is told."""
+
+
+def test_one_conflict_on_the_page(used, picture, tmp_path, cache):
     picture.save(tmp_path / "p.png")
-    *_, done = view._put("m", "base", str(tmp_path / "p.png"), "What is this?", None, "cat", "dog", "")
-    assert len(done) == len(names["_put"].outputs)
-    assert done[:4] == ("", "cat", "dog", "Text: There is a dog.")
-    with pytest.raises(InputError, match="no question"):
-        next(view._put("m", "base", None, " ", None, "", "", ""))
-    settings = "m", "naming", 9, 0, "base"
-    before = view._kept(*settings)
-    assert len(before) == len(names["_kept"].outputs) and before[-1] is None
-    assert "not measured yet" in before[0].layout.annotations[0].text
-    *_, after = view._measured(*settings)
-    assert len(after) == len(names["_measured"].outputs)
-    assert view._kept(*settings)[-1].to_json() == after[-1].to_json()
-    assert view._kept("m", "of another model", 9, 0, "base")[-1] == gr.skip()
-    runs = {i for i, f in demo.fns.items() if f.name in ("_put", "_measured")}
-    assert runs == {f.trigger_after for f in demo.fns.values() if f.trigger_only_on_failure}
+    given = {"path": str(tmp_path / "p.png"), "question": "What is this?", "seen": "cat", "told": "dog"}
+    found = CONFLICT.measure(ask_for(CONFLICT, **given), quiet)
+    assert (found.seen, found.told, found.text) == ("cat", "dog", "Text: There is a dog.")
+    hints = {c.name: c.hint for c in CONFLICT.offered({}, found)}  # what was filled in stands in the fields, in grey
+    assert hints == {"text": "Text: There is a dog.", "seen": "cat", "told": "dog"}
+    sides = CONFLICT.views[0].draw(Shown(found, ask_for(CONFLICT, **given)))
+    assert "Ask again without “Text:”" in sides and '"text": "There is a dog."' in unescape(sides)
+
+
+def test_many_conflicts_on_the_page_and_what_is_kept(used, cache):
+    given = ask_for(CONFLICTS, "m", "naming", count=30)
+    assert CONFLICTS.kept(given) is None
+    found = CONFLICTS.measure(given, quiet)
+    assert len(found.seen) == 30
+    assert CONFLICTS.kept(given).to_json() == found.to_json()
+    assert CONFLICTS.kept(ask_for(CONFLICTS, "m", "of another model")) is None
+
+
+def test_what_is_predicted_is_what_is_told(one):
+    assert [followed(replace(one, followed=f)) for f in (0, 1, -1)] == list(SIDES)
+    rows = [(2, 8, "dog", "cat", "dog")] * 40
+    texts = measure(Scripted(rows), [item(i) for i in range(40)], layers=False)
+    assert lean(texts) == "the text" and "mostly the text" in sentence(texts)
+    pictures = replace(texts, followed=np.zeros(40, dtype=int))
+    assert lean(pictures) == "the picture" and "mostly the picture" in sentence(pictures)
+    both = replace(texts, followed=np.arange(40) % 2)
+    assert lean(both) == "neither clearly" and "no clear preference" in sentence(both)

@@ -14,15 +14,13 @@ from analysis.interference import figure
 from analysis.interference.dose import respond
 from analysis.interference.measure import Settings, ask, interfere, jensen_shannon, scored
 from analysis.interference.options import _Begun, proposed
-from analysis.interference.perturbations import (
-    DEFAULT,
-)
+from analysis.interference.perturbations import ALL, DEFAULT, should_change
 from analysis.interference.pgd import Attack, attack
 from analysis.interference.scoring import logprobs
 from models.embedded.questions import Turn
 from models.errors import InputError, ModelError
 from models.segments import Modality
-from tests.analysis.handmade import WHAT, Ruled, by_words, last
+from tests.analysis.handmade import WHAT, Ruled, by_words, case, last
 
 
 def entropy(p):
@@ -44,9 +42,11 @@ def test_flips_divergence_and_change_by_hand(grey):
     assert dark.js == pytest.approx(0, abs=1e-9)  # the same split of half the mass
     assert dark.delta_logprob == pytest.approx(np.log(0.5), abs=1e-6)
     assert figure.sentence(found) == (
-        "As asked, the answer is “cat” (80 %). Under “Misleading description” it flips to “dog” (70 %). 1 of 3 "
-        "perturbations flips the answer: 1 of 2 in the text and 0 of 1 in the picture."
+        "“Misleading description” flips “cat” to “dog”: 1 of 2 changes that should not matter flips it. As asked, the "
+        "answer is “cat” (80 %). The probabilities move most under “Misleading description” (0.19 bits): “cat” goes to "
+        "30 %, “dog” has 70 %. Of the other changes, the answer is changed by 0 of 1 that should."
     )
+    assert figure.outcome(found) == "some of them"
 
 
 def test_changes_are_told_of_the_right_option_where_it_is_known(grey):
@@ -62,7 +62,10 @@ def test_nothing_changes_and_the_sentence_says_so(grey):
     found = last(interfere(Ruled(lambda *_: {3: 0.8, 4: 0.2}), grey, WHAT, given=["cat", "dog"]))
     assert len(found.effects) == len(DEFAULT)
     assert all(e.delta_logprob == pytest.approx(0, abs=1e-6) and not e.flipped for e in found.effects)
-    assert "None of the 6 perturbations changes it." in figure.sentence(found)
+    said = figure.sentence(found)
+    assert said.startswith("None of the 3 changes that should not matter flips the answer “cat”.")
+    assert said.endswith("Of the other changes, the answer is changed by 0 of 2 that should and 0 of 1 that may.")
+    assert figure.outcome(found) == "none of them"
 
 
 def test_as_long_as_attacks_wait_nothing_is_said_for_good(grey):
@@ -70,18 +73,55 @@ def test_as_long_as_attacks_wait_nothing_is_said_for_good(grey):
     waiting = replace(found, waiting=("Attack on image tokens", "Attack on question tokens"))
     missing = " Not measured yet: attack on image tokens and attack on question tokens."
     assert figure.sentence(replace(waiting, effects=())) == f"As asked, the answer is “cat” (80 %).{missing}"
-    assert "None of the 1 perturbations" not in figure.sentence(replace(waiting, effects=found.effects[:1]))
-    assert "does not change it so far." in figure.sentence(replace(waiting, effects=found.effects[:1]))
-    assert figure.sentence(waiting).endswith(f"1 of 2 perturbations flips the answer so far.{missing}")
+    alone = figure.sentence(replace(waiting, effects=found.effects[:1]))
+    assert alone.startswith("The change that should not matter does not flip the answer “cat” so far.")
+    assert "1 of 2 changes that should not matter flips it so far." in figure.sentence(waiting)
+    assert figure.sentence(waiting).endswith(missing) and figure.outcome(waiting) is None
     assert waiting.to_json()["waiting"] == list(waiting.waiting)
     assert "so far" not in figure.sentence(found)
 
 
-def test_flips_are_marked_under_the_title_of_their_row(grey):
-    names = ("unrelated", "misleading", "black")
+def test_rows_tell_what_was_said_and_flips_are_marked(grey):
+    names = ("unrelated", "misleading", "black", "occlusion")
     chart = figure.options(last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=names)))
-    assert ["⇄ dog" in title for title in chart.layout.yaxis.ticktext] == [False, False, True, False]
-    assert all(len(line) < 18 for line in re.sub("<[^>]*>", "\n", "\n".join(chart.layout.yaxis.ticktext)).split("\n"))
+    rows = [re.sub("<[^>]*>", " ", title) for title in chart.layout.yaxis.ticktext]
+    assert ["⇄" in row for row in rows] == [False, False, True, False, False]
+    assert "Misleading: “The picture shows a dog.”" in " ".join(rows[2].split())
+    assert rows[3] == "Black picture" and "(may)" in rows[4]
+    lines = re.sub("<[^>]*>", "\n", "\n".join(chart.layout.yaxis.ticktext)).split("\n")
+    assert all(len(line) <= 24 for line in lines)
+
+
+def test_what_should_change_the_answer_stands_apart(grey):
+    names = ("misleading", "black", "occlusion")
+    chart = figure.options(last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=names)))
+    heads = [(a.text, a.y) for a in chart.layout.annotations]
+    places = list(chart.data[0].y)
+    assert [text for text, _ in heads] == [
+        "<b>Should not change the answer</b>", "<b>Should or may change the answer</b>"
+    ]  # fmt: skip
+    assert places[0] < heads[0][1] < places[1] < heads[1][1] < places[2] < places[3]
+    assert chart.layout.height <= 360
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "of_no", "without"),
+    [
+        ("misleading", False, False, False),
+        ("pgd-image", False, False, False),
+        ("own-sentence", False, False, None),
+        ("other-picture", True, False, False),
+        ("black", True, False, False),
+        ("occlusion", None, None, None),
+        ("own-picture", None, None, None),
+    ],
+)
+def test_which_changes_should_change_a_right_answer(name, wanted, of_no, without):
+    assert should_change(ALL[name], case()) is wanted
+    assert should_change(ALL[name], case(meanings=("no", "yes"))) is of_no
+    assert should_change(ALL[name], case(picture=False)) is without
+    kind = case("What kind of thing is a bee?", ("animal", "plant"))
+    assert should_change(ALL[name], kind) is (None if wanted is None else False)  # the words answer
 
 
 def test_what_the_model_cannot_read_is_left_out_and_the_rest_is_done(grey):

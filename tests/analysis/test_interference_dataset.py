@@ -11,10 +11,10 @@ import threading
 import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -22,16 +22,18 @@ from PIL import Image
 from scipy.stats import binom
 from transformers import LlamaConfig
 
-from analysis import bar as shared_bar
-from analysis import kept
+from analysis import jobs, kept
 from analysis.interference import scoring
-from analysis.interference.dataset import card, figure, own, shipped, view
+from analysis.interference.dataset import card, figure, own, shipped
+from analysis.interference.dataset import section as page
 from analysis.interference.dataset.conditions import CONDITIONS, KINDS, ORIGIN, disturbed, item_set
 from analysis.interference.dataset.measure import Block, Panel, measure, together
 from analysis.interference.dataset.result import accuracies
-from analysis.interference.dataset.sentence import sentence
+from analysis.interference.dataset.section import SETS
+from analysis.interference.dataset.sentence import outcome, sentence
 from analysis.interference.endpoint import interference_dataset
 from analysis.interference.scoring import logprobs_each, pose
+from analysis.section import Shown
 from models import catalog
 from models.checkpoints import Checkpoint
 from models.errors import CheckpointError, EvalSetError, InputError, ModelError
@@ -39,6 +41,7 @@ from models.evalset import EvalItem
 from models.mllm import MLLM
 from tests.analysis.handmade import Prompts
 from tests.analysis.written import written
+from tests.driving import asked
 
 WORDS = {"cat": 3, "dog": 4, "yes": 5, "no": 6, "A": 7, "B": 8}
 N = 40
@@ -300,14 +303,14 @@ def test_what_was_measured_is_found_without_opening_a_model(saved, monkeypatch):
     monkeypatch.setattr(catalog, "entries", lambda: [entry])
     monkeypatch.setattr(shipped, "items", sets.__getitem__)
     assert shipped.measured() == ()
-    assert all(isinstance(gr_value, dict) for gr_value in view._opened(None))  # nothing to show: all is left as it is
+    assert SETS.kept(asked(SETS)) is None  # nothing to show
     made = measure(mllm, list(sets.values()), ("base", "counting"))
     found = shipped.measured()
     assert set(found) == set(made) and len(found) == len(made)
     assert {b.provenance["seconds"] for b in found} == {b.provenance["seconds"] for b in made}
-    *_, blocks, result = view._opened(None)
-    assert blocks == found and result.columns == ((shipped.MITIGATION, "base"), (shipped.MITIGATION, "counting"))
-    assert all(isinstance(skip, dict) for skip in view._opened(()))  # who cleared does not get it back
+    shown = SETS.kept(asked(SETS))
+    assert len(shown.blocks) == len(found)
+    assert shown.columns == ((catalog.EMBEDDED, "base"), (catalog.EMBEDDED, "counting"))
 
 
 # --- a run that was stopped
@@ -418,24 +421,24 @@ def test_the_sentence_of_an_effect_and_its_remedy():
     found = accuracies(tuple(blocks))
     said = sentence(found)
     assert said.startswith("A sentence that names a wrong answer costs the base 30 points on image-heavy items (95 % ")
-    assert "100 items; 90 % right as asked, 60 % then" in said
+    assert "As asked 90 % of 100 items are right, then 60 %." in said
     assert "Of 2 checkpoints “consistent” gets most back: 20 points" in said
     assert "it loses 20 points on clean multimodal items" in said
     assert "none of 2 pictures clearly costs the base accuracy; the largest drop is +1 points under a picture" in said
     drop = next(r.drop for r in found.rows if r.condition == "misleading" and r.checkpoint == "base")
-    assert f"(95 % {100 * drop.low:.0f} to {100 * drop.high:.0f};" in said
+    assert f"(95 % {100 * drop.low:.0f} to {100 * drop.high:.0f})." in said
 
 
 def test_the_sentence_of_no_effect_promises_no_recovery():
     said = told_of(base_origin=right(50), base_misleading=right(50, start=1), mended_origin=right(50),
                    mended_misleading=right(50))  # fmt: skip
     assert said.startswith("A sentence that names a wrong answer has no clear effect on the base on image-heavy items")
-    assert "changes by 0 points" in said and "back" not in said
+    assert "image-heavy items: 0 points" in said and "back" not in said
 
 
 def test_the_sentence_of_the_opposite_effect():
     said = told_of(base_origin=right(50), base_misleading=right(80))
-    assert "costs the base nothing on image-heavy items: accuracy even rises by 30 points (95 % 2" in said
+    assert "costs the base nothing on image-heavy items: 30 points more are right (95 % 2" in said
 
 
 def test_the_sentence_where_nothing_is_got_back():
@@ -483,7 +486,7 @@ def test_the_chart_shows_the_numbers(model, grey):
     assert tops[0][0] > tops[1][1] and tops[1][0] >= 0 and tops[0][1] <= 1
     half = figure.accuracy(found, "first half")
     assert len(half.data) == 1 and list(half.data[0].x) == pytest.approx([100, 0])
-    assert "no item" in figure.accuracy(found, "nowhere").layout.annotations[0].text.lower()
+    assert figure.accuracy(found, "nowhere") is None
     html = figure.table(found)
     assert "60.0 (45.0 to 75.0)" in written(html) and "40 (26 to 55)" in written(html) and "<td>−0.59</td>" in html
 
@@ -524,29 +527,85 @@ def offered(model, grey, monkeypatch):
         "image-heavy": cats(grey, 12), "text-heavy": cats(None, 12, "text-heavy"),
         "multimodal": cats(grey, 12, "multimodal"),
     }  # fmt: skip
-    monkeypatch.setattr(view.catalog, "using", using)
+    monkeypatch.setattr(catalog, "using", using)
+    monkeypatch.setattr(shipped, "measured", tuple)
     monkeypatch.setattr(shipped, "items", sets.__getitem__)
     return model
 
 
-def test_the_page_measures_and_keeps_models_side_by_side(offered):
-    *steps, last = view._measured(None, "ruled", ["base", "mended"], ["misleading"], ["image-heavy"])
-    assert all("<progress" in step[0] for step in steps)
-    html, chart, said, table, recovery, _, blocks, found = last
-    assert html == "" and len(chart.data) == 2 and "costs the base" in said and "Measured: ruled" in said
-    assert "Measured now" not in said  # it is all there is
-    assert "recovery under" in recovery and "Misleading description" in table
-    *_, last = view._measured(blocks, "other", ["base"], ["misleading"], ["image-heavy"])
-    *_, more, both = last
-    assert last[2].index("Measured now:") < last[2].index("All that is shown:")
+def quiet(share, what):
+    """Nobody is told."""
+
+
+def test_measuring_adds_to_what_is_shown(offered):
+    settings = {"conditions": ["misleading"], "kinds": ["image-heavy"]}
+    first = SETS.measure(asked(SETS, "ruled", every=True, **settings), quiet)
+    assert first.columns == (("ruled", "base"), ("ruled", "mended"))
+    assert "costs the base" in sentence(first) and "Measured now" not in sentence(first)  # it is all there is
+    assert "recovery under" in figure.recovery(first) and "Misleading description" in figure.table(first)
+    both = SETS.measure(asked(SETS, "other", shown=first, **settings), quiet)
     assert both.columns == (("ruled", "base"), ("ruled", "mended"), ("other", "base"))
-    assert together(more, blocks) == more  # measured again, it takes its own place
-    assert view._of_segment(both, "first half")[0].data and view._of_segment(None, "all items")
-    assert view._views(())[-2:] == ((), None)
+    assert set(first.blocks) < set(both.blocks)
+    said = sentence(both)
+    assert said.startswith("Measured now: ") and "All that is shown: A sentence" in said
+    assert together(both.blocks, first.blocks) == both.blocks  # measured again, it takes its own place
+    assert SETS.kept(asked(SETS, shown=both)) is both  # a control that is changed takes nothing away
+    more = SETS.measure(asked(SETS, "other", shown=both, kinds=["multimodal"], conditions=["misleading"]), quiet)
+    assert [p.kind for p in more.panels] == ["image-heavy", "multimodal"]
     with pytest.raises(InputError, match="No set was chosen"):
-        list(view._measured(None, "ruled", ["base"], [], []))
-    with pytest.raises(InputError, match="no set of yours"):
-        list(view._measured_own(None, "ruled", ["base"], [], "image-heavy", None))
+        SETS.measure(asked(SETS, "ruled", kinds=[]), quiet)
+
+
+def test_only_the_chosen_checkpoint_and_its_base_are_measured(offered):
+    found = SETS.measure(asked(SETS, "ruled", "mended", kinds=["image-heavy"], conditions=["misleading"]), quiet)
+    assert found.columns == (("ruled", "base"), ("ruled", "mended"))
+    alone = SETS.measure(asked(SETS, "ruled", kinds=["image-heavy"], conditions=["misleading"]), quiet)
+    assert alone.columns == (("ruled", "base"),)
+
+
+def test_the_chart_shows_one_set_under_one_disturbance(offered):
+    found = SETS.measure(asked(SETS, "ruled", every=True), quiet)
+
+    def drawn(**values):
+        given = asked(SETS, shown=found, **values)
+        return SETS.views[0].draw(Shown(found, replace(given, shown=None)))
+
+    chart = drawn()
+    before, after = chart.data
+    assert list(before.x) == pytest.approx([100, 100]) and list(after.x) == pytest.approx([0, 100 * 8 / 12])
+    low, high = wilson(8, 12)
+    assert after.error_x.array[1] == pytest.approx(100 * high - 100 * 8 / 12)
+    assert after.error_x.arrayminus[1] == pytest.approx(100 * 8 / 12 - 100 * low)
+    assert chart.layout.yaxis.ticktext[0].startswith("base<br>−") and "n = 12" in chart.layout.xaxis.title.text
+    assert after.name == "Misleading description" and chart.layout.height <= 360
+    assert drawn(items="text-heavy").data[1].name == "Another picture"  # the first that such a set has
+    assert drawn(items="text-heavy", under="black").data[1].name == "Black picture"
+    half = drawn(segment="first half")
+    assert "n = 6" in half.layout.xaxis.title.text and list(half.data[1].x)[0] == 0
+    offers = {c.name for c in SETS.offered({"items": "text-heavy"}, found)}
+    assert {"items", "under", "segment"} <= offers
+
+
+def test_the_embedded_model_is_one_model_under_readable_names():
+    def named(model, checkpoint):
+        block = page._plain(Block(None, model, checkpoint, ORIGIN, (), {}))
+        return block.model, block.checkpoint
+
+    assert named(shipped.MITIGATION, "base") == named("crosstalk-mini (ewc)", "base") == ("crosstalk-mini", "base")
+    assert named(shipped.MITIGATION, "plain") == ("crosstalk-mini", "plain")
+    assert named("crosstalk-mini", "naming") == ("crosstalk-mini", "naming")
+    assert named("crosstalk-mini (ewc)", "naming") == ("crosstalk-mini", "naming (ewc)")
+    assert named("owner/name", "base") == ("owner/name", "base")
+
+
+def test_the_remedy_that_gives_most_back_is_what_is_predicted():
+    blocks = [
+        block("image-heavy", name, condition, right(count))
+        for name, (clean, then) in {"base": (90, 60), "plain": (90, 62), "adversarial": (90, 88)}.items()
+        for condition, count in ((ORIGIN, clean), ("misleading", then))
+    ]
+    assert outcome(accuracies(tuple(blocks))) == "adversarial"
+    assert outcome(accuracies(tuple(blocks[:4]))) is None  # what plain gives back is not clear
 
 
 def test_a_stop_reaches_the_measurement(offered, monkeypatch):
@@ -562,8 +621,8 @@ def test_a_stop_reaches_the_measurement(offered, monkeypatch):
             stopped.set()
             raise
 
-    monkeypatch.setattr(view, "measure", endless)
-    run = view._measured(None, "ruled", ["base"], [], ["image-heavy"])
+    monkeypatch.setattr(page, "measure", endless)
+    run = jobs.watched(partial(SETS.measure, asked(SETS, "ruled")))
     next(run)
     assert begun.wait(10)
     run.close()
@@ -596,15 +655,6 @@ def test_the_card_tells_what_was_measured(offered):
 
 def _whole(model):
     return accuracies(tuple(measure(model, [shipped.items(kind) for kind in KINDS], model.checkpoint_names)))
-
-
-def test_the_view_is_built_into_a_room():
-    with gr.Blocks() as page, gr.Tab("Interference"):
-        bar = shared_bar.build()
-        view.build(bar)
-    ids = {getattr(c, "elem_id", None) for c in page.blocks.values()}
-    assert {"dataset-measure", "dataset-stop", "dataset-clear", "dataset-checkpoints", "dataset-file"} <= ids
-    assert view._offered(catalog.EMBEDDED).value == ["base"]
 
 
 # --- a visitor's own set
@@ -646,13 +696,13 @@ def test_a_set_of_ones_own_with_pictures(tmp_path, unpacking, model):
 def test_a_set_of_text_alone(tmp_path, unpacking, offered):
     file = tmp_path / "text.jsonl"
     file.write_text(json.dumps({**ITEM, "image": None}) + "\n")
-    *_, last = view._measured_own(None, "ruled", ["base"], ["black"], "text-heavy", str(file))
-    *_, found = last
+    mine = asked(SETS, "ruled", upload=str(file), own="text-heavy", conditions=["black"])
+    found = SETS.measure(mine, quiet)
     assert [(p.set, p.n) for p in found.panels] == [("text.jsonl", 1)]
     assert [r.condition for r in found.rows] == [ORIGIN, "black"]
     file.write_text(json.dumps(ITEM))
     with pytest.raises(EvalSetError, match=r"text.jsonl, line 1: .*is not there. Pictures come with .* in one .zip"):
-        list(view._measured_own(None, "ruled", ["base"], ["black"], "text-heavy", str(file)))
+        SETS.measure(mine, quiet)
     file.write_text("\n" + json.dumps({"question": "What?", "answer": "cat"}))
     with (
         pytest.raises(EvalSetError, match=r'text.jsonl, line 2: field "choices" is missing'),

@@ -34,7 +34,7 @@ def test_no_flip(grey):
     assert "never flips" in figure.response_sentence(found)
     assert not found.gain.size
     one = last(respond(Ruled(by_words), grey, WHAT, "noise", given=["cat"]))
-    assert "one option cannot flip" in figure.response_sentence(one)
+    assert "cannot flip the answer: there is one option." in figure.response_sentence(one)
 
 
 def test_a_dose_that_cannot_be_given_is_refused(grey):
@@ -77,7 +77,8 @@ def test_a_flip_between_two_strengths():
     found = dose([0.9, 0.7, 0.4, 0.6], [0.9] * 4)
     assert found.flipped == 2
     assert found.flip == pytest.approx((1 + 0.4 / 0.6) / 3)
-    assert "flips to “dog” at strength 0.56 (0.556 share)." in figure.response_sentence(found)
+    assert "flips to “dog” at strength 0.56." in figure.response_sentence(found)
+    assert figure.flips_at(found) == "in the second half" and figure.flips_at(replace(found, done=False)) is None
     assert figure.response(found).layout.annotations[0].text == "flips at 0.56"
 
 
@@ -95,7 +96,9 @@ def test_the_chart_of_a_dose_draws_every_option_that_its_sentence_names():
 
 def test_a_dose_tells_whose_option_it_is_about_and_how_far_it_got():
     found = dose([0.9, 0.8], [0.9, 0.8])
-    assert "the right “cat” goes from 90 % to 80 %; the answer “cat” never flips." in figure.response_sentence(found)
+    never = figure.response_sentence(found)
+    assert "the answer “cat” never flips. From none to full strength, the right “cat” goes from 90 % to 80 %." in never
+    assert figure.flips_at(found) == "never"
     own = figure.response_sentence(replace(found, truth_known=False))
     assert "“cat”, the model's own answer, goes" in own and "right" not in own
     half = replace(found, strength=np.array([0, 0.5]), done=False)

@@ -85,8 +85,8 @@ def test_only_an_empty_sentence_leaves_nothing(grey):
     found = last(interfere(Ruled(by_words), grey, WHAT, given=["cat", "dog"], names=["own-sentence"]))
     assert found.effects == ()
     assert "Nothing could be disturbed" in figure.sentence(found)
-    for draw in (figure.options, figure.changes, figure.attacks):
-        assert draw(found)
+    assert len(figure.options(found).data[0].y) == 1  # as asked, alone
+    assert figure.changes(found) is figure.attacks(found) is figure.outcome(found) is None
 
 
 def test_without_a_picture_one_is_added_and_none_covered():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, NEUTRAL, TEXT, empty, figure, reach
+from analysis.charts import IMAGE, NEUTRAL, TEXT, figure, reach
 from analysis.statistics import Estimate
 from analysis.table import Head, Table
 from analysis.wording import between, percent, share, signed
@@ -20,10 +20,12 @@ _SURER = "−2: surer in text, +2: in picture"
 _FROM = ("The text alone", "The picture alone", "Both")
 
 
-def oscillation(found: "Conflict") -> go.Figure:
-    """Who leads after each layer: the margin between the two answers, nats, changes of the lead marked."""
+def oscillation(found: "Conflict") -> go.Figure | None:
+    """Who leads after each layer: the margin between the two answers, nats, changes of the lead marked; None where no
+    lens can tell.
+    """
     if found.unread:
-        return empty(f"No lens: {escape(found.unread)}", 160)
+        return None
     layers = np.arange(1, len(found.margin) + 1)
     colours = np.where(found.margin > 0, TEXT, IMAGE)
     changed = found.switched
@@ -31,7 +33,7 @@ def oscillation(found: "Conflict") -> go.Figure:
         x=layers, y=found.margin, mode="lines+markers", line={"color": NEUTRAL, "width": 2},
         marker={"size": 11, "color": colours}, hovertemplate="layer %{x}: %{y:+.2f} nats<extra></extra>",
         showlegend=False,
-    )  # fmt: skip
+    )
     names = ((TEXT, f"the text's “{found.told[:24]}”"), (IMAGE, f"the picture's “{found.seen[:24]}”"))
     keys = [
         go.Scatter(x=[None], y=[None], mode="markers", marker={"size": 11, "color": c}, name=f"ahead: {escape(name)}")
@@ -40,15 +42,15 @@ def oscillation(found: "Conflict") -> go.Figure:
     marks = go.Scatter(
         x=layers[changed], y=found.margin[changed], mode="markers", name="the lead changes",
         marker={"size": 22, "color": "rgba(0,0,0,0)", "line": {"width": 2.5, "color": NEUTRAL}}, hoverinfo="skip",
-    )  # fmt: skip
+    )
     reach = 1.15 * max(float(np.abs(found.margin).max()), 1e-3)
     zero = {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 0, "y1": 0, "line": {"width": 1, "color": NEUTRAL}}
     return figure(
-        380, line, *keys, *([marks] if changed.any() else []), showlegend=True, shapes=[zero],
-        margin={"l": 8, "r": 16, "t": 96, "b": 8},
+        330, line, *keys, *([marks] if changed.any() else []), showlegend=True, shapes=[zero],
+        margin={"l": 8, "r": 16, "t": 72, "b": 8},
         xaxis={"title": "Layer of the decoder (n = 1 conflict)", "dtick": max(len(layers) // 8, 1)},
         yaxis={"title": "Lead of the text's answer, nats", "range": [-reach, reach]},
-    )  # fmt: skip
+    )
 
 
 def sides(found: "Conflict") -> str:
@@ -70,12 +72,12 @@ def sides(found: "Conflict") -> str:
     )
 
 
-def law(found: "Conflicts") -> go.Figure:
+def law(found: "Conflicts") -> go.Figure | None:
     """Share that follows the text against relative uncertainty, %: points of nearly equal number with Wilson intervals,
     the logistic curve with its band, the balance point with its interval.
     """
     if not found.bins:
-        return empty("No conflict counts: neither side alone is answered rightly often enough", 200)
+        return None
     spans = [Estimate((b.start + b.end) / 2, b.start, b.end) for b in found.bins]
     bars = {"color": TEXT, "width": 0}
     dots = go.Scatter(
@@ -84,7 +86,7 @@ def law(found: "Conflicts") -> go.Figure:
         error_y={**reach(b.share for b in found.bins), **bars, "thickness": 2},
         customdata=[[b.share.n, b.start, b.end] for b in found.bins],
         hovertemplate="%{customdata[1]:.2f} to %{customdata[2]:.2f}: %{y:.0f} % of %{customdata[0]}<extra></extra>",
-    )  # fmt: skip
+    )
     traces, layout = [dots], {"shapes": [_level(50)], "annotations": []}
     curve = found.fitted
     if not curve.reason:
@@ -93,27 +95,27 @@ def law(found: "Conflicts") -> go.Figure:
         band = go.Scatter(
             x=[*at, *at[::-1]], y=[*(100 * most), *(100 * least[::-1])], fill="toself", line={"width": 0},
             fillcolor="rgba(138,143,152,0.22)", name="95 % band", hoverinfo="skip",
-        )  # fmt: skip
+        )
         line = go.Scatter(
             x=at, y=100 * curve.probability(at), mode="lines", name="logistic fit",
             line={"color": NEUTRAL, "width": 2.5},
             hovertemplate="at %{x:.2f}: %{y:.0f} %<extra></extra>",
-        )  # fmt: skip
+        )
         traces = [band, line, dots]
         if not np.isnan(curve.balance.low) and not curve.beyond:
             _mark(layout, curve)
     return figure(
-        420, *traces, showlegend=True, margin={"l": 8, "r": 16, "t": 72, "b": 8}, **layout,
+        350, *traces, showlegend=True, margin={"l": 8, "r": 16, "t": 72, "b": 8}, **layout,
         xaxis={"title": f"Relative uncertainty (n = {int(found.counted.sum())})<br>{_SURER}", "range": [-2.1, 2.1]},
         yaxis={"title": "Follows the text, %", "range": [-4, 104]},
-    )  # fmt: skip
+    )
 
 
 def _level(y: float) -> dict:
     return {
         "type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y,
         "line": {"width": 1, "dash": "dot", "color": NEUTRAL},
-    }  # fmt: skip
+    }
 
 
 def _mark(layout: dict, curve) -> None:
@@ -124,29 +126,29 @@ def _mark(layout: dict, curve) -> None:
          "fillcolor": "rgba(138,143,152,0.14)", "line": {"width": 0}},
         {"type": "line", "x0": of.value, "x1": of.value, "y0": 0, "y1": 1, "yref": "paper",
          "line": {"width": 2, "dash": "dash", "color": NEUTRAL}},
-    ]  # fmt: skip
+    ]
     layout["annotations"].append(
         {"x": of.value, "y": 0.02, "yref": "paper", "yanchor": "bottom", "showarrow": False,
          "text": f"balance point {signed(of.value)}"}
-    )  # fmt: skip
+    )
 
 
-def inside(found: "Conflicts") -> go.Figure:
-    """Mean changes of the lead between layers, near the balance point and far from it."""
+def inside(found: "Conflicts") -> go.Figure | None:
+    """Mean changes of the lead between layers, near the balance point and far from it; None where nothing is near."""
     compared = found.oscillation
     if compared is None:
-        return empty("No balance point among the items, so nothing is near it or far from it", 160)
+        return None
     bars = go.Bar(
         x=[compared.near, compared.far], y=["near", "far"], orientation="h", marker_color=[TEXT, NEUTRAL],
         text=[f"{compared.near:.2f}", f"{compared.far:.2f}"], textposition="outside", cliponaxis=False,
         hovertemplate="%{y}: %{x:.2f}<extra></extra>",
-    )  # fmt: skip
+    )
     span = f"near − far: {between(compared.difference, 2, sign=True, times=1)} (95 %)"
     return figure(
         230, bars, bargap=0.4, margin={"l": 8, "r": 40, "t": 32, "b": 8},
         xaxis={"title": f"Changes of the lead, mean; {span}; n = {compared.difference.n} each", "rangemode": "tozero"},
         yaxis={"title": "Balance point", "autorange": "reversed"},
-    )  # fmt: skip
+    )
 
 
 def tier_table(found: "Conflicts") -> Table:

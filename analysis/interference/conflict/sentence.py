@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.wording import between, percent, signed, verdict
+from analysis.wording import between, brief, percent, plural, signed, verdict
 
 if TYPE_CHECKING:
     from analysis.interference.conflict.balance import Fit, NearAndFar
     from analysis.interference.conflict.measure import Conflicts
     from analysis.interference.conflict.single import Conflict
-    from analysis.statistics import Estimate
 
 _CLEARLY = 0.05  # of relative uncertainty: less is no difference
 
@@ -20,24 +19,30 @@ def sentence(found: "Conflicts") -> str:
     counted, total = int(found.counted.sum()), len(found.seen)
     if not counted:
         return (
-            f"None of the {total} conflicts counts: for an item to count, the text alone and the picture alone must "
-            f"each be answered rightly ({percent(found.right_text.mean())} and {percent(found.right_image.mean())} "
-            "are), and the answer from both must name one of the two."
+            f"None of the {total} conflicts counts, so nothing can be told. For one to count, the text alone and the "
+            f"picture alone must each be answered rightly ({percent(found.right_text.mean())} and "
+            f"{percent(found.right_image.mean())} are), and the answer from both must name one of the two."
         )
     tfr = found.following_text
-    are, follow = ("is", "follows") if counted == 1 else ("are", "follow")
     said = (
-        f"Of {total} conflicts, {counted} {are} answered rightly from either side alone and then {follow} one side; "
-        f"the answer follows the text in {percent(tfr.value)} of them (95 % interval {percent(tfr.low)} to "
-        f"{percent(tfr.high)}){_lean(tfr)}."
+        f"The answer follows the text in {percent(tfr.value)} of {plural(counted, 'conflict')} (95 % interval "
+        f"{percent(tfr.low)} to {percent(tfr.high)}): {_LEANING[lean(found)]}. Of {total} drawn, only those count "
+        "that are answered rightly from either side alone, and then follow one."
     )
     return " ".join(filter(None, [said, _law(found.fitted), _inside(found)]))
 
 
-def _lean(tfr: "Estimate") -> str:
-    return (
-        ": mostly the text" if tfr.low > 0.5 else ": mostly the picture" if tfr.high < 0.5 else ": no clear preference"
-    )
+LEANS = ("the text", "the picture", "neither clearly")
+"""What ``lean`` can be."""
+_LEANING = dict(zip(LEANS, ("mostly the text", "mostly the picture", "no clear preference"), strict=True))
+
+
+def lean(found: "Conflicts") -> str | None:
+    """Which of ``LEANS`` is mostly followed; None where no item counts."""
+    if not found.counted.any():
+        return None
+    tfr = found.following_text
+    return LEANS[0] if tfr.low > 0.5 else LEANS[1] if tfr.high < 0.5 else LEANS[2]
 
 
 def _law(curve: "Fit") -> str:
@@ -82,18 +87,22 @@ def _inside(found: "Conflicts") -> str:
     )
 
 
+SIDES = ("the picture", "the text", "neither")
+"""What ``followed`` can be."""
+
+
+def followed(found: "Conflict") -> str:
+    """Which side the answer from both follows."""
+    return SIDES[found.followed]
+
+
 def single(found: "Conflict") -> str:
     """What one conflict shows: who is followed, which side was surer alone, and who led between the layers."""
-    answer = found.answers[2].strip()
+    answer, chance = brief(found.answers[2].strip()), found.probability[2, 1]
     said = f"From both, the model answers “{answer}”" if answer else "From both, the model answers nothing"
-    chance = found.probability[2, 1]
-    if found.followed < 0:
-        ahead = found.told if chance > 0.5 else found.seen
-        side = "the text's" if chance > 0.5 else "the picture's"
-        whom = f"neither side alone is followed; of the two, {side} “{ahead}” is likelier"
-    else:
-        whom = "it follows the text" if found.followed else "it follows the picture"
-    parts = [f"{said}: {whom} ({_of_two(found, chance)})."]
+    ahead = f"Of the two, “{found.told if chance > 0.5 else found.seen}” has {percent(max(chance, 1 - chance))} of the"
+    whom = "neither side alone is followed" if found.followed < 0 else f"it follows {followed(found)}"
+    parts = [f"{said}: {whom}.", f"{ahead} probability."]
     wrong = [side for side, right in zip(("the text", "the picture"), found.right, strict=True) if not right]
     if wrong:
         fails = "does not give" if len(wrong) == 1 else "do not give"
@@ -103,11 +112,6 @@ def single(found: "Conflict") -> str:
         )
     parts += [_surer(found), _oscillating(found)]
     return " ".join(parts)
-
-
-def _of_two(found: "Conflict", chance: float) -> str:
-    share = max(chance, 1 - chance)
-    return f"“{found.told if chance > 0.5 else found.seen}” has {percent(share)} of the two answers' probability"
 
 
 def _surer(found: "Conflict") -> str:

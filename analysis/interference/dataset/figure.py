@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from analysis.charts import NEUTRAL, SERIES, empty, figure, reach
+from analysis.charts import IMAGE, NEUTRAL, SERIES, TEXT, figure, reach, tint
 from analysis.table import Head, Table
-from analysis.wording import estimate
+from analysis.wording import estimate, points
 
 if TYPE_CHECKING:
     from analysis.interference.dataset.result import Accuracies, Compared, Row, Shown
@@ -19,15 +19,63 @@ _TITLE, _AXIS = 54, 62  # pixels: of a panel's title, of its axis
 
 
 def label(found: "Accuracies", column: tuple[str, str]) -> str:
-    """How a checkpoint is called: with its model where there are several."""
+    """How a checkpoint is called: with its model, without who made that, where there are several."""
     model, checkpoint = column
-    return checkpoint if len({m for m, _ in found.columns}) == 1 else f"{model}: {checkpoint}"
+    return checkpoint if len({m for m, _ in found.columns}) == 1 else f"{model.split('/')[-1]}: {checkpoint}"
 
 
-def accuracy(found: "Accuracies", segment: str | None = None) -> go.Figure:
+def remedies(found: "Accuracies", place: int, condition: str, segment: str | None = None) -> go.Figure | None:
+    """On the set at ``place``, for every checkpoint accuracy as asked (hollow) and under ``condition`` (full), %, with
+    95 % intervals; a dotted line is the accuracy of guessing. None where nothing was measured.
+    """
+    of = [r for r in found.rows if r.panel == place and r.segment == segment]
+    both = [
+        (column, *(next((r for r in of if (r.model, r.checkpoint, r.condition) == (*column, c)), None) for c in pair))
+        for pair in [("origin", condition)]
+        for column in found.columns
+    ]
+    both = [row for row in both if None not in row]
+    if not both:
+        return None
+    colour = IMAGE if found.panels[place].kind == "text-heavy" else TEXT
+    title = both[0][2].title
+    looks = (("As asked", 1, "circle-open", NEUTRAL), (title, 2, "circle", colour))
+    places = list(range(len(both)))
+    marks = [
+        go.Scatter(
+            x=[100 * row[i].accuracy.value for row in both], y=places, mode="markers", name=name,
+            marker={"color": ink, "size": 13, "symbol": symbol, "line": {"width": 3, "color": ink}},
+            error_x={**reach([row[i].accuracy for row in both]), "color": ink, "thickness": 2, "width": 4},
+            text=[f"{name}: {estimate(row[i].accuracy, 1, unit=' %')}, n = {row[i].n}" for row in both],
+            hovertemplate="%{text}<extra></extra>",
+        )
+        for name, i, symbol, ink in looks
+    ]
+    guess = {
+        "type": "line", "x0": 100 * both[0][1].chance, "x1": 100 * both[0][1].chance, "y0": -0.5, "y1": len(both) - 0.5,
+        "line": {"dash": "dot", "width": 2, "color": NEUTRAL},
+    }
+    between = [
+        {"type": "line", "x0": 100 * a.accuracy.value, "x1": 100 * b.accuracy.value, "y0": y, "y1": y, "layer": "below",
+         "line": {"width": 5, "color": tint(NEUTRAL, 0.4)}}
+        for y, (_, a, b) in enumerate(both)
+    ]
+    names = [f"{escape(label(found, c))}<br>{points(-b.drop.value)}" for c, _, b in both]
+    counts = [r.n for _, *rows in both for r in rows]
+    n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    return figure(
+        110 + 46 * len(both), *marks, shapes=[guess, *between], showlegend=True,
+        margin={"l": 8, "r": 16, "t": 44, "b": 8},
+        xaxis={"title": f"Right answers, % (n = {n}; dotted: guessing)", "range": [-2, 102], "dtick": 25},
+        yaxis={"tickvals": places, "ticktext": names, "range": [len(both) - 0.5, -0.5], "zeroline": False},
+    )
+
+
+def accuracy(found: "Accuracies", segment: str | None = None) -> go.Figure | None:
     """Accuracy, %, with its 95 % interval: a panel a set, a row a condition, a mark a checkpoint.
 
-    ``segment`` shows the items of that segment alone. A dotted line is the accuracy of guessing.
+    ``segment`` shows the items of that segment alone; None where there is none. A dotted line is the accuracy of
+    guessing.
     """
     drawn = [
         (place, panel, rows)
@@ -35,7 +83,7 @@ def accuracy(found: "Accuracies", segment: str | None = None) -> go.Figure:
         if (rows := [r for r in found.rows if r.panel == place and r.segment == segment])
     ]
     if not drawn:
-        return empty("No item of the sets shown has this segment")
+        return None
     spread = max(_ROW, _MARK * (len(found.columns) + 1))
     heights = [_TITLE + _AXIS + spread * len(_titles(rows)) for _, _, rows in drawn]
     beside = max(_LEGEND // (6 + max(len(label(found, column)) for column in found.columns)), 1)
@@ -50,22 +98,22 @@ def accuracy(found: "Accuracies", segment: str | None = None) -> go.Figure:
         n_of = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         layout[f"xaxis{axis}"] = {
             "title": "Accuracy, %", "range": [-2, 102], "anchor": f"y{axis}", "dtick": 25,
-        }  # fmt: skip
+        }
         layout[f"yaxis{axis}"] = {
             "domain": [max(low, 0.0), high], "tickvals": list(range(len(titles))),
             "ticktext": list(map(_broken, titles)), "range": [len(titles) - 0.5, -0.5], "anchor": f"x{axis}",
             "zeroline": False,
-        }  # fmt: skip
+        }
         notes.append({
             "text": f"<b>{escape(panel.title)}</b>{_named(found, panel)}<br>n = {n_of}", "align": "left", "x": 0,
             "xref": "paper", "xanchor": "left", "y": high, "yref": "paper", "yanchor": "bottom", "showarrow": False,
             "font": {"size": 15},
-        })  # fmt: skip
+        })
         guess = 100 * rows[0].chance
         lines.append({
             "type": "line", "x0": guess, "x1": guess, "y0": -0.5, "y1": len(titles) - 0.5, "xref": f"x{axis}",
             "yref": f"y{axis}", "line": {"dash": "dot", "width": 2, "color": NEUTRAL},
-        })  # fmt: skip
+        })
         for place, column in enumerate(found.columns):
             if of := [r for r in rows if (r.model, r.checkpoint) == column]:
                 traces.append(_marks(found, of, titles, place, axis, named=place not in told))
@@ -73,7 +121,7 @@ def accuracy(found: "Accuracies", segment: str | None = None) -> go.Figure:
     return figure(
         total + top, *traces, **layout, shapes=lines, annotations=notes, showlegend=True,
         margin={"l": 8, "r": 16, "t": top, "b": 8}, legend={"y": 1.0, "yanchor": "bottom"},
-    )  # fmt: skip
+    )
 
 
 def _titles(rows: list["Row"]) -> list[str]:
@@ -99,7 +147,7 @@ def _marks(found: "Accuracies", of: list["Row"], titles: list[str], place: int, 
     told = [
         f"{escape(label(found, column))}, {escape(r.title.lower())}: "
         f"{estimate(r.accuracy, 1, unit=' %')}, n = {r.n}" for r in of
-    ]  # fmt: skip
+    ]
     colour = SERIES[place % len(SERIES)]
     return go.Scatter(
         x=[100 * r.accuracy.value for r in of], y=[titles.index(r.title) + shift for r in of], mode="markers",
@@ -110,7 +158,7 @@ def _marks(found: "Accuracies", of: list["Row"], titles: list[str], place: int, 
             **reach([r.accuracy for r in of]), "color": colour, "thickness": 2, "width": 3,
         },
         text=told, hovertemplate="%{text}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def table(found: "Accuracies", segment: str | None = None) -> str:
@@ -122,14 +170,14 @@ def table(found: "Accuracies", segment: str | None = None) -> str:
         Head("Divergence, bits", "Jensen-Shannon divergence between the option probabilities, mean over items: 0 is no "
              "change", digits=2),
         Head("Change, nats", "Change of the log-probability of the right option, mean over items", digits=2, sign=True),
-    ]  # fmt: skip
+    ]
     parts = []
     for place, panel in enumerate(found.panels):
         rows = [
             [r.title, label(found, (r.model, r.checkpoint)), r.n, r.accuracy,
              *([None] * 4 if r.drop is None else [r.drop, r.flip, r.js, r.delta_logprob])]
             for r in found.rows if r.panel == place and r.segment == segment
-        ]  # fmt: skip
+        ]
         if rows:
             about = f"<p><b>{escape(panel.title)}</b>: {escape(panel.about)} ({escape(panel.set)})</p>"
             parts.append(about + Table(columns, rows).html())

@@ -1,6 +1,6 @@
 """What the raw answers say: accuracy, drop, flips, divergence, and what a checkpoint gets back or costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -82,12 +82,16 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracies(Result):
-    """All numbers of a data-set view. ``columns`` are (model, checkpoint), in the order in which they were measured."""
+    """All numbers that follow from ``blocks``. ``columns`` are (model, checkpoint), in the order in which they were
+    measured; ``newest`` is what was measured last alone, where it is not all.
+    """
 
     panels: tuple[Shown, ...]
     columns: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
     compared: tuple[Compared, ...]
+    blocks: tuple[Block, ...] = field(default=(), repr=False)
+    newest: "Accuracies | None" = field(default=None, repr=False)
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -171,8 +175,10 @@ def accuracies(blocks: tuple[Block, ...]) -> Accuracies | None:
     shown = [
         Shown(p.kind, p.name, KINDS[p.kind].title, KINDS[p.kind].about, len(p.right), _segments(p)) for p in panels
     ]
-    by = Provenance(**together([block.provenance for block in blocks]))
-    return Accuracies(provenance=by, panels=tuple(shown), columns=columns, rows=tuple(rows), compared=tuple(compared))
+    return Accuracies(
+        provenance=Provenance(**together([block.provenance for block in blocks])), panels=tuple(shown),
+        columns=columns, rows=tuple(rows), compared=tuple(compared), blocks=blocks,
+    )
 
 
 def titled(condition: str) -> str:

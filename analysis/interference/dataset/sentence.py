@@ -27,8 +27,15 @@ def sentence(found: "Accuracies") -> str:
     """What the headline perturbation costs, what the best checkpoint gets back of it and costs, and what pictures do.
 
     The headline is misleading text on image-heavy items, or where that was not measured the largest drop. It is told
-    of the first column's model, of its base where there is one.
+    of the first column's model, of its base where there is one. What was measured last is told first, alone.
     """
+    said = _told(found)
+    if found.newest is None or (new := _told(found.newest)) == said:
+        return said
+    return f"Measured now: {new} All that is shown: {said}"
+
+
+def _told(found: "Accuracies") -> str:
     who = _who(found)
     rows = [r for r in found.rows if (r.model, r.checkpoint) == who and r.segment is None]
     disturbed = [r for r in rows if r.drop is not None]
@@ -63,14 +70,12 @@ def _costs(found: "Accuracies", row: "Row", rows: list["Row"]) -> str:
     who, drop, what = _called(found, (row.model, row.checkpoint)), row.drop, _WHAT[row.condition]
     where = f"on {row.kind} items"
     before = next(r.accuracy.value for r in rows if r.panel == row.panel and r.drop is None)
-    went = f"{row.n} items; {percent(before)} right as asked, {percent(row.accuracy.value)} then"
+    went = f"As asked {percent(before)} of {row.n} items are right, then {percent(row.accuracy.value)}."
     if drop.low > 0:
-        return f"{what} costs {who} {_points(drop.value)} {where} ({_range(drop)}; {went})."
+        return f"{what} costs {who} {_points(drop.value)} {where} ({_range(drop)}). {went}"
     if drop.high < 0:
-        gain = f"{_points(-drop.value)} ({_range(-drop)}; {went})"
-        return f"{what} costs {who} nothing {where}: accuracy even rises by {gain}."
-    change = f"accuracy changes by {_signed(-drop.value)} points ({_range(-drop)}; {went})"
-    return f"{what} has no clear effect on {who} {where}: {change}."
+        return f"{what} costs {who} nothing {where}: {_points(-drop.value)} more are right ({_range(-drop)}). {went}"
+    return f"{what} has no clear effect on {who} {where}: {_signed(-drop.value)} points ({_range(-drop)}). {went}"
 
 
 def _recovered(found: "Accuracies", head: "Row") -> str:
@@ -158,3 +163,16 @@ def _signed(share: float) -> str:
 
 def _range(of: "Estimate") -> str:
     return f"95 % {_number(of.low)} to {_number(of.high)}"
+
+
+PREDICTED = ("plain", "heuristic", "adversarial", "consistent")
+"""What ``outcome`` can be."""
+
+
+def outcome(found: "Accuracies") -> str | None:
+    """The remedy that gets most back of the drop by misleading text on image-heavy items; None where it is none of
+    them, or nothing is clearly got back.
+    """
+    tried = [c for c in found.compared if (c.kind, c.condition) == _FIRST and c.checkpoint in PREDICTED]
+    best = max(tried, key=lambda c: c.difference.value, default=None)
+    return best.checkpoint if best and best.difference.low > 0 else None
