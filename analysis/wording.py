@@ -63,9 +63,9 @@ def share(of: "Estimate") -> str:
     return f"{percent(of.value)} ({percent(of.low)} to {percent(of.high)})" if of.known else UNKNOWN
 
 
-def change(of: "Estimate", level: str = "") -> str:
+def change(of: "Estimate", level: str = "", digits: int = 0) -> str:
     """A difference of shares with its interval: ``"+5 points (−1 to +11)"``; ``level`` stands before the interval."""
-    return f"{points(of.value)} ({level}{between(of, sign=True)})"
+    return f"{points(of.value, digits)} ({level}{between(of, digits, sign=True)})"
 
 
 def verdict(of: "Estimate", above: str, below: str, neither: str = "") -> str:

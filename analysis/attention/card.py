@@ -6,9 +6,11 @@ import numpy as np
 
 from analysis.attention import trained
 from analysis.attention.decay import Decay
+from analysis.attention.figure import arms_table
 from analysis.attention.sample import ITEMS, LINKS, Looks, looks, of_sets
-from analysis.statistics import spread
-from analysis.table import Table
+from analysis.statistics import Estimate, difference, mean
+from analysis.table import Head, Table
+from analysis.wording import between, change, plural
 from models import catalog
 from models.checkpoints import BASE
 
@@ -36,22 +38,19 @@ def _attention(found: Looks) -> str:
     n, layers = found.right.shape[1], found.share.shape[2]
     rows = []
     for i, name in enumerate(found.checkpoints):
-        image = found.image(i)
-        each = [_percent(image[:, layer]) for layer in range(layers)]
-        rows.append([name, *each, _percent(found.disparity(i)), _percent(found.disparity(i, per_key=True))])
-    header = [
-        "checkpoint",
-        *(f"image, layer {i + 1}" for i in range(layers)),
-        "disparity, mass",
-        "disparity, per token",
-    ]
+        apart = (found.disparity(i), found.disparity(i, per_key=True))
+        rows.append([name, *map(_over_items, (*found.image(i).T, *apart))])
+    names = [*(f"image, layer {i + 1}" for i in range(layers)), "disparity, mass", "disparity, per token"]
     fits = []
     for link in LINKS:
         for i, name in enumerate(found.checkpoints):
-            whole = found.decay(i, link)
-            gamma = _gamma(whole, *found.between(i, link))
-            fits.append([link, name, gamma, _interval(whole), f"{whole.r2:.2f}", _says(whole)])
-    head = ["link", "checkpoint", "gamma (95 % over items)", "95 % of the fit over layers", "R2", "reads as"]
+            whole, gamma = found.decay(i, link), found.gamma(i, link)
+            span = None if np.isnan(whole.gamma.low) else between(whole.gamma, 2, times=1)
+            fits.append([link, name, gamma if gamma.known else "no such link", span, whole.r2, _says(whole)])
+    heads = [
+        "link", "checkpoint", Head("gamma (95 % over items)", digits=2), "95 % of the fit over layers",
+        Head("R2", digits=2), "reads as",
+    ]  # fmt: skip
     return "\n\n".join(
         [
             "## Attention: disparity and decay",
@@ -62,8 +61,8 @@ def _attention(found: Looks) -> str:
             "2507.04635); below 1 a link fades. Image tokens see no question that comes after them, so their link to "
             "text may be about an opening token of the template alone. Brackets are 95 % intervals, bootstrap over "
             f"items; those of the fit are Student's t with {layers - 2} degrees of freedom.",
-            Table(header, rows).markdown(),
-            Table(head, fits).markdown(),
+            Table(["checkpoint", *(Head(name, unit="%") for name in names)], rows).markdown(),
+            Table(heads, fits).markdown(),
             _meaning(found),
         ]
     )
@@ -83,63 +82,30 @@ def _meaning(found: Looks) -> str:
     said += f", not in {' and '.join(other)}." if fading and other else "."
     if len(image) > 1:
         far = max((i for i in range(len(image)) if i != base), key=lambda i: abs(image[i] - image[base]))
-        change = spread(found.image(far).mean(1) - found.image(base).mean(1))
+        moved = difference(found.image(far).mean(1), found.image(base).mean(1))
         said += (
             f" Of the checkpoints, {found.checkpoints[far]} looks at the picture most differently: "
-            f"{100 * (image[far] - image[base]):+.1f} points ({100 * change[0]:+.1f} to {100 * change[1]:+.1f}) "
-            "against the base, averaged over layers."
+            f"{change(moved, digits=1)} against the base, averaged over layers."
         )
     return said
 
 
 def _moda(found: "Trained") -> str:
-    def seeds(values, times=100, unit=" %", digits=1) -> str:
-        shown = f"{times * np.mean(values):.{digits}f}{unit}"
-        if len(values) < 2:
-            return shown
-        return f"{shown} ({times * np.min(values):.{digits}f} to {times * np.max(values):.{digits}f})"
-
-    rows = []
-    for i, (task, gain) in enumerate(zip((*found.tasks, "all"), found.gains, strict=True)):
-        arms = [found.accuracy[a].mean(1) if task == "all" else found.accuracy[a][:, i] for a in range(2)]
-        change = f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-        rows.append([f"accuracy, {task}", *map(seeds, arms), change])
-    rows += [
-        [f"image share, layer {layer + 1}", *(seeds(found.image[a][:, layer]) for a in range(2)), ""]
-        for layer in range(found.image.shape[2])
-    ]
-    for name, values in (("disparity, mass", found.apart), ("disparity, per token", found.apart_per_key)):
-        rows.append([name, *map(seeds, values), ""])
-    for link, values in found.gamma.items():
-        rows.append([f"gamma, {link}", *(seeds(v, 1, "", 2) for v in values), ""])
-    count = len(found.seeds)
     return "\n\n".join(
         [
             "### MODA against its control",
-            f"Two adapters for each of {count} seed{'s' * (count > 1)}, from the same base, on the same batches: one "
-            f"with plain attention, one with modular duplex attention. n = {found.n[0]} items a task, in a style that "
-            "neither saw. Brackets behind an arm: lowest to highest seed; behind a difference: 95 % bootstrap over "
-            "items, each item's mean over seeds.",
-            Table(["", "control", "MODA", "difference, points"], rows).markdown(),
+            f"Two adapters for each of {plural(len(found.seeds), 'seed')}, from the same base, on the same batches: "
+            f"one with plain attention, one with modular duplex attention. n = {found.n[0]} items a task, in a style "
+            "that neither saw. Brackets behind an arm: lowest to highest seed; behind a difference: 95 % bootstrap "
+            "over items, each item's mean over seeds.",
+            arms_table(found).markdown(),
             trained.sentence(found),
         ]
     )
 
 
-def _percent(values: np.ndarray) -> str:
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return "none"
-    low, high = spread(known)
-    return f"{100 * known.mean():.0f}% ({100 * low:.0f}% to {100 * high:.0f}%)"
-
-
-def _gamma(whole: Decay, low: float, high: float) -> str:
-    return "no such link" if whole.kind == "none" else f"{whole.gamma:.2f} ({low:.2f} to {high:.2f})"
-
-
-def _interval(whole: Decay) -> str:
-    return "" if np.isnan(whole.low) else f"{whole.low:.2f} to {whole.high:.2f}"
+def _over_items(values: np.ndarray) -> Estimate:
+    return mean(values[~np.isnan(values)])
 
 
 def _says(whole: Decay) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from analysis.statistics import Estimate
+
 FEW = 8  # layers: with fewer the interval of a fit is wide
 STRAIGHT = 0.8  # R2 from which a curve counts as exponential
 _WHOLE = 0.95
@@ -14,16 +16,13 @@ _WHOLE = 0.95
 class Decay:
     """The fit log(score_l) = a + l log(gamma), least squares over layers (MODA, arXiv 2507.04635, section 3).
 
-    ``gamma`` is the factor from one layer to the next, below 1 where attention fades; ``low`` to ``high`` its 95 %
-    interval (Student's t with ``layers`` - 2 degrees of freedom, of the slope); ``r2`` 0 to 1, how much of the
-    variation over layers the line explains; ``start`` the fitted score before layer 1. ``layers`` are those with a
-    score above 0, since others have no logarithm. Not-a-number where there are fewer than two of them, for the interval
-    and ``r2`` fewer than three.
+    ``gamma`` is the factor from one layer to the next, below 1 where attention fades (interval: Student's t with
+    ``layers`` - 2 degrees of freedom, of the slope); ``r2`` 0 to 1, how much of the variation over layers the line
+    explains; ``start`` the fitted score before layer 1. ``layers`` are those with a score above 0, since others have no
+    logarithm. Not-a-number where there are fewer than two of them, for the interval and ``r2`` fewer than three.
     """
 
-    gamma: float
-    low: float
-    high: float
+    gamma: Estimate
     r2: float
     start: float
     layers: int
@@ -32,18 +31,18 @@ class Decay:
     def kind(self) -> str:
         """ "none" (nothing to fit), "open" (two layers: no interval), "flat" (the interval holds 1), "fading" or
         "growing", and either of them with "unsteady " before it where ``r2`` is below 0.8: not exponential."""
-        if np.isnan(self.gamma):
+        if not self.gamma.known:
             return "none"
-        if np.isnan(self.low):
+        if np.isnan(self.gamma.low):
             return "open"
-        if self.low <= 1 <= self.high:
+        if self.gamma.low <= 1 <= self.gamma.high:
             return "flat"
-        trend = "fading" if self.gamma < 1 else "growing"
+        trend = "fading" if self.gamma.value < 1 else "growing"
         return trend if self.r2 >= STRAIGHT else f"unsteady {trend}"
 
     def at(self, layers: np.ndarray) -> np.ndarray:
         """The fitted score in ``layers`` (counted from 1)."""
-        return self.start * self.gamma ** np.asarray(layers, dtype=float)
+        return self.start * self.gamma.value ** np.asarray(layers, dtype=float)
 
 
 def fit(scores: np.ndarray) -> Decay:
@@ -53,12 +52,12 @@ def fit(scores: np.ndarray) -> Decay:
     some = np.nan_to_num(scores) > 0
     count, nothing = int(some.sum()), float("nan")
     if count < 2:
-        return Decay(nothing, nothing, nothing, nothing, nothing, count)
+        return Decay(Estimate(), nothing, nothing, count)
     x, y = layers[some], np.log(scores[some])
     line = stats.linregress(x, y)
     gamma, start = float(np.exp(line.slope)), float(np.exp(line.intercept))
     if count < 3:
-        return Decay(gamma, nothing, nothing, nothing, start, count)
+        return Decay(Estimate(gamma, n=count), nothing, start, count)
     # scipy's own error is 1 - r2, which cancels where the fit is good and is not there where all scores are equal
     missed = float(((y - line.intercept - line.slope * x) ** 2).sum())
     error = np.sqrt(missed / (count - 2) / ((x - x.mean()) ** 2).sum())
@@ -66,4 +65,4 @@ def fit(scores: np.ndarray) -> Decay:
     low, high = (float(np.exp(line.slope + side * reach)) for side in (-1, 1))
     spread = float(((y - y.mean()) ** 2).sum())
     r2 = 1 - missed / spread if spread else 1.0
-    return Decay(gamma, low, high, r2, start, count)
+    return Decay(Estimate(gamma, low, high, count), r2, start, count)

@@ -25,8 +25,9 @@ from analysis.charts import (
     over_picture,
     tint,
 )
+from analysis.statistics import Estimate
 from analysis.table import Head, Table
-from analysis.wording import number
+from analysis.wording import estimate
 
 if TYPE_CHECKING:
     from analysis.attention.across import Across
@@ -252,7 +253,7 @@ def decay(found: "Attention", warning: str = "") -> go.Figure | None:
                 marker={"color": colour, "size": 10, "symbol": symbol}, hovertemplate="layer %{x}: %{y:.3g} % a token",
             )
         )
-        if not np.isnan(link.decay.gamma):
+        if link.decay.gamma.known:
             drawn.append(
                 go.Scatter(
                     x=places, y=100 * link.decay.at(places), mode="lines", legendgroup=link.name, showlegend=False,
@@ -544,25 +545,33 @@ def trained_attention(found: "Trained") -> go.Figure:
     return compared(curves, "Attention to the picture, %", spread)
 
 
-def trained_table(found: "Trained") -> str:
-    """A table of both arms: accuracy by task with the paired difference, disparity, decay."""
-    columns = ["", "Plain attention", "MODA", Head("Difference", unit="points", sign=True, digits=1)]
+def arms_table(found: "Trained") -> Table:
+    """Both arms: accuracy by task with the paired difference, attention to the picture, disparity, decay."""
+    gain_of = Head("Difference", unit="points", sign=True, digits=1)
     rows: list[Sequence] = []
     for i, (task, gain) in enumerate(zip((*found.tasks, "all"), found.gains, strict=True)):
         arms = [found.accuracy[a].mean(1) if task == "all" else found.accuracy[a][:, i] for a in range(2)]
         rows.append([f"right, {task}", *map(_seeds, arms), gain])
+    rows += [
+        [f"attention to the picture, layer {i + 1}", *map(_seeds, found.image[:, :, i]), None]
+        for i in range(found.image.shape[2])
+    ]
     for name, values in (("disparity of shares", found.apart), ("disparity per token", found.apart_per_key)):
         rows.append([name, *map(_seeds, values), None])
     for link, values in found.gamma.items():
-        told = [f"{np.mean(v):.2f}" + (f" ({np.min(v):.2f} to {np.max(v):.2f})" if len(v) > 1 else "") for v in values]
-        rows.append([f"factor from layer to layer (γ), {link}", *told, None])
+        rows.append([f"factor from layer to layer (γ), {link}", *(_seeds(v, 1, 2, "") for v in values), None])
+    return Table(["", "Plain attention", "MODA", gain_of], rows)
+
+
+def trained_table(found: "Trained") -> str:
+    """The same on the page."""
     return (
-        f'<div class="card">{Table(columns, rows).html()}<p class="key">Brackets behind an arm: lowest to highest of '
+        f'<div class="card">{arms_table(found).html()}<p class="key">Brackets behind an arm: lowest to highest of '
         f"{len(found.seeds)} seeds; behind a difference: 95 % over items.</p></div>"
     )
 
 
-def _seeds(values: np.ndarray) -> str:
+def _seeds(values: np.ndarray, times: float = 100, digits: int = 1, unit: str = " %") -> str:
     """The mean over seeds, and the lowest and highest of several."""
-    each = f"{number(100 * np.mean(values))} %"
-    return each if len(values) < 2 else f"{each} ({100 * np.min(values):.0f} to {100 * np.max(values):.0f})"
+    ends = (float(values.min()), float(values.max())) if len(values) > 1 else ()
+    return estimate(Estimate(float(values.mean()), *ends), digits, times=times, unit=unit)

@@ -212,7 +212,8 @@ class Attention(Result):
 
 
 def _told(found: Decay) -> dict:
-    return {"gamma": found.gamma, "interval": [found.low, found.high], "r2": found.r2, "reads_as": found.kind}
+    of = found.gamma
+    return {"gamma": of.value, "interval": [of.low, of.high], "r2": found.r2, "reads_as": found.kind}
 
 
 def _link_told(link: Link) -> dict:

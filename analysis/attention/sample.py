@@ -11,7 +11,7 @@ from analysis.attention.decay import Decay, fit
 from analysis.attention.measure import disparity, links
 from analysis.attention.tokens import NAMES
 from analysis.result import Provenance, Result, together
-from analysis.statistics import spread
+from analysis.statistics import Estimate, spread
 from analysis.table import Table
 from models import fingerprint
 from models.answers import score
@@ -77,14 +77,14 @@ class Looks(Result):
         known = self._logs(checkpoint, link)
         return fit(np.exp(known.mean(0)) if len(known) else np.full(known.shape[1], np.nan))
 
-    def between(self, checkpoint: int, link: str) -> tuple[float, float]:
-        """A 95 % interval of the gamma of ``decay`` over items (bootstrap); not-a-number without any."""
-        known = self._logs(checkpoint, link)
+    def gamma(self, checkpoint: int, link: str) -> Estimate:
+        """The gamma of ``decay``, with an interval over items (bootstrap)."""
+        known, value = self._logs(checkpoint, link), self.decay(checkpoint, link).gamma.value
         if not len(known):
-            return float("nan"), float("nan")
+            return Estimate(value)
         layers = np.arange(known.shape[1]) - (known.shape[1] - 1) / 2
-        low, high = spread(known @ layers / (layers @ layers))  # the slope of each item's line
-        return float(np.exp(low)), float(np.exp(high))
+        ends = spread(known @ layers / (layers @ layers))  # the slope of each item's line
+        return Estimate(value, *(float(np.exp(end)) for end in ends), len(known))
 
     def _logs(self, checkpoint: int, link: str) -> np.ndarray:
         """Logarithms of the scores of items that have one in every layer: ``[items, layers]``."""

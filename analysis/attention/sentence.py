@@ -173,19 +173,20 @@ def trend(found: "Decay") -> str:
     """What a fit says: fading, growing, neither, or not exponential."""
     if found.kind == "none":
         return "too few layers have any attention to fit."
-    numbers = f"γ = {found.gamma:.2f}"
+    gamma = found.gamma.value
+    numbers = f"γ = {gamma:.2f}"
     if found.kind == "open":
         return f"{numbers} from two layers, which a line fits whatever they are."
-    numbers += f" (95 % interval {_factor(found.low)} to {_factor(found.high)}, R² = {found.r2:.2f})"
+    numbers += f" (95 % interval {_factor(found.gamma.low)} to {_factor(found.gamma.high)}, R² = {found.r2:.2f})"
     if found.kind == "flat":
         return f"no decay can be told: {numbers}, and the interval holds 1."
-    change = 100 * abs(found.gamma - 1)
-    verb = "fades" if found.gamma < 1 else "does not fade but grows"
+    change = 100 * abs(gamma - 1)
+    verb = "fades" if gamma < 1 else "does not fade but grows"
     said = f"attention per key {verb} by {change:.0f} % a layer, {numbers}"
     if found.kind.startswith("unsteady"):
         return f"{said}; but it is not exponential: the line explains {100 * found.r2:.0f} % of the ups and downs."
-    if found.gamma < 1:
-        said += f", halving every {np.log(0.5) / np.log(found.gamma):.1f} layers"
+    if gamma < 1:
+        said += f", halving every {np.log(0.5) / np.log(gamma):.1f} layers"
     return f"{said}."
 
 

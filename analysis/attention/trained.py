@@ -85,7 +85,7 @@ def compare(found: Looks) -> Trained:
         image=each(lambda i: found.image(i).mean(0)),
         apart=each(lambda i: np.nanmean(found.disparity(i))),
         apart_per_key=each(lambda i: np.nanmean(found.disparity(i, per_key=True))),
-        gamma={link: each(lambda i, link=link: found.decay(i, link).gamma) for link in LINKS},
+        gamma={link: each(lambda i, link=link: found.decay(i, link).gamma.value) for link in LINKS},
         accuracy=each(lambda i: [found.right[i, p].mean() for p in parts]),
         gains=tuple(difference(right[1, p], right[0, p]) for p in [*parts, np.ones(len(of), dtype=bool)]),
     )

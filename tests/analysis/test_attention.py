@@ -296,7 +296,7 @@ def test_a_picture_is_dark_where_nothing_looks():
 def test_gamma_of_an_exact_exponential():
     for gamma in (0.7, 1.3):
         found = fit(0.3 * gamma ** np.arange(1, 13))
-        assert (found.gamma, found.low, found.high) == pytest.approx((gamma,) * 3, abs=1e-9)
+        assert (found.gamma.value, found.gamma.low, found.gamma.high) == pytest.approx((gamma,) * 3, abs=1e-9)
         assert (found.start, found.r2, found.layers) == pytest.approx((0.3, 1, 12))
         assert found.kind == ("fading" if gamma < 1 else "growing")
         np.testing.assert_allclose(found.at(np.array([1, 5])), 0.3 * gamma ** np.array([1, 5]))
@@ -305,19 +305,19 @@ def test_gamma_of_an_exact_exponential():
 def test_three_layers_by_hand():
     """Logarithms 0, -2, -1: the slope is -1/2; residuals 1/2, -1, 1/2 make 1.5 of 2, so R2 is 1/4."""
     found = fit(np.exp([0.0, -2.0, -1.0]))
-    assert found.gamma == pytest.approx(np.exp(-0.5))
+    assert found.gamma.value == pytest.approx(np.exp(-0.5))
     assert found.r2 == pytest.approx(0.25)
     error = np.sqrt(1.5 / 1 / 2)  # residual variance over one degree of freedom, over the spread of 1, 2, 3
-    assert found.high == pytest.approx(np.exp(-0.5 + 12.7062 * error), rel=1e-4)
-    assert found.low == pytest.approx(np.exp(-0.5 - 12.7062 * error), rel=1e-4)
+    assert found.gamma.high == pytest.approx(np.exp(-0.5 + 12.7062 * error), rel=1e-4)
+    assert found.gamma.low == pytest.approx(np.exp(-0.5 - 12.7062 * error), rel=1e-4)
     assert found.kind == "flat"
 
 
 def test_the_interval_holds_the_planted_gamma_as_often_as_it_says():
     rng, gamma, layers = np.random.default_rng(0), 0.9, np.arange(1, 25)
     found = [fit(0.2 * gamma**layers * np.exp(rng.normal(0, 0.3, 24))) for _ in range(400)]
-    assert 0.92 < np.mean([f.low <= gamma <= f.high for f in found]) < 0.98
-    assert np.mean([f.gamma for f in found]) == pytest.approx(gamma, abs=0.003)
+    assert 0.92 < np.mean([f.gamma.low <= gamma <= f.gamma.high for f in found]) < 0.98
+    assert np.mean([f.gamma.value for f in found]) == pytest.approx(gamma, abs=0.003)
 
 
 def test_what_has_no_fit():
@@ -325,9 +325,9 @@ def test_what_has_no_fit():
     assert fit(np.array([np.nan, 0.2])).kind == "none"
     assert fit(np.array([0.4, 0.2])).kind == "open"
     level = fit(np.full(6, 0.25))
-    assert (level.kind, level.r2, level.gamma) == ("flat", 1.0, pytest.approx(1))
+    assert (level.kind, level.r2, level.gamma.value) == ("flat", 1.0, pytest.approx(1))
     gap = fit(np.array([0.4, 0.0, 0.1, 0.05]))  # a layer without attention is left out
-    assert gap.layers == 3 and gap.gamma == pytest.approx(0.5)
+    assert gap.layers == 3 and gap.gamma.value == pytest.approx(0.5)
 
 
 def test_disparity_by_hand():
@@ -551,7 +551,7 @@ def test_json_and_csv(found):
     assert set(data["mass"][0]) == set(KINDS)
     assert sum(data["mass"][0].values()) == pytest.approx(1, abs=1e-5)
     assert {"gamma", "interval", "r2", "links"} <= set(data["decay"])
-    assert data["decay"]["gamma"] == found.link("text-to-image").decay.gamma
+    assert data["decay"]["gamma"] == found.link("text-to-image").decay.gamma.value
     assert data["disparity"]["mass"]["mean"] == pytest.approx(100 * found.disparity().mean())
     assert found.to_csv().splitlines()[0] == "layer,head,kind,share,value_norm_share,keys"
     assert len(found.to_csv().splitlines()) == 1 + 3 * 4 * 4

@@ -138,27 +138,27 @@ def test_numbers_of_many_items_by_hand():
     assert found.image(1).mean() == pytest.approx(0.3)
     np.testing.assert_allclose(found.disparity(0), disparity(np.array([0.8]), np.array([0.2]))[0])  # 0.75
     np.testing.assert_allclose(found.disparity(0, per_key=True), (0.08 - 0.005) / 0.08)
-    ends = found.between(1, "text-to-image")
-    assert (found.decay(1, "text-to-image").gamma, *ends) == pytest.approx((0.81,) * 3)
+    of = found.gamma(1, "text-to-image")
+    assert (found.decay(1, "text-to-image").gamma.value, of.low, of.high) == pytest.approx((0.81,) * 3)
     assert found.accuracy(1, "naming").mean() == 0.5
     some = planted()
     some.scores["text-to-image"][0, 0, 2] = 0  # an item without a score in one layer is left out
-    assert some.decay(0, "text-to-image").gamma == pytest.approx(0.9)
+    assert some.decay(0, "text-to-image").gamma.value == pytest.approx(0.9)
     some.scores["text-to-image"][0] = np.nan
-    assert some.decay(0, "text-to-image").kind == "none" and np.isnan(some.between(0, "text-to-image")).all()
+    assert some.decay(0, "text-to-image").kind == "none" and some.gamma(0, "text-to-image").n == 0
 
 
 def test_an_interval_over_items_holds_what_was_planted():
     rng, found = np.random.default_rng(3), planted()
     slopes = rng.normal(np.log(0.9), 0.1, 40)
     found.scores["text-to-image"][0] = np.exp(slopes[:, None] * np.arange(1, 5))
-    low, high = found.between(0, "text-to-image")
-    assert low < 0.9 < high and high - low < 0.1
-    assert found.decay(0, "text-to-image").gamma == pytest.approx(np.exp(slopes.mean()))
+    of = found.gamma(0, "text-to-image")
+    assert of.low < 0.9 < of.high and of.high - of.low < 0.1
+    assert found.decay(0, "text-to-image").gamma.value == pytest.approx(np.exp(slopes.mean()))
     some = found.scores["text-to-image"][0] = np.exp(rng.normal(-3, 0.5, (40, 4)))
-    low, high = found.between(0, "text-to-image")
-    each = np.array([np.log(fit(curve).gamma) for curve in some])  # item by item
-    assert (low, high) == pytest.approx(tuple(np.exp(spread(each))))
+    of = found.gamma(0, "text-to-image")
+    each = np.array([np.log(fit(curve).gamma.value) for curve in some])  # item by item
+    assert (of.low, of.high) == pytest.approx(tuple(np.exp(spread(each))))
 
 
 # MODA against its control
@@ -217,18 +217,18 @@ def test_the_card_says_what_was_measured(mllm, monkeypatch):
     for name in mllm.checkpoint_names:
         assert f"\n| {name} |" in told and f"| text-to-image | {name} |" in told
     found = looks(mllm, mllm.checkpoint_names, of_sets(mllm.checkpoints.manifest, 4))
-    assert f"| {100 * found.image(0)[:, 0].mean():.0f}% (" in told
-    assert f"{fit(np.exp(np.log(found.scores[LINKS[0]][0]).mean(0))).gamma:.2f} (" in told
+    assert f"| {100 * found.image(0)[:, 0].mean():.0f} (" in told
+    assert f"{fit(np.exp(np.log(found.scores[LINKS[0]][0]).mean(0))).gamma.value:.2f} (" in told
     assert "In the base, self- and cross-modal attention are" in told
     assert "MODA against" not in told
 
 
 def test_the_card_compares_both_arms():
     told = card._moda(trained.compare(planted()))
-    assert "| accuracy, naming | 0.0 % (0.0 to 0.0) | 50.0 % (50.0 to 50.0) | +50.0 (" in told
-    assert "| gamma, text-to-image | 0.81 (0.73 to 0.90) | 0.73 (0.66 to 0.81) |" in told
+    assert "| right, naming | 0.0 % (0.0 to 0.0) | 50.0 % (50.0 to 50.0) | +50.0 (" in told
+    assert "| factor from layer to layer (γ), text-to-image | 0.81 (0.73 to 0.90) | 0.73 (0.66 to 0.81) |" in told
     one = card._moda(trained.compare(planted(names=("control", "moda"))))
-    assert "for each of 1 seed," in one and "| gamma, text-to-image | 0.90 | 0.81 |" in one
+    assert "for each of 1 seed," in one and "(γ), text-to-image | 0.90 | 0.81 |" in one
 
 
 @pytest.mark.parametrize(
