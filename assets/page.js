@@ -359,6 +359,7 @@ document.addEventListener('click', async event => {
   const hit = selector => event.target.closest(selector);
   if (hit('.skip')) { event.preventDefault(); find('#nav button').focus(); return; }
   const go = hit('[data-go]');
+  if (go?.dataset.keep !== undefined) crosstalk.own();  // what is next is about the same input, not about an example
   if (go?.dataset.set) choose(placeOf(go), go);
   if (go) { crosstalk.go(go.dataset.go); if (go.closest('#nav') === null) scrollTo({top: 0}); return; }
   if (hit('#bar-strip')) { find('#bar').classList.toggle('unfolded'); return; }

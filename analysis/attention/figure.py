@@ -52,7 +52,7 @@ _LINKS = {
 _ARMS = ("plain attention", "MODA")
 _READABLE = 12  # heads whose cells have room for a number
 _STRONG = 0.8  # opacity of the largest share
-_DARK = 0.65  # opacity of the mask where nothing is looked at
+_DARK = 0.55  # opacity of the mask where nothing is looked at
 _MASK = 96  # pixels of the mask's side
 _CLEAR = 0.05  # nats: a smaller change of a log-probability is called none
 _TICKS = 24  # words that an axis has room for
@@ -405,7 +405,8 @@ def carried(found: "Carried") -> go.Figure:
     bars = go.Bar(
         x=middle, y=values, name="cut in these layers", customdata=spans, width=0.8, showlegend=False,
         marker_color=[WRONG if lost > _CLEAR else NEUTRAL for lost in found.lost],
-        text=[f"{v:.0f} %" for v in values] if len(values) <= _READABLE else None, textposition="outside",
+        text=[f"{v:.0f} %" for v in values] if len(values) <= _READABLE else None, textposition="auto",
+        insidetextanchor="middle", insidetextfont={"color": "#000"},
         hovertemplate="cut in layers %{customdata}: %{y:.1f} %<extra></extra>", cliponaxis=False,
     )
     lines = [
@@ -495,17 +496,18 @@ def compared(curves: dict[str, np.ndarray], what: str, spread: dict[str, tuple] 
 
 def across(found: "Across") -> go.Figure:
     """Share of attention on the picture of every checkpoint when it begins to answer, mean of layers, %, and what it
-    begins with; the first, the base, in grey.
+    begins with.
     """
     each, places = 100 * found.share.mean(1), list(range(len(found.checkpoints)))
     bars = go.Bar(
-        x=each, y=places, orientation="h", marker_color=[NEUTRAL, *[IMAGE] * (len(each) - 1)], cliponaxis=False,
-        text=[f"{v:.0f} %, “{_short(b)}”" for v, b in zip(each, found.begins, strict=True)], textposition="outside",
+        x=each, y=places, orientation="h", marker_color=IMAGE, cliponaxis=False, textposition="auto",
+        text=[f"“{_short(b)}”, {v:.0f} %" for v, b in zip(each, found.begins, strict=True)],
+        insidetextanchor="start", insidetextfont={"color": "#fff"},
         customdata=[escape(n) for n in found.checkpoints], hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
     )
     return figure(
-        70 + 32 * len(each), bars, bargap=0.3, margin={"l": 8, "r": 90, "t": 8, "b": 8},
-        xaxis={"title": "Attention to the picture, %, and the first word", "range": [0, max(40, 1.05 * each.max())]},
+        70 + 32 * len(each), bars, bargap=0.25, margin={"l": 8, "r": 16, "t": 8, "b": 8},
+        xaxis={"title": "The first word, and attention to the picture, %", "range": [0, max(40, 1.05 * each.max())]},
         yaxis={"tickvals": places, "ticktext": [_short(n) for n in found.checkpoints], "autorange": "reversed"},
     )
 

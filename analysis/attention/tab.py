@@ -107,8 +107,8 @@ OVER = Section(
         Try("A letter that hardly looks", "three-penguins", _LETTER),
         Try("Nothing to look at", "no-picture", "What kind of thing is a bee?"),
     ),
-    then='Next: <button type="button" data-go="attention/heads">which head looks, and where</button> '
-    '<button type="button" data-go="attention/cut">cut it off, and see whether it mattered</button>',
+    then='Next: <button type="button" data-go="attention/heads" data-keep>which head looks, and where</button> '
+    '<button type="button" data-go="attention/cut" data-keep>cut it off, and see whether it mattered</button>',
     reading="<p><b>Share of attention</b>: of all the attention that a token gives in a layer, how much lands on each "
     "kind of token; shares add up to 100 %. <b>For each token</b>: the same divided by the number of tokens of that "
     "kind that it may look at. The two can tell opposite stories: hundreds of image tokens can hold much of the "
@@ -192,7 +192,7 @@ HEADS = Section(
         Try("All on the picture, but not on the bee", "bee-and-flower", "What is at the top left?"),
         Try("It says key, and looks elsewhere", "ghost-at-night", "What tool is it?"),
     ),
-    then='Next: <button type="button" data-go="attention/cut">is that layer needed? Cut it</button>',
+    then='Next: <button type="button" data-go="attention/cut" data-keep>is that layer needed? Cut it</button>',
     reading="<p>It opens on the head that looks at the picture most. <b>As it is</b>: the attention itself. "
     "<b>Weighted by what is read</b>: each token by the norm of its value, |a v|, as a share of their sum: a token "
     "with a small value can be looked at much and give little (Kobayashi et al., 2020). <b>Through all layers</b> "
@@ -266,7 +266,7 @@ CUT = Section(
         Try("A letter without a look", "three-penguins", _LETTER, _BY_ANSWER),
         Try("Look everywhere alike, and the bee is gone", "bee-without-flower", "Is there a bee?", {"what": "attend"}),
     ),
-    then='Next: <button type="button" data-go="attention/checkpoints">does forgetting change where it looks?</button>',
+    then='Next: <button type="button" data-go="attention/checkpoints" data-keep>does forgetting change where it looks?</button>',
     reading="<p><b>Cut</b>: in a window of layers those tokens see the text alone. Where the answer's probability "
     "falls, those layers carry the picture. What the question's tokens took in earlier can still reach the answer "
     "through them; cut it for all text, and that way is closed too.</p><p><b>Spread</b>, a temperature: above 1 "
@@ -342,7 +342,7 @@ CHECKPOINTS = Section(
         Try("A letter", "tiger-unseen-style", "Which of these is in the picture? A. dog B. tiger C. camel D. cow"),
     ),
     then='Next: <button type="button" data-go="forgetting/matrix">what each checkpoint has forgotten</button>',
-    reading="<p>Grey: the base, before any task. Quoted is the first piece of what each would answer. Forgetting "
+    reading="<p>Base is before any task. Quoted is the first piece of what each would answer. Forgetting "
     "with the same look means that what is seen is read otherwise; a changed look, that other things are seen.</p>",
 )
 
