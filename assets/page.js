@@ -155,11 +155,12 @@ crosstalk.form = (element, trigger) => {
   });
 };
 // Names in links: section.control, or all.control where sections share it; those of the first version stood alone.
+const ofPage = ['model', 'checkpoint', 'example', 'question', 'scene', 'tab'];  // that are no section's
 const fromLink = (form, place) => {
   const found = {};
   for (const box of all('[data-name]', form)) {
     const name = box.dataset.name;
-    const alone = ['model', 'checkpoint', 'example', 'question', 'scene', 'tab'].includes(name) ? null : crosstalk.linked.get(name);
+    const alone = ofPage.includes(name) ? null : crosstalk.linked.get(name);
     const text = crosstalk.linked.get(`${place.split('/')[1]}.${name}`) ?? crosstalk.linked.get(`all.${name}`) ?? alone;
     if (text !== null) found[name] = text;
   }
@@ -199,6 +200,7 @@ crosstalk.start = (place, more) => {
 // always, as they may start with another each.
 const addressed = (form, place, name, value) => {
   const text = written(value), box = find(`[data-name="${CSS.escape(name)}"]`, form);
+  if (!ofPage.includes(name)) crosstalk(name, '');  // what a link of the first version said is no longer so
   if (box?.dataset.shared !== undefined) crosstalk(`all.${name}`, text);
   else crosstalk(`${place.split('/')[1]}.${name}`, text === JSON.parse(form.dataset.first)[name] ? '' : text);
 };

@@ -1,6 +1,7 @@
 """How methods look side by side: a metric with intervals, and what another order of tasks changes."""
 
 from html import escape
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from analysis.forgetting.methods.measure import Methods, Row
     from analysis.statistics import Estimate
 
-_ROW = 23  # pixels: ten methods stay below 360
+_ROW = 22  # pixels: ten methods stay below 360
 
 
 def _errors(estimates: "list[Estimate]", colour: str) -> dict:
@@ -77,16 +78,17 @@ def dots(found: "Methods", metric: str) -> go.Figure | None:
         )
     runs = {len(r.seeds) for r in rows}
     each = ["" if len(runs) == 1 else f" ({plural(len(r.seeds), 'seed')})" for r in rows]
-    of = plural(runs.pop(), "training run") if len(runs) == 1 else "the training runs"
+    of = plural(runs.pop(), "run") if len(runs) == 1 else "the runs"
+    title = [*wrap(name.text, 30), f"mean of {of}, n = {sum(found.n)} items"]  # in lines that fit a phone
     return figure(
-        116 + _ROW * len(rows),
+        136 + _ROW * len(rows),
         means,
         single,
         shapes=lines,
         annotations=notes,
         margin={"l": 8, "r": 24, "t": 34, "b": 8},
         xaxis={
-            "title": f"{name.text}<br>mean of {of}, n = {sum(found.n)} items",
+            "title": "<br>".join(title),
             "zeroline": False,
         },
         yaxis={
