@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from analysis.forgetting import sets
 from analysis.forgetting.gap import card as gap
-from analysis.forgetting.gap import held as courses
+from analysis.forgetting.gap import courses
 from analysis.forgetting.gap.curves import curve as fitted
 from analysis.forgetting.gap.curves import in_tasks
 from analysis.forgetting.matrix import evaluate

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from analysis import form
 from analysis.charts import data_uri
 from analysis.forgetting import figure, sets
+from analysis.forgetting.gap.section import GAP
 from analysis.forgetting.matrix import evaluate
 from analysis.forgetting.measure import LISTED, Forgetting, cell, load, measure
 from analysis.forgetting.methods.section import METHODS
 from analysis.forgetting.parts.section import PARTS
+from analysis.forgetting.path.section import MERGE, PATH
 from analysis.forgetting.probe.section import PROBE
 from analysis.forgetting.sentence import PREDICTED, outcome, sentence
 from analysis.forgetting.split.measure import load as load_split
@@ -117,4 +119,4 @@ MATRIX = Section(
     reading=_READING,
 )
 
-ROOM = Room("forgetting", "Forgetting", (MATRIX, SPLIT, METHODS, PROBE, PARTS))
+ROOM = Room("forgetting", "Forgetting", (MATRIX, SPLIT, METHODS, PROBE, PARTS, PATH, MERGE, GAP))

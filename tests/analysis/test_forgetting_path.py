@@ -5,32 +5,34 @@ import shutil
 from dataclasses import replace
 from functools import partial
 
-import gradio as gr
 import numpy as np
 import pytest
 
-from analysis import bar as shared_bar
+import app
 from analysis import kept
 from analysis.bar.known import Known
-from analysis.forgetting import sets
-from analysis.forgetting.path import card, figure, line_view, merge_view, sentence, view
-from analysis.forgetting.path.ask import _apart, ask
+from analysis.forgetting.path import card, figure, sentence
+from analysis.forgetting.path.ask import Standing, _apart, ask
 from analysis.forgetting.path.measure import ALPHAS, at, ends, measure, own, path, tasks_of
 from analysis.forgetting.path.merge import AVERAGE, LAST, SUM, label, merged, of_weights, preset
 from analysis.forgetting.path.merge import measure as measure_merges
 from analysis.forgetting.path.points import ANSWERS, LOSS, Wanted, gathered, losses, samples
+from analysis.forgetting.path.section import MERGE, PATH
 from analysis.result import Provenance
+from analysis.section import Asked, headline
 from models.checkpoints import BASE, Blend, Merge
 from models.embedded.questions import Turn
-from models.errors import CheckpointError, InputError
+from models.errors import CheckpointError
 from models.evaluation import Evaluation
 from models.manifest import Manifest
 from models.mllm import MLLM
+from tests.driving import Driven
 from tests.models import small
 
 BY = Provenance("m", "a to b", "float32", "cpu")
 ONES = np.ones((1, 1, 4))  # scores of 4 items
 NAME = "small"
+SHIPPED = kept.SHIPPED
 
 
 @pytest.fixture(autouse=True)
@@ -316,36 +318,48 @@ def test_options_are_answers_that_are_no_part_of_each_other():
 # --- words and drawings
 
 
+def short(said):
+    """The headline, which is at most 25 words long."""
+    first, _ = headline(said)
+    assert len(first.split()) <= 25, first
+    return first
+
+
 def test_the_sentence_of_a_path():
     hill = of_nats([lambda x: 1 + x + 0.8 * (x == 0.6)] * 3, [lambda x: 3 * x**2] * 3)
     said = sentence.path(hill)
-    assert said.startswith(
-        "Between first and last there is a barrier on old: the loss goes from 1.00 to 2.00 nats an answer on old and "
-        "from 0.00 to 3.00 nats an answer on new, and rises above a straight line between its ends by up to 0.80 nats "
-        "(+0.80 to +0.80) on old, at alpha 0.6. The best"
+    assert short(said) == (
+        "Between first and last there is a barrier on old; no point between is clearly better than first: 100 % on "
+        "average."
     )
-    assert "The best compromise of 11 points is an end, first: 100 % on average (old 100 % and new 100 %)" in said
-    assert "n = 3 items of each task" in said
+    assert (
+        "The loss goes from 1.00 to 2.00 nats an answer on old and from 0.00 to 3.00 nats an answer on new, and rises "
+        "above a straight line between its ends by up to 0.80 nats (+0.80 to +0.80) on old, at alpha 0.6; n = 3 items "
+        "of each task, a sample of those of the matrix."
+    ) in said
+    assert "Of 11 points alpha 0 is best (old 100 % and new 100 %; 0 points" in said
     flat = of_nats([lambda x, h=h: h * (x == 0.5) for h in (3, -2.5)])
-    assert sentence.path(flat).startswith("No barrier can be told between first and last: the loss goes")
+    assert short(sentence.path(flat)).startswith("No barrier can be told between first and last; no point between")
     assert "by up to 0.25 nats (−" in sentence.path(flat)
     scores = np.zeros((1, len(ALPHAS), 10))
     scores[0, 4, :1] = 1
     said = sentence.path(path(BY, "a", "b", ("old",), scores, scores))
-    assert "is alpha 0.4: 10 %, against the better end, a: +10 points (0 to +" in said
-    assert said.endswith("which is no clear gain; n = 10 items of old.")
+    assert "no point between is clearly better than a: 0 %." in short(said)
+    assert "alpha 0.4 is best (old 10 %; +10 points (0 to +" in said and "n = 10 items of old, a sample" in said
     scores[0, 4] = 1
-    assert "no clear gain" not in sentence.path(path(BY, "a", "b", ("old",), scores, scores))
+    said = short(sentence.path(path(BY, "a", "b", ("old",), scores, scores)))
+    assert said.endswith("alpha 0.4 is clearly better than either end: 100 %.")
 
 
 def test_the_sentence_of_merges():
     said = sentence.merged(of_scores((2, 16), (18, 18), (12, 14), (0, 1)))
-    assert said.startswith("The last checkpoint, b, reaches 45 % over 2 tasks with 20 items each; trained on all")
-    assert "joint 90 %. Of 2 merges the best, “average”, reaches 65 %, +20 points (" in said
-    assert said.endswith("against the last checkpoint: better.")
-    assert sentence.merged(of_scores((9, 9), (18, 18), (9, 9))).endswith("no clear difference.")
-    assert sentence.merged(of_scores((18, 18), (18, 18), (1, 2))).endswith(": worse.")
-    assert sentence.merged(of_scores((9, 9))) == "The last checkpoint, b, reaches 45 % over 2 tasks with 20 items each."
+    assert short(said).startswith("Of 2 merges the best reaches 65 %, +20 points (")
+    assert short(said).endswith("against the last checkpoint: better.")
+    assert "It is “average”. The last checkpoint, b, reaches 45 % over 2 tasks with 20 items each; joint 90 % (a" in said
+    assert short(sentence.merged(of_scores((9, 9), (18, 18), (9, 9)))).endswith("no clear difference.")
+    assert short(sentence.merged(of_scores((18, 18), (18, 18), (1, 2)))).endswith(": worse.")
+    assert sentence.merged(of_scores((9, 9))).startswith("The last checkpoint, b, reaches 45 % over 2 tasks with 20")
+    assert sentence.best_of(of_scores((9, 9))) is None and sentence.best_of(of_scores((9, 9), (1, 1), (9, 9)))
 
 
 def test_the_sentence_of_an_answer(model):
@@ -357,20 +371,33 @@ def test_the_sentence_of_an_answer(model):
     assert sentence.asked(replace(found, answers=("x", "y", "z"))).endswith("; no other says the same.")
     right = replace(found, truth="x", scores=np.array([1.0, 0, 0]), answers=("x", "y", "z"))
     assert "which is right; no other" in sentence.asked(right)
+    assert "“a a a a a a…”" in sentence.asked(replace(found, answers=("a " * 40, "b", "c")))
 
 
 def test_charts_draw_the_numbers_and_say_n():
     found = of_nats([lambda x: 1 + x] * 3, [lambda x: 2 - x] * 3)
-    drawn = figure.path(found)
-    lines = {t.name: t for t in drawn.data if t.mode == "lines+markers" and t.yaxis == "y2"}
-    assert list(lines) == ["old (n = 3)", "new (n = 3)"]
-    assert lines["old (n = 3)"].y == pytest.approx(found.loss[0])
-    assert drawn.layout.xaxis.title.text == "alpha: 0 is first, 1 is last"
-    assert [drawn.layout[f"yaxis{k}"].title.text for k in ("", "2")] == ["Accuracy, %", "Loss, nats an answer"]
+    drawn, lost = figure.path(found, 0.25), figure.loss(found)
+    for chart, title in ((drawn, "Accuracy, %"), (lost, "Loss, nats an answer")):
+        lines = {t.name: t for t in chart.data if t.mode == "lines+markers"}
+        assert list(lines) == ["old (n = 3, a sample)", "new (n = 3, a sample)"]
+        assert chart.layout.xaxis.title.text == "alpha: 0 is first, 1 is last"
+        assert chart.layout.yaxis.title.text == title and chart.layout.height <= 360
+    assert lines["old (n = 3, a sample)"].y == pytest.approx(found.loss[0])
+    assert [line.x0 for line in drawn.layout.shapes] == [0, 0.25]
     rows = figure.merged(of_scores((2, 16), (18, 18), (12, 14)))
     assert rows.data[0].x == pytest.approx([45, 90, 65])
-    assert rows.layout.xaxis.title.text == "Accuracy, % (n = 2 × 20)"
-    assert all("Press" in f(None).layout.annotations[0].text for f in (figure.path, figure.merged))
+    assert rows.layout.xaxis.title.text == "Accuracy, % (n = 2 × 20, a sample)"
+
+
+def test_what_was_measured_and_answered_is_one_table(model):
+    here = ask(model, None, "Who are you?", [("naming", "naming")], 0)
+    both = Standing.of("small", of_scores((2, 16), (18, 18)), here)
+    table = both.table()
+    assert table.columns[:2] == ["name", "weights"] and "question" in table.columns and len(table.rows) == 6 + 1
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert table.rows[-1][table.columns.index("question")] == "Who are you?" and table.rows[-1][0] is None
+    assert json.loads(json.dumps(both.to_json()))["here"]["question"] == "Who are you?"
+    assert Standing.of("small", None, here).table().columns == here.table().columns
 
 
 def test_what_others_named_is_escaped(model):
@@ -380,7 +407,7 @@ def test_what_others_named_is_escaped(model):
     assert not any(tag in html for tag in ("<b>here", "</table></th>", "<i>Who", "<u>"))
     assert "&lt;b&gt;here" in html and "&lt;u&gt;" in html and "&lt;i&gt;Who" in html
     assert figure.options(found).layout.yaxis.ticktext[0] == "A: x&lt;y"
-    table = figure.merged_table(merged(BY, ("<t>",), ["<b>", "c"], ["b", "c"], np.ones((2, 1, 3))))
+    table = figure.merges(merged(BY, ("<t>",), ["<b>", "c"], ["b", "c"], np.ones((2, 1, 3)))).html()
     assert "<b>" not in table and "<t>" not in table
 
 
@@ -388,68 +415,75 @@ def test_the_card_tells_both(model):
     told = card.told(of_nats([lambda x: 1 + x] * 3, [lambda x: 2 - x] * 3), of_scores((2, 16), (18, 18), (12, 14)))
     assert "| 0.5 | 100 (44 to 100) | 1.50 (1.50 to 1.50) | 100 (44 to 100) | 1.50 (1.50 to 1.50) | 100 |" in told
     assert "| average | 60 | 70 | 65 (50 to 78) | +20 (" in told
-    assert "nowhere above a straight line between its ends. The best" in told
+    assert "nowhere above a straight line between its ends; n = 3 items" in told
     assert "No barrier can be told" in told and "n = 20 items of each task" in told
 
 
 # --- the page
 
 
-def blocks(name):
-    with gr.Blocks() as page:
-        bar = shared_bar.build()
-        method = gr.Dropdown([name], value=name)
-        view.build(bar, method)
-    return page
+QUESTION = "What is this?"
 
 
-def test_the_part_is_built_of_any_set(own_set):
-    page = blocks(own_set)
-    by_id = {getattr(b, "elem_id", None): b for b in page.blocks.values()}
-    assert by_id["path-from"].choices == [(n, n) for n in (BASE, "naming", "counting", "joint")]
-    assert (by_id["path-from"].value, by_id["path-to"].value) == ("naming", "counting")
-    sliders = [b for b in page.blocks.values() if isinstance(b, gr.Slider) and (b.minimum, b.maximum) == (-1, 2)]
-    assert [(s.label, s.value) for s in sliders if s.visible] == [("naming", 0.5), ("counting", 0.5)]
-    blocks("nothing there")  # a set that cannot be read
+@pytest.fixture(scope="module")
+def page():
+    return app.build()
 
 
-def last(results):
-    *_, found = results
-    return found
+@pytest.fixture
+def drive(page, own_set):
+    return lambda name: Driven(page, f"forgetting/{name}")
 
 
-def test_measuring_a_line_shows_it_and_it_is_there_when_the_room_opens(own_set):
-    choice = (own_set, "naming", "counting", "naming", "counting", 3)
-    assert line_view._opened(None, *choice)[2] is None
-    progress, chart, said, found = last(line_view._measured(*choice))
-    assert progress == "" and len(chart.data) > 5 and "n = 3 items of each task" in said
-    assert line_view._opened(None, *choice)[2].to_json() == found.to_json()  # without opening the model
-    assert line_view._before(own_set, "naming", BASE, "naming", "counting", 3)[2] is None
-    assert "two different" in line_view._before(own_set, "naming", "naming", "naming", "naming", 3)[1]
-    with pytest.raises(InputError, match="two different checkpoints"):
-        last(line_view._measured(own_set, "naming", "naming", "naming", "counting", 3))
-    assert line_view._own_tasks(own_set, "counting", BASE) == ("counting", "counting")
-    with pytest.raises(CheckpointError, match="no checkpoint set 'x'"):
-        line_view._rechosen("x")
+def asks(drive, name, start="start", **values):
+    return getattr(drive(name), start)(question=QUESTION, set=NAME, n=20, **values)
 
 
-def test_measuring_merges_joins_what_is_shown(own_set):
-    assert merge_view._opened(None, own_set, 3)[-1] is None
-    shown = last(merge_view._measured(own_set, None, 3, 0.5, 0.5, 0, 0))[-1]
-    assert [row.label for row in shown.rows] == ["counting", "joint", "average"]
-    assert merge_view._opened(None, own_set, 3)[-1].to_json() == shown.to_json()
-    *_, table, more = last(merge_view._measured(own_set, shown, 3, 1.0, 1.0, 0, 0))
-    assert [row.label for row in more.rows] == ["counting", "joint", "average", "sum"] and ">naming</th>" in table
-    assert [row.label for row in merge_view._opened(None, own_set, 3)[-1].rows] == [row.label for row in more.rows]
-    assert merge_view._opened(more, own_set, 3) == (gr.skip(),) * 4
-    assert merge_view._preset(SUM, 4, own_set) == [1.0, 1.0, 0, 0]
-    assert merge_view._preset(LAST, 4, own_set) == [0.0, 1.0, 0, 0]
+def test_the_choices_are_those_of_the_set(own_set):
+    offered = {c.name: c for c in PATH.offered({"set": own_set})}
+    assert offered["from"].offered == [BASE, "naming", "counting", "joint"]
+    assert (offered["from"].first, offered["to"].first, offered["old"].first) == ("naming", "counting", "last")
+    names = [c.label for c in MERGE.offered({"set": own_set, "weights": "own"}) if c.name.startswith("weight")]
+    assert names == ["Weights", "naming", "counting"]
+    assert [c.name for c in MERGE.offered({"set": own_set})] == ["set", "weights", "n"]
 
 
-def test_what_is_asked_about_stands_beside_its_neighbours(own_set):
-    weights, here = line_view._weights(own_set, "naming", "counting", 0.25)
-    assert weights[here] == ("alpha 0.25", Blend("naming", "counting", 0.25))
-    weights, here = merge_view._weights(own_set, 0.5, 0.5, 0, 0)
-    assert weights[here] == ("this merge", Merge((("naming", 0.5), ("counting", 0.5))))
-    assert [of for _, of in weights[1:]] == ["counting", "joint"]
-    assert sets.load(own_set, lambda model, only_kept: model.name) == own_set
+def test_a_point_is_asked_at_once_and_the_line_measured_by_its_button(drive):
+    seen = asks(drive, "path", alpha=0.25)
+    assert seen.shown.result.measured is None and seen.seen["path"] is None
+    assert "was not measured yet: press Measure." in seen.seen["told"] and "alpha 0.25" in seen.seen["answers"]
+    assert seen.shown.result.here.labels == ("naming", "alpha 0.25", "counting")
+    seen.press(question=QUESTION, set=NAME, n=20, alpha=0.25)
+    line = seen.shown.result.measured
+    assert (line.a, line.b, line.tasks) == ("naming", "counting", ("naming", "counting")) and seen.seen["path"].data
+    again = asks(drive, "path", alpha=0.5)  # the line is there now
+    assert again.shown.result.measured.to_json() == line.to_json() and again.seen["loss"].data
+    other = asks(drive, "path", **{"from": "base", "to": "counting", "new": "naming"})
+    assert other.shown.result.measured is None and other.shown.result.here.labels[0] == BASE
+    with pytest.raises(Exception, match="two different checkpoints"):
+        asks(drive, "path", **{"from": "counting"})
+
+
+def test_measured_merges_join_what_is_shown(drive):
+    first = asks(drive, "merge")
+    assert first.shown.result.measured is None
+    assert first.shown.result.here.labels == ("this merge", "counting", "joint")
+    first.press(question=QUESTION, set=NAME, n=20)
+    assert [row.label for row in first.shown.result.measured.rows] == ["counting", "joint", "average", "sum"]
+    first.press(question=QUESTION, set=NAME, n=20, weights="own", weight0=2.0, weight1=-1.0)
+    labels = [row.label for row in first.shown.result.measured.rows]
+    assert labels == ["counting", "joint", "average", "sum", "2 naming + -1 counting"]
+    first.start(question=QUESTION, set=NAME, n=20, weights="last only")
+    assert [row.label for row in first.shown.result.measured.rows] == labels and "<th" in first.seen["foot"]
+    assert [row.label for row in asks(drive, "merge").shown.result.measured.rows] == labels[:4]
+
+
+@pytest.mark.parametrize("of", [PATH, MERGE])
+def test_what_ships_is_shown_with_every_example(of, monkeypatch):
+    monkeypatch.setattr(kept, "SHIPPED", SHIPPED)
+    for tried in of.tries:
+        controls = {c.name: c for c in of.offered(tried.values)}
+        assert all(controls[name].read(value) is not None for name, value in tried.values.items()), tried
+        values = {**{name: c.first for name, c in controls.items()}, **tried.values}
+        known = next(of.measure(Asked("", "", None, tried.question, None, values), lambda share, what: None))
+        assert known.measured is not None and short(of.sentence(known)) and of.prediction.outcome(known)

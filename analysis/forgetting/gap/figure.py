@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import DASHES, IMAGE, NEUTRAL, SERIES, WRONG, empty, figure
+from analysis.charts import DASHES, IMAGE, NEUTRAL, SERIES, WRONG, figure
 from analysis.table import Head, Table
 from analysis.wording import number, percent
 
@@ -38,14 +38,12 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-def course(found: "Gaps | None", view: str = MEAN) -> go.Figure:
+def course(found: "Gaps", view: str = MEAN) -> go.Figure:
     """Accuracy over training steps, %; dotted lines are switches, triangles the lowest point after each.
 
     ``MEAN``: the mean of the tasks before the one being trained, a line a method. ``EACH``: a panel a method, a line a
     task.
     """
-    if found is None:
-        return empty("Choose a method whose training was logged")
     return _means(found) if view == MEAN else _each(found)
 
 
@@ -62,7 +60,7 @@ def _means(found: "Gaps") -> go.Figure:
         traces.append(_triangles(gap, gap.dips, SERIES[n % len(SERIES)]))
     lines, notes = _switches(longest, "")
     return figure(
-        400 + 24 * len(found.gaps), *traces, shapes=lines, annotations=notes,
+        290 + 22 * len(found.gaps), *traces, shapes=lines, annotations=notes,
         margin={"l": 8, "r": 16, "t": 44 + 22 * len(found.gaps), "b": 8}, legend={"y": 1.1},
         xaxis={"title": "Training steps, over all tasks", "range": [0, int(longest.course.steps[-1])]},
         yaxis={"title": "Old tasks' mean accuracy, %", "range": [-3, 103]},
@@ -191,10 +189,8 @@ def numbers_table(found: "Gaps") -> Table:
     return Table(["Method", *heads], rows)
 
 
-def numbers(found: "Gaps | None") -> str:
+def numbers(found: "Gaps") -> str:
     """The same on the page."""
-    if found is None:
-        return ""
     first = found.gaps[0].course
     times = int(first.within(first.end(0), first.end(1)).sum())
     return (
@@ -214,12 +210,10 @@ def dips_mean(gap: "Gap") -> tuple[float, float]:
     return float(np.mean([d.depth for d in known])), float(np.mean([d.back for d in known]))
 
 
-def curve(found: "ForgettingCurve | None", why: str = "No course was logged for this set") -> go.Figure:
+def curve(found: "ForgettingCurve") -> go.Figure:
     """The points and both laws; a dotted line is the level without any change. Of all tasks together, accuracy is in
     % of what it was right after a task's own training.
     """
-    if found is None:
-        return empty(why)
     of = found.points
     names = list(dict.fromkeys(of.names))
     traces = [

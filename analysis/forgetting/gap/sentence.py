@@ -6,19 +6,24 @@ from typing import TYPE_CHECKING
 from analysis.wording import listed, number, percent, points
 
 if TYPE_CHECKING:
+    from analysis.forgetting.gap.courses import Inside
     from analysis.forgetting.gap.curves import Fit, ForgettingCurve
     from analysis.forgetting.gap.measure import Gap, Gaps
 
+_TOLD_FROM = 0.5
+"""The share of the points' variance from which on a law says how fast it goes."""
+
+
+def sentence(found: "Inside") -> str:
+    """What the courses say, then the curve or why there is none, and which courses could not be read."""
+    wrong = [f"{name} is left out: {why}" for name, why in found.wrong.items()]
+    return " ".join([gaps(found.gaps), curve(found.curve) if found.curve else found.why, *wrong])
+
 
 def gaps(found: "Gaps") -> str:
-    """How deep old tasks fall after a switch and what comes back, method by method."""
-    return " ".join(by_method(found))
-
-
-def by_method(found: "Gaps") -> list[str]:
-    """The same, a text a method; and of several one that compares their ends."""
+    """How deep old tasks fall after a switch and what comes back, method by method; of several, how they end."""
     told = [_gap(gap, found.first) for gap in found.gaps]
-    return [*told, _lowest(found)] if len(told) > 1 else told
+    return " ".join([*told, _lowest(found)] if len(told) > 1 else told)
 
 
 def _gap(gap: "Gap", first: float) -> str:
@@ -32,15 +37,14 @@ def _gap(gap: "Gap", first: float) -> str:
             f"{course.method}: after none of {len(dips)} switches do the old tasks fall by more than chance could "
             f"within {steps} steps (n = {course.items} items a task)."
         )
-    worst = max(clear, key=lambda d: d.depth)
+    worst, returned = max(clear, key=lambda d: d.depth), [d for d in clear if d.returns]
     fall = sum(d.depth for d in dips) / len(dips)
     said = (
-        f"{course.method}: within {steps} steps after a switch the old tasks fall by "
-        f"{points(fall, sign=False)} on average, clearly after {len(clear)} of {len(dips)} "
-        f"switches, most at the one to {course.tasks[worst.to]} ({percent(worst.before)} → {percent(worst.lowest)}, "
-        f"step {worst.step})."
+        f"{course.method}: after {len(clear)} of {len(dips)} switches the old tasks clearly fall within {steps} steps; "
+        f"after {len(returned) or 'none'} of these they clearly come back. On average they fall by "
+        f"{points(fall, sign=False)}, most at the switch to {course.tasks[worst.to]} ({percent(worst.before)} → "
+        f"{percent(worst.lowest)}, step {worst.step}; n = {course.items} items a task, logged while it was trained)."
     )
-    returned = [d for d in clear if d.returns]
     if not returned:
         return f"{said} None of it clearly comes back by the new task's end: this is forgetting, not a stability gap."
     count = len(returned)
@@ -93,6 +97,9 @@ def _article(law: str) -> str:
 
 def _speed(fit: "Fit", found: "ForgettingCurve") -> str:
     of = found.points
+    if fit.r2 < _TOLD_FROM:
+        only = f"The {fit.law} explains only {percent(fit.r2)} of how the points differ (R² {fit.r2:.2f})"
+        return f"{only}, so it cannot be told when half is gone."
     a, _, c = fit.parameters
     start, end = round(min(a + c, 1.0), 2), round(c, 2)  # of a curve, not of counted items
     soon = of.t[of.t > of.t.min()].min()

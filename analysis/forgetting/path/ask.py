@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from analysis.bar import Known
+    from analysis.forgetting.path.measure import Path
+    from analysis.forgetting.path.merge import Merged
     from models.checkpoints import Weights
     from models.mllm import MLLM
 
@@ -44,6 +46,33 @@ class Asked(Result):
         header = ["question", "weights", "answer", "style", "logprob", "score", *self.options]
         rows = zip(self.labels, self.answers, self.styles, self.logprob, self.scores, self.probability, strict=True)
         return Table(header, [[self.question, *row[:-1], *row[-1]] for row in rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing(Result):
+    """What was ``measured`` of weights between the checkpoints of the set ``method`` (a line, or merges), and what some
+    of them answer to one question (``here``); None for what there is not yet.
+    """
+
+    method: str
+    measured: "Path | Merged | None" = None
+    here: Asked | None = None
+
+    @classmethod
+    def of(cls, method: str, measured: "Path | Merged | None", here: Asked | None = None) -> "Standing":
+        """Of at least one of them."""
+        by = (measured or here).provenance
+        return cls(provenance=by, method=method, measured=measured, here=here)
+
+    def table(self) -> Table:
+        """The columns of one beside those of the other, the rows below each other."""
+        tables = [part.table() for part in (self.measured, self.here) if part is not None]
+        columns, rows = [], []
+        for of in tables:
+            after = sum(len(t.columns) for t in tables) - len(columns) - len(of.columns)
+            rows += [[*[None] * len(columns), *row, *[None] * after] for row in of.rows]
+            columns += of.columns
+        return Table(columns, rows)
 
 
 def ask(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, empty, figure, mark, reach, said, tint
+from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, figure, mark, reach, said, tint
 from analysis.table import Head, Html, Table
 from analysis.wording import UNKNOWN, estimate, percent
 
@@ -17,29 +17,14 @@ if TYPE_CHECKING:
     from analysis.forgetting.path.measure import Path
     from analysis.forgetting.path.merge import Merged
 
-_PATH_HINT = "Press Measure: accuracy and loss<br>at 11 points of the line"
-_MERGE_HINT = "Press Measure: this merge on every task,<br>beside the last and the joint checkpoint"
 _LETTERS = 17  # of a label, beside a chart on a phone
 
 
-def path(found: "Path | None") -> go.Figure:
-    """Accuracy (%) above and loss (nats an answer) below, by alpha; bands are 95 % intervals, dotted the straight line
-    between the ends' losses.
-    """
-    if found is None:
-        return empty(_PATH_HINT)
+def path(found: "Path", alpha: float) -> go.Figure:
+    """Accuracy, %, by alpha; bands are 95 % intervals. The best mean is marked, and where one stands (``alpha``)."""
     traces = []
-    for t, task in enumerate(found.tasks):
-        look = SERIES[t], DASHES[t], f"{task} (n = {found.n})"
-        traces += _curve(found.alpha, 100 * found.accuracy[t], 100 * found.accuracy_bounds[:, t], *look, "%", "y")
-        traces += _curve(found.alpha, found.loss[t], found.loss_bounds[:, t], *look, "nats", "y2")
-        straight = {"color": SERIES[t], "width": 1.5, "dash": "dot"}
-        traces.append(
-            go.Scatter(
-                x=found.alpha, y=found.line[t], yaxis="y2", mode="lines", line=straight, showlegend=False,
-                hoverinfo="skip",
-            )
-        )  # fmt: skip
+    for t in range(len(found.tasks)):
+        traces += _curve(found, t, 100 * found.accuracy[t], 100 * found.accuracy_bounds[:, t], "%", 0)
     if len(found.tasks) > 1:
         traces.append(
             go.Scatter(
@@ -47,46 +32,62 @@ def path(found: "Path | None") -> go.Figure:
                 line={"color": NEUTRAL, "width": 2}, hovertemplate="%{y:.0f} %",
             )
         )  # fmt: skip
-    best = found.best.alpha
-    mark = {
-        "type": "line", "x0": best, "x1": best, "y0": 0, "y1": 1, "yref": "paper",
-        "line": {"color": ANSWER, "width": 1.5, "dash": "dash"},
-    }  # fmt: skip
-    note = {
-        "text": "best mean", "x": best, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
-        "font": {"color": ANSWER}, "xanchor": "left" if best < 0.2 else "right" if best > 0.8 else "center",
-    }  # fmt: skip
+    marks = {"best mean": (found.best.alpha, ANSWER), "you are here": (alpha, NEUTRAL)}
+    lines = [
+        {
+            "type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper",
+            "line": {"color": colour, "width": 1.5, "dash": "dash"},
+        }
+        for x, colour in marks.values()
+    ]  # fmt: skip
+    notes = [
+        {
+            "text": text, "x": x, "y": 1 - 0.08 * i, "yref": "paper", "yanchor": "top", "showarrow": False,
+            "font": {"color": colour}, "xanchor": "left" if x < 0.8 else "right",
+        }
+        for i, (text, (x, colour)) in enumerate(marks.items())
+    ]  # fmt: skip
+    return _by_alpha(found, traces, "Accuracy, %", shapes=lines, annotations=notes, range=[-3, 103])
+
+
+def loss(found: "Path") -> go.Figure:
+    """Loss, nats an answer, by alpha; bands are 95 % intervals, dotted the straight line between the ends' losses."""
+    traces = []
+    for t in range(len(found.tasks)):
+        traces += _curve(found, t, found.loss[t], found.loss_bounds[:, t], "nats", 2)
+        straight = {"color": SERIES[t], "width": 1.5, "dash": "dot"}
+        traces.append(
+            go.Scatter(x=found.alpha, y=found.line[t], mode="lines", line=straight, showlegend=False, hoverinfo="skip")
+        )
+    return _by_alpha(found, traces, "Loss, nats an answer", rangemode="tozero")
+
+
+def _by_alpha(found: "Path", traces: list, title: str, shapes=(), annotations=(), **axis) -> go.Figure:
     return figure(
-        600, *traces, shapes=[mark], annotations=[note], hovermode="x unified",
-        margin={"l": 8, "r": 16, "t": 92, "b": 8}, legend={"y": 1.07, "yanchor": "bottom"},
-        xaxis={"title": f"alpha: 0 is {escape(found.a)}, 1 is {escape(found.b)}", "anchor": "y2", "dtick": 0.2,
-               "range": [-0.03, 1.03]},
-        yaxis={"title": "Accuracy, %", "range": [-3, 103], "domain": [0.54, 1]},
-        yaxis2={"title": "Loss, nats an answer", "domain": [0, 0.46], "rangemode": "tozero"},
+        350, *traces, shapes=shapes, annotations=annotations, hovermode="x unified",
+        margin={"l": 8, "r": 16, "t": 40, "b": 8}, yaxis={"title": title, **axis},
+        xaxis={"title": f"alpha: 0 is {escape(found.a)}, 1 is {escape(found.b)}", "dtick": 0.2, "range": [-0.03, 1.03]},
     )  # fmt: skip
 
 
-def _curve(x, y, bounds, colour: str, dash: str, name: str, unit: str, axis: str) -> list[go.Scatter]:
-    """A line with its band; the upper panel's stands in the legend for both."""
-    low, high = bounds
-    first, digits = axis == "y", 0 if unit == "%" else 2
+def _curve(found: "Path", task: int, y, bounds, unit: str, digits: int) -> list[go.Scatter]:
+    """A task's line with its band."""
+    (low, high), x = bounds, found.alpha
     band = go.Scatter(
-        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), yaxis=axis, fill="toself",
-        fillcolor=tint(colour, 0.16), line={"width": 0}, showlegend=False, hoverinfo="skip", legendgroup=name,
+        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself",
+        fillcolor=tint(SERIES[task], 0.16), line={"width": 0}, showlegend=False, hoverinfo="skip",
     )  # fmt: skip
     told = f"%{{y:.{digits}f}} {unit} (95 %: %{{customdata[0]:.{digits}f}} to %{{customdata[1]:.{digits}f}})"
     line = go.Scatter(
-        x=x, y=y, yaxis=axis, name=name, mode="lines+markers", line={"color": colour, "width": 2.5, "dash": dash},
-        marker={"size": 7}, showlegend=first, legendgroup=name, customdata=np.stack([low, high], 1),
-        hovertemplate=told,
+        x=x, y=y, name=f"{escape(found.tasks[task])} (n = {found.n}, a sample)", mode="lines+markers",
+        line={"color": SERIES[task], "width": 2.5, "dash": DASHES[task]}, marker={"size": 7},
+        customdata=np.stack([low, high], 1), hovertemplate=told,
     )  # fmt: skip
     return [band, line]
 
 
-def merged(found: "Merged | None") -> go.Figure:
+def merged(found: "Merged") -> go.Figure:
     """Accuracy over all tasks, %, with its 95 % interval: a row a candidate."""
-    if found is None:
-        return empty(_MERGE_HINT)
     names = [_broken(row.label) for row in found.rows]
     means = [row.mean for row in found.rows]
     colours = [IMAGE if row.merged else NEUTRAL if row.gain is None else TEXT for row in found.rows]
@@ -98,8 +99,8 @@ def merged(found: "Merged | None") -> go.Figure:
         showlegend=False,
     )  # fmt: skip
     return figure(
-        110 + 44 * len(names), dots, margin={"l": 8, "r": 16, "t": 8, "b": 8},
-        xaxis={"title": f"Accuracy, % (n = {len(found.tasks)} × {found.n})", "range": [-2, 102], "dtick": 25},
+        90 + 40 * len(names), dots, margin={"l": 8, "r": 16, "t": 8, "b": 8},
+        xaxis={"title": f"Accuracy, % (n = {len(found.tasks)} × {found.n}, a sample)", "range": [-2, 102], "dtick": 25},
         yaxis={"tickvals": list(range(len(names))), "ticktext": names, "range": [len(names) - 0.5, -0.5],
                "zeroline": False},
     )  # fmt: skip
@@ -110,11 +111,6 @@ def merges(found: "Merged") -> Table:
     heads = [*(Head(task, shares=True) for task in (*found.tasks, "all")),
              Head(f"against {found.rows[0].label}", unit="points", sign=True)]  # fmt: skip
     return Table(["Accuracy, %", *heads], [[r.label, *r.accuracy, r.mean, r.gain or UNKNOWN] for r in found.rows])
-
-
-def merged_table(found: "Merged | None") -> str:
-    """The same on the page."""
-    return merges(found).html() if found else ""
 
 
 def answers(found: "Asked") -> str:
@@ -131,10 +127,10 @@ def answers(found: "Asked") -> str:
     return f'<div class="card"><p>{escape(found.question)}{truth}</p>{table.html("checkpoints")}</div>'
 
 
-def options(found: "Asked | None") -> go.Figure:
-    """Probability of each option, %, under each of the weights."""
-    if found is None or not found.options:
-        return empty("The probability of each option, or of each<br>answer where they differ", 160)
+def options(found: "Asked") -> go.Figure | None:
+    """Probability of each option, %, under each of the weights; None where there is nothing to choose between."""
+    if not found.options:
+        return None
     colours = cycle((SERIES[0], SERIES[1], *SERIES[3:]))
     bars = [
         go.Bar(

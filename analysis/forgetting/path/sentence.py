@@ -1,29 +1,58 @@
 """What the path and the merges show, in plain words, true whatever the numbers are."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from analysis.wording import between, change, listed, percent, verdict
 
 if TYPE_CHECKING:
-    from analysis.forgetting.path.ask import Asked
+    from analysis.forgetting.path.ask import Asked, Standing
     from analysis.forgetting.path.measure import Path
     from analysis.forgetting.path.merge import Merged
+
+_WORDS = 6  # of an answer that is quoted: the table has all of it
+WAYS = ("better", "worse", "no clear difference")
+
+
+def on_the_line(found: "Standing") -> str:
+    """What was measured of a line, and what a point of it answers."""
+    return _standing(found, path, "The line between these checkpoints")
+
+
+def of_merges(found: "Standing") -> str:
+    """What was measured of merges, and what one of them answers."""
+    return _standing(found, merged, "A merge of this set")
+
+
+def _standing(found: "Standing", told: Callable, what: str) -> str:
+    said = f"{what} was not measured yet: press Measure." if found.measured is None else told(found.measured)
+    return f"{said} {asked(found.here)}" if found.here else said
 
 
 def path(found: "Path") -> str:
     """Whether there is a barrier between the two checkpoints, and which alpha is the best compromise."""
+    hills, best = [b for b in found.barriers if b.clear], found.best
+    i = int(abs(found.alpha - best.alpha).argmin())
     between = f"{found.a} and {found.b}"
-    hills = [barrier for barrier in found.barriers if barrier.clear]
-    if hills:
-        first = f"Between {between} there is a barrier on {listed([b.task for b in hills])}: "
+    barrier = f"Between {between} there is a barrier on {listed([b.task for b in hills])}"
+    if not hills:
+        barrier = f"No barrier can be told between {between}"
+    average = " on average" if len(found.tasks) > 1 else ""
+    end = {0.0: found.a, 1.0: found.b}[best.end]
+    if best.clear:
+        first = f"{barrier}; alpha {best.alpha:g} is clearly better than either end: {percent(best.accuracy)}{average}."
     else:
-        first = f"No barrier can be told between {between}: "
+        accuracy = found.mean[-1 if best.end else 0]
+        first = f"{barrier}; no point between is clearly better than {end}: {percent(accuracy)}{average}."
+    each = listed([f"{task} {percent(found.accuracy[t, i])}" for t, task in enumerate(found.tasks)])
+    at = f"Of {len(found.alpha)} points alpha {best.alpha:g} is best ({each}; {change(best.gain)} against {end})"
     went = [
         f"from {loss[0]:.2f} to {loss[-1]:.2f} nats an answer on {task}"
         for task, loss in zip(found.tasks, found.loss, strict=True)
     ]
-    return f"{first}the loss goes {listed(went)}, {_above(found)}. {_best(found)}"
+    n = f"n = {found.n} items of {'each task' if len(found.tasks) > 1 else found.tasks[0]}"
+    return f"{first} {at}. The loss goes {listed(went)}, {_above(found)}; {n}, a sample of those of the matrix."
 
 
 def _above(found: "Path") -> str:
@@ -38,42 +67,35 @@ def _above(found: "Path") -> str:
     return f"and rises above a straight line between its ends {listed(rises)}"
 
 
-def _best(found: "Path") -> str:
-    best, i = found.best, int(abs(found.alpha - found.best.alpha).argmin())
-    each = listed([f"{task} {percent(found.accuracy[t, i])}" for t, task in enumerate(found.tasks)])
-    mean = f"{percent(best.accuracy)} on average ({each})" if len(found.tasks) > 1 else percent(best.accuracy)
-    n = f"n = {found.n} items of {'each task' if len(found.tasks) > 1 else found.tasks[0]}"
-    of = f"of {len(found.alpha)} points"
-    name = {0.0: found.a, 1.0: found.b}
-    if best.alpha in name:
-        return f"The best compromise {of} is an end, {name[best.alpha]}: {mean}; {n}."
-    against = f"against the better end, {name[best.end]}: {change(best.gain)}"
-    clear = "" if best.clear else ", which is no clear gain"
-    return f"The best compromise {of} is alpha {best.alpha:g}: {mean}, {against}{clear}; {n}."
-
-
 def merged(found: "Merged") -> str:
     """How the best merge compares with the last checkpoint and with joint training."""
     last, *others = found.rows
+    merges, references = [r for r in others if r.merged], [r for r in others if not r.merged]
     of = f"{len(found.tasks)} tasks with {found.n} items each" if len(found.tasks) > 1 else f"{found.n} items"
     first = f"The last checkpoint, {last.label}, reaches {percent(last.mean.value)} over {of}"
-    merges, references = [r for r in others if r.merged], [r for r in others if not r.merged]
-    beside = listed([f"{r.label} {percent(r.mean.value)}" for r in references])
-    said = f"{first}; trained on all tasks at once: {beside}." if references else f"{first}."
+    beside = f"; {listed([f'{r.label} {percent(r.mean.value)}' for r in references])}" if references else ""
+    basis = f"{first}{beside} (a sample of the items of the matrix)."
     if not merges:
-        return said
+        return basis
     best = max(merges, key=lambda row: row.mean.value)
-    which = f"Of {len(merges)} merges the best, “{best.label}”," if len(merges) > 1 else f"The merge “{best.label}”"
-    which_way = verdict(best.gain, "better", "worse", "no clear difference")
-    gain = f"{change(best.gain)} against the last checkpoint: {which_way}"
-    return f"{said} {which} reaches {percent(best.mean.value)}, {gain}."
+    which = f"Of {len(merges)} merges the best" if len(merges) > 1 else "The merge"
+    gain = f"{change(best.gain)} against the last checkpoint: {best_of(found)}"
+    return f"{which} reaches {percent(best.mean.value)}, {gain}. It is “{best.label}”. {basis}"
+
+
+def best_of(found: "Merged") -> str | None:
+    """How the best merge compares with the last checkpoint: one of ``WAYS``; None without a merge."""
+    merges = [row for row in found.rows if row.merged]
+    return verdict(max(merges, key=lambda row: row.mean.value).gain, *WAYS) if merges else None
 
 
 def asked(found: "Asked") -> str:
     """What the weights asked about answer, beside the checkpoints."""
     here = found.answers[found.here]
+    words = here.split()
+    quoted = " ".join(words[:_WORDS]) + ("…" if len(words) > _WORDS else "")
     p = percent(math.exp(found.logprob[found.here]))
-    said = f"With {found.labels[found.here]} the model answers “{here}” with a probability of {p}"
+    said = f"With {found.labels[found.here]} the model answers “{quoted}” with a probability of {p}"
     if found.truth is not None:
         right = found.scores[found.here]
         said += f", which is {'right' if right == 1 else 'wrong' if right == 0 else 'partly right'}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, IMAGE, NEUTRAL, TEXT, figure
+from analysis.charts import ANSWER, IMAGE, NEUTRAL, TEXT, figure, mark, said
 from analysis.table import Html, Table
 from analysis.wording import listed, percent
 
@@ -38,11 +38,11 @@ def strip(found: "Probe") -> str:
 def _columns(found: "Probe") -> dict[str, Callable[[int], Html | str]]:
     """The columns behind the checkpoint's: title, and the cell of a checkpoint by its place."""
     columns: dict[str, Callable[[int], Html | str]] = {
-        "Answer": lambda i: Html(f'<div class="said">{escape(found.answers[i]) or "<i>nothing</i>"}</div>'),
+        "Answer": lambda i: Html(f'<div class="said">{said(found.answers[i])}</div>'),
         "Form": lambda i: Html(f'<span class="kind">{escape(found.styles[i])}</span>'),
     }
     if found.truth:
-        columns["Right?"] = lambda i: Html(_mark(found.scores[i]))
+        columns["Right?"] = lambda i: Html(mark(found.scores[i]))
         columns["Begins with the truth"] = lambda i: percent(found.probability[i])
     if found.options and found.truth:
         columns[f"Truth among {len(found.options)}"] = lambda i: percent(found.among[i, 0])
@@ -61,11 +61,6 @@ def _key(found: "Probe") -> str:
 
 def _share(text: str, share: float) -> str:
     return f"{text.strip() or '␣'} {percent(share)}".replace(" ", "\u00a0")
-
-
-def _mark(score: float) -> str:
-    css, sign = {0: ("wrong", "✗ wrong"), 1: ("right", "✓ right")}.get(score, ("partly", f"◐ {score:.2f}"))
-    return f'<span class="{css}" title="How right: {score:.2f} of 1">{sign.replace(" ", "&nbsp;")}</span>'
 
 
 def course(found: "Probe") -> go.Figure | None:
