@@ -22,9 +22,6 @@ RIGHT, WRONG = ANSWER, "#D55E00"
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98", "#B8A800")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
-SCROLL = '<div class="scroll" tabindex="0">'
-"""Begins a box around a table that may be wider than the page: scrolled by finger, by mouse, and by keyboard."""
-
 _INK, _GRID, _CLEAR = "#80868F", "rgba(128,134,143,0.25)", "rgba(0,0,0,0)"
 _AXIS = {
     "title": {"font": {"size": 14}},
@@ -125,7 +122,7 @@ def mark(score: float) -> str:
         return ""
     css, told = {1: ("right", "✓ right"), 0: ("wrong", "✗ wrong")}.get(score, ("partly", f"◐ {score:.2f}"))
     how = f"How right: {score:.2f} of 1; of sentences, F1 of the things named"
-    return f'<span class="{css}" title="{how}">{told}</span>'
+    return f'<span class="{css}" title="{how}">{told.replace(" ", "&nbsp;")}</span>'
 
 
 def data_uri(image: Image.Image, side: int = 448) -> str:

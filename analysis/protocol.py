@@ -11,6 +11,8 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from analysis.table import Html, Table
+
 _STYLE = Path(__file__).parents[1] / "assets" / "report.css"
 # evaluated: Plotly's WebGL charts make their drawing functions that way
 _POLICY = (
@@ -65,12 +67,8 @@ def written(
 def _predictions(expected: Sequence[tuple[str, str, str, str]]) -> str:
     if not expected:
         return ""
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in expected)
-    head = "<tr><th>Room</th><th>Question</th><th>Predicted</th><th>Measured</th></tr>"
-    return (
-        f'<section id="predictions"><h2>Predicted, and measured</h2><table><thead>{head}</thead><tbody>{rows}</tbody>'
-        "</table></section>"
-    )
+    table = Table(["Room", "Question", "Predicted", "Measured"], expected).html()
+    return f'<section id="predictions"><h2>Predicted, and measured</h2>{table}</section>'
 
 
 @cache
@@ -124,11 +122,9 @@ def _foot(sections: Sequence[Part]) -> str:
         whose = " · ".join(str(by[key]) for key in ("model", "checkpoint") if by.get(key))
         how = "; ".join(f"{key} {_measure(by[key])}" for key in _MEASURES if by.get(key) not in (None, {}, ""))
         where = f'<a href="#result-{i}">{escape(section.title)}</a>'
-        rows.append(f"<tr><th>{where}</th><td>{escape(whose)}</td><td>{escape(how)}</td></tr>")
-    return (
-        '<section id="provenance"><h2>What computed it</h2><table><thead><tr><th>Result</th><th>Model · checkpoint</th>'
-        f"<th>How</th></tr></thead><tbody>{''.join(rows)}</tbody></table></section>"
-    )
+        rows.append([Html(where, section.title), whose, how])
+    table = Table(["Result", "Model · checkpoint", "How"], rows).html()
+    return f'<section id="provenance"><h2>What computed it</h2>{table}</section>'
 
 
 def _measure(value) -> str:

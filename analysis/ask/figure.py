@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, NEUTRAL, empty, figure
+from analysis.charts import ANSWER, NEUTRAL, empty, figure, mark, said
+from analysis.table import Html, Table
 from analysis.wording import percent
 
 if TYPE_CHECKING:
@@ -18,17 +19,6 @@ _STYLE_HINTS = {
     "box": "a box: left, top, right, bottom in hundredths of the picture's side", "sentence": "a sentence",
     "other": "none of the known forms",
 }  # fmt: skip
-
-
-def mark(score: float) -> str:
-    """Right, wrong, or how much of a sentence was right, as HTML; empty where the truth is not known."""
-    if math.isnan(score):
-        return ""
-    if score == 1:
-        return '<span class="right">✓ right</span>'
-    if score == 0:
-        return '<span class="wrong">✗ wrong</span>'
-    return f'<span class="partly" title="F1 of the things named: 1 is all and only what is there">◐ {score:.2f}</span>'
 
 
 def answer(found: "Answer") -> str:
@@ -99,19 +89,15 @@ def checkpoints(found: "Answer") -> str:
     """A table: what every checkpoint answers to the same input, in which form, and whether it is right."""
     if not found.checkpoints:
         return '<div class="card quiet">Every checkpoint answers the same question here.</div>'
-    rows = []
-    for name, given, style, score in zip(found.checkpoints, found.answers, found.styles, found.scores, strict=True):
-        chosen = ' class="chosen"' if name == found.checkpoint else ""
-        rows.append(
-            f'<tr{chosen}><th scope="row">{escape(name)}</th><td>{escape(given) or "<i>nothing</i>"}</td>'
-            f'<td><span class="kind" title="{_STYLE_HINTS.get(style, "")}">{escape(style)}</span></td>'
-            f"<td>{mark(score)}</td></tr>"
-        )
-    judged = "" if found.truth is None else "Right?"
-    return (
-        '<div class="card"><table class="checkpoints"><thead><tr><th>Checkpoint</th><th>Answer</th>'
-        f"<th>Form</th><th>{judged}</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    columns = ["Checkpoint", "Answer", "Form", *(["Right?"] if found.truth is not None else [])]
+    rows = [
+        [name, Html(said(given), given),
+         Html(f'<span class="kind" title="{_STYLE_HINTS.get(style, "")}">{escape(style)}</span>', style),
+         Html(mark(score))][: len(columns)]
+        for name, given, style, score in zip(found.checkpoints, found.answers, found.styles, found.scores, strict=True)
+    ]  # fmt: skip
+    chosen = {i: "chosen" for i, name in enumerate(found.checkpoints) if name == found.checkpoint}
+    return f'<div class="card">{Table(columns, rows, chosen).html("checkpoints")}</div>'
 
 
 def picture(found: "Answer", uri: str | None) -> str:

@@ -98,7 +98,7 @@ def headline(found: "Attention") -> str:
         return f"{who} stands before the picture and cannot see it: all of its attention goes to the template."
     keys = found.keys.mean(0)
     parts = [
-        f"{percent(s)} to {name} ({keys[k]:.0f} token{'s' * (round(keys[k]) != 1)})"
+        f"{percent(s)} to {name} ({plural(round(keys[k]), 'token')})"
         for k, (s, name) in enumerate(zip(shares, names, strict=True))
         if keys[k] > 0
     ]

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, figure, over_picture, tint
-from analysis.wording import brief
+from analysis.wording import brief, percent, signed
 
 if TYPE_CHECKING:
     from analysis.attribution.measure import Attribution
@@ -106,7 +106,7 @@ def sentence(found: "Attribution") -> str:
         share = f"There was no picture: words alone stand behind {said.rstrip(',')}."
     else:
         share = (
-            f"Behind {said} the picture carries {100 * found.image_share:.0f} % of the attribution, counting for and "
+            f"Behind {said} the picture carries {percent(found.image_share)} of the attribution, counting for and "
             "against alike, and the words the rest."
         )
     parts = [share, _strongest(found), _adding(found)]
@@ -160,4 +160,4 @@ def _adding(found: "Attribution") -> str:
 
 
 def _nats(score: float) -> str:
-    return f"{score:+.2f} nats"
+    return f"{signed(score)} nats"

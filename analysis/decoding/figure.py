@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from analysis.charts import NEUTRAL, SERIES, WRONG, empty, figure
-from analysis.wording import percent, signed
+from analysis.wording import percent, plural, signed
 
 if TYPE_CHECKING:
     from analysis.decoding.game import Moment
@@ -46,7 +46,7 @@ def _card(found: "Decoding", w: "Written") -> str:
     elif len(w.steps) == found.first_divergence:
         words.append('<span class="dec-apart" title="this answer ends here">&nbsp;■</span>')
     numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in w.parameters.items())
-    count = f"{len(w.steps)} token{'s' * (len(w.steps) != 1)}"
+    count = plural(len(w.steps), "token")
     speed = "" if math.isnan(w.tokens_per_second) else f"{count}, {w.tokens_per_second:.0f} a second"
     foot = " · ".join(escape(part) for part in (speed, w.note) if part)
     if numbers and w.ended:

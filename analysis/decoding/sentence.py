@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from analysis.wording import listed
+from analysis.wording import listed, plural
 
 if TYPE_CHECKING:
     from analysis.decoding.measure import Decoding, Written
@@ -57,7 +57,7 @@ def _locator(found: "Decoding") -> str:
     if not any(fires):
         most = max(m.variance for m in inter.moments)
         return f"INTER's locator never fires: the variance of the interaction stays below {k} (largest: {most:.2g})."
-    said = f"INTER's locator fires at {sum(fires)} of {len(fires)} step{'s' * (len(fires) > 1)} ({k})"
+    said = f"INTER's locator fires at {sum(fires)} of {plural(len(fires), 'step')} ({k})"
     if not changed:
         return (
             f"{said}, and changes no word: picture and question together only strengthen what was the likeliest anyway."

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.embedding_space.retrieval import recalls
+from analysis.wording import percent
 
 if TYPE_CHECKING:
     from analysis.embedding_space.result import Space, Spread
@@ -43,7 +44,7 @@ def _kind(rigid: dict[str, float]) -> str:
 
 
 def _share(value: float) -> str:
-    return "none (nothing moved)" if np.isnan(value) else f"{100 * value:.0f} %"
+    return "none (nothing moved)" if np.isnan(value) else percent(value)
 
 
 def _together(space: "Space", s: int, t: int) -> str:
@@ -76,8 +77,8 @@ def _recall(space: "Space", t: int) -> str:
     when = "right after the training of its own domain" if taught else f"in {space.phases[0]}"
     which = f"domains trained before {space.phases[t]}" if len(old) < len(found.domains) else "all domains"
     return (
-        f"Among the names of its domain the right one comes first for {100 * first:.0f} % of the pictures {when}, and "
-        f"for {100 * now:.0f} % after {space.phases[t]} ({which}, n = {int(found.n[old].sum())})."
+        f"Among the names of its domain the right one comes first for {percent(first)} of the pictures {when}, and "
+        f"for {percent(now)} after {space.phases[t]} ({which}, n = {int(found.n[old].sum())})."
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import DASHES, IMAGE, RIGHT, SERIES, WRONG, figure
+from analysis.charts import DASHES, IMAGE, RIGHT, SERIES, WRONG, figure, mark, said
 from analysis.statistics import Estimate
 from analysis.table import SCROLL, Head, Table
 from analysis.wording import between, number, percent, plural, points
@@ -256,9 +256,7 @@ def listing(cards: Sequence[str], where: str, total: int) -> str:
 def _answer(label: str, answer: "Answer | None") -> str:
     if answer is None:
         return f"<p><small>{escape(label)}</small><i>not measured</i></p>"
-    verdict = "right" if answer.score == 1 else "wrong" if answer.score == 0 else "partly"
-    sign = {"right": "✓ right", "wrong": "✗ wrong", "partly": f"◐ {answer.score:.2f}"}[verdict]
     return (
-        f"<p><small>{escape(label)}</small><b>{escape(answer.given) or '<i>nothing</i>'}</b>"
-        f'<span><span class="kind">{escape(answer.style)}</span> <span class="{verdict}">{sign}</span></span></p>'
+        f"<p><small>{escape(label)}</small><b>{said(answer.given)}</b>"
+        f'<span><span class="kind">{escape(answer.style)}</span> {mark(answer.score)}</span></p>'
     )

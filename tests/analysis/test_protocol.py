@@ -109,7 +109,8 @@ def test_all_results_stand_in_the_order_of_the_page_and_one_that_is_gone_says_so
 def test_predictions_stand_beside_what_was_measured_and_odd_ones_are_left_out(write, found):
     row = ["Interference", "Does it flip?", "<no>", "yes"]
     text = write({"interference/one": found}, predicted=[row, "nonsense", ["too", "short"], None])
-    assert "<tr><td>Interference</td><td>Does it flip?</td><td>&lt;no&gt;</td><td>yes</td></tr>" in text
+    row = '<tr><th scope="row">Interference</th><td>Does it flip?</td><td>&lt;no&gt;</td><td>yes</td></tr>'
+    assert row in text
     assert text.count("<td>Does it flip?") == 1
     assert 'id="predictions"' not in write({"interference/one": found})
 

@@ -88,7 +88,7 @@ def _triangles(
     clear = [d for d in dips if d.clear]
     told = [
         f"{escape(gap.course.method)}: the switch to {escape(gap.course.tasks[d.to])}<br>{escape(task)}: "
-        f"{100 * d.before:.0f} % → {100 * d.lowest:.0f} % at step {d.step}, {100 * d.after:.0f} % at its end"
+        f"{percent(d.before)} → {percent(d.lowest)} at step {d.step}, {percent(d.after)} at its end"
         for d in clear
     ]
     return go.Scatter(
