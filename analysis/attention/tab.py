@@ -266,7 +266,8 @@ CUT = Section(
         Try("A letter without a look", "three-penguins", _LETTER, _BY_ANSWER),
         Try("Look everywhere alike, and the bee is gone", "bee-without-flower", "Is there a bee?", {"what": "attend"}),
     ),
-    then='Next: <button type="button" data-go="attention/checkpoints" data-keep>does forgetting change where it looks?</button>',
+    then='Next: <button type="button" data-go="attention/checkpoints" data-keep>does forgetting change where it looks?'
+    "</button>",
     reading="<p><b>Cut</b>: in a window of layers those tokens see the text alone. Where the answer's probability "
     "falls, those layers carry the picture. What the question's tokens took in earlier can still reach the answer "
     "through them; cut it for all text, and that way is closed too.</p><p><b>Spread</b>, a temperature: above 1 "
