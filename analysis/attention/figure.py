@@ -507,7 +507,7 @@ def across(found: "Across") -> go.Figure:
     )
     return figure(
         70 + 32 * len(each), bars, bargap=0.25, margin={"l": 8, "r": 16, "t": 8, "b": 8},
-        xaxis={"title": "The first word, and attention to the picture, %", "range": [0, max(40, 1.05 * each.max())]},
+        xaxis={"title": "Attention to the picture, %", "range": [0, max(40, 1.05 * each.max())]},
         yaxis={"tickvals": places, "ticktext": [_short(n) for n in found.checkpoints], "autorange": "reversed"},
     )
 

@@ -189,7 +189,7 @@ HEADS = Section(
     tries=(
         Try("One head, one banana", "apples-and-banana", "What is at the bottom left?"),
         Try("Which head finds the house?", "helicopter", "What is at the bottom right?"),
-        Try("All on the picture, but not on the bee", "bee-and-flower", "What is at the top left?"),
+        Try("All on the picture, but beside the bee", "bee-and-flower", "What is at the top left?"),
         Try("It says key, and looks elsewhere", "ghost-at-night", "What tool is it?"),
     ),
     then='Next: <button type="button" data-go="attention/cut" data-keep>is that layer needed? Cut it</button>',
