@@ -5,6 +5,7 @@ when a control is changed, when its button is pressed or a run is stopped, is wr
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property, partial
@@ -376,8 +377,9 @@ class _Engine:
         said = section.sentence(result)
         outcome = section.prediction.outcome(result) if section.prediction else None
         first, rest = headline(said)
+        # the time makes the same result another text, so that the browser draws it anew and no longer as an older one
         told = (
-            f'<div class="told" data-turn="{escape(turn)}" data-of="{section.of}" '
+            f'<div class="told" data-turn="{escape(turn)}" data-of="{section.of}" data-at="{time.time_ns()}" '
             f'data-outcome="{escape(outcome or "")}">'
             f'<p class="sentence">{escape(first)}</p>{_menu(section)}</div>'
         )
