@@ -253,7 +253,7 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
     if section.measure:
         runs.append(controls.submit(page.for_model(engine.run), inputs, outputs, **queue, **hidden))
     changed = controls.input(page.for_model(engine.changed), inputs, outputs, concurrency_limit=None, **hidden)
-    failed = f"shown => {{ crosstalk.failed('{place}'); return shown; }}"
+    failed = f"shown => {{ crosstalk.stale('{place}'); return shown; }}"
     for event in (*runs, changed):
         event.failure(jobs.halted, progress, progress, js=failed, **page.QUICK)
     progress.click(lambda: jobs.STOPPED, None, progress, cancels=runs, **page.QUICK)

@@ -184,7 +184,7 @@ crosstalk.changed = (place, name) => {
   }
   if (box.dataset.at === 'run') crosstalk.start(place);
   else {
-    if (box.dataset.at !== 'draw') find('.told', panelOf(place))?.setAttribute('data-stale', '');
+    if (box.dataset.at !== 'draw') crosstalk.stale(place);
     crosstalk.forms.get(place).trigger('input', payload(place, {changed: name}));
   }
 };
@@ -237,8 +237,12 @@ const play = (place, name) => {
 crosstalk.stopper = (element, trigger) => {
   element.addEventListener('click', event => { if (event.target.closest('[data-stop]')) trigger('click', {}); });
 };
-// A run that failed: what stands there is of something else.
-crosstalk.failed = place => { find('.told', panelOf(place))?.setAttribute('data-stale', ''); };
+// What stands there is of something else: a run failed, or other settings were chosen.
+crosstalk.stale = place => {
+  const told = find('.told', panelOf(place));
+  told?.setAttribute('data-stale', '');
+  told?.classList.add('older');  // at once, not with the next look
+};
 
 // ---- The input on the left ----
 crosstalk.bar = (element, trigger) => {
