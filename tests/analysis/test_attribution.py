@@ -349,7 +349,7 @@ def test_sentence(found):
     assert figure.sentence(found) == (
         "Behind the answer “yes” the picture carries 75 % of the attribution, counting for and against alike, and the "
         "words the rest. Most for it is the picture's top right (+2.00 nats), most against it the picture's bottom "
-        "left (-1.00 nats). Together they make +2.00 nats; the integral misses the whole by 0.01 nats."
+        "left (−1.00 nats). Together they make +2.00 nats; the integral misses the whole by 0.01 nats."
     )
     astray = figure.sentence(replace(found, convergence_delta=0.5))
     assert astray.startswith("Beware: the scores add up to +2.00 nats where they should make ")
