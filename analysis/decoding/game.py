@@ -33,7 +33,7 @@ _ROWS = 32  # covered pictures read at once
 
 @dataclass(frozen=True)
 class Moment:
-    """One step of an answer in the four contexts, in the order of ``strategies.inter.CONTEXTS``.
+    """One step of an answer in the four contexts, in the order of ``strategies.four_contexts``.
 
     ``variance`` (nats squared) of the interaction over the vocabulary. ``values``: the chosen token's log-probability
     in each context. ``tops``: in each, the likeliest tokens with their probability. ``interactions``: of all those

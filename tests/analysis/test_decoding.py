@@ -21,7 +21,7 @@ from models import catalog
 from models.errors import CheckpointError, InputError, ModelError
 from models.generation import Step
 from models.mllm import MLLM
-from models.spelling import BROKEN
+from models.spelling import BROKEN, Spelling
 from tests.driving import Driven
 
 QUESTION = "Is there a bee?"
@@ -183,7 +183,11 @@ def test_fired_and_variance_are_what_inter_itself_told(mllm, picture):
     told = [s.details["interaction_variance"] for s in inter.steps]
     np.testing.assert_allclose([m.variance for m in inter.moments], told, rtol=1e-3)
     assert inter.fired(found.threshold) == [s.details["fired"] for s in inter.steps]
-    assert [m.modified for m in inter.moments] == [s.details["modified"] for s in inter.steps]
+    spelling = Spelling(mllm.tokenizer)
+    for moment, step in zip(inter.moments, inter.steps, strict=True):
+        names = spelling.rivals([step.details["greedy_id"], step.details["modified_id"]])
+        assert (moment.greedy, moment.modified) == tuple(names)
+        spelling.add(step.token_id)
     cut = replace(found, threshold=float(np.median(told)))
     assert sum(inter.fired(cut.threshold)) == sum(v >= cut.threshold for v in told)
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from analysis.decoding.strategies import Beam, Opera
-from analysis.decoding.strategies.beam import Beams
+from analysis.decoding.strategies.searches import Beams
 from models.errors import InputError, ModelError
-from models.generation import text_of
+from models.generation import Choice, text_of
 from models.instruments import LogitLens
 from models.mllm import MLLM
 from models.search import Move, Return
@@ -163,7 +163,7 @@ def test_what_is_returned_to_is_read_anew(mllm, picture):
             return (41, 50, 60)
 
         def told(self, logits):
-            return [self._teller.choice(t, own) for t, own in zip(self.answer(), logits, strict=True)]
+            return [Choice(t) for t, _ in zip(self.answer(), logits, strict=True)]
 
     steps = list(mllm.generate(encoded, "naming", 9, Once()))
     assert [s.token_id for s in steps] == [41, 50, 60]

@@ -12,7 +12,6 @@ from scipy.special import log_softmax, softmax
 from analysis.decoding import strategies
 from analysis.decoding.strategies import (
     ALL,
-    CONTEXTS,
     Beam,
     Guidance,
     Inter,
@@ -23,11 +22,9 @@ from analysis.decoding.strategies import (
     VisualContrast,
     dividends,
     four_contexts,
-    interaction,
     modified,
 )
-from analysis.decoding.strategies.layers import candidates, contrasted
-from analysis.decoding.strategies.nucleus import Draw
+from analysis.decoding.strategies.stepwise import Draw, candidates, contrasted
 from analysis.interference.scoring import padded
 from models.errors import InputError
 from models.generation import Greedy, Writing
@@ -198,21 +195,12 @@ def test_details_tell_the_step(mllm, picture):
     own = [s.token_id for s in steps]
     assert len(steps) == 4
     for n, step in enumerate(steps):
-        z, told = interaction(mllm, encoded, own[:n]), step.details
+        z, told = mllm.forward([c.followed(own[:n]) for c in four_contexts(encoded, 0)]).logits, step.details
         found = modified(z, 2.0)
         assert told["interaction_variance"] == pytest.approx(found.variance, abs=1e-3)
         assert told["fired"] == found.fired
         assert told["greedy_id"] == int(z[0].argmax()) and told["modified_id"] == int(found.if_fired.argmax())
         assert own[n] == told["modified_id" if told["fired"] else "greedy_id"]
-        assert tuple(told["contexts"]) == CONTEXTS
-        for row, logits in zip(told["contexts"].values(), z, strict=True):
-            assert [t["id"] for t in row] == logits.topk(5).indices.tolist()
-            assert [t["logit"] for t in row] == pytest.approx(logits.topk(5).values.tolist(), abs=1e-3)
-            assert row[0]["probability"] == pytest.approx(float(logits.softmax(-1).max()), abs=1e-4)
-        assert {t["id"] for t in told["interaction"]} == {t["id"] for row in told["contexts"].values() for t in row}
-        values = [t["interaction"] for t in told["interaction"]]
-        assert values == sorted(values, reverse=True)
-        assert values[0] == pytest.approx(float(found.interaction[told["interaction"][0]["id"]]), abs=1e-3)
 
 
 def test_inter_draws_by_seed(mllm, picture):
@@ -370,7 +358,7 @@ def test_without_a_picture_they_say_so_and_are_greedy(mllm):
     steps = list(mllm.generate(encoded, max_new_tokens=LENGTH, strategy=Inter()))
     assert all(math.isnan(s.details["interaction_variance"]) and not s.details["fired"] for s in steps)
     with pytest.raises(InputError, match="cannot interact"):
-        interaction(mllm, encoded)
+        four_contexts(encoded, 0)
 
 
 @pytest.mark.parametrize(

@@ -3,30 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from analysis.decoding.strategies.beam import Beam
-from analysis.decoding.strategies.contrast import Guidance, MutualInformation, VisualContrast
-from analysis.decoding.strategies.inter import (
-    CONTEXTS,
-    Inter,
-    Modified,
-    dividends,
-    four_contexts,
-    interaction,
-    modified,
-    random_picture,
-)
-from analysis.decoding.strategies.layers import LayerContrast
-from analysis.decoding.strategies.nucleus import Nucleus
-from analysis.decoding.strategies.opera import Opera
+from analysis.decoding.strategies.inter import Inter, dividends, four_contexts, modified
+from analysis.decoding.strategies.searches import Beam, Opera
+from analysis.decoding.strategies.stepwise import Guidance, LayerContrast, MutualInformation, Nucleus, VisualContrast
 from models.errors import InputError
 from models.generation import Greedy, Strategy
 from models.search import Search
 
 __all__ = [
-    "ALL", "CONTEXTS", "Beam", "Greedy", "Guidance", "Inter", "Kind", "LayerContrast", "Modified", "MutualInformation",
-    "Nucleus", "Opera", "Parameter", "VisualContrast", "dividends", "four_contexts", "interaction", "make", "modified",
-    "random_picture",
-]  # fmt: skip
+    "ALL", "Beam", "Greedy", "Guidance", "Inter", "Kind", "LayerContrast", "MutualInformation", "Nucleus", "Opera",
+    "Parameter", "VisualContrast", "dividends", "four_contexts", "make", "modified",
+]
 
 
 @dataclass(frozen=True)
@@ -62,11 +49,10 @@ class Kind:
 
         Raises ``InputError`` for a parameter that it does not have, and for a value that cannot be.
         """
-        known, given = {p.name for p in self.parameters}, dict(settings or {})
-        for name in given:
-            if name not in known:
-                has = ", ".join(sorted(known)) or "none"
-                raise InputError(f"{self.title} has no parameter {name!r}. It has: {has}.")
+        given = dict(settings or {})
+        if unknown := [name for name in given if name not in self.defaults]:
+            has = ", ".join(sorted(self.defaults)) or "none"
+            raise InputError(f"{self.title} has no parameter {unknown[0]!r}. It has: {has}.")
         return self.make(**given)
 
 
@@ -77,7 +63,6 @@ def make(name: str, settings: Mapping[str, float | str] | None = None) -> Strate
     return ALL[name].build(settings)
 
 
-_TEMPERATURE = "Temperature (0: the best token)"
 _BETA = Parameter("beta", "Plausibility beta", 0.1, 0.01, 1, 0.01)
 _BEAMS = Parameter("num_beams", "Answers open at once", 5, 1, 10, 1)
 _LENGTH = Parameter("length_penalty", "Length penalty (exponent)", 1.0, -2, 2, 0.1)
@@ -86,43 +71,35 @@ _SEED = Parameter("seed", "Seed", 0, 0, 1000, 1)
 ALL: dict[str, Kind] = {
     "greedy": Kind("Greedy", "The likeliest token at each step", "Takes the likeliest token at each step.", Greedy),
     "nucleus": Kind(
-        "Nucleus sampling",
-        "Holtzman et al. 2020, arXiv 1904.09751",
+        "Nucleus sampling", "Holtzman et al. 2020, arXiv 1904.09751",
         "Draws from the likeliest tokens, which together have the probability top-p.",
-        Nucleus,
-        (
+        Nucleus, (
             Parameter("temperature", "Temperature", 1.0, 0.1, 2, 0.1),
             Parameter("top_p", "Top-p", 0.9, 0, 1, 0.05),
             _SEED,
         ),
     ),
     "beam": Kind(
-        "Beam search",
-        "Graves 2012, arXiv 1211.3711; as in transformers",
+        "Beam search", "Graves 2012, arXiv 1211.3711; as in transformers",
         "Keeps several answers open and takes the one that is likeliest as a whole.",
-        Beam,
-        (_BEAMS, _LENGTH),
+        Beam, (_BEAMS, _LENGTH),
     ),
     "inter": Kind(
-        "INTER",
-        "INTER 2025, arXiv 2507.05056",
+        "INTER", "INTER 2025, arXiv 2507.05056",
         "Adds what picture and question say only together, at the steps where that differs much between tokens.",
-        Inter,
-        (
+        Inter, (
             Parameter("threshold", "Threshold k of the variance (logits squared)", 1.0, 0, 20, 0.1),
             _BETA,
             Parameter("image_seed", "Seed of the random picture", 0, 0, 1000, 1),
-            Parameter("temperature", _TEMPERATURE, 0.0, 0, 2, 0.1),
+            Parameter("temperature", "Temperature (0: the best token)", 0.0, 0, 2, 0.1),
             Parameter("top_p", "Top-p", 1.0, 0, 1, 0.05),
             _SEED,
         ),
     ),
     "vcd": Kind(
-        "Visual contrastive decoding (VCD)",
-        "Leng et al. 2024, arXiv 2311.16922",
+        "Visual contrastive decoding (VCD)", "Leng et al. 2024, arXiv 2311.16922",
         "Subtracts what the model says about the same picture under noise.",
-        VisualContrast,
-        (
+        VisualContrast, (
             Parameter("alpha", "Strength alpha", 1.0, 0, 3, 0.1),
             _BETA,
             Parameter("noise_steps", "Noise steps (of 1000)", 500, 0, 999, 1),
@@ -130,25 +107,19 @@ ALL: dict[str, Kind] = {
         ),
     ),
     "m3id": Kind(
-        "M3ID",
-        "Favero et al. 2024, arXiv 2403.14003",
+        "M3ID", "Favero et al. 2024, arXiv 2403.14003",
         "Subtracts what the model says without the picture, the more the longer the answer is.",
-        MutualInformation,
-        (Parameter("decay", "Decay of the picture's memory, per token", 0.02, 0, 0.5, 0.01),),
+        MutualInformation, (Parameter("decay", "Decay of the picture's memory, per token", 0.02, 0, 0.5, 0.01),),
     ),
     "dola": Kind(
-        "DoLa",
-        "Chuang et al. 2024, arXiv 2309.03883",
+        "DoLa", "Chuang et al. 2024, arXiv 2309.03883",
         "Subtracts what an early layer says already.",
-        LayerContrast,
-        (Parameter("layers", "Layers to contrast with", "high", choices=("low", "high")), _BETA),
+        LayerContrast, (Parameter("layers", "Layers to contrast with", "high", choices=("low", "high")), _BETA),
     ),
     "opera": Kind(
-        "OPERA",
-        "Huang et al. 2024, arXiv 2311.17911",
+        "OPERA", "Huang et al. 2024, arXiv 2311.17911",
         "Beam search that punishes leaning on one word of the answer, and goes back where it lasts.",
-        Opera,
-        (
+        Opera, (
             _BEAMS,
             Parameter("candidates", "Candidates of each answer", 5, 2, 10, 1),
             Parameter("scale", "Scale factor of the attention", 50.0, 1, 100, 1),
@@ -158,10 +129,8 @@ ALL: dict[str, Kind] = {
         ),
     ),
     "cfg": Kind(
-        "Classifier-free guidance",
-        "Sanchez et al. 2023, arXiv 2306.17806",
+        "Classifier-free guidance", "Sanchez et al. 2023, arXiv 2306.17806",
         "Goes further in the direction in which the picture moves the answer.",
-        Guidance,
-        (Parameter("scale", "Guidance scale", 1.5, 0, 5, 0.1),),
+        Guidance, (Parameter("scale", "Guidance scale", 1.5, 0, 5, 0.1),),
     ),
 }

@@ -1,23 +1,111 @@
-"""OPERA: beam search against answers that lean on a word of their own instead of on the picture."""
+"""Searches, which keep several answers open and take the best as a whole: beam search, and OPERA on top of it."""
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
-from analysis.decoding.strategies.beam import MOST, Beams
-from analysis.decoding.strategies.checks import number, whole
-from analysis.decoding.strategies.telling import Teller
+from analysis.decoding.strategies.common import choice, number, whole
 from models.encoding import Encoded
 from models.generation import Choice
 from models.search import Move, Return
 from models.segments import Modality
 
+_MOST = 16  # beams
 _EARLY = 10  # tokens that are judged by their attention to the picture; no return to a place before
 _UNIT = 1e-7  # of a penalty: a column counts once its product is of the order of 10 million
-_MOST = 1e4  # a penalty that no logit outweighs
+_WORST = 1e4  # a penalty that no logit outweighs
+
+
+@dataclass
+class Beams:
+    """Open and finished answers of a beam search, as transformers' keeps them (``early_stopping=False``).
+
+    ``open`` answers have one length; ``scores`` ``[open]`` are their log-probabilities (nats). A ``finished`` answer's
+    score is its log-probability over its length to the power of ``penalty``; the best ``width`` stay, best first.
+    """
+
+    width: int
+    penalty: float
+    limit: int
+    ends: frozenset[int]
+    open: list[tuple[int, ...]] = field(default_factory=lambda: [()])
+    scores: torch.Tensor = field(default_factory=lambda: torch.zeros(1))
+    finished: list[tuple[float, tuple[int, ...]]] = field(default_factory=list)
+
+    def copy(self) -> "Beams":
+        return Beams(self.width, self.penalty, self.limit, self.ends, list(self.open), self.scores, list(self.finished))
+
+    def extend(self, logprobs: torch.Tensor) -> tuple[list[int], list[int]] | None:
+        """Append a token to each open answer: which answers go on, and with which tokens; None when it is over.
+
+        ``logprobs`` ``[open, V]`` of the next token; -inf for one that is not to be taken.
+        """
+        totals = (logprobs + self.scores.to(logprobs)[:, None]).flatten()
+        kept = max(2, 1 + len(self.ends)) * self.width  # so that enough go on if the best all end
+        best, places = totals.topk(min(kept, len(totals)))
+        size, length = logprobs.shape[1], len(self.open[0]) + 1
+        norm = length**self.penalty
+        parents, tokens = (places // size).tolist(), (places % size).tolist()
+        going = []
+        for rank, (parent, token) in enumerate(zip(parents, tokens, strict=True)):
+            if not best[rank].isfinite():
+                break
+            if length < self.limit and token not in self.ends:
+                going.append(rank)
+            elif rank < self.width:
+                self.finished.append((float(best[rank] / norm), (*self.open[parent], token)))
+        self.finished = sorted(self.finished, key=lambda found: -found[0])[: self.width]
+        going = going[: self.width]
+        if not going or (len(self.finished) == self.width and float(best[going[0]] / norm) <= self.finished[-1][0]):
+            return None  # those that go on cannot become better than all that are finished
+        parents, tokens = [parents[i] for i in going], [tokens[i] for i in going]
+        self.open = [(*self.open[p], t) for p, t in zip(parents, tokens, strict=True)]
+        self.scores = best[going]
+        return parents, tokens
+
+    @property
+    def best(self) -> tuple[float, tuple[int, ...]]:
+        """Score and tokens of the best finished answer, without the token that ended it."""
+        score, tokens = self.finished[0]
+        return score, tokens[:-1] if tokens[-1] in self.ends else tokens
+
+
+@dataclass
+class Beam:
+    """Beam search, token for token that of transformers (``num_beams``, ``length_penalty``, no sampling).
+
+    ``num_beams`` answers (1 to 16) are open at once. An answer's log-probability is divided by its length to the power
+    of ``length_penalty``: above 0 favours long answers, below 0 short ones. All steps come at the end. Details:
+    ``score`` of the whole answer (nats), ``greedy_id``. Raises ``InputError``.
+    """
+
+    num_beams: int = 5
+    length_penalty: float = 1.0
+    attends = False
+
+    def __post_init__(self):
+        self.num_beams = whole("The number of beams", self.num_beams, 1, _MOST)
+        number("The length penalty", self.length_penalty, -10, 10)
+
+    def contexts(self, encoded: Encoded) -> Sequence[Encoded]:
+        return (encoded,)
+
+    def begin(self, limit: int, ends: frozenset[int]) -> None:
+        self._beams = Beams(self.num_beams, self.length_penalty, limit, ends)
+
+    def advance(self, logits: torch.Tensor, attention: torch.Tensor | None) -> Move | None:
+        found = self._beams.extend(logits.log_softmax(-1))
+        return None if found is None else Move(*found)
+
+    def answer(self) -> Sequence[int]:
+        return self._beams.best[1]
+
+    def told(self, logits: torch.Tensor) -> Sequence[Choice]:
+        score, tokens = self._beams.best
+        return [choice(t, own, score=score) for t, own in zip(tokens, logits, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +133,7 @@ class Opera:
     returns to s and takes other tokens after it; at most ``candidates`` times at one place (eq. 6).
 
     Details: ``score`` of the whole answer (nats), ``penalty`` of the token, ``returns`` of the whole answer,
-    ``greedy``, ``greedy_id``. All steps come at the end. Raises ``InputError``.
+    ``greedy_id``. All steps come at the end. Raises ``InputError``.
     """
 
     num_beams: int = 5
@@ -57,15 +145,15 @@ class Opera:
     attends = True
 
     def __post_init__(self):
-        self.num_beams = whole("The number of beams", self.num_beams, 1, MOST)
-        self.candidates = whole("The number of candidates", self.candidates, 2, MOST)
+        self.num_beams = whole("The number of beams", self.num_beams, 1, _MOST)
+        self.candidates = whole("The number of candidates", self.candidates, 2, _MOST)
         self.threshold = whole("The threshold of returns", self.threshold, 1)
         number("The scale factor", self.scale, 0, above=True)
         number("The penalty weight", self.weight, 0)
         number("The length penalty", self.length_penalty, -10, 10)
 
     def contexts(self, encoded: Encoded) -> Sequence[Encoded]:
-        self._teller, self._length = Teller(encoded), encoded.length
+        self._length = encoded.length
         self._picture = encoded.segments == Modality.IMAGE
         return (encoded,)
 
@@ -82,10 +170,22 @@ class Opera:
         if self._own is None:
             return self._propose(list(range(len(logits))), logits)
         traces = self._judged(attention)
-        place = self._leans_on([[t.places[-1] for t in row] for row in traces])
-        if place is not None:
-            return self._return(place)
-        return self._extend(logits, traces)
+        # the token that all open answers lean on for too long and that can be returned to, as its place
+        leaning = (Counter(t.places[-1] for t in row).most_common(1)[0][0] for row in traces)
+        place = Counter(leaning).most_common(1)[0][0]
+        long = all(trace.places.count(place) >= self.threshold for trace in self._traces)  # and once more by now
+        if place < _EARLY or not long:
+            return self._extend(logits, traces)
+        # where all was tried after a token, the token itself is changed
+        place = next((p for p in (place, place - 1) if self._returns[p] < self.candidates), None)
+        if place is None:
+            return self._extend(logits, traces)
+        self._returns[place] += 1
+        for answer in self._beams.open:
+            self._banned[answer[: place + 1]].add(answer[place + 1])
+        beams, self._traces = self._history[place + 1]
+        self._beams, self._own = beams.copy(), None
+        return Return(self._beams.open)
 
     def _propose(self, rows: list[int], own: torch.Tensor) -> Move:
         """Continue each open answer, ``rows`` of the batch, with its likeliest tokens."""
@@ -109,27 +209,10 @@ class Opera:
             for row in range(i * count, (i + 1) * count):
                 columns = torch.cat([trace.columns, torch.zeros(1)]) + products[row]
                 top, place = columns.max(0)
-                penalty = min(math.exp(min(float(top), 100.0)) * _UNIT, _MOST)
+                penalty = min(math.exp(min(float(top), 100.0)) * _UNIT, _WORST)
                 penalty = -picture[row] if len(columns) <= _EARLY else penalty
                 found[-1].append(_Trace(columns, (*trace.places, int(place)), (*trace.penalties, penalty)))
         return found
-
-    def _leans_on(self, places: list[list[int]]) -> int | None:
-        """The token that all open answers lean on for too long and that can be returned to, as its place."""
-        place = Counter(Counter(row).most_common(1)[0][0] for row in places).most_common(1)[0][0]
-        long = all(trace.places.count(place) >= self.threshold for trace in self._traces)  # and once more by now
-        if place < _EARLY or not long:
-            return None
-        # where all was tried after a token, the token itself is changed
-        return next((p for p in (place, place - 1) if self._returns[p] < self.candidates), None)
-
-    def _return(self, place: int) -> Return:
-        self._returns[place] += 1
-        for answer in self._beams.open:
-            self._banned[answer[: place + 1]].add(answer[place + 1])
-        beams, self._traces = self._history[place + 1]
-        self._beams, self._own = beams.copy(), None
-        return Return(self._beams.open)
 
     def _extend(self, logits: torch.Tensor, traces: list[list[_Trace]]) -> Move | None:
         penalties = torch.tensor([[t.penalties[-1] for t in row] for row in traces], dtype=torch.float64)
@@ -155,6 +238,6 @@ class Opera:
         penalties = self._found[tokens].penalties if tokens else ()
         numbers = {"score": score, "returns": self._returns.total()}
         return [
-            self._teller.choice(token, own, penalty=penalty, **numbers)
+            choice(token, own, penalty=penalty, **numbers)
             for token, own, penalty in zip(tokens, logits, penalties, strict=True)
         ]
