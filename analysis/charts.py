@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from analysis.statistics import Estimate
 
@@ -24,12 +24,8 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 _INK, _GRID, _CLEAR = "#80868F", "rgba(128,134,143,0.25)", "rgba(0,0,0,0)"
 _AXIS = {
-    "title": {"font": {"size": 14}},
-    "gridcolor": _GRID,
-    "zerolinecolor": _GRID,
-    "linecolor": _GRID,
-    "automargin": True,
-    "fixedrange": True,
+    "title": {"font": {"size": 14}}, "gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID,
+    "automargin": True, "fixedrange": True,
 }
 _UNUSED = ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"]
 
@@ -60,6 +56,26 @@ def empty(message: str, height: int = 140) -> go.Figure:
     note = {"text": "<br>".join(lines), "showarrow": False, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
     hidden = {"visible": False, "fixedrange": True}
     return figure(height, annotations=[note], xaxis=hidden, yaxis=hidden)
+
+
+def bars(
+    names: "Sequence[str]", values, colours, title: str, hover: str = "", row: int = 30, axis: dict | None = None, **bar
+) -> go.Figure:
+    """A horizontal bar for each name, the first on top, in rows of ``row`` pixels.
+
+    ``title`` is the axis', ``axis`` what else it is set to; ``hover``: how a value is told where it is pointed at;
+    ``bar`` as of ``go.Bar``.
+    """
+    places = list(range(len(names)))
+    drawn = go.Bar(
+        x=values, y=places, orientation="h", marker_color=colours, customdata=[escape(name) for name in names],
+        hovertemplate=f"%{{customdata}}: {hover}<extra></extra>" if hover else None, **bar,
+    )
+    return figure(
+        90 + row * len(names), drawn, bargap=0.3, margin={"l": 8, "r": 16, "t": 8, "b": 8},
+        xaxis={"title": title, **(axis or {})},
+        yaxis={"tickvals": places, "ticktext": [escape(n[:32]) for n in names], "autorange": "reversed"},
+    )
 
 
 def tint(colour: str, opacity: float) -> str:
@@ -95,12 +111,12 @@ def over_picture(height: int, traces, uri: str | None, size: tuple[int, int]) ->
     picture = {
         "source": uri, "xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": 1, "sizey": 1, "sizing": "stretch",
         "layer": "below",
-    }  # fmt: skip
+    }
     return figure(
         height, *traces, images=[picture] if uri else [], margin={"l": 0, "r": 0, "t": 0, "b": 0},
         xaxis={**axis, "range": [0, 1]},
         yaxis={**axis, "range": [1, 0], "scaleanchor": "x", "scaleratio": size[1] / size[0]},
-    )  # fmt: skip
+    )
 
 
 def source(by) -> str:

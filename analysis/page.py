@@ -1,14 +1,12 @@
-"""What every room's page needs: the model's queue, errors for people, clickable HTML, headings, lessons."""
+"""What every room's page needs: the model's queue, and errors for people."""
 
 import errno
 import functools
-import html
 import inspect
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import gradio as gr
 
@@ -37,15 +35,6 @@ _UNFORESEEN = (
     "was in the log, under this number."
 )
 _NO_DISK = "The disk of this server is full, so nothing can be written. Tell its host, and try again later."
-
-_PICK = """
-element.addEventListener('click', event => {
-  const target = event.target.closest('[data-pick]');
-  if (!target) return;
-  if (target.dataset.link) crosstalk(target.dataset.link, target.dataset.value || target.dataset.pick);
-  trigger('click', {pick: target.dataset.pick});
-});
-"""
 
 
 def told(error: Exception) -> str:
@@ -132,16 +121,6 @@ def for_model(handler: Callable) -> Callable:
     return gpu(for_people(handler))
 
 
-def pickable(value: str = "", **kwargs) -> gr.HTML:
-    """HTML whose elements with ``data-pick`` are clickable; the handler reads the value with ``picked``."""
-    return gr.HTML(value, js_on_load=_PICK, **kwargs)
-
-
-def picked(event: gr.EventData) -> str:
-    """The ``data-pick`` of the clicked element."""
-    return str(event._data.get("pick", ""))
-
-
 def sent(event: gr.EventData) -> dict:
     """What an event of the page carries; nothing where it is not what the page's own script sends."""
     return event._data if isinstance(event._data, dict) else {}
@@ -157,48 +136,3 @@ def room_of(component) -> gr.Tab | None:
     while component is not None and not isinstance(component, gr.Tab):
         component = component.parent
     return component
-
-
-def button(pick: str | int, inner: str, label: str = "", link: str = "") -> str:
-    """A button for ``pickable``; ``inner`` is HTML, ``label`` is read out in its place.
-
-    ``link`` is the name under which the choice goes into the page's address.
-    """
-    kept = f' data-link="{link}"' if link else ""
-    aria = f' aria-label="{html.escape(label)}" title="{html.escape(label)}"' if label else ""
-    return f'<button type="button" data-pick="{html.escape(str(pick))}"{kept}{aria}>{inner}</button>'
-
-
-def heading(title: str, anchor: str) -> None:
-    """The title of a part of a room, which ``contents`` leads to."""
-    gr.HTML(f"<h3>{html.escape(title)}</h3>", elem_id=f"part-{anchor}")
-
-
-def contents(parts: dict[str, str]) -> None:
-    """Links to the parts of a long room: anchor and short title of each."""
-    links = "".join(f'<a href="#part-{anchor}">{html.escape(title)}</a>' for anchor, title in parts.items())
-    gr.HTML(f'<nav class="contents" aria-label="Parts of this room">{links}</nav>')
-
-
-def tries(cards: Sequence[tuple[str, str, str]]) -> str:
-    """The block of ready-made examples, for ``pickable`` and ``tried``; each (example picture or nothing, title, what
-    to look for). The name of the picture goes into the page's address.
-    """
-    buttons = []
-    for i, (name, title, why) in enumerate(cards):
-        link = f' data-link="example" data-value="{html.escape(name)}"' if name else ""
-        inner = f"<b>{html.escape(title)}</b><span>{html.escape(why)}</span>"
-        buttons.append(f'<button type="button" data-pick="{i}"{link}>{inner}</button>')
-    return f'<h3>Try this</h3><div class="tries">{"".join(buttons)}</div>'
-
-
-def tried(count: int, event: gr.EventData) -> int:
-    """Which of ``count`` ``tries`` was chosen; the first for a choice that is none."""
-    index = picked(event)
-    return int(index) if index.isdigit() and int(index) < count else 0
-
-
-def lesson(room: str) -> None:
-    """The room's ``lesson.md``, folded."""
-    with gr.Accordion("The lesson", open=False, elem_classes="lesson"):
-        gr.Markdown((Path(__file__).parent / room / "lesson.md").read_text(encoding="utf-8"))

@@ -15,9 +15,7 @@ from analysis.table import Html, Table
 
 _STYLE = Path(__file__).parents[1] / "assets" / "report.css"
 # evaluated: Plotly's WebGL charts make their drawing functions that way
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
-)
+_POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
 _CHARTS = {"displaylogo": False, "responsive": True}
 _MOST_DATA = 50_000  # bytes of JSON
 _MOST_NAMED = 12  # entries of a list that is told as one setting
@@ -50,25 +48,20 @@ def written(
     ``expected`` is a prediction: room, what was asked, predicted, measured.
     """
     listed = "".join(f'<li><a href="#result-{i}">{escape(s.title)}</a></li>' for i, s in enumerate(sections, 1))
+    asked = f"<p><b>Question on the page:</b> {escape(question)}</p>" if question.strip() else ""
+    predicted = Table(["Room", "Question", "Predicted", "Measured"], expected).html()
+    predicted = f'<section id="predictions"><h2>Predicted, and measured</h2>{predicted}</section>' if expected else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Crosstalk: a report</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE.read_text(encoding='utf-8')}</style><script>{_plotly()}</script></head><body><main>"
         f'<header><h1>Crosstalk</h1><p class="soft">What was measured, as of {when:%d %B %Y, %H:%M %Z}</p>'
-        f"{_image(picture, 'The picture on the page')}"
-        f'{_paragraph("Question on the page", question)}</header>'
+        f"{_image(picture, 'The picture on the page')}{asked}</header>"
         f'<nav aria-label="Contents"><h2>Contents</h2><ol>{listed}<li><a href="#provenance">What computed it</a></li>'
-        f"</ol></nav>{_predictions(expected)}{''.join(_html(i, s) for i, s in enumerate(sections, 1))}"
-        f"{_foot(sections)}</main></body></html>"
+        f"</ol></nav>{predicted}{''.join(_html(i, s) for i, s in enumerate(sections, 1))}"
+        f'<section id="provenance"><h2>What computed it</h2>{_sources(sections).html()}</section></main></body></html>'
     )
-
-
-def _predictions(expected: Sequence[tuple[str, str, str, str]]) -> str:
-    if not expected:
-        return ""
-    table = Table(["Room", "Question", "Predicted", "Measured"], expected).html()
-    return f'<section id="predictions"><h2>Predicted, and measured</h2>{table}</section>'
 
 
 @cache
@@ -80,14 +73,15 @@ def _html(number: int, section: Part) -> str:
     by = section.provenance
     whose = " · ".join(f"{key} {by[key]}" for key in ("model", "checkpoint") if by.get(key))
     drawn = [f for f in section.figures if f.data]  # others say only that there is nothing to draw
-    charts = "".join(
-        f"<figure>{f.to_html(_CHARTS, auto_play=False, include_plotlyjs=False, full_html=False)}</figure>"
-        for f in drawn
-    )
+    charts = (f.to_html(_CHARTS, auto_play=False, include_plotlyjs=False, full_html=False) for f in drawn)
+    data = json.dumps(section.data, ensure_ascii=False, indent=1)
+    if not section.data or len(data.encode()) > _MOST_DATA:
+        data = ""
     return (
         f'<section id="result-{number}"><h2>{escape(section.title)}</h2><p class="soft">{escape(whose)}</p>'
         f"{_image(section.picture, 'The picture that was measured')}{_settings(section.data)}"
-        f'<p class="sentence">{escape(section.sentence)}</p>{charts}{_data(section.data)}</section>'
+        f'<p class="sentence">{escape(section.sentence)}</p>{"".join(f"<figure>{c}</figure>" for c in charts)}'
+        f"{data and f'<details><summary>The data, as JSON</summary><pre>{escape(data)}</pre></details>'}</section>"
     )
 
 
@@ -108,34 +102,21 @@ def _told(value) -> str:
     return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
 
 
-def _data(data: dict) -> str:
-    text = json.dumps(data, ensure_ascii=False, indent=1)
-    if not data or len(text.encode()) > _MOST_DATA:
-        return ""
-    return f"<details><summary>The data, as JSON</summary><pre>{escape(text)}</pre></details>"
-
-
-def _foot(sections: Sequence[Part]) -> str:
+def _sources(sections: Sequence[Part]) -> Table:
+    """What computed each result."""
     rows = []
     for i, section in enumerate(sections, 1):
-        by = section.provenance
+        by, how = section.provenance, []
+        for key in _MEASURES:
+            value = by.get(key)
+            if isinstance(value, dict):
+                value = ", ".join(f"{library} {version}" for library, version in value.items())
+            if value not in (None, ""):
+                how.append(f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}")
         whose = " · ".join(str(by[key]) for key in ("model", "checkpoint") if by.get(key))
-        how = "; ".join(f"{key} {_measure(by[key])}" for key in _MEASURES if by.get(key) not in (None, {}, ""))
-        where = f'<a href="#result-{i}">{escape(section.title)}</a>'
-        rows.append([Html(where, section.title), whose, how])
-    table = Table(["Result", "Model · checkpoint", "How"], rows).html()
-    return f'<section id="provenance"><h2>What computed it</h2>{table}</section>'
-
-
-def _measure(value) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {version}" for name, version in value.items())
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+        rows.append([Html(f'<a href="#result-{i}">{escape(section.title)}</a>'), whose, "; ".join(how)])
+    return Table(["Result", "Model · checkpoint", "How"], rows)
 
 
 def _image(uri: str | None, alt: str) -> str:
     return f'<img src="{escape(uri)}" alt="{escape(alt)}">' if uri else ""
-
-
-def _paragraph(name: str, text: str) -> str:
-    return f"<p><b>{escape(name)}:</b> {escape(text)}</p>" if text.strip() else ""

@@ -1,7 +1,7 @@
 """A number with its interval, and paired comparisons, the same in every room."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -10,9 +10,13 @@ from scipy.stats import binomtest, bootstrap
 
 from models.evaluation import interval
 
-__all__ = ["Difference", "Estimate", "cka", "difference", "ends", "interval", "mean", "share", "spread"]
+__all__ = [
+    "Difference", "Estimate", "cka", "difference", "ends", "interval", "mean", "ratio", "ratio_difference", "share",
+    "spread",
+]
 
 _DRAWS = 2000
+_AT_ONCE = 500  # draws: of many items all at once would be gigabytes
 _NAN = float("nan")
 
 
@@ -100,6 +104,34 @@ def spread(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return float(values[0]), float(values[0])
     draws = bootstrap((values,), np.mean, n_resamples=_DRAWS, method="percentile", rng=np.random.default_rng(seed))
     return float(draws.confidence_interval.low), float(draws.confidence_interval.high)
+
+
+def ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) -> Estimate:
+    """sum(above) / sum(below) over items, with a percentile bootstrap over items (seeded)."""
+    return Estimate(*_ratio(lambda a, b: a / b, (above, below), seed))
+
+
+def ratio_difference(a: tuple[Sequence[float], Sequence[float]], b, seed: int = 0) -> Difference:
+    """Ratio of ``a`` minus ratio of ``b`` over the same items, each (above, below), with a paired bootstrap."""
+    return Difference(*_ratio(lambda a, b, c, d: a / b - c / d, (*a, *b), seed))
+
+
+def _ratio(combine: Callable, parts: Sequence[Sequence[float]], seed: int) -> tuple:
+    """What ``combine`` makes of the sums of ``parts`` (each an above, then its below) over items, its interval over
+    items drawn with replacement, the same for all parts, and n; nothing where something would be divided by nothing.
+    """
+    parts = [np.asarray(part, dtype=float) for part in parts]
+    rng, n = np.random.default_rng(seed), len(parts[0])
+    if not n or any(below.sum() == 0 for below in parts[1::2]):
+        return ()
+    sums = []
+    for first in range(0, _DRAWS, _AT_ONCE):
+        drawn = rng.integers(n, size=(min(_AT_ONCE, _DRAWS - first), n))
+        sums.append([part[drawn].sum(1) for part in parts])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = combine(*(np.concatenate(found) for found in zip(*sums, strict=True)))
+    low, high = np.nanpercentile(values, (2.5, 97.5))
+    return float(combine(*(part.sum() for part in parts))), float(low), float(high), n
 
 
 def cka(x: np.ndarray, y: np.ndarray) -> float:

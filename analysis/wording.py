@@ -26,6 +26,11 @@ def signed(value: float, digits: int = 2) -> str:
     return number(value, digits, sign=True)
 
 
+def nats(value: float) -> str:
+    """``"−1.50 nats"``."""
+    return f"{signed(value)} nats"
+
+
 def percent(share: float) -> str:
     """``"12 %"``; shares that rounding would make nothing or all are told as such."""
     if math.isnan(share):
@@ -76,6 +81,12 @@ def verdict(of: "Estimate", above: str, below: str, neither: str = "") -> str:
 def plural(count: int, one: str, more: str = "") -> str:
     """``"1 seed"``, ``"3 seeds"``; ``more`` where an s does not make it."""
     return f"{count} {one if count == 1 else more or one + 's'}"
+
+
+def ninth(x: float, y: float) -> str:
+    """The part of a picture that a point in fractions of it lies in: ``"top left"``, ``"middle"``."""
+    down, across = (min(max(int(3 * v), 0), 2) for v in (y, x))
+    return f"{('top', '', 'bottom')[down]} {('left', '', 'right')[across]}".strip() or "middle"
 
 
 def brief(text: str, words: int = 3) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, NEUTRAL, empty, figure, mark, said
+from analysis.charts import ANSWER, NEUTRAL, bars, empty, mark, said
 from analysis.table import Html, Table
 from analysis.wording import percent
 
@@ -18,7 +18,7 @@ _STYLE_HINTS = {
     "word": "one word", "numeral": "a number", "yes/no": "yes or no", "letter": "the letter of an option",
     "box": "a box: left, top, right, bottom in hundredths of the picture's side", "sentence": "a sentence",
     "other": "none of the known forms",
-}  # fmt: skip
+}
 
 
 def answer(found: "Answer") -> str:
@@ -33,16 +33,13 @@ def answer(found: "Answer") -> str:
     if found.done and found.truth is not None and found.score < 1:
         lines.append(f'<p class="truth">The true answer: <b>{escape(found.truth)}</b></p>')
     if found.done and found.contents is not None and found.truth is None:
-        lines.append(f'<p class="truth">In the scene: <b>{escape(_listed(found.contents))}</b></p>')
+        listed = ", ".join(f"{count} {name}" for name, count in found.contents)
+        lines.append(f'<p class="truth">In the scene: <b>{escape(listed)}</b></p>')
     if found.invented:
         lines.append(f'<p class="truth wrong">Named, but not there: <b>{escape(", ".join(found.invented))}</b></p>')
     if found.missing:
         lines.append(f'<p class="truth">There, but not named: <b>{escape(", ".join(found.missing))}</b></p>')
     return f'<div class="card answer-card">{"".join(lines)}</div>'
-
-
-def _listed(contents) -> str:
-    return ", ".join(f"{count} {name}" for name, count in contents)
 
 
 def _token(token: str, logprob: float, top) -> str:
@@ -71,31 +68,23 @@ def options(found: "Answer") -> go.Figure:
         title = "Probability of the first token, %"
     else:
         return empty("No options yet", 160)
-    best = int(np.argmax(values))
-    places = list(range(len(names)))
-    bars = go.Bar(
-        x=100 * values, y=places, orientation="h", text=[percent(v) for v in values], textposition="outside",
-        marker_color=[ANSWER if i == best else NEUTRAL for i in places], cliponaxis=False,
-        hovertemplate="%{customdata}: %{x:.2f} %<extra></extra>", customdata=[escape(n) for n in names],
-    )  # fmt: skip
-    return figure(
-        90 + 38 * len(names), bars, bargap=0.35, margin={"l": 8, "r": 56, "t": 8, "b": 8},
-        xaxis={"title": title, "range": [0, 100]},
-        yaxis={"tickvals": places, "ticktext": [escape(n[:32]) for n in names], "autorange": "reversed"},
-    )  # fmt: skip
+    colours = [ANSWER if i == int(np.argmax(values)) else NEUTRAL for i in range(len(values))]
+    return bars(
+        names, 100 * values, colours, title, "%{x:.2f} %", row=38, axis={"range": [0, 100]}, cliponaxis=False,
+        text=[percent(v) for v in values], textposition="outside",
+    ).update_layout(margin_r=56)  # room for the text
 
 
 def checkpoints(found: "Answer") -> str:
     """A table: what every checkpoint answers to the same input, in which form, and whether it is right."""
     if not found.checkpoints:
         return '<div class="card quiet">Every checkpoint answers the same question here.</div>'
+    kinds = [f'<span class="kind" title="{_STYLE_HINTS.get(s, "")}">{escape(s)}</span>' for s in found.styles]
     columns = ["Checkpoint", "Answer", "Form", *(["Right?"] if found.truth is not None else [])]
     rows = [
-        [name, Html(said(given), given),
-         Html(f'<span class="kind" title="{_STYLE_HINTS.get(style, "")}">{escape(style)}</span>', style),
-         Html(mark(score))][: len(columns)]
-        for name, given, style, score in zip(found.checkpoints, found.answers, found.styles, found.scores, strict=True)
-    ]  # fmt: skip
+        [name, Html(said(given)), Html(kind), Html(mark(score))][: len(columns)]
+        for name, given, kind, score in zip(found.checkpoints, found.answers, kinds, found.scores, strict=True)
+    ]
     chosen = {i: "chosen" for i, name in enumerate(found.checkpoints) if name == found.checkpoint}
     return f'<div class="card">{Table(columns, rows, chosen).html("checkpoints")}</div>'
 
@@ -104,27 +93,22 @@ def picture(found: "Answer", uri: str | None) -> str:
     """The picture (``uri``) with the boxes of the answers; empty where no checkpoint answers with a box."""
     if uri is None or not any(found.boxes):
         return ""
-    drawn, box = [], dict(zip(found.checkpoints, found.boxes, strict=True))
-    for name, place in box.items():
-        if place and name != found.checkpoint:
-            drawn.append(_box(place, "other", name))
-    if found.truth_box:
-        drawn.append(_box(found.truth_box, "true", "true box"))
-    if box.get(found.checkpoint):
-        drawn.append(_box(box[found.checkpoint], "own", found.checkpoint))
+    box = dict(zip(found.checkpoints, found.boxes, strict=True))
+    drawn = [(place, "other", name) for name, place in box.items() if name != found.checkpoint]
+    drawn += [(found.truth_box, "true", "true box"), (box.get(found.checkpoint), "own", found.checkpoint)]
+    boxes = []
+    for place, css, title in drawn:
+        if place:
+            left, top, right, bottom = (100 * v for v in place)
+            boxes.append(
+                f'<rect class="{css}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
+                f'height="{bottom - top:.1f}"><title>{escape(title)}</title></rect>'
+            )
     key = '<p class="key"><b class="own">▢</b> this checkpoint · <b class="true">▢</b> true box · thin: others</p>'
     return (
         f'<h3>Where the boxes are</h3><div class="card picture-card"><div class="asked-picture"><img src="{uri}" '
         'alt="The picture asked about, with boxes"><svg viewBox="0 0 100 100" preserveAspectRatio="none" '
-        f'aria-hidden="true">{"".join(drawn)}</svg></div>{key}</div>'
-    )
-
-
-def _box(place, css: str, title: str) -> str:
-    left, top, right, bottom = (100 * v for v in place)
-    return (
-        f'<rect class="{css}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}">'
-        f"<title>{escape(title)}</title></rect>"
+        f'aria-hidden="true">{"".join(boxes)}</svg></div>{key}</div>'
     )
 
 
@@ -133,24 +117,22 @@ def sentence(found: "Answer") -> str:
     if not found.tokens:
         return f"The checkpoint {found.checkpoint} answers nothing to this."
     p = percent(math.exp(found.logprob.sum()))
-    said = f"The checkpoint {found.checkpoint} answers “{found.answer}” with a probability of {p}"
+    told = f"The checkpoint {found.checkpoint} answers “{found.answer}” with a probability of {p}"
     if found.truth is not None and found.done:
-        verdict = {1.0: ", which is right", 0.0: ", which is wrong"}.get(found.score, ", which is partly right")
-        said += verdict
-    said += "."
+        told += {1.0: ", which is right", 0.0: ", which is wrong"}.get(found.score, ", which is partly right")
     others = [i for i, name in enumerate(found.checkpoints) if name != found.checkpoint]
     if not others:
-        return said
+        return f"{told}."
     own = found.checkpoints.index(found.checkpoint)
     same = sum(found.answers[i].lower() == found.answers[own].lower() for i in others)
     other_form = sum(found.styles[i] != found.styles[own] for i in others)
-    said += f" Of the {len(others)} other checkpoints, {same or 'none'} {'says' if same == 1 else 'say'} the same"
+    told += f". Of the {len(others)} other checkpoints, {same or 'none'} {'says' if same == 1 else 'say'} the same"
     if other_form:
-        said += f" and {other_form} {'answers' if other_form == 1 else 'answer'} in another form"
+        told += f" and {other_form} {'answers' if other_form == 1 else 'answer'} in another form"
     if found.truth is not None:
         right = int((found.scores == 1).sum())
-        said += f"; {right} of all {len(found.checkpoints)} {'is' if right == 1 else 'are'} right"
-    return said + "."
+        told += f"; {right} of all {len(found.checkpoints)} {'is' if right == 1 else 'are'} right"
+    return f"{told}."
 
 
 PREDICTED = ("all of them", "some of them", "none of them")

@@ -76,25 +76,20 @@ class Answer(Result):
 
     def to_json(self) -> dict:
         each = zip(self.checkpoints, self.answers, self.styles, self.scores, strict=True)
-        return plain(
-            {
-                "question": self.question,
-                "answer": self.answer,
-                "steps": [
-                    {"token": t, "logprob": p, "top": [{"token": a, "probability": b} for a, b in top]}
-                    for t, p, top in zip(self.tokens, self.logprob, self.top, strict=True)
-                ],
-                "options": [
-                    {"text": t, "probability": p} for t, p in zip(self.options, self.option_probability, strict=True)
-                ],
-                "by_checkpoint": [
-                    {"checkpoint": c, "answer": a, "style": s, "score": right} for c, a, s, right in each
-                ],
-                "truth": self.truth,
-                "contents": dict(self.contents) if self.contents is not None else None,
-                "provenance": self.provenance,
-            }
-        )
+        chances = zip(self.options, self.option_probability, strict=True)
+        return plain({
+            "question": self.question,
+            "answer": self.answer,
+            "steps": [
+                {"token": t, "logprob": p, "top": [{"token": a, "probability": b} for a, b in top]}
+                for t, p, top in zip(self.tokens, self.logprob, self.top, strict=True)
+            ],
+            "options": [{"text": t, "probability": p} for t, p in chances],
+            "by_checkpoint": [{"checkpoint": c, "answer": a, "style": s, "score": right} for c, a, s, right in each],
+            "truth": self.truth,
+            "contents": dict(self.contents) if self.contents is not None else None,
+            "provenance": self.provenance,
+        })
 
 
 def compare(sentence: str, contents: Counter) -> tuple[tuple[str, ...], tuple[str, ...]]:

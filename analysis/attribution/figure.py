@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, figure, over_picture, tint
-from analysis.wording import brief, percent, signed
+from analysis import charts
+from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, over_picture, tint
+from analysis.wording import brief, nats, ninth, percent
 
 if TYPE_CHECKING:
     from analysis.attribution.measure import Attribution
@@ -28,30 +29,26 @@ def overlay(found: "Attribution", uri: str | None) -> go.Figure | None:
     """
     if not found.patches:
         return None
-    density = [p.values / _area(p) for p in found.patches]
+    boxes = [p.box for p in found.patches]
+    areas = [(right - left) * (bottom - top) for left, top, right, bottom in boxes]
+    density = [p.values * p.values.size / area for p, area in zip(found.patches, areas, strict=True)]
     most = max(float(np.abs(d).max()) for d in density) or 1.0
-    traces = [_heat(p, d, most) for p, d in zip(found.patches, density, strict=True)]
+    shades = [[0, tint(AGAINST, _STRONG)], [0.5, tint(FOR, 0)], [0.5, tint(FOR, 0)], [1, tint(FOR, _STRONG)]]
+    traces = [
+        go.Heatmap(
+            z=d, **cells(p.box, *p.values.shape), zmin=-most, zmax=most, showscale=False, colorscale=shades,
+            customdata=p.values, hovertemplate="%{customdata:+.3f} nats<extra></extra>",
+        )
+        for p, d in zip(found.patches, density, strict=True)
+    ]
     return over_picture(340, traces, uri, found.size)
-
-
-def _area(patches) -> float:
-    left, top, right, bottom = patches.box
-    return (right - left) * (bottom - top) / patches.values.size
-
-
-def _heat(patches, density: np.ndarray, most: float) -> go.Heatmap:
-    return go.Heatmap(
-        z=density, **cells(patches.box, *patches.values.shape), zmin=-most, zmax=most, showscale=False,
-        colorscale=[[0, tint(AGAINST, _STRONG)], [0.5, tint(FOR, 0)], [0.5, tint(FOR, 0)], [1, tint(FOR, _STRONG)]],
-        customdata=patches.values, hovertemplate="%{customdata:+.3f} nats<extra></extra>",
-    )
 
 
 def words(found: "Attribution") -> str:
     """The question as HTML, each word shaded as the cells are, on a scale of its own; the score on pointing."""
     most = max((abs(w.score) for w in found.words), default=0.0) or 1.0
     spans = [
-        f'<span tabindex="0" title="{_nats(w.score)}" aria-label="{escape(w.text)}: {_nats(w.score)}" '
+        f'<span tabindex="0" title="{nats(w.score)}" aria-label="{escape(w.text)}: {nats(w.score)}" '
         f'style="background:{tint(FOR if w.score > 0 else AGAINST, _STRONG * abs(w.score) / most)};'
         f'border-radius:4px;padding:2px 4px">{escape(w.text)}</span>'
         for w in found.words
@@ -70,16 +67,8 @@ def bars(found: "Attribution") -> go.Figure | None:
         names, values, colours = ["the picture", *names], [found.image, *values], [IMAGE, *colours]
     if not names:
         return None
-    places = list(range(len(names)))
-    drawn = go.Bar(
-        x=values, y=places, orientation="h", marker_color=colours, customdata=[escape(n) for n in names],
-        hovertemplate="%{customdata}: %{x:+.3f} nats<extra></extra>",
-    )
-    return figure(
-        90 + 30 * len(names), drawn, bargap=0.3,
-        xaxis={"title": f"For “{escape(found.answer)}” by {_NAMES[found.method]}, nats"},
-        yaxis={"tickvals": places, "ticktext": [escape(n[:32]) for n in names], "autorange": "reversed"},
-    )
+    title = f"For “{escape(found.answer)}” by {_NAMES[found.method]}, nats"
+    return charts.bars(names, values, colours, title, "%{x:+.3f} nats")
 
 
 CARRIERS = ("the picture", "the words")
@@ -121,43 +110,32 @@ def _astray(found: "Attribution") -> bool:
 
 
 def _strongest(found: "Attribution") -> str:
-    scores = [(score, f"the picture's {place}") for place, score in _places(found).items()]
-    scores += [(w.score, f"the word “{w.text}”") for w in found.words]
-    most, least = max(scores, default=(0.0, "")), min(scores, default=(0.0, ""))
-    said = f"Most for it is {most[1]} ({_nats(most[0])})" if most[0] > 0 else "Nothing is for it"
-    against = f"most against it {least[1]} ({_nats(least[0])})" if least[0] < 0 else "nothing is against it"
-    return f"{said}, {against}."
-
-
-def _places(found: "Attribution") -> dict[str, float]:
-    """Scores of all cells added up by the ninth of the picture that they are in, nats."""
-    scores: dict[str, float] = {}
+    places: dict[str, float] = {}  # scores of all cells added up by the ninth of the picture that they are in
     for patches in found.patches:
         (left, top, right, bottom), (rows, columns) = patches.box, patches.values.shape
         for (row, column), score in np.ndenumerate(patches.values):
             x, y = left + (column + 0.5) * (right - left) / columns, top + (row + 0.5) * (bottom - top) / rows
-            down, across = (min(max(int(3 * v), 0), 2) for v in (y, x))
-            place = " ".join(filter(None, (("top", "", "bottom")[down], ("left", "", "right")[across]))) or "middle"
-            scores[place] = scores.get(place, 0.0) + float(score)
-    return scores
+            places[ninth(x, y)] = places.get(ninth(x, y), 0.0) + float(score)
+    scores = [(score, f"the picture's {place}") for place, score in places.items()]
+    scores += [(w.score, f"the word “{w.text}”") for w in found.words]
+    most, least = max(scores, default=(0.0, "")), min(scores, default=(0.0, ""))
+    said = f"Most for it is {most[1]} ({nats(most[0])})" if most[0] > 0 else "Nothing is for it"
+    against = f"most against it {least[1]} ({nats(least[0])})" if least[0] < 0 else "nothing is against it"
+    return f"{said}, {against}."
 
 
 def _adding(found: "Attribution") -> str:
     whole, total = found.value - found.baseline, found.image + found.text
     if found.method == "ablation":
         return (
-            f"Hidden one at a time, parts need not add up: they make {_nats(total)} where all hidden at once make "
-            f"{_nats(whole)}."
+            f"Hidden one at a time, parts need not add up: they make {nats(total)} where all hidden at once make "
+            f"{nats(whole)}."
         )
     if found.method == "shapley":
-        return f"Together they make {_nats(whole)}, shared out by {found.effort} random orders of showing the parts."
+        return f"Together they make {nats(whole)}, shared out by {found.effort} random orders of showing the parts."
     if not _astray(found):
         missed = abs(found.convergence_delta)
-        return f"Together they make {_nats(total)}; the integral misses the whole by {missed:.2g} nats."
+        return f"Together they make {nats(total)}; the integral misses the whole by {missed:.2g} nats."
     return (
-        f"Beware: the scores add up to {_nats(total)} where they should make {_nats(whole)}: check them with ablation."
+        f"Beware: the scores add up to {nats(total)} where they should make {nats(whole)}: check them with ablation."
     )
-
-
-def _nats(score: float) -> str:
-    return f"{signed(score)} nats"

@@ -82,7 +82,11 @@ def integrated_gradients(
 
     look(_EDGES)
     new, spare = list(pairwise(_EDGES)), _spare(steps)
-    while large := _large({s: gain(s) for s in new})[:spare]:
+    while spare > 0:
+        total = sum(abs(gain(stretch)) for stretch in new)
+        large = sorted((s for s in new if abs(gain(s)) > _LARGE * total), key=lambda s: -abs(gain(s)))[:spare]
+        if not large:
+            break
         spare -= len(large)
         new = [s for s in new if s not in large] + _halves(large)
         look([share for stretch in new for share in stretch])
@@ -106,12 +110,6 @@ def integrated_gradients(
 def _spare(steps: int) -> int:
     """How many stretches may be halved before any gradient."""
     return min(_MORE, max(steps - FEWEST_STEPS, 0) // _POINTS)
-
-
-def _large(gains: dict[tuple[float, float], float]) -> list[tuple[float, float]]:
-    """The stretches with a large share of all change, largest first."""
-    total = sum(map(abs, gains.values()))
-    return sorted((s for s in gains if abs(gains[s]) > _LARGE * total), key=lambda s: -abs(gains[s]))
 
 
 def _halves(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

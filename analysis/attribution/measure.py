@@ -13,8 +13,10 @@ question and blocks of the picture; the template and the answer's own earlier to
 """
 
 import time
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,12 +24,12 @@ import torch
 from torch.nn.functional import pad
 
 from analysis.attribution.integral import FEWEST_STEPS, ROWS, STEPS, Value, forwards_of, integrated_gradients
-from analysis.attribution.parts import SIDE, Parts, split
 from analysis.result import Provenance, Result
 from analysis.table import Table
 from models.devices import exhausted
 from models.errors import InputError, ModelError
 from models.generation import text_of
+from models.segments import Modality
 from models.spelling import Spelling
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 METHODS = ("integrated_gradients", "ablation", "shapley")
 MOST_STEPS = 512
 ORDERS, MOST_ORDERS = 16, 256
+SIDE = 8  # a picture is cut into at most SIDE x SIDE blocks
+MOST_WORDS = 32  # longer questions are cut into runs of several words
 MOST_TOKENS = 8  # of an answer: each costs the forwards of all the others once more
 _COARSE = 4  # blocks a side for Shapley values, whose cost is parts times orders
 _TOKENS = 4096  # at most so many in one forward
@@ -110,6 +114,80 @@ class Attribution(Result):
         return Table(["part", "grid", "row", "column", "text", "score"], rows)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """``part`` int64 ``[T]``: which part each token belongs to, -1 for the template's.
+
+    Parts are the ``words`` in their order, then blocks of the picture, then, where some image tokens see no cell of
+    a grid, those together. ``cells`` are the tokens of each grid, int64 ``[rows, columns]``; ``boxes`` what each grid
+    covers, (left, top, right, bottom) in fractions of the picture.
+    """
+
+    part: np.ndarray
+    words: tuple[str, ...]
+    cells: tuple[np.ndarray, ...]
+    boxes: tuple["Box", ...]
+
+    @property
+    def count(self) -> int:
+        return int(self.part.max(initial=-1)) + 1
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of tokens of each part, int64 ``[parts]``."""
+        return np.bincount(self.part[self.part >= 0], minlength=self.count)
+
+    def sums(self, tokens: np.ndarray) -> np.ndarray:
+        """Scores of tokens ``[T]`` added up by part, float64 ``[parts]``."""
+        some = self.part >= 0
+        return np.bincount(self.part[some], weights=tokens[some], minlength=self.count)
+
+    def spread(self, scores: np.ndarray) -> np.ndarray:
+        """Scores of parts shared out evenly among their tokens, float64 ``[T]``; 0 for the template's."""
+        each = np.append(scores / self.sizes, 0.0)
+        return each[self.part]
+
+
+def split(encoded: "Encoded", tokenizer, side: int = SIDE) -> Parts:
+    """The parts of a prompt; all grids of its picture together have about ``side`` x ``side`` blocks at most."""
+    kinds = encoded.segments.numpy()
+    part = np.full(len(kinds), -1)
+    asked = np.flatnonzero(kinds == Modality.QUESTION)
+    words, index = words_of(encoded.inputs["input_ids"][0, asked].tolist(), tokenizer)
+    part[asked] = index
+    count, grids = len(words), encoded.grids
+    cells = tuple(np.array([token for token, _, _ in g.cells()]).reshape(g.rows, g.columns) for g in grids)
+    each = max(int(side / sqrt(max(len(cells), 1))), 1)
+    for tokens in cells:
+        rows, columns = (np.arange(n) * min(n, each) // n for n in tokens.shape)  # runs of nearly equal length
+        part[tokens] = count + rows[:, None] * (columns.max() + 1) + columns[None]
+        count = int(part.max()) + 1
+    part[(kinds == Modality.IMAGE) & (part < 0)] = count
+    return Parts(part, words, cells, tuple(g.box for g in grids))
+
+
+def words_of(ids: Sequence[int], tokenizer, most: int = MOST_WORDS) -> tuple[tuple[str, ...], np.ndarray]:
+    """Words that tokens spell, and the word of each token, int64 ``[tokens]``.
+
+    A word ends before white space; in scripts that write none, each character begins one. More than ``most`` words
+    are joined to runs of equal number.
+    """
+    spelling = Spelling(tokenizer)
+    pieces = [spelling.add(token) for token in ids]
+    index, text = [], ""
+    for piece in pieces:
+        begins = piece.strip() and (
+            piece[0].isspace() or text[-1:].isspace() or unicodedata.east_asian_width(piece[0]) in "WF"
+        )
+        index.append(index[-1] + bool(begins) if index else 0)
+        text += piece
+    word = np.array(index, dtype=np.int64)
+    if len(word) and word[-1] >= most:
+        word //= ceil((word[-1] + 1) / most)
+    texts = ["".join(p for p, w in zip(pieces, word, strict=True) if w == i) for i in range(word.max(initial=-1) + 1)]
+    return tuple(" ".join(t.split()) for t in texts), word
+
+
 def attribute(
     model: "MLLM",
     picture: "Image.Image | None",
@@ -130,16 +208,16 @@ def attribute(
     nothing; ``ModelError`` where memory is short; ``CheckpointError`` for an unknown checkpoint.
     """
     began = time.perf_counter()
-    _check(method, steps, orders)
+    if method not in METHODS:
+        raise InputError(f"There is no method {method!r}. There are: {', '.join(METHODS)}.")
+    for name, number, least, most in (("steps", steps, FEWEST_STEPS, MOST_STEPS), ("orders", orders, 1, MOST_ORDERS)):
+        if not isinstance(number, int) or not least <= number <= most:
+            raise InputError(f"The number of {name} is {number!r}: it must be a whole number from {least} to {most}.")
     prompt = model.encode(picture, question)
     ids, said, cut = _answer(model, prompt, checkpoint, answer)
     parts = split(prompt, model.tokenizer, _COARSE if method == "shapley" else SIDE)
-    forwards = {
-        "integrated_gradients": forwards_of(steps),
-        "ablation": parts.count + 3,
-        "shapley": orders * parts.count + 3,
-    }
-    chance = _Chance(model, prompt, ids, checkpoint, parts, progress, forwards[method])
+    forwards = forwards_of(steps) if method == METHODS[0] else (orders if method == "shapley" else 1) * parts.count + 3
+    chance = _Chance(model, prompt, ids, checkpoint, parts, progress, forwards)
     delta = float("nan")
     if method == "integrated_gradients":
         own = model.embeddings(prompt, checkpoint)
@@ -172,10 +250,9 @@ def attribute(
     total, seen = np.abs(scores).sum(), np.abs(scores[words:]).sum()
     inside = np.concatenate([c.ravel() for c in parts.cells]) if parts.cells else []
     outside = np.setdiff1d(np.flatnonzero(parts.part >= words), inside)
+    by = model.provenance(checkpoint, seed if method == "shapley" else None, time.perf_counter() - began)
     return Attribution(
-        provenance=Provenance(
-            **model.provenance(checkpoint, seed if method == "shapley" else None, time.perf_counter() - began)
-        ),
+        provenance=Provenance(**by),
         question=question,
         answer=said,
         cut=cut,
@@ -190,14 +267,6 @@ def attribute(
         baseline=baseline,
         size=prompt.size,
     )
-
-
-def _check(method: str, steps: int, orders: int) -> None:
-    if method not in METHODS:
-        raise InputError(f"There is no method {method!r}. There are: {', '.join(METHODS)}.")
-    for name, number, least, most in (("steps", steps, FEWEST_STEPS, MOST_STEPS), ("orders", orders, 1, MOST_ORDERS)):
-        if not isinstance(number, int) or not least <= number <= most:
-            raise InputError(f"The number of {name} is {number!r}: it must be a whole number from {least} to {most}.")
 
 
 def _answer(model: "MLLM", prompt: "Encoded", checkpoint: str, answer: str) -> tuple[list[int], str, bool]:

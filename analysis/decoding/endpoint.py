@@ -2,9 +2,9 @@
 
 from analysis.bar import Upload
 from analysis.decoding import measure
+from analysis.decoding.figure import sentence
 from analysis.decoding.measure import LENGTH
 from analysis.decoding.objects import truth_of
-from analysis.decoding.sentence import sentence
 from analysis.endpoints import checked
 from models import catalog
 from models.checkpoints import BASE

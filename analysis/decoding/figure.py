@@ -1,20 +1,27 @@
-"""How decoding looks: answers side by side, one answer's steps coloured by interaction, the locator's readings."""
+"""How decoding looks and is told: answers side by side, one answer's steps coloured by interaction, the locator's
+readings; one step as a game: its strongest words, the split of one word, the picture's regions, the sum worked."""
 
 import math
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import NEUTRAL, SERIES, WRONG, empty, figure
-from analysis.wording import percent, plural, signed
+from analysis import charts
+from analysis.charts import IMAGE, NEUTRAL, SERIES, TEXT, WRONG, cells, figure, over_picture, tint
+from analysis.wording import listed, nats, number, percent, plural, signed
 
 if TYPE_CHECKING:
-    from analysis.decoding.game import Moment
+    from analysis.decoding.game import Moment, Regions
     from analysis.decoding.measure import Decoding, Played, Written
 
 TOGETHER = SERIES[3]  # of what picture and question say together; neither's own colour
 CONTEXTS = ("picture and question", "question alone", "picture alone", "neither")
+PREDICTED = ("yes", "no")
+"""What ``outcome`` can be."""
+_CLOSE = 0.005  # nats: shown as zero
+_OPACITY = 0.75
 _FEWEST = 8  # steps that an axis has room for at least
 _LABELLED = 24  # steps: more have no room for their words on an axis
 
@@ -38,16 +45,15 @@ def _card(found: "Decoding", w: "Written") -> str:
     for i, step in enumerate(w.steps):
         marks = [c for c, on in (("dec-apart", i == found.first_divergence), ("dec-wrong", w.touched(i))) if on]
         told = f' title="not in the picture: {escape(", ".join(w.touched(i)))}"' if w.touched(i) else ""
-        words.append(
-            f'<span class="{" ".join(marks)}"{told}>{escape(step.token)}</span>' if marks else escape(step.token)
-        )
+        word = escape(step.token)
+        words.append(f'<span class="{" ".join(marks)}"{told}>{word}</span>' if marks else word)
     if not w.ended:
         words.append('<span class="caret" aria-hidden="true"></span>')
     elif len(w.steps) == found.first_divergence:
         words.append('<span class="dec-apart" title="this answer ends here">&nbsp;■</span>')
     numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in w.parameters.items())
-    count = plural(len(w.steps), "token")
-    speed = "" if math.isnan(w.tokens_per_second) else f"{count}, {w.tokens_per_second:.0f} a second"
+    speed = f"{plural(len(w.steps), 'token')}, {w.tokens_per_second:.0f} a second"
+    speed = "" if math.isnan(w.tokens_per_second) else speed
     foot = " · ".join(escape(part) for part in (speed, w.note) if part)
     if numbers and w.ended:
         foot += f"<details><summary>parameters</summary>{escape(numbers)}</details>"
@@ -117,45 +123,38 @@ def contexts(moment: "Moment") -> str:
     )
 
 
-def strip(found: "Decoding | None", name: str) -> go.Figure:
-    """The variance of the interaction at each step of one answer, with the threshold line."""
-    w = found.of(name) if found else None
+def strip(found: "Decoding", name: str) -> go.Figure | None:
+    """The variance of the interaction at each step of one answer, with the threshold line; None where there is no
+    picture to interact with."""
+    w = found.of(name)
     if w is None or not w.moments:
-        why = "No picture, no interaction" if found and not found.picture else "The locator's readings appear here"
-        return empty(why, 160)
+        return None
     values, fires = [m.variance for m in w.moments], w.fired(found.threshold)
-    places = list(range(1, len(values) + 1))
-    words = [shown(s.token) for s in w.steps]
+    places, words = list(range(1, len(values) + 1)), [escape(shown(s.token)) for s in w.steps]
     bars = go.Bar(
         x=places, y=values, width=0.75, marker_color=[TOGETHER if f else NEUTRAL for f in fires],
-        customdata=[escape(t) for t in words], hovertemplate="step %{x}, “%{customdata}”: %{y:.3g}<extra></extra>",
-    )  # fmt: skip
-    line = {
-        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": found.threshold, "y1": found.threshold,
-        "line": {"color": WRONG, "dash": "dash", "width": 2},
-    }  # fmt: skip
-    note = {
-        "xref": "paper", "x": 1, "y": found.threshold, "text": f"k = {found.threshold:g}", "showarrow": False,
-        "xanchor": "right", "yanchor": "bottom",
-    }  # fmt: skip
-    ticks = {"tickvals": places, "ticktext": [escape(t[:14]) for t in words]} if len(words) <= _LABELLED else {}
+        customdata=words, hovertemplate="step %{x}, “%{customdata}”: %{y:.3g}<extra></extra>",
+    )
+    ticks = {"tickvals": places, "ticktext": [escape(shown(s.token)[:14]) for s in w.steps]}
     across = [0.4, max(len(places), _FEWEST) + 0.6]  # a single bar need not fill the page
     top = 1.15 * max(max(values), found.threshold) or 1.0
-    return figure(
-        280, bars, shapes=[line], annotations=[note],
-        xaxis={"title": f"Step (n = {len(values)})", "range": across, **ticks},
-        margin={"l": 8, "r": 16, "t": 16, "b": 8},
+    drawn = figure(
+        280, bars, margin={"l": 8, "r": 16, "t": 16, "b": 8},
+        xaxis={"title": f"Step (n = {len(values)})", "range": across, **(ticks if len(words) <= _LABELLED else {})},
         yaxis={"title": "Variance of interaction", "range": [0, top]},
-    )  # fmt: skip
+    )
+    return drawn.add_hline(
+        found.threshold, line={"color": WRONG, "dash": "dash", "width": 2}, annotation_text=f"k = {found.threshold:g}"
+    )
 
 
-def if_moved(found: "Decoding", name: str, threshold: float) -> str:
-    """What another k would do along an answer as it stands: which steps would fire, and what the first change is."""
+def if_moved(found: "Decoding", name: str) -> str:
+    """What the threshold k does along an answer as it stands: which steps fire, and what the first change is."""
     w = found.of(name)
     if w is None or not w.moments:
         return "There is no interaction to set a threshold on."
-    fires, changed = w.fired(threshold), w.changed(threshold)
-    said = f"With k = {threshold:g} the locator fires at {sum(fires)} of {len(fires)} steps of this answer"
+    fires, changed = w.fired(found.threshold), w.changed(found.threshold)
+    said = f"With k = {found.threshold:g} the locator fires at {sum(fires)} of {len(fires)} steps of this answer"
     if not sum(fires):
         return f"{said}: INTER would be greedy here."
     if not changed:
@@ -164,4 +163,156 @@ def if_moved(found: "Decoding", name: str, threshold: float) -> str:
     return (
         f"{said}. INTER would take another word than greedy at step {changed[0] + 1}: “{shown(first.modified)}” for "
         f"“{shown(first.greedy)}”; what comes after it would have to be written anew."
+    )
+
+
+def sentence(found: "Decoding") -> str:
+    """What was seen, in plain words, whatever it was."""
+    parts = [_apart(found), _true(found), _locator(found)]
+    parts += [f"{w.title}: {w.note}" for w in found.strategies if w.note and not w.steps]
+    return " ".join(p for p in parts if p)
+
+
+def _apart(found: "Decoding") -> str:
+    written = [w for w in found.strategies if w.steps or not w.note]
+    if not written:
+        return ""
+    if len(written) == 1:
+        return f"{written[0].title} answers “{written[0].text}”."
+    at = found.first_divergence
+    if at is None:
+        return f"All {len(written)} strategies write the same: “{written[0].text}”."
+    groups: dict[str, list[str]] = {}
+    for w in written:
+        going = f"“{w.steps[at].token.strip() or '␣'}”" if at < len(w.steps) else "the end"
+        groups.setdefault(going, []).append(w.title)
+    told = "; ".join(f"{listed(titles)} with {token}" for token, titles in groups.items())
+    return f"The answers part at word piece {at + 1}: {told}."
+
+
+def _true(found: "Decoding") -> str:
+    if found.there is None:
+        return "What is in the picture is not known here, so no word is marked as wrong."
+    wrong = {w.title: sorted({m.name for m in w.invented}) for w in found.strategies if w.steps}
+    guilty = [f"{title} ({', '.join(names)})" for title, names in wrong.items() if names]
+    clean = [title for title, names in wrong.items() if not names]
+    if not guilty:
+        if len(clean) > 1:
+            return "None of them says that something is there that is not."
+        return "It says of nothing that it is there when it is not."
+    said = f"Said to be there although it is not: by {listed(guilty)}"
+    return f"{said}; by {listed(clean)}, nothing." if clean else f"{said}."
+
+
+def _locator(found: "Decoding") -> str:
+    inter, greedy = found.of("inter"), found.of("greedy")
+    if inter is None or not inter.steps:
+        return ""
+    if not found.picture:
+        return "There is no picture, so picture and question cannot interact, and INTER answers as greedy does."
+    fires, changed = inter.fired(found.threshold), inter.changed(found.threshold)
+    k = f"k = {found.threshold:g}"
+    if not any(fires):
+        most = max(m.variance for m in inter.moments)
+        return f"INTER's locator never fires: the variance of the interaction stays below {k} (largest: {most:.2g})."
+    said = f"INTER's locator fires at {sum(fires)} of {plural(len(fires), 'step')} ({k})"
+    if not changed:
+        return (
+            f"{said}, and changes no word: picture and question together only strengthen what was the likeliest anyway."
+        )
+    said += f" and changes the choice at {len(changed)} of them"
+    # whether that helped, where greedy is there to compare with
+    before, after = ({m.name for m in w.invented} for w in (greedy if greedy and greedy.steps else inter, inter))
+    gone, new = sorted(before - after), sorted(after - before)
+    parts = [f"which takes back {listed(gone)}"] if gone else []
+    parts += [f"which brings in {listed(new)}, not there"] if new else []
+    return f"{said}{', ' if parts else ''}{' and '.join(parts)}."
+
+
+def outcome(found: "Decoding") -> str | None:
+    """Whether INTER's answer is another than greedy's; None until both are there."""
+    inter, greedy = found.of("inter"), found.of("greedy")
+    if not found.done or inter is None or greedy is None:
+        return None
+    return PREDICTED[0] if inter.text != greedy.text else PREDICTED[1]
+
+
+def strongest(moment: "Moment") -> go.Figure:
+    """The words of the whole vocabulary with the largest interaction, nats."""
+    words, values = [shown(token) for token, _ in moment.strongest], [value for _, value in moment.strongest]
+    return charts.bars(words, values, TOGETHER, f"Interaction, nats ({len(words)} largest)", "%{x:+.2f} nats")
+
+
+def split(moment: "Moment") -> go.Figure:
+    """The chosen token's log-probability, shared out: dividends of picture, question and both; then Shapley values."""
+    shares, owed = moment.dividends, moment.shapley
+    rows = [
+        ("picture alone", shares["picture"], IMAGE), ("question alone", shares["question"], TEXT),
+        ("both together", shares["together"], TOGETHER), ("picture, Shapley", owed["picture"], IMAGE),
+        ("question, Shapley", owed["question"], TEXT),
+    ]
+    names, values, colours = zip(*rows, strict=True)
+    names, word = [f"{n} {signed(v)}" for n, v in zip(names, values, strict=True)], escape(shown(moment.token))
+    title = f"For “{word}”, nats"
+    return charts.bars(names, values, colours, title, row=32, hoverinfo="skip", marker_opacity=[1, 1, 1, 0.6, 0.6])
+
+
+def worked(moment: "Moment") -> str:
+    """The game of the chosen token with its own numbers, each line of the sum written out."""
+    shares, owed, word = moment.dividends, moment.shapley, escape(shown(moment.token))
+    chances = [f"ln {math.exp(v):.3g} = {number(v, 2)}" for v in moment.values]
+    both, question, picture, neither = (number(v, 2) for v in moment.values)
+    lines = [
+        f"v(nobody) = {chances[3]}: a random picture and no question.",
+        f"v(picture) = {chances[2]}: the picture, no question.",
+        f"v(question) = {chances[1]}: a random picture, the question.",
+        f"v(both) = {chances[0]}.",
+        f"Picture alone adds v(picture) − v(nobody) = {picture} − ({neither}) = <b>{nats(shares['picture'])}</b>.",
+        f"Question alone adds v(question) − v(nobody) = {question} − ({neither}) = <b>{nats(shares['question'])}</b>.",
+        f"What is left is the dividend of both: v(both) − v(picture) − v(question) + v(nobody) = {both} − ({picture}) "
+        f"− ({question}) + ({neither}) = <b>{nats(shares['together'])}</b>. That is the interaction for “{word}”.",
+        f"Shapley gives each player its own and half of the rest: picture {nats(owed['picture'])}, question "
+        f"{nats(owed['question'])}; together {nats(owed['picture'] + owed['question'])} = v(both) − v(nobody).",
+    ]
+    items = "".join(f"<li>{line}</li>" for line in lines)
+    return (
+        f'<div class="card"><p>The game for the word <b>“{word}”</b>. v is the logarithm of its probability, in '
+        f"nats.</p><ol>{items}</ol></div>"
+    )
+
+
+def reading(moment: "Moment") -> str:
+    """One sentence: who is behind the chosen word."""
+    shares, word = moment.dividends, shown(moment.token)
+    names = {"picture": "the picture alone", "question": "the question alone", "together": "the two together"}
+    parts = {names[key]: value for key, value in shares.items() if key in names}
+    strong = max(parts, key=lambda name: abs(parts[name]))
+    if abs(parts[strong]) < _CLOSE:
+        return f"Neither the picture nor the question changes how likely “{word}” is at this step."
+    effect = "makes" if strong != names["together"] else "make"
+    way = "likelier" if parts[strong] > 0 else "less likely"
+    others = ", ".join(f"{name} {nats(value)}" for name, value in parts.items() if name != strong)
+    return f"Most of all, {strong} {effect} “{word}” {way} ({nats(parts[strong])}); {others}."
+
+
+def overlay(found: "Regions", uri: str | None, size: tuple[int, int]) -> go.Figure:
+    """The picture (``uri``) with its blocks shaded by what the interaction loses when a block is covered."""
+    side, most = len(found.losses), float(np.abs(found.losses).max()) or 1.0
+    tints = [[0, tint(WRONG, _OPACITY)], [0.5, tint(WRONG, 0)], [0.5, tint(SERIES[5], 0)]]
+    heat = go.Heatmap(
+        z=found.losses, **cells((0, 0, 1, 1), side, side), zmin=-most, zmax=most, showscale=False,
+        colorscale=[*tints, [1, tint(SERIES[5], _OPACITY)]], hovertemplate="%{z:+.3f} nats<extra></extra>",
+    )
+    return over_picture(340, [heat], uri, size)
+
+
+def where(found: "Regions") -> str:
+    """Which part of the picture carries the interaction for the word, and how to read the map."""
+    word, blocks, (place, loss) = shown(found.token), found.losses.size, found.strongest
+    said = f"With the whole picture the interaction for “{word}” is {nats(found.whole)}."
+    if abs(loss) < _CLOSE:
+        return f"{said} Covering any one of {blocks} blocks changes nothing."
+    return (
+        f"{said} Of {blocks} blocks, one at the {place} matters most: covered, it leaves {nats(found.whole - loss)}. "
+        "Sky blue: covering a block makes the interaction smaller; vermilion: larger."
     )

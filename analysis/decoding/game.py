@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 
 from analysis.decoding.strategies.inter import dividends, four_contexts, modified, random_picture
+from analysis.wording import ninth
 from models.errors import InputError
 from models.flow import Flow
 from models.generation import TOP
 from models.spelling import Spelling
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from models.encoding import Encoded
     from models.mllm import MLLM
 
@@ -57,7 +59,7 @@ class Moment:
         return {
             "neither": neither, "picture": picture - neither, "question": question - neither,
             "together": both - question - picture + neither,
-        }  # fmt: skip
+        }
 
     @property
     def shapley(self) -> dict[str, float]:
@@ -81,11 +83,8 @@ def read(
         found = [_moment(flow.begin(), ids[0], spelling, beta)]
         for first in range(0, len(ids) - 1, _CHUNK):
             chunk = ids[first : min(first + _CHUNK, len(ids) - 1)]
-            logits = flow.more(torch.tensor(chunk).repeat(4, 1))
-            found += [
-                _moment(logits[:, i], token, spelling, beta)
-                for i, token in enumerate(ids[first + 1 : first + 1 + len(chunk)])
-            ]
+            logits, after = flow.more(torch.tensor(chunk).repeat(4, 1)), ids[first + 1 : first + 1 + len(chunk)]
+            found += [_moment(logits[:, i], token, spelling, beta) for i, token in enumerate(after)]
     return found
 
 
@@ -134,15 +133,14 @@ class Regions:
     def strongest(self) -> tuple[str, float]:
         """The block that changes most when it is covered: the ninth of the picture that it is in, and its loss."""
         row, column = np.unravel_index(np.abs(self.losses).argmax(), self.losses.shape)
-        down, across = (min(int(3 * (i + 0.5) / len(self.losses)), 2) for i in (row, column))
-        place = f"{('top', '', 'bottom')[down]} {('left', '', 'right')[across]}".strip() or "middle"
+        place = ninth((column + 0.5) / len(self.losses), (row + 0.5) / len(self.losses))
         return place, float(self.losses[row, column])
 
 
 def regions(
     model: "MLLM",
     encoded: "Encoded",
-    picture: Image.Image,
+    picture: "Image.Image",
     answer: Sequence[int],
     step: int,
     checkpoint: str,
@@ -168,21 +166,21 @@ def regions(
     edges = [[round(i * length / side) for i in range(side + 1)] for length in picture.size]
     boxes = [
         (edges[0][c], edges[1][r], edges[0][c + 1], edges[1][r + 1]) for r in range(side) for c in range(side)
-    ]  # fmt: skip
+    ]
+
+    def covered(box: tuple[int, int, int, int]) -> "Encoded":
+        filled = picture.convert("RGB")
+        filled.paste(random.crop(box), box)
+        return encoded.with_image(filled)
+
     left: list[float] = []
     for first in range(0, len(boxes), _ROWS // 2):
         progress(first / len(boxes))
-        covered = [encoded.with_image(_filled(picture, random, box)) for box in boxes[first : first + _ROWS // 2]]
-        found = values([*covered, *(c.without_text() for c in covered)])
-        left += (found[: len(covered)] - question - found[len(covered) :] + neither).tolist()
+        some = [covered(box) for box in boxes[first : first + _ROWS // 2]]
+        found = values([*some, *(c.without_text() for c in some)])
+        left += (found[: len(some)] - question - found[len(some) :] + neither).tolist()
     whole = both - question - alone + neither
     spelling = Spelling(model.tokenizer)
     for before in prefix:
         spelling.add(before)
     return Regions(spelling.rivals([token])[0], float(whole), (whole - np.array(left)).reshape(side, side))
-
-
-def _filled(picture: Image.Image, random: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-    covered = picture.convert("RGB")
-    covered.paste(random.crop(box), box)
-    return covered

@@ -121,28 +121,22 @@ class Decoding(Result):
         return Table(header, rows)
 
     def to_json(self) -> dict:
-        return plain(
-            {
-                "question": self.question,
-                "threshold": self.threshold,
-                "strategies": [self._told(w) for w in self.strategies],
-                "first_divergence": self.first_divergence,
-                "objects": None if self.there is None else list(self.there),
-                "provenance": self.provenance,
-            }
-        )
-
-    def _told(self, w: Written) -> dict:
-        fires = w.fired(self.threshold) or [False] * len(w.steps)
-        moments = w.moments or [None] * len(w.steps)
-        return {
-            "name": w.name, "title": w.title, "parameters": w.parameters, "text": w.text, "note": w.note,
-            "tokens_per_second": w.tokens_per_second, "hallucinated": sorted({m.name for m in w.invented}),
-            "steps": [
-                {"token": s.token, "logprob": s.logprob, "fired": fired, **_step(moment)}
+        told = []
+        for w in self.strategies:
+            fires, moments = (given or [None] * len(w.steps) for given in (w.fired(self.threshold), w.moments))
+            steps = [
+                {"token": s.token, "logprob": s.logprob, "fired": bool(fired), **_step(moment)}
                 for s, fired, moment in zip(w.steps, fires, moments, strict=True)
-            ],
-        }  # fmt: skip
+            ]
+            told.append({
+                "name": w.name, "title": w.title, "parameters": w.parameters, "text": w.text, "note": w.note,
+                "tokens_per_second": w.tokens_per_second, "hallucinated": sorted({m.name for m in w.invented}),
+                "steps": steps,
+            })
+        return plain({
+            "question": self.question, "threshold": self.threshold, "strategies": told,
+            "first_divergence": self.first_divergence, "objects": self.there, "provenance": self.provenance,
+        })
 
 
 def _step(moment: Moment | None) -> dict:
@@ -151,7 +145,7 @@ def _step(moment: Moment | None) -> dict:
     return {
         "interaction_variance": moment.variance, "greedy": moment.greedy, "modified": moment.modified,
         "dividends": moment.dividends, "shapley": moment.shapley,
-    }  # fmt: skip
+    }
 
 
 def divergence(answers: Sequence[Sequence[int]], read: int | None = None) -> int | None:
@@ -211,19 +205,10 @@ def decode(
     for w in found.strategies:
         if picture is not None and w.ids not in games:
             games[w.ids] = tuple(read(model, encoded, w.ids, checkpoint, inter.beta, inter.image_seed))
-    yield replace(
-        found,
-        strategies=tuple(
-            replace(
-                w,
-                moments=games.get(w.ids, ()),
-                invented=tuple(invented(w.written, question, truth)) if truth else (),
-            )
-            for w in found.strategies
-        ),
-        provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
-        done=True,
-    )
+    wrong = {w.name: tuple(invented(w.written, question, truth)) if truth else () for w in found.strategies}
+    whole = tuple(replace(w, moments=games.get(w.ids, ()), invented=wrong[w.name]) for w in found.strategies)
+    by = Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began))
+    yield replace(found, strategies=whole, provenance=by, done=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from html import escape
 
 import gradio as gr
 
-from analysis.decoding import figure, game_figure, strategies
+from analysis.decoding import figure, strategies
 from analysis.decoding.dataset import figure as sets_figure
 from analysis.decoding.dataset.items import embedded, uploaded
 from analysis.decoding.dataset.measure import CAPTIONS as SENTENCES
@@ -15,8 +15,7 @@ from analysis.decoding.dataset.measure import Hallucination
 from analysis.decoding.dataset.measure import measure as measure_sets
 from analysis.decoding.game import BLOCKS
 from analysis.decoding.measure import LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, Played, decode, play
-from analysis.decoding.objects import truth_of
-from analysis.decoding.sentence import PREDICTED, outcome, sentence
+from analysis.decoding.objects import Truth, truth_of
 from analysis.form import DRAW, RUN, Control, Number, One, Several, Words
 from analysis.section import MODEL, Asked, Prediction, Room, Section, Shown, Try, Upload, View
 from models.embedded.hallucination_sets import CAPTIONS, EXISTENCE, SUBSETS
@@ -34,12 +33,10 @@ def _name(strategy: str, parameter: str) -> str:
 
 
 def _control(strategy: str, of: strategies.Parameter) -> Control:
-    label = f"{strategies.ALL[strategy].title}: {of.label}"
+    name, label = _name(strategy, of.name), f"{strategies.ALL[strategy].title}: {of.label}"
     if of.choices:
-        return One(_name(strategy, of.name), label, offered=of.choices, value=of.default, folded=True)
-    return Number(
-        _name(strategy, of.name), label, low=of.minimum, high=of.maximum, value=of.default, step=of.step, folded=True
-    )
+        return One(name, label, offered=of.choices, value=of.default, folded=True)
+    return Number(name, label, low=of.minimum, high=of.maximum, value=of.default, step=of.step, folded=True)
 
 
 _PARAMETERS = tuple(_control(name, p) for name, kind in strategies.ALL.items() for p in kind.parameters)
@@ -68,33 +65,26 @@ def _decoded(asked: Asked, progress) -> Iterator[Decoding]:
     """All answers side by side; they grow at most ten times a second."""
     if not asked["strategies"]:
         raise InputError(f"Choose 1 to {SIDE_BY_SIDE} strategies.")
-    truth, drawn = _truth(asked), 0.0
-    given = _given(asked.values, (*asked["strategies"], "inter"))
-    wanted, locator = {n: given[n] for n in asked["strategies"]}, given["inter"]
+    given, drawn = _given(asked.values, (*asked["strategies"], "inter")), 0.0
+    wanted, truth = {n: given[n] for n in asked["strategies"]}, _truth(asked, asked["there"], asked["looked-for"])
     with asked.opened() as model:
-        written = decode(
-            model, asked.picture, asked.question, wanted, asked.checkpoint, asked["length"], truth, locator
-        )
-        for found in written:
+        for found in decode(
+            model, asked.picture, asked.question, wanted, asked.checkpoint, asked["length"], truth, given["inter"]
+        ):
             if found.done or time.monotonic() - drawn > _EVERY:
                 drawn = time.monotonic()
                 yield found
 
 
-def _truth(asked: Asked):
-    if asked.picture is None:
-        return None
-    return truth_of(asked.known, asked.question, asked["there"], asked["looked-for"])
+def _truth(asked: Asked, *lists: str) -> Truth | None:
+    return truth_of(asked.known, asked.question, *lists) if asked.picture else None
 
 
 def _stepped(asked: Asked, progress) -> Decoding:
     """INTER's answer, read step by step."""
     with asked.opened() as model:
         given = _given({**{c.name: c.first for c in _PARAMETERS}, **asked.values}, ("greedy", "inter"))
-        *_, found = decode(
-            model, asked.picture, asked.question, given, asked.checkpoint, LENGTH,
-            truth_of(asked.known, asked.question) if asked.picture else None,
-        )
+        *_, found = decode(model, asked.picture, asked.question, given, asked.checkpoint, LENGTH, _truth(asked))
     return found
 
 
@@ -103,22 +93,17 @@ def _steps(raw: Mapping, result: Decoding | None) -> tuple[Control, ...]:
     return (One("whose", "Whose answer", offered=whose, value="inter", at=DRAW), _K)
 
 
-def _cut(shown: Shown) -> Decoding:
-    """The same readings under the threshold that is set."""
-    return shown.result.cut(shown["k"])
-
-
-def _moved(shown: Shown) -> str:
-    return f"<p>{escape(figure.if_moved(shown.result, shown['whose'], shown['k']))}</p>"
+def _steps_of(draw):
+    """A view of one answer's readings under the threshold that is set."""
+    return lambda shown: draw(shown.result.cut(shown["k"]), shown["whose"])
 
 
 def _played(asked: Asked, progress) -> Played:
     """One step as a game: that which is chosen, else the one that tells most."""
     with asked.opened() as model:
         step = int(asked["step"]) if asked["step"].isascii() and asked["step"].isdecimal() else None
-        truth = truth_of(asked.known, asked.question) if asked.picture else None
         return play(
-            model, asked.picture, asked.question, asked.checkpoint, truth, step, asked["side"],
+            model, asked.picture, asked.question, asked.checkpoint, _truth(asked), step, asked["side"],
             lambda share: progress(share, "covering blocks of the picture"),
         )
 
@@ -126,8 +111,7 @@ def _played(asked: Asked, progress) -> Played:
 def _said_of_game(found: Played) -> str:
     if found.moment is None:
         return "There is no picture, so this is no game of two: the question plays alone."
-    where = f" {game_figure.where(found.regions)}" if found.regions else ""
-    return f"{game_figure.reading(found.moment)}{where}"
+    return f"{figure.reading(found.moment)} {figure.where(found.regions)}"
 
 
 def _of_moment(draw):
@@ -136,7 +120,7 @@ def _of_moment(draw):
 
 def _overlay(shown: Shown):
     found = shown.result.regions
-    return game_figure.overlay(found, shown.uri, shown.asked.picture.size) if found else None
+    return figure.overlay(found, shown.uri, shown.asked.picture.size) if found else None
 
 
 def _set(asked: Asked):
@@ -157,21 +141,6 @@ def _measured_sets(asked: Asked, progress, only_kept: bool = False) -> Hallucina
 
 def _kept_sets(asked: Asked) -> Hallucination | None:
     return None if asked.upload else _measured_sets(asked, lambda share, what: None, only_kept=True)
-
-
-def _said_of_sets(found: Hallucination) -> str:
-    """How many rules help on the hardest questions, then each subset in full."""
-    order = sorted(found.subsets, key=lambda subset: subset != SUBSETS[-1])
-    rows = [row for row in found.of(order[0]) if row.differences]
-    name = sets_figure.headline(rows)
-    side = 1 if sets_figure.HEADLINE[name] == "above" else -1
-    clear = [side * row.differences[name].value for row in rows if sets_figure.beyond_chance(row.differences[name])]
-    better, worse = (sum(sign * change > 0 for change in clear) for sign in (1, -1))
-    verdict = (
-        f"On {order[0]} items {better or 'none'} of {len(rows)} rules {'is' if better == 1 else 'are'} better than "
-        f"greedy beyond chance, {worse or 'none'} worse (n = {rows[0].scores.n})."
-    )
-    return " ".join([verdict, *(sets_figure.sentence(found, subset) for subset in order)])
 
 
 def _subset(shown: Shown) -> str:
@@ -198,11 +167,11 @@ CAPTION = Section(
     measure=_decoded,
     quick=True,
     run="Decode",
-    sentence=lambda found: sentence(found) if found.done else "",
+    sentence=lambda found: figure.sentence(found) if found.done else "",
     views=(View("answers", lambda shown: figure.side_by_side(shown.result), html=True),),
-    figures=lambda shown: [figure.strip(shown.result, shown.result.strategies[0].name)],
+    figures=lambda shown: [f for f in [figure.strip(shown.result, shown.result.strategies[0].name)] if f],
     controls=(_CHOSEN, _THERE, _LOOKED_FOR, _LENGTH, *_PARAMETERS),
-    prediction=Prediction("will INTER write something else than greedy?", PREDICTED, outcome),
+    prediction=Prediction("will INTER write something else than greedy?", figure.PREDICTED, figure.outcome),
     tries=(
         Try("A caption with invented things", "boat-penguin-drum", "Describe the picture."),
         Try("Overlooked in a new art style", "snowman-unseen-style", "Is there a snowman in the picture?"),
@@ -224,11 +193,11 @@ STEPS = Section(
     measure=_stepped,
     quick=True,
     run="Decode",
-    sentence=lambda found: figure.if_moved(found, "inter", found.threshold),
+    sentence=lambda found: figure.if_moved(found, "inter"),
     views=(
-        View("timeline", lambda shown: figure.timeline(_cut(shown), shown["whose"]), html=True),
-        View("strip", lambda shown: figure.strip(_cut(shown), shown["whose"])),
-        View("moved", _moved, html=True),
+        View("timeline", _steps_of(figure.timeline), html=True),
+        View("strip", _steps_of(figure.strip)),
+        View("moved", _steps_of(lambda found, whose: f"<p>{escape(figure.if_moved(found, whose))}</p>"), html=True),
     ),
     controls=_steps,
     tries=(
@@ -256,9 +225,9 @@ GAME = Section(
     sentence=_said_of_game,
     views=(
         View("words", lambda shown: figure.words(shown.result), html=True),
-        View("split", _of_moment(game_figure.split)),
-        View("worked", _of_moment(game_figure.worked), html=True, folded="The game worked with these numbers"),
-        View("strongest", _of_moment(game_figure.strongest), folded="Words with the largest interaction"),
+        View("split", _of_moment(figure.split)),
+        View("worked", _of_moment(figure.worked), html=True, folded="The game worked with these numbers"),
+        View("strongest", _of_moment(figure.strongest), folded="Words with the largest interaction"),
         View("map", _overlay, folded="Which part of the picture?"),
     ),
     controls=(
@@ -290,7 +259,7 @@ SETS = Section(
     measure=_measured_sets,
     kept=_kept_sets,
     costs="minutes for what was not measured yet",
-    sentence=_said_of_sets,
+    sentence=sets_figure.overall,
     views=(
         View("chart", lambda shown: sets_figure.spread(shown.result, _subset(shown))),
         View("table", lambda shown: sets_figure.table(shown.result, _subset(shown)), html=True, folded="All scores"),

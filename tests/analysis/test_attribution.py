@@ -12,8 +12,7 @@ import torch
 
 from analysis.attribution import endpoint, figure, measure
 from analysis.attribution.integral import FEWEST_STEPS, integrated_gradients
-from analysis.attribution.measure import METHODS, Attribution, Patches, Word, attribute
-from analysis.attribution.parts import split, words_of
+from analysis.attribution.measure import METHODS, Attribution, Patches, Word, attribute, split, words_of
 from analysis.attribution.section import WHY
 from analysis.bar import examples
 from analysis.charts import data_uri

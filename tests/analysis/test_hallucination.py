@@ -19,11 +19,10 @@ from analysis.decoding import card, tab
 from analysis.decoding.dataset import figure
 from analysis.decoding.dataset import measure as sets
 from analysis.decoding.dataset.items import OWN, Data, embedded, uploaded
-from analysis.decoding.dataset.measure import answers, measure
-from analysis.decoding.dataset.scores import chair, counts, pope, ratio, ratio_difference, says_yes
+from analysis.decoding.dataset.measure import answers, chair, counts, measure, pope, says_yes
 from analysis.decoding.objects import EMBEDDED, mentions
 from analysis.section import Asked, headline
-from analysis.statistics import difference, interval
+from analysis.statistics import difference, interval, ratio, ratio_difference
 from models.embedded import base
 from models.embedded.concepts import PARTNERS, learnt_in
 from models.embedded.fit import generator
@@ -402,7 +401,6 @@ def test_the_card_and_the_table_have_every_strategy(result):
     drawn = figure.spread(result, "adversarial")
     assert drawn.data[0].x == (50.0, 100.0, 50.0)
     assert "n = 240" in drawn.layout.xaxis.title.text
-    assert figure.spread(None, "random").layout.annotations[0].text.startswith("Scores")
 
 
 def test_the_page_shows_what_is_kept_of_every_rule_and_any_subset_of_it(page_blocks):
@@ -417,7 +415,7 @@ def test_the_page_shows_what_is_kept_of_every_rule_and_any_subset_of_it(page_blo
 
 
 def test_a_rule_that_no_one_clearly_beats_is_told_as_such(result):
-    said = tab._said_of_sets(result)
+    said = figure.overall(result)
     assert said.startswith("On adversarial items 1 of 2 rules is better than greedy beyond chance, none worse (n = ")
 
 

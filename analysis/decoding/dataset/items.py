@@ -78,20 +78,16 @@ def uploaded(files: Sequence[str | Path]) -> Iterator[Data]:
             if file != lists[0]:
                 shutil.copyfile(file, folder / file.name)
         copied = folder / lists[0].name
-        copied.write_text(project_lines(lists[0]), encoding="utf-8")
+        try:
+            lines = lists[0].read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise EvalSetError(f"{lists[0].name} cannot be read as text.") from error
+        copied.write_text("\n".join(map(_project_line, lines)), encoding="utf-8")
         yield _data(evalset.load(copied))
 
 
-def project_lines(path: Path) -> str:
-    """The lines of an own set in the project's format, pictures by their file name alone."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvalSetError(f"{path.name} cannot be read as text.") from error
-    return "\n".join(_project_line(line) for line in lines)
-
-
 def _project_line(line: str) -> str:
+    """A line of an own set in the project's format, its picture by the file name alone."""
     try:
         item = parsed(line)
     except ValueError:
@@ -101,10 +97,8 @@ def _project_line(line: str) -> str:
     if isinstance(item.get("image"), str):
         item["image"] = Path(item["image"]).name
     if "text" in item and "label" in item:  # POPE's own
-        item = {
-            "image": item.get("image"), "question": item["text"], "answer": item["label"], "choices": ["yes", "no"],
-            "style": "yes/no",
-        }  # fmt: skip
+        told = {"question": item["text"], "answer": item["label"], "choices": ["yes", "no"], "style": "yes/no"}
+        item = {"image": item.get("image"), **told}
     return json.dumps(item, ensure_ascii=False)
 
 

@@ -1,7 +1,8 @@
 """Every strategy on POPE's questions and CHAIR's captions: raw answers, kept; and the numbers that follow from them."""
 
+import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,19 +11,9 @@ import numpy as np
 from analysis import kept
 from analysis.decoding import strategies
 from analysis.decoding.dataset.items import Data, Item
-from analysis.decoding.dataset.scores import (
-    Chair,
-    Pope,
-    chair,
-    counts,
-    f1_parts,
-    pope,
-    ratio_difference,
-    says_yes,
-)
 from analysis.decoding.objects import mentions
 from analysis.result import Provenance, Result, plain, together
-from analysis.statistics import Difference, difference
+from analysis.statistics import Difference, Estimate, difference, mean, ratio, ratio_difference
 from analysis.table import Table
 from models.batches import TOKENS, batched
 from models.generation import Writing, text_of
@@ -40,6 +31,37 @@ _VERSION = 1
 _ROWS = 64  # contexts of a batch
 
 Settings = Mapping[str, float | str]
+
+
+@dataclass(frozen=True)
+class Pope:
+    """POPE (Li et al. 2023, arXiv 2305.10355, section 4): *yes* is the positive class.
+
+    ``accuracy``, ``precision``, ``recall`` and ``yes`` (the share of questions answered *yes*) with Wilson's interval,
+    ``f1`` with a bootstrap over questions. ``n`` questions.
+    """
+
+    accuracy: Estimate
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+    yes: Estimate
+    n: int
+
+
+@dataclass(frozen=True)
+class Chair:
+    """CHAIR (Rohrbach et al. 2018, arXiv 1809.02156, eqs. 1 and 2), over ``n`` captions.
+
+    ``objects`` (CHAIR_i): mentions of objects that are not there / all mentions of objects; ``sentences`` (CHAIR_s):
+    captions with at least one / captions; ``recall``: objects there that are mentioned / objects there. Intervals:
+    bootstrap over captions, Wilson for ``sentences``.
+    """
+
+    objects: Estimate
+    sentences: Estimate
+    recall: Estimate
+    n: int
 
 
 @dataclass(frozen=True)
@@ -86,13 +108,11 @@ class Hallucination(Result):
     def table(self) -> Table:
         rows = []
         for row in self.rows:
-            for name, estimate in vars(row.scores).items():
-                if name == "n":
-                    continue
-                change = row.differences.get(name)
-                against = [change.value, change.low, change.high, change.p] if change else [float("nan")] * 4
-                told = [row.subset, row.strategy, name, estimate.value, estimate.low, estimate.high, row.scores.n]
-                rows.append([*told, *against, row.tokens_per_second])
+            for name, of in vars(row.scores).items():
+                if name != "n":
+                    change = row.differences.get(name, Difference())
+                    against = [change.value, change.low, change.high, change.p, row.tokens_per_second]
+                    rows.append([row.subset, row.strategy, name, of.value, of.low, of.high, row.scores.n, *against])
         header = ["subset", "strategy", "score", "value", "low", "high", "n", "minus_greedy", "minus_low"]
         return Table([*header, "minus_high", "p", "tokens_per_second"], rows)
 
@@ -125,7 +145,7 @@ def measure(
             f"{strategies.ALL[name].title}, {kind}", len(items), (kind, name, items, limit),
         )
         for name, parameters in chosen.items() for kind, (items, limit) in kinds.items() if items
-    ]  # fmt: skip
+    ]
 
     def ask(cell: kept.Cell, places: list[int]) -> Iterator[tuple[int, dict]]:
         _, name, items, limit = cell.of
@@ -158,7 +178,7 @@ def _existence(data: Data, given: Mapping[str, Answers]) -> list[Row]:
                 "accuracy": difference(own == truth, other == truth),
                 "f1": ratio_difference(f1_parts(own, truth), f1_parts(other, truth)),
                 "yes": difference(own, other),
-            }  # fmt: skip
+            }
             rows.append(Row(subset, name, pope(own, truth), changes, given[name].tokens_per_second))
     return rows
 
@@ -176,7 +196,7 @@ def _captions(data: Data, given: Mapping[str, Answers]) -> list[Row]:
             "objects": ratio_difference((own.invented, own.mentions), (other.invented, other.mentions)),
             "sentences": difference(own.invented > 0, other.invented > 0),
             "recall": ratio_difference((own.found, own.there), (other.found, other.there)),
-        }  # fmt: skip
+        }
         rows.append(Row(CAPTIONS, name, chair(own), changes, given[name].tokens_per_second))
     return rows
 
@@ -224,3 +244,49 @@ def answers(
     contexts = len(made(0).contexts(encode(places[0]))) if work is write and places else 1
     limits = {"rows": max(rows // contexts, 1), "tokens": TOKENS // contexts, "new": limit}
     return batched(places, encode, timed, alike=lambda i: len(items[i].question), **limits)
+
+
+def says_yes(answer: str) -> bool:
+    """POPE's own reading of an answer: no where its first sentence has the word *no* or *not*, else yes."""
+    words = re.findall(r"\w+", answer.split(".")[0].lower())
+    return not {"no", "not"} & set(words)
+
+
+def pope(said: Sequence[bool], truth: Sequence[bool]) -> Pope:
+    """POPE's numbers of the answers ``said`` (yes is True) to questions whose true answers are ``truth``."""
+    said, truth = np.asarray(said, dtype=bool), np.asarray(truth, dtype=bool)
+    f1 = ratio(*f1_parts(said, truth))
+    return Pope(mean(said == truth), mean(truth[said]), mean(said[truth]), f1, yes=mean(said), n=len(truth))
+
+
+def f1_parts(said: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """F1 as a ratio of sums over questions: 2 TP / (2 TP + FP + FN)."""
+    hits, misses = said & truth, said != truth
+    return 2.0 * hits, 2.0 * hits + misses
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of each caption: mentions of objects, those of objects not there, objects there, and those that are mentioned;
+    float64 ``[captions]``."""
+
+    mentions: np.ndarray
+    invented: np.ndarray
+    there: np.ndarray
+    found: np.ndarray
+
+
+def counts(mentioned: Sequence[Sequence[str]], there: Sequence[Collection[str]]) -> Counts:
+    """``mentioned`` are the objects that each caption names, as often as it names them."""
+    pairs = list(zip(mentioned, map(set, there), strict=True))
+    return Counts(
+        np.array([len(said) for said, _ in pairs], dtype=float),
+        np.array([sum(name not in true for name in said) for said, true in pairs], dtype=float),
+        np.array([len(true) for _, true in pairs], dtype=float),
+        np.array([len(true & set(said)) for said, true in pairs], dtype=float),
+    )
+
+
+def chair(of: Counts) -> Chair:
+    """CHAIR's numbers."""
+    return Chair(ratio(of.invented, of.mentions), mean(of.invented > 0), ratio(of.found, of.there), len(of.mentions))
