@@ -5,12 +5,10 @@ import html
 import json
 import tempfile
 import time
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import gradio as gr
-import plotly.graph_objects as go
 
 from analysis import page, protocol, section
 from analysis.bar import Bar, open_picture
@@ -43,7 +41,12 @@ def build(demo: gr.Blocks, bar: Bar) -> None:
         if not chosen:
             raise gr.Error(_NOTHING, print_exception=False)
         if kind == "report":
-            return _saved("crosstalk-report.html", _report(chosen, path, question, asked.get("predicted")))
+            listed = asked["predicted"][:100] if isinstance(asked.get("predicted"), list) else []
+            whole = (row for row in listed if isinstance(row, list) and len(row) == 4)
+            predicted = [tuple(str(text)[:300] for text in row) for row in whole]
+            picture, parts = data_uri(open_picture(path)) if path else None, [_part(of, what) for of, what in chosen]
+            text = protocol.written(parts, question or "", picture, datetime.now().astimezone(), predicted)
+            return _saved("crosstalk-report.html", text)
         (of, what), *_ = chosen
         name = of.place.replace("/", "-").replace("_", "-")
         ending, text = written(kind, of, what)
@@ -66,22 +69,15 @@ def written(kind: str, of: Built, what: Shown) -> tuple[str, str]:
     if kind == "latex":
         return "tex", result.to_latex()
     if kind == "html":
-        return "html", _page(said, of.section.drawn(what))
+        drawn = [f.to_html(full_html=False, include_plotlyjs=i == 0) for i, f in enumerate(of.section.drawn(what))]
+        head = "<!doctype html><meta charset='utf-8'><title>Crosstalk</title><body style='font-family: system-ui'>"
+        return "html", f"{head}<h1>Crosstalk</h1><p>{html.escape(said)}</p>{''.join(drawn)}"
     raise gr.Error("Files are saved as CSV, JSON, HTML or LaTeX.", print_exception=False)
 
 
 def close() -> None:
     """Delete what was saved for visitors; no more can be saved."""
     _files().cleanup()
-
-
-def _report(chosen: Sequence[tuple[Built, Shown]], path: str | None, question: str, predicted) -> str:
-    parts = [_part(of, what) for of, what in chosen]
-    picture = data_uri(open_picture(path)) if path else None
-    listed = predicted[:100] if isinstance(predicted, list) else []
-    whole = (row for row in listed if isinstance(row, list) and len(row) == 4)
-    rows = [tuple(str(text)[:300] for text in row) for row in whole]
-    return protocol.written(parts, question or "", picture, datetime.now().astimezone(), rows)
 
 
 def _part(of: Built, what: Shown) -> protocol.Part:
@@ -110,9 +106,3 @@ def _saved(name: str, text: str) -> str:
     file = Path(tempfile.mkdtemp(dir=_files().name)) / name
     file.write_text(text, encoding="utf-8")
     return str(file)
-
-
-def _page(sentence: str, figures: Sequence[go.Figure]) -> str:
-    parts = [f.to_html(full_html=False, include_plotlyjs=i == 0) for i, f in enumerate(figures)]
-    head = "<!doctype html><meta charset='utf-8'><title>Crosstalk</title><body style='font-family: system-ui'>"
-    return f"{head}<h1>Crosstalk</h1><p>{html.escape(sentence)}</p>{''.join(parts)}"

@@ -129,10 +129,3 @@ def sent(event: gr.EventData) -> dict:
 def noted(demo: gr.Blocks, kind: str) -> list:
     """What was noted of one kind while a page was built, such as its predictions; gone with the page."""
     return vars(demo).setdefault(f"_{kind}", [])
-
-
-def room_of(component) -> gr.Tab | None:
-    """The tab that a component stands in; None where it stands in none."""
-    while component is not None and not isinstance(component, gr.Tab):
-        component = component.parent
-    return component

@@ -132,23 +132,16 @@ def ask(
     )
     encoded = model.encode(picture, question)
     for step in model.generate(encoded, checkpoint):
-        found = replace(
-            found,
-            tokens=(*found.tokens, step.token),
-            logprob=np.append(found.logprob, step.logprob),
-            top=(*found.top, step.top),
-        )
+        tokens, top = (*found.tokens, step.token), (*found.top, step.top)
+        found = replace(found, tokens=tokens, top=top, logprob=np.append(found.logprob, step.logprob))
         yield found
     if contents is not None and style_of(found.answer) == "sentence":
         invented, missing = compare(found.answer, contents)
         found = replace(found, invented=invented, missing=missing)
     if options:
-        found = replace(
-            found,
-            options=options,
-            option_labels=tuple(f"{o}: {labels[o]}" if o in labels else o for o in options),
-            option_probability=model.score(encoded, options, checkpoint).probability,
-        )
+        named = tuple(f"{o}: {labels[o]}" if o in labels else o for o in options)
+        chances = model.score(encoded, options, checkpoint).probability
+        found = replace(found, options=options, option_labels=named, option_probability=chances)
     yield found
     each = model.generate_each(encoded, model.checkpoint_names)
     answers = tuple(text_of(each[name]) for name in model.checkpoint_names)
