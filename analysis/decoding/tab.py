@@ -196,7 +196,7 @@ STEPS = Section(
     sentence=lambda found: figure.if_moved(found, "inter"),
     views=(
         View("timeline", _steps_of(figure.timeline), html=True),
-        View("strip", _steps_of(figure.strip)),
+        View("strip", lambda shown: _steps_of(figure.strip)(shown) if shown.result.picture else None),
         View("moved", _steps_of(lambda found, whose: f"<p>{escape(figure.if_moved(found, whose))}</p>"), html=True),
     ),
     controls=_steps,
