@@ -228,18 +228,18 @@ def built(demo: gr.Blocks) -> list[Built]:
 def build(room: Room, section: Section, bar: "Bar") -> None:
     """Put a section on the page that is being built, and wire it to the bar."""
     place, ident = f"{room.name}/{section.name}", f"{room.name}-{section.name}"
-    gr.HTML(_head(section), elem_id=f"{ident}-head", elem_classes="section-head")
+    gr.HTML(_head(section), js_on_load=None, elem_id=f"{ident}-head", elem_classes="section-head")
     controls = gr.HTML(
         _form(section, place, section.offered({}), {}), js_on_load="crosstalk.form(element, trigger)",
         elem_id=f"{ident}-form",
     )
     uploaded = [_upload(ident, section.upload)] if section.upload else []
     progress = gr.HTML(js_on_load="crosstalk.stopper(element, trigger)", elem_id=f"{ident}-progress")
-    told = gr.HTML(elem_id=f"{ident}-told", elem_classes="told-place")
+    told = gr.HTML(js_on_load=None, elem_id=f"{ident}-told", elem_classes="told-place")
     open_views = [v for v in section.views if not (v.html and v.folded)]
     folds = {}
     parts = [_part(ident, v, folds) for v in open_views]
-    foot = gr.HTML(elem_id=f"{ident}-foot", elem_classes="foot")
+    foot = gr.HTML(js_on_load=None, elem_id=f"{ident}-foot", elem_classes="foot")
     state = gr.State(None, time_to_live=_LASTS)
     page.noted(Context.root_block, _KIND).append(Built(room, section, state))
 
@@ -247,14 +247,17 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
     engine = _Engine(section, place, open_views)
     inputs = [*bar.inputs, state, *uploaded]
     hidden = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
+    listen = {"inputs": inputs, "outputs": outputs, **hidden}
     queue = page.LONG_QUEUE if section.long else page.MODEL_QUEUE
-    opening = page.MODEL_QUEUE if section.quick and section.measure else {"concurrency_limit": None}
-    runs = [controls.select(page.for_model(engine.opened), inputs, outputs, **opening, **hidden)]
-    if section.measure:
-        runs.append(controls.submit(page.for_model(engine.run), inputs, outputs, **queue, **hidden))
-    changed = controls.input(page.for_model(engine.changed), inputs, outputs, concurrency_limit=None, **hidden)
+    if section.quick:  # opened or pressed, it measures, and takes its turn: one event
+        runs = [gr.on([controls.select, controls.submit], page.for_model(engine.run), **listen, **queue)]
+    else:
+        runs = [controls.select(page.for_model(engine.opened), concurrency_limit=None, **listen)]
+        if section.measure:
+            runs.append(controls.submit(page.for_model(engine.run), **listen, **queue))
+    controls.input(page.for_model(engine.changed), concurrency_limit=None, **listen)
     failed = f"shown => {{ crosstalk.stale('{place}'); return shown; }}"
-    for event in (*runs, changed):
+    for event in runs:
         event.failure(jobs.halted, progress, progress, js=failed, **page.QUICK)
     progress.click(lambda: jobs.STOPPED, None, progress, cancels=runs, **page.QUICK)
 
@@ -269,7 +272,7 @@ def _upload(ident: str, upload: Upload):
 def _part(ident: str, view: View, folds: dict):
     """A view's place; a fold around it, gone as long as there is nothing in it, goes into ``folds``."""
     if view.html:
-        return gr.HTML(elem_id=f"{ident}-{view.name}", elem_classes="view")
+        return gr.HTML(js_on_load=None, elem_id=f"{ident}-{view.name}", elem_classes="view")
     settings = {"show_label": False, "container": False, "visible": False, "elem_classes": "view"}
     if view.folded:
         folds[view.name] = gr.Accordion(
@@ -288,6 +291,9 @@ class _Engine:
 
     def run(self, model, checkpoint, path, question, known, shown, event: gr.EventData, *uploaded) -> Iterator[list]:
         """The button: measure, with progress and what is found on the way."""
+        if page.sent(event).get("opened") is True:
+            yield from self.opened(model, checkpoint, path, question, known, shown, event, *uploaded)
+            return
         asked, turn = self._asked(model, checkpoint, path, question, known, shown, event, uploaded)
         yield from self._run(asked, turn)
 

@@ -297,7 +297,7 @@ crosstalk.look = () => {
   }
   if (!never && typing()) return;  // a question that is being typed is not measured letter by letter
   crosstalk.opened[place] = turn;
-  at.trigger('select', payload(place, {linked: Boolean(crosstalk.fromLink?.[place])}));
+  at.trigger('select', payload(place, {opened: true, linked: Boolean(crosstalk.fromLink?.[place])}));
   if (crosstalk.fromLink) delete crosstalk.fromLink[place];
 };
 // A view that is drawn anew takes the focus with it: the same button there gets it back.
@@ -512,6 +512,16 @@ const strip = () => {
 // ---- The scene composer ----
 crosstalk.composer = (element, trigger) => {
   const told = () => all('select', element).map(s => s.value);
+  const filled = () => {  // the menus of further drawings offer what those of the first do
+    for (const menu of all('[data-like]', element)) {
+      const chosen = menu.value, like = all('select', element)[menu.dataset.like];
+      delete menu.dataset.like;
+      menu.innerHTML = like.innerHTML;
+      menu.value = chosen;
+    }
+  };
+  filled();
+  new MutationObserver(filled).observe(element, {childList: true, subtree: true});
   element.addEventListener('change', () => {
     crosstalk.own();
     crosstalk.pending = () => {};

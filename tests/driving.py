@@ -41,7 +41,7 @@ class Driven:
 
     def open(self, example: str = "", question: str = "", path: str | None = None, **values) -> "Driven":
         """The section comes into view."""
-        return self._did("select", example, question, path, {"values": values})
+        return self._did("select", example, question, path, {"values": values, "opened": True})
 
     def press(self, example: str = "", question: str = "", path: str | None = None, **values) -> "Driven":
         """Its button is pressed."""

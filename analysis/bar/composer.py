@@ -70,19 +70,22 @@ def surprise(rng: np.random.Generator) -> tuple[str, ...]:
 
 
 def html(settings: tuple[str, ...] = START) -> str:
-    """The drawer with its menus."""
+    """The drawer with its menus. Those of the first drawing hold all that is on offer; the browser gives it to the same
+    menus of the others (``data-like``), whose list is not sent again.
+    """
     menus = [
-        f'<label><span>{title}{f" {i // 4 + 1}" if title == "Drawing" else ""}</span><select>'
+        f'<label><span>{title}{f" {i // 4 + 1}" if title == "Drawing" else ""}</span>'
+        f'<select{f" data-like={i % 4}" if 4 <= i < 4 * MAX_ITEMS else ""}>'
         + "".join(
             f"<option{' selected' if v == chosen else ''} value=\"{escape(v)}\">{escape(_told(v))}</option>"
-            for v in offered
+            for v in ((chosen,) if 4 <= i < 4 * MAX_ITEMS else offered)
         )
         + "</select></label>"
         for i, ((title, offered), chosen) in enumerate(zip(_OFFERED, settings, strict=True))
     ]
     rows = "".join(f'<div class="drawing">{"".join(menus[i : i + 4])}</div>' for i in range(0, len(menus), 4))
     return (
-        '<details><summary>Compose a scene: its truth is then known</summary>'
+        "<details><summary>Compose a scene: its truth is then known</summary>"
         f'{rows}<button type="button" data-surprise>Surprise me</button></details>'
     )
 

@@ -148,7 +148,7 @@ def _gallery() -> str:
     cells = []
     for name, example in examples().items():
         picture = example.known.picture()
-        inner = f'<img src="{data_uri(picture, 96)}" alt="">' if picture else "<span>text<br>only</span>"
+        inner = f'<img src="{data_uri(picture, 72)}" alt="">' if picture else "<span>text<br>only</span>"
         title = escape(example.title)
         cells.append(
             f'<button type="button" data-example="{escape(name)}" aria-label="{title}" title="{title}">{inner}</button>'

@@ -51,7 +51,7 @@ def test_a_link_holds_a_composed_scene():
     _, _, drawer, picture, known, _, question = linked({"scene": composer.BETWEEN.join(ONE), "question": "Where?"})
     assert known.scene == composer.scene_of(ONE) and question == "Where?"
     assert picture.size == (448, 448)
-    assert drawer.count("selected") == 18 and '<option selected value="key">' in drawer
+    assert drawer.count(" selected") == 18 and '<option selected value="key">' in drawer
 
 
 def test_a_link_with_nonsense_shows_the_first_example():

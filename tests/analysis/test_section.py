@@ -210,7 +210,7 @@ def test_a_link_that_asks_for_something_odd_says_so_and_the_rest_is_as_it_says(d
     told = []
     monkeypatch.setattr(gr, "Warning", told.append)
     kept = driven("kept")
-    kept._did("select", "", "", None, {"values": {"steps": "4", "unit": "miles"}, "linked": True})
+    kept._did("select", "", "", None, {"values": {"steps": "4", "unit": "miles"}, "opened": True, "linked": True})
     assert kept.shown.result.total == 4 and "Unit" in told[0]
 
 
