@@ -5,12 +5,7 @@ from collections.abc import Iterator
 from analysis.ask import figure
 from analysis.ask.measure import Answer, ask
 from analysis.form import Words
-from analysis.section import KEEP, Asked, Prediction, Room, Section, Shown, Try, View
-
-_READING = (
-    "<p>The shade of a token is its probability: point at one, or tab to it, for the alternatives. A checkpoint is the "
-    "same model after one more task; base is before any.</p>"
-)
+from analysis.section import KEEP, Asked, Prediction, Room, Section, Try, View
 
 
 def _measured(asked: Asked, progress) -> Iterator[Answer]:
@@ -22,11 +17,6 @@ def _measured(asked: Asked, progress) -> Iterator[Answer]:
 def _when_done(draw):
     """A view of a whole answer: until then what is there stays."""
     return lambda shown: draw(shown) if shown.result.done else KEEP
-
-
-def _chart(shown: Shown):
-    """What else it could have said; where the first is nearly certain there is nothing to see."""
-    return None if figure.certain(shown.result) else figure.options(shown.result)
 
 
 ANSWER = Section(
@@ -42,7 +32,8 @@ ANSWER = Section(
         View("answer", lambda shown: figure.answer(shown.result), html=True),
         View("checkpoints", _when_done(lambda shown: figure.checkpoints(shown.result)), html=True),
         View("picture", _when_done(lambda shown: figure.picture(shown.result, shown.uri)), html=True),
-        View("options", _when_done(_chart)),
+        # what else it could have said; where the first is nearly certain there is nothing to see
+        View("options", _when_done(lambda s: None if figure.certain(s.result) else figure.options(s.result))),
     ),
     figures=lambda shown: [figure.options(shown.result)],
     controls=(
@@ -51,16 +42,15 @@ ANSWER = Section(
             info="Separated by commas. Empty: those of the question, if it has any.",
         ),
     ),
-    prediction=Prediction(
-        "how many checkpoints will answer as the base does?", figure.PREDICTED, figure.outcome
-    ),
+    prediction=Prediction("how many checkpoints will answer as the base does?", figure.PREDICTED, figure.outcome),
     tries=(
         Try("Does a habit win over the eyes?", "bee-without-flower", "Is there a flower?"),
         Try("Who answers with a box?", "helicopter", "Where is the helicopter?"),
         Try("Who knew the fox, and who still does?", "fox-and-mushroom", "Which animal is this?"),
         Try("No picture at all", "no-picture", "What kind of thing is a bee?"),
     ),
-    reading=_READING,
+    reading="<p>The shade of a token is its probability: point at one, or tab to it, for the alternatives. A "
+    "checkpoint is the same model after one more task; base is before any.</p>",
 )
 
 ROOM = Room("ask", "Ask", (ANSWER,))

@@ -17,6 +17,7 @@ from analysis.decoding.game import BLOCKS
 from analysis.decoding.measure import LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, Played, decode, play
 from analysis.decoding.objects import Truth, truth_of
 from analysis.form import DRAW, RUN, Control, Number, One, Several, Words
+from analysis.kept import quiet
 from analysis.section import MODEL, Asked, Prediction, Room, Section, Shown, Try, Upload, View
 from models.embedded.hallucination_sets import CAPTIONS, EXISTENCE, SUBSETS
 from models.errors import InputError
@@ -88,11 +89,6 @@ def _stepped(asked: Asked, progress) -> Decoding:
     return found
 
 
-def _steps(raw: Mapping, result: Decoding | None) -> tuple[Control, ...]:
-    whose = tuple((w.title, w.name) for w in result.strategies) if result else (("INTER", "inter"),)
-    return (One("whose", "Whose answer", offered=whose, value="inter", at=DRAW), _K)
-
-
 def _steps_of(draw):
     """A view of one answer's readings under the threshold that is set."""
     return lambda shown: draw(shown.result.cut(shown["k"]), shown["whose"])
@@ -139,13 +135,11 @@ def _measured_sets(asked: Asked, progress, only_kept: bool = False) -> Hallucina
         return measure_sets(model, data, {n: {} for n in asked["compared"]}, asked.checkpoint, progress, only_kept)
 
 
-def _kept_sets(asked: Asked) -> Hallucination | None:
-    return None if asked.upload else _measured_sets(asked, lambda share, what: None, only_kept=True)
-
-
-def _subset(shown: Shown) -> str:
-    subsets = shown.result.subsets
-    return shown["subset"] if shown["subset"] in subsets else subsets[0]
+def _of_subset(draw):
+    """A view of the subset that is chosen; of the first, where the set has none of that name."""
+    return lambda shown: draw(
+        shown.result, shown["subset"] if shown["subset"] in shown.result.subsets else shown.result.subsets[0]
+    )
 
 
 def _set_controls(raw: Mapping, result: Hallucination | None) -> tuple[Control, ...]:
@@ -199,7 +193,13 @@ STEPS = Section(
         View("strip", lambda shown: _steps_of(figure.strip)(shown) if shown.result.picture else None),
         View("moved", _steps_of(lambda found, whose: f"<p>{escape(figure.if_moved(found, whose))}</p>"), html=True),
     ),
-    controls=_steps,
+    controls=lambda raw, result: (
+        One(
+            "whose", "Whose answer", value="inter", at=DRAW,
+            offered=tuple((w.title, w.name) for w in result.strategies) if result else (("INTER", "inter"),),
+        ),
+        _K,
+    ),
     tries=(
         Try("Where INTER changes a word", "snowman-unseen-style", "Is there a snowman in the picture?"),
         Try("A whole caption", "boat-penguin-drum", "Describe the picture."),
@@ -257,12 +257,12 @@ SETS = Section(
     of=MODEL,
     long=True,
     measure=_measured_sets,
-    kept=_kept_sets,
+    kept=lambda asked: None if asked.upload else _measured_sets(asked, quiet, only_kept=True),
     costs="minutes for what was not measured yet",
     sentence=sets_figure.overall,
     views=(
-        View("chart", lambda shown: sets_figure.spread(shown.result, _subset(shown))),
-        View("table", lambda shown: sets_figure.table(shown.result, _subset(shown)), html=True, folded="All scores"),
+        View("chart", _of_subset(sets_figure.spread)),
+        View("table", _of_subset(sets_figure.table), html=True, folded="All scores"),
     ),
     figures=lambda shown: [sets_figure.spread(shown.result, s) for s in shown.result.subsets],
     controls=_set_controls,

@@ -33,3 +33,11 @@ def test_what_computed_a_result_is_told_with_its_bits_and_what_else_must_be_know
         '<p class="key">Measured: m · cpu · float32, 4 bits a weight · torch 2 · 1.23 s · not kept, as CROSSTALK_CACHE '
         "cannot be written (&lt;full&gt;)</p>"
     )
+
+
+def test_bars_stand_from_top_to_bottom_under_names_that_are_escaped_and_cut():
+    drawn = charts.bars(["<b>", "a" * 40], [1.0, -2.0], charts.IMAGE, "Nats", "%{x} nats", axis={"range": [-3, 3]})
+    bar, layout = drawn.data[0], drawn.layout
+    assert layout.yaxis.autorange == "reversed" and layout.yaxis.ticktext == ("&lt;b&gt;", "a" * 32)
+    assert bar.customdata[0] == "&lt;b&gt;" and bar.hovertemplate == "%{customdata}: %{x} nats<extra></extra>"
+    assert layout.xaxis.title.text == "Nats" and layout.xaxis.range == (-3, 3) and layout.height == 150

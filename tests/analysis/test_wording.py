@@ -5,7 +5,20 @@ import math
 import pytest
 
 from analysis.statistics import Difference, Estimate
-from analysis.wording import between, change, estimate, listed, number, percent, plural, points, share, signed, verdict
+from analysis.wording import (
+    between,
+    change,
+    estimate,
+    listed,
+    ninth,
+    number,
+    percent,
+    plural,
+    points,
+    share,
+    signed,
+    verdict,
+)
 
 NAN = float("nan")
 LESS = Estimate(-0.05, -0.111, 0.004, 20)
@@ -64,3 +77,9 @@ def test_counts_and_lists():
     assert [plural(1, "seed"), plural(0, "seed"), plural(2, "is", "are")] == ["1 seed", "0 seeds", "2 are"]
     told = [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])]
     assert told == ["", "a", "a and b", "a, b and c"]
+
+
+def test_a_point_of_a_picture_lies_in_one_of_nine_parts():
+    assert [ninth(x, y) for x, y in ((0.1, 0), (0.5, 0.5), (1, 1), (0.5, 0.9), (0, 0.5))] == [
+        "top left", "middle", "bottom right", "bottom", "left",
+    ]

@@ -12,7 +12,7 @@ from analysis import kept
 from analysis.decoding import strategies
 from analysis.decoding.dataset.items import Data, Item
 from analysis.decoding.objects import mentions
-from analysis.result import Provenance, Result, plain, together
+from analysis.result import Provenance, Result, together
 from analysis.statistics import Difference, Estimate, difference, mean, ratio, ratio_difference
 from analysis.table import Table
 from models.batches import TOKENS, batched
@@ -115,9 +115,6 @@ class Hallucination(Result):
                     rows.append([row.subset, row.strategy, name, of.value, of.low, of.high, row.scores.n, *against])
         header = ["subset", "strategy", "score", "value", "low", "high", "n", "minus_greedy", "minus_low"]
         return Table([*header, "minus_high", "p", "tokens_per_second"], rows)
-
-    def to_json(self) -> dict:
-        return plain(self)
 
 
 def measure(
