@@ -84,3 +84,11 @@ def test_first_values_as_a_browser_compares_them():
 def test_words_of_one_picture_and_question_are_marked():
     assert "data-passing" in Words("truth", passing=True).html("fox")
     assert "data-passing" not in Words("words").html("data-passing"[5:])
+
+
+def test_a_row_of_buttons_may_play_and_a_hidden_line_may_be_shared():
+    still, playing = (One("phase", "Phase", offered=("a", "b"), radio=True, play=play) for play in (False, True))
+    assert ("data-play" in still.html("a"), "data-play" in playing.html("a")) == (False, True)
+    shared = 'data-name="whose" data-at="" data-shared><input type="hidden"'
+    assert shared in Words("whose", hidden=True, shared=True).html("")
+    assert "data-shared" not in Words("whose", hidden=True).html("")
