@@ -5,11 +5,11 @@ when a control is changed, when its button is pressed or a run is stopped, is wr
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property, partial
 from html import escape
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -87,11 +87,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Shown:
-    """A result with what it was asked, and the picture as a ``data:`` address where it is of one."""
+    """A result with what it was asked, and the picture as a ``data:`` address where it is of one.
+
+    ``run`` tells the browser one run's results from another's, where both say the same.
+    """
 
     result: "Result"
     asked: Asked
     uri: str | None = None
+    run: str = field(default_factory=lambda: token_hex(4))
 
     def __getitem__(self, name: str):
         return self.asked.values[name]
@@ -336,7 +340,7 @@ class _Engine:
         return asked, str(data.get("turn", ""))[:20]
 
     def _run(self, asked: Asked, turn: str) -> Iterator[list]:
-        stay = self._stay()
+        stay, run = self._stay(), token_hex(4)
         yield [stay[0], jobs.Progress().html, *stay[2:]]
         if self.section.of == INPUT:
             asked.needs_question()
@@ -345,7 +349,7 @@ class _Engine:
                 yield [stay[0], step.html, *stay[2:]]
             else:
                 uri = data_uri(asked.picture) if self.section.pictured and asked.picture else None
-                yield self._show(Shown(step, replace(asked, shown=None), uri), turn)
+                yield self._show(Shown(step, replace(asked, shown=None), uri, run), turn)
         yield [stay[0], "", *stay[2:]]
 
     def _kept(self, asked: Asked, turn: str) -> list | None:
@@ -383,10 +387,9 @@ class _Engine:
         said = section.sentence(result)
         outcome = section.prediction.outcome(result) if section.prediction else None
         first, rest = headline(said)
-        # the time makes the same result another text, so that the browser draws it anew and no longer as an older one
         told = (
-            f'<div class="told" data-turn="{escape(turn)}" data-of="{section.of}" data-at="{time.time_ns()}" '
-            f'data-outcome="{escape(outcome or "")}">'
+            f'<div class="told" data-turn="{escape(turn)}" data-of="{section.of}" '
+            f'data-run="{shown.run}" data-outcome="{escape(outcome or "")}">'
             f'<p class="sentence">{escape(first)}</p>{_menu(section)}</div>'
         )
         folded = "".join(

@@ -143,9 +143,6 @@ crosstalk.form = (element, trigger) => {
     crosstalk.start(event.target.dataset.place, {pressed: true});
   });
   element.addEventListener('input', event => { if (event.target.type === 'range') shownRange(event.target); });
-  // a form that is drawn anew folds what the visitor has unfolded
-  element.addEventListener('click', event => { if (event.target.closest('summary')) element.unfolded = !find('.further', element).open; });
-  element.addEventListener('toggle', event => { event.target.open = Boolean(element.unfolded); }, true);
   element.addEventListener('change', event => {
     const box = event.target.closest('[data-name]'), form = event.target.closest('form.controls');
     if (!box || !form) return;
@@ -284,6 +281,7 @@ crosstalk.look = () => {
   }
   strip();
   refocused();
+  for (const fold of all('.foot details, form.controls details')) if (unfolded.has(foldOf(fold))) fold.open = true;
   if (!at || !at.element.isConnected || crosstalk.pending) return;
   const form = find('form.controls', at.element), turn = crosstalk.turn(form.dataset.of);
   settle(place);
@@ -309,6 +307,13 @@ const refocused = () => {
   }
   if (Date.now() > until) crosstalk.refocus = null;
 };
+// What is drawn anew is folded again; what the visitor has unfolded stays so.
+const unfolded = new Set();
+const foldOf = fold => `${placeOf(fold)} ${find('summary', fold)?.textContent}`;
+document.addEventListener('click', event => {
+  const fold = event.target.closest('.foot summary, form.controls summary')?.parentElement;
+  if (fold) unfolded[fold.open ? 'delete' : 'add'](foldOf(fold));
+});
 const typing = () => document.activeElement?.closest('#question, #composer, #bar select, #model') != null;
 setInterval(crosstalk.look, 200);
 
@@ -328,10 +333,10 @@ const restoreGuess = place => {
 };
 const settle = place => {
   const panel = panelOf(place), told = panel && find('.told:not(.older)', panel), kept = crosstalk.guesses[place];
-  if (told?.dataset.outcome && kept?.guess && kept.measured === undefined && kept.of !== told) {
+  if (told?.dataset.outcome && kept?.guess && kept.measured === undefined && kept.of !== told.dataset.run) {
     kept.measured = told.dataset.outcome;
-    kept.of = told;
-  } else if (kept?.measured !== undefined && kept.of && !kept.of.isConnected) {
+    kept.of = told.dataset.run;
+  } else if (kept?.measured !== undefined && kept.of !== find('.told', panel)?.dataset.run) {
     crosstalk.told.push([...crosstalk.name(place), kept.asks, kept.guess, kept.measured].join('\u0000'));
     delete crosstalk.guesses[place];  // that one was about an earlier result
   }
@@ -377,7 +382,7 @@ document.addEventListener('click', async event => {
       const shown = find('.told:not(.older)', panelOf(place));
       const seen = shown && !panelOf(place).classList.contains('covered');
       // what is seen already is no prediction: that one waits for the next result
-      crosstalk.guesses[place] = {guess: guess.dataset.guess, asks: guess.closest('.prediction').dataset.asks, of: seen ? shown : null};
+      crosstalk.guesses[place] = {guess: guess.dataset.guess, asks: guess.closest('.prediction').dataset.asks, of: seen ? shown.dataset.run : null};
     }
     settle(place);
     return;

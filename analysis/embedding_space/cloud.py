@@ -80,7 +80,7 @@ def _traces(found: "Space", seen: "Cloud", phase: int, lines: str, chosen: int) 
     flat, large = seen.dimensions == 2, 2 * len(found.shown) > _SVG
     make = (go.Scattergl if large else go.Scatter) if flat else go.Scatter3d
     domains, called = np.array([found.domains[i] for i in found.shown]), np.array(names(found))
-    size = (4 if large else 6) if flat else 4
+    size = (4 if large else 6) if flat else 3
     middles = {d: seen.images[:, domains == d].mean(1, keepdims=True) for d in found.domain_names if d in domains}
     colours = {d: SERIES[j % len(SERIES)] for j, d in enumerate(found.domain_names)}
     below, marks = [], []
@@ -103,7 +103,7 @@ def _traces(found: "Space", seen: "Cloud", phase: int, lines: str, chosen: int) 
     ]
     ends = np.concatenate([of[phase] for of in middles.values()])
     edge, colour = {"width": 1, "color": "#fff"}, [colours[d] for d in middles]
-    dots = {"size": 13 if flat else 7, "color": colour, "line": edge}
+    dots = {"size": 13 if flat else 5, "color": colour, "line": edge}
     ways.append(make(
         **_places(ends), mode="markers", marker=dots, hovertemplate="middle of the pictures of %{text}<extra></extra>",
         text=list(middles),

@@ -67,8 +67,10 @@ def _panel(shown: Shown, which: int):
     turned = shown["seen"] == "turned" and len(clouds) > 1
     seen, phase = clouds[1 if turned else 0], place_of(of, shown["phase"])
     lines = shown["lines"] if len(of.space.shown) <= cloud.MANY else "none"
-    return cloud.draw(of.space, seen, cloud.spans(*(c for each in result.clouds for c in each[:2])),
-                      _titled(of, seen, turned, phase), phase, lines, _chosen(of, shown["pair"]))
+    # maps of neighbours are made for each space alone: no ruler is the same for both
+    both = [c for each in result.clouds for c in each] if seen.method == "pca" else clouds
+    title, chosen = _titled(of, seen, turned, phase), _chosen(of, shown["pair"])
+    return cloud.draw(of.space, seen, cloud.spans(*both), title, phase, lines, chosen)
 
 
 def _titled(of: Whole, seen: maps.Cloud, turned: bool, phase: int) -> str:
@@ -137,9 +139,8 @@ def _map_sentence(found: Spaces) -> str:
 
 def _animated(shown: Shown) -> list:
     result = shown.result
-    span = cloud.spans(*(seen for clouds in result.clouds for seen in clouds))
     return [
-        cloud.animated(of.space, seen, span, f"{of.title}, {'turned back' if i else 'as it is'}")
+        cloud.animated(of.space, seen, cloud.spans(*clouds), f"{of.title}, {'turned back' if i else 'as it is'}")
         for of, clouds in zip(result.whole, result.clouds, strict=True) for i, seen in enumerate(clouds)
     ]
 

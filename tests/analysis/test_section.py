@@ -280,3 +280,13 @@ def test_what_stop_says_is_not_wiped_by_the_failure_that_gradio_tells_of_it(demo
             assert failed.outputs == stop.outputs
             assert failed.fn(jobs.Progress(0.5, "adding").html) == stop.fn() == jobs.STOPPED
             assert failed.fn("") == gr.skip()
+
+
+def test_the_browser_can_tell_a_run_from_another_that_says_the_same(driven):
+    def run(of):
+        return of.seen["told"].partition('data-run="')[2][:8]
+
+    section_ = driven("grow").press()
+    first = run(section_)
+    assert len(first) == 8 and run(section_.change("unit", unit="km")) == first  # drawn anew: the same result
+    assert run(section_.press()) != first
