@@ -337,17 +337,17 @@ const settle = place => {
     kept.measured = told.dataset.outcome;
     kept.of = told.dataset.run;
   } else if (kept?.measured !== undefined && kept.of !== find('.told', panel)?.dataset.run) {
-    crosstalk.told.push([...crosstalk.name(place), kept.asks, kept.guess, kept.measured].join('\u0000'));
+    crosstalk.told.push([...crosstalk.title(place), kept.asks, kept.guess, kept.measured].join('\u0000'));
     delete crosstalk.guesses[place];  // that one was about an earlier result
   }
   restoreGuess(place);
 };
 crosstalk.told = [];
-crosstalk.name = place => [find(`#nav .sections [data-go="${place}"]`)?.dataset.title ?? place];
+crosstalk.title = place => [find(`#nav .sections [data-go="${place}"]`)?.dataset.title ?? place];
 crosstalk.predicted = () => [
   ...crosstalk.told.map(text => text.split('\u0000')),
   ...Object.entries(crosstalk.guesses).filter(([, g]) => g.measured !== undefined)
-    .map(([place, g]) => [...crosstalk.name(place), g.asks, g.guess, g.measured]),
+    .map(([place, g]) => [...crosstalk.title(place), g.asks, g.guess, g.measured]),
 ];
 
 // ---- Clicks that mean the same everywhere ----
@@ -451,7 +451,7 @@ const listed = () => {
   const rows = all('#nav .sections [data-go]').map(b => b.dataset.go).filter(place => find('.told', panelOf(place) ?? document.createElement('i')));
   find('#report-list').innerHTML = rows.map(place => {
     const ticked = crosstalk.pressed.has(place) || !rows.some(p => crosstalk.pressed.has(p));
-    return `<label><input type="checkbox" value="${place}"${ticked ? ' checked' : ''}> ${crosstalk.name(place)[0]}</label>`;
+    return `<label><input type="checkbox" value="${place}"${ticked ? ' checked' : ''}> ${crosstalk.title(place)[0]}</label>`;
   }).join('') || '<p>Nothing was measured yet.</p>';
   find('#report-dialog').showModal();
 };
