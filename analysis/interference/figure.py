@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, data_uri, figure, ink_on
 from analysis.table import Head, Html, Table
-from analysis.wording import brief, listed, percent, signed
+from analysis.wording import brief, listed, percent, plural, signed
 
 if TYPE_CHECKING:
     from analysis.interference.dose import Dose
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 _SIDES = {"text": TEXT, "image": IMAGE, "adversarial": NEUTRAL}
 _RIVALS = (WRONG, *(c for c in SERIES if c not in (ANSWER, IMAGE, TEXT, WRONG, NEUTRAL)))
 _SHOWN = len(_RIVALS) + 1  # options with a colour of their own
+_LIKELY = 0.02  # an option that never has more shares one part with its like
 _LABELLED = 0.14  # a narrower part of a bar has no room for its name
 _CLEARLY = 0.02  # of probability: less is no change
 _CLEAR_ODDS = 0.1  # nats of log-odds: less is no change
 _LINE, _HEAD = 17, 26  # pixels: of a line beside a bar, of a group's title
-_ORIGIN, _IDLE = "As asked", "Should not change the answer"
+_ORIGIN, _IDLE = "As asked", "Should not change it:"
 _SHOULD = {True: "yes", False: "no", None: "it may"}
 
 
@@ -32,14 +33,14 @@ def options(found: "Interference") -> go.Figure:
     what should or may; flips are marked.
 
     The option that changes are told of stands first in each row, and a dashed line carries its undisturbed
-    probability down. Options beyond the likeliest few share one part.
+    probability down. Options beyond the likeliest few, and those that are never likely, share one part.
     """
     others = [e for e in found.effects if e.should is not False]
     groups = [("", [found]), (_IDLE, found.idle), (_expected(others), others)]
-    rows, titles, places, heights, heads, down = [], [], [], [], [], 0
+    rows, titles, places, heights, heads, down = [], [], [], [], {}, 0
     for head, some in groups:
         if head and some:
-            heads.append(_head(head, down + _HEAD / 2))
+            heads[down + _HEAD / 2] = f"<b>{head}</b>"
             down += _HEAD
         for row in some:
             titles.append(f"<b>{_ORIGIN}</b>" if row is found else _named(row))
@@ -49,16 +50,17 @@ def options(found: "Interference") -> go.Figure:
             rows.append(row.probability)
     values = np.stack(rows)
     rest = [i for i in np.argsort(-values.max(axis=0), kind="stable").tolist() if i != found.target]
-    own, left = [found.target, *rest[: _SHOWN - 1]], rest[_SHOWN - 1 :]
+    likely = [i for i in rest if values[:, i].max() >= _LIKELY][: _SHOWN - 1]
+    own, left = [found.target, *likely], [i for i in rest if i not in likely]
     parts = [
         (found.labels[i], values[:, i], ANSWER if i == found.target else _RIVALS[n - 1]) for n, i in enumerate(own)
     ]
     if left:
-        parts.append((f"{len(left)} other options", values[:, left].sum(axis=1), NEUTRAL))
+        parts.append((plural(len(left), "other option"), values[:, left].sum(axis=1), NEUTRAL))
     bars = [
         go.Bar(
             x=100 * part, y=places, width=[h - 12 for h in heights], orientation="h", marker_color=colour,
-            name=escape(label if len(label) <= 32 else f"{label[:31]}…"),
+            name=escape(label if len(label) <= 24 else f"{label[:23]}…"),
             text=[f"{escape(label[:18])} {percent(p)}" if p >= _LABELLED else "" for p in part],
             textposition="inside", insidetextanchor="middle", textfont={"color": ink_on(colour)},
             customdata=[escape(label)] * len(rows), hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
@@ -71,12 +73,12 @@ def options(found: "Interference") -> go.Figure:
         "line": {"dash": "dash", "width": 2, "color": NEUTRAL},
     }
     return figure(
-        int(92 + down), *bars, barmode="stack", annotations=heads, shapes=[line] if found.effects else [],
+        int(92 + down), *bars, barmode="stack", shapes=[line] if found.effects else [],
         margin={"l": 8, "r": 16, "t": 44, "b": 8}, showlegend=True, legend={"traceorder": "normal"},
         xaxis={"title": "Probability, % (n = 1)", "range": [0, 100]},
         yaxis={
-            "tickvals": places, "ticktext": titles, "range": [down, 0], "tickfont": {"size": 13}, "showgrid": False,
-            "zeroline": False,
+            "tickvals": [*places, *heads], "ticktext": [*titles, *heads.values()], "range": [down, 0],
+            "tickfont": {"size": 13}, "showgrid": False, "zeroline": False,
         },
     )
 
@@ -84,14 +86,7 @@ def options(found: "Interference") -> go.Figure:
 def _expected(effects: "list[Effect]") -> str:
     """What the second group of changes is: nothing is taken away for sure where ``should`` is None."""
     kinds = {e.should for e in effects}
-    return "May change the answer" if kinds == {None} else f"Should{' or may' * (None in kinds)} change the answer"
-
-
-def _head(text: str, y: float) -> dict:
-    return {
-        "text": f"<b>{text}</b>", "x": 0, "xref": "paper", "xanchor": "left", "y": y, "yanchor": "middle",
-        "showarrow": False, "font": {"size": 13},
-    }
+    return "May change it:" if kinds == {None} else f"Should{' or may' * (None in kinds)} change it:"
 
 
 def _named(effect: "Effect") -> str:
@@ -302,7 +297,8 @@ def _line(found: "Dose", option: int, colour: str, dash: str) -> go.Scatter:
 
 def _axis(found: "Dose") -> str:
     most = found.amount[-1] / found.strength[-1] if found.strength[-1] else 0.0
-    return f"Strength: {found.title.lower()} (1 = {most:.3g} {found.unit}; n = {len(found.strength)} strengths)"
+    full = "" if most == 1 else f"1 = {most:.3g} {found.unit}; "
+    return f"Strength: {found.title.lower()}<br>({full}n = {len(found.strength)} strengths)"
 
 
 def effectiveness(found: "Dose") -> go.Figure | None:

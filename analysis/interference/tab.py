@@ -17,7 +17,7 @@ from analysis.section import Asked, Prediction, Room, Section, Shown, Try, Uploa
 
 _PAPER = ("Diagnosing and Mitigating Modality Interference", "https://arxiv.org/abs/2505.19616")
 _OWN = ("own-sentence", "own-picture")  # made as soon as there is one
-_TEXT, _IMAGE = ("misleading", "contradiction"), ("occlusion", "other-picture")
+_TEXT, _IMAGE = ("misleading", "contradiction"), ("other-picture", "occlusion")
 _ATTACK = Attack()
 _UNIT = "× the root mean square of what the decoder reads"
 

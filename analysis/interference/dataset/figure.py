@@ -64,9 +64,9 @@ def remedies(found: "Accuracies", place: int, condition: str, segment: str | Non
     counts = [r.n for _, *rows in both for r in rows]
     n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     return figure(
-        110 + 46 * len(both), *marks, shapes=[guess, *between], showlegend=True,
+        124 + 44 * len(both), *marks, shapes=[guess, *between], showlegend=True,
         margin={"l": 8, "r": 16, "t": 44, "b": 8},
-        xaxis={"title": f"Right answers, % (n = {n}; dotted: guessing)", "range": [-2, 102], "dtick": 25},
+        xaxis={"title": f"Right answers, %<br>(n = {n}; dotted: guessing)", "range": [-2, 102], "dtick": 25},
         yaxis={"tickvals": places, "ticktext": names, "range": [len(both) - 0.5, -0.5], "zeroline": False},
     )
 
