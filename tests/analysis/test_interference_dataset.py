@@ -448,6 +448,8 @@ def test_the_sentence_where_nothing_is_got_back():
     same = told_of(**effect, mended_origin=right(90), mended_misleading=right(61))
     assert "“mended” does not clearly get it back: it changes the drop by −1 points (95 % " in same
     assert "With as few" not in same
+    unclear = told_of(base_origin=right(4, 5), base_misleading=right(4, 5))
+    assert unclear.startswith("5 image-heavy items cannot tell whether a sentence that names a wrong answer matters")
     few = told_of(base_origin=right(4, 5), base_misleading=right(2, 5))
     assert few.endswith("With as few as 5 items these intervals say little.")
 

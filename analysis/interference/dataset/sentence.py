@@ -75,6 +75,9 @@ def _costs(found: "Accuracies", row: "Row", rows: list["Row"]) -> str:
         return f"{what} costs {who} {_points(drop.value)} {where} ({_range(drop)}). {went}"
     if drop.high < 0:
         return f"{what} costs {who} nothing {where}: {_points(-drop.value)} more are right ({_range(-drop)}). {went}"
+    if row.n < _FEW:
+        told = f"{_signed(-drop.value)} points ({_range(drop)})"
+        return f"{row.n} {row.kind} items cannot tell whether {what.lower()} matters to {who}: {told}. {went}"
     return f"{what} has no clear effect on {who} {where}: {_signed(-drop.value)} points ({_range(-drop)}). {went}"
 
 
