@@ -355,7 +355,7 @@ def test_the_sentence_of_merges():
     said = sentence.merged(of_scores((2, 16), (18, 18), (12, 14), (0, 1)))
     assert short(said).startswith("Of 2 merges the best reaches 65 %, +20 points (")
     assert short(said).endswith("against the last checkpoint: better.")
-    assert "It is “average”. The last checkpoint, b, reaches 45 % over 2 tasks with 20 items each; joint 90 % (a" in said
+    assert "It is “average”. The last checkpoint, b, reaches 45 % over 2 tasks with 20 items each; joint 90 %" in said
     assert short(sentence.merged(of_scores((9, 9), (18, 18), (9, 9)))).endswith("no clear difference.")
     assert short(sentence.merged(of_scores((18, 18), (18, 18), (1, 2)))).endswith(": worse.")
     assert sentence.merged(of_scores((9, 9))).startswith("The last checkpoint, b, reaches 45 % over 2 tasks with 20")

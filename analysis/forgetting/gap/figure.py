@@ -61,7 +61,8 @@ def _means(found: "Gaps") -> go.Figure:
     lines, notes = _switches(longest, "")
     return figure(
         290 + 22 * len(found.gaps), *traces, shapes=lines, annotations=notes,
-        margin={"l": 8, "r": 16, "t": 44 + 22 * len(found.gaps), "b": 8}, legend={"y": 1.1},
+        margin={"l": 8, "r": 16, "t": 40 + 20 * len(found.gaps), "b": 8},
+        legend={"y": 1, "yref": "container", "yanchor": "top"},
         xaxis={"title": "Training steps, over all tasks", "range": [0, int(longest.course.steps[-1])]},
         yaxis={"title": "Old tasks' mean accuracy, %", "range": [-3, 103]},
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Inside a task: the section of the room that shows what old tasks do while a new one is taught."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from analysis.forgetting import sets
 from analysis.forgetting.gap import courses, figure
@@ -23,13 +24,14 @@ _READING = (
 
 def _controls(raw: Mapping, result: Inside | None) -> tuple[Control, ...]:
     manifest, known = sets.named(raw), list(courses.courses()[0])
+    tasks = [ALL, *(manifest.order if manifest else ())]
     counted = [("steps of training (course)", STEPS), ("tasks (accuracy matrix)", TASKS)]
     return (
         Several("courses", "Courses of", offered=known, value=known[:3], at=RUN),
         One("lines", "Show", offered=figure.VIEWS, value=figure.MEAN, at=DRAW, radio=True),
-        sets.control(at=RUN),
+        replace(sets.control(at=RUN), label="Forgetting curve of the set", folded=True),
         One("unit", "Forgetting curve, time in", offered=counted, value=STEPS, at=RUN, folded=True),
-        One("task", "Forgetting curve of", offered=[ALL, *(manifest.order if manifest else ())], at=RUN, folded=True),
+        One("task", "Forgetting curve of the task", offered=tasks, at=RUN, folded=True),
     )
 
 
@@ -52,7 +54,7 @@ GAP = Section(
     name="gap",
     title="Inside a task",
     question="What do old tasks do while a new one is taught?",
-    about="Accuracy was logged every few steps of the training, on items of its own.",
+    about="Accuracy was logged every few steps of one training, on few items: the matrix asks more of them.",
     label="as published",
     paper=("Continual evaluation", "https://arxiv.org/abs/2205.13452"),
     of=SET,

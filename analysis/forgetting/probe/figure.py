@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _KINDS = (("the picture", IMAGE), ("the question", TEXT), ("the template", NEUTRAL), ("its earlier answer", ANSWER))
 """Kinds of tokens, in the order of every axis of kinds: what they are called, and their colour."""
-_RIVALS = 3  # first tokens that are told
+_RIVALS = 2  # first tokens that are told
 
 
 def _labels(found: "Probe") -> list[str]:
