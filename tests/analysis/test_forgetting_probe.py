@@ -267,7 +267,7 @@ def test_a_question_without_a_picture_has_no_attention_on_one(model):
 def test_the_strip_has_a_row_a_checkpoint_and_escapes_what_visitors_and_models_write():
     evil = by_hand(BEE, ("<b>", "other"), BEE, ("", "other"), BEE, references=1, question="<script>", truth="bee")
     html = figure.strip(evil)
-    assert html.count("<tr") == 6 and html.count("✓ right") == 3 and html.count("✗ wrong") == 2
+    assert html.count("<tr") == 6 and html.count("✓&nbsp;right") == 3 and html.count("✗&nbsp;wrong") == 2
     assert "<script>" not in html and "<b>&lt;b&gt;" not in html and "&lt;b&gt;" in html and "<i>nothing</i>" in html
     assert html.index("after boxes") < html.index('class="reference"') < html.index(">joint<")
     assert "after naming" in html and "after joint" not in html

@@ -131,7 +131,7 @@ def patching(found: "Patching") -> go.Figure:
         traces.append(_points(rows, titles, (found.whole_last, *found.cost), told, 4, -0.28))
     return figure(
         100 + len(titles) * max(18, min(34, 250 // len(titles))), *traces, margin={"l": 8, "r": 16, "t": 40, "b": 8},
-        xaxis={"title": "Change of the score, points (a sample of the items)", "zeroline": True, "zerolinewidth": 2},
+        xaxis={"title": "Change of the score, points<br>(a sample of the items)", "zeroline": True, "zerolinewidth": 2},
         yaxis={
             "tickvals": rows, "ticktext": [escape(t) for t in titles], "range": [-0.8, len(titles) - 0.5],
             "showgrid": False, "zeroline": False,

@@ -77,11 +77,11 @@ def course(found: "Probe") -> go.Figure | None:
         _line(found, *line, some) for line in lines for some in (slice(found.trained), slice(found.trained, None))
     ]
     return figure(
-        340,
+        310,
         *(trace for trace in traces if len(trace.x)),
         hovermode="x unified",
         margin={"l": 8, "r": 16, "t": 48, "b": 8},
-        xaxis={"title": "Checkpoint, in training order (n = 1 question)", "type": "category", "tickangle": -40},
+        xaxis={"title": "Checkpoint, in training order<br>(n = 1 question)", "type": "category", "tickangle": -40},
         yaxis={"title": "Probability of the truth, %", "range": [-3, 103]},
     )
 
