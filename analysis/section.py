@@ -54,6 +54,7 @@ class Asked:
     ``upload`` is what the section's upload field holds (a path, where it is a file), None where it is empty. ``shown``
     is the result that stands there already, None where there is none: measuring may add to it. ``pressed``: somebody
     pressed the section's button, so that what takes long may be measured, too; else it was opened, or a control set.
+    ``sent`` is what the browser sent for the controls, as it came.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Asked:
     shown: "Result | None" = None
     upload: str | None = None
     pressed: bool = False
+    sent: Mapping = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str):
         return self.values[name]
@@ -234,7 +236,7 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
     place, ident = f"{room.name}/{section.name}", f"{room.name}-{section.name}"
     gr.HTML(_head(section), js_on_load=None, elem_id=f"{ident}-head", elem_classes="section-head")
     controls = gr.HTML(
-        _form(section, place, section.offered({}), {}), js_on_load="crosstalk.form(element, trigger)",
+        _form(section, place, section.offered({}), {}, {}), js_on_load="crosstalk.form(element, trigger)",
         elem_id=f"{ident}-form",
     )
     uploaded = [_upload(ident, section.upload)] if section.upload else []
@@ -333,7 +335,7 @@ class _Engine:
         raw = data.get("values") if isinstance(data.get("values"), dict) else {}
         chosen = form.values(self.section.offered(raw, result), raw)
         asked = Asked(model, checkpoint, path, question or "", known, chosen, result, *uploaded)
-        asked = replace(asked, pressed=data.get("pressed") is True)
+        asked = replace(asked, pressed=data.get("pressed") is True, sent=raw)
         odd = form.astray(self.section.offered(raw, result), raw) if data.get("linked") is True else []
         if odd:
             gr.Warning(f"The link asks for what is not on offer here: {', '.join(odd)}. The rest is as it says.")
@@ -363,7 +365,8 @@ class _Engine:
     def _form(self, asked: Asked, result=None):
         if not callable(self.section.controls):
             return gr.skip()
-        return _form(self.section, self.place, self.section.offered(asked.values, result or asked.shown), asked.values)
+        controls = self.section.offered(asked.values, result or asked.shown)
+        return _form(self.section, self.place, controls, asked.values, asked.sent)
 
     def _stay(self) -> list:
         return [gr.skip()] * (5 + len(self.open_views) + sum(bool(v.folded) for v in self.open_views))
@@ -471,7 +474,10 @@ def _prediction(section: Section) -> str:
     )
 
 
-def _form(section: Section, place: str, controls: Sequence[Control], chosen: Mapping) -> str:
+def _form(section: Section, place: str, controls: Sequence[Control], chosen: Mapping, sent: Mapping) -> str:
+    """The controls with what is ``chosen``. Of those that are otherwise than the browser has ``sent`` them, the names
+    stand in ``data-decided``: of all others, it keeps what the visitor has chosen meanwhile.
+    """
     values = {c.name: chosen.get(c.name, c.first) for c in controls}
     shown = "".join(c.html(values[c.name]) for c in controls if not c.folded)
     folded = "".join(c.html(values[c.name]) for c in controls if c.folded)
@@ -481,7 +487,9 @@ def _form(section: Section, place: str, controls: Sequence[Control], chosen: Map
     costs = f'<small class="costs">{escape(section.costs)}</small>' if section.costs else ""
     opens = section.tries[0] if section.tries and section.tries[0].example and section.of in (INPUT, PICTURE) else None
     example = f' data-example="{escape(opens.example)}" data-question="{escape(opens.question)}"' if opens else ""
+    decided = [c.name for c in controls if c.name in sent and c.read(sent[c.name]) != values[c.name]]
     return (
         f'<form class="controls" data-place="{place}" data-of="{section.of}"{" data-quick" if section.quick else ""}'
-        f"{example} data-first='{escape(form.written(controls))}'>{shown}{button}{costs}{folded}</form>"
+        f"{example} data-decided='{escape(json.dumps(decided))}' data-first='{escape(form.written(controls))}'>"
+        f"{shown}{button}{costs}{folded}</form>"
     )

@@ -131,12 +131,26 @@ crosstalk.form = (element, trigger) => {
         }
       }
     }
-    // at first what was linked to stays, even where it is not on offer yet; later what the form shows is what was read
-    crosstalk.chosen[place] = first ? {...fields(form), ...crosstalk.chosen[place]} : {...crosstalk.chosen[place], ...fields(form)};
+    // What was linked to stays, even where it is not on offer yet, and what was chosen while the form was on its way;
+    // what the server has decided otherwise than it was sent is taken.
+    if (first) crosstalk.chosen[place] = {...fields(form), ...crosstalk.chosen[place]};
+    else {
+      const decided = JSON.parse(form.dataset.decided);
+      for (const [name, value] of Object.entries(crosstalk.chosen[place])) if (!decided.includes(name)) setField(form, name, value);
+      crosstalk.chosen[place] = {...crosstalk.chosen[place], ...fields(form)};
+      if (element.at && document.activeElement === document.body) {
+        const [name, value] = element.at, same = all(`[data-name="${CSS.escape(name)}"] :is(input, select)`, form);
+        (same.find(b => ['radio', 'checkbox'].includes(b.type) && b.value === value) ?? same[0])?.focus({preventScroll: true});
+      }
+    }
     restoreGuess(place);
   };
   taken();
   new MutationObserver(taken).observe(element, {childList: true, subtree: true});
+  element.addEventListener('focusin', event => {  // drawn anew, the form gives the focus back
+    const box = event.target.closest('[data-name]');
+    element.at = box && [box.dataset.name, event.target.value];
+  });
   element.addEventListener('submit', event => {
     event.preventDefault();
     crosstalk.pressed.add(event.target.dataset.place);
