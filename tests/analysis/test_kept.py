@@ -84,8 +84,8 @@ def test_a_folder_that_cannot_be_written_to(monkeypatch, tmp_path):
 def test_what_ships_is_written_or_told(monkeypatch, tmp_path):
     with kept.shipping():
         kept.save("room", {"n": 1}, {"x": 1})
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"), kept.shipping():
-        monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "full")))
         kept.save("room", {"n": 2}, {"x": 1})
     assert kept.load("room", {"n": 1}) == {"x": 1} and kept.load("room", {"n": 2}) is None
 
