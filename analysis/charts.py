@@ -91,6 +91,22 @@ def ink_on(colour: str) -> str:
     return "#000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#fff"
 
 
+ACROSS = {"type": "category", "showgrid": False}
+"""The axis of a heat map's columns, in their order."""
+
+DOWN = {**ACROSS, "autorange": "reversed"}
+"""The axis of rows, the first on top."""
+
+
+def rows(labels: "Iterable[str]", above: float = 0.5, below: float = 0.5, **more) -> dict:
+    """The axis of rows at 0, 1, ..., the first on top, by their ``labels``; with so much room above and below them."""
+    told = [escape(label) for label in labels]
+    return {
+        "tickvals": list(range(len(told))), "ticktext": told, "range": [len(told) - 1 + below, -above],
+        "showgrid": False, "zeroline": False, **more,
+    }  # fmt: skip
+
+
 def reach(of: "Iterable[Estimate]", times: float = 100) -> dict:
     """Plotly's error bars from the ends of estimates."""
     up, down = times * np.array([e.reach for e in of]).T

@@ -9,7 +9,6 @@ from analysis.attention import card as attention
 from analysis.decoding import card as decoding
 from analysis.embedding_space import card as embedding_space
 from analysis.forgetting import card as forgetting
-from analysis.forgetting.parts import card as parts
 from analysis.forgetting.path import card as path
 from analysis.interference.conflict import card as conflict
 from analysis.interference.dataset import card as interference
@@ -17,7 +16,7 @@ from models.embedded import ASSETS, report
 
 SECTIONS = (
     interference.section, conflict.section, attention.section, decoding.section, embedding_space.section,
-    forgetting.section, parts.section, path.section,
+    forgetting.section, forgetting.parts_section, path.section,
 )  # fmt: skip
 """Each measures one room's phenomenon on the embedded default and tells it in Markdown."""
 

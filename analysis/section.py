@@ -197,9 +197,8 @@ class Section:
 
     def drawn(self, shown: Shown) -> list:
         """The figures of a result, as they are saved."""
-        if self.figures:
-            return self.figures(shown)
-        return [f for v in self.views if not v.html and (f := v.draw(shown)) is not None and f is not KEEP]
+        drawn = self.figures(shown) if self.figures else [v.draw(shown) for v in self.views if not v.html]
+        return [f for f in drawn if f is not None and f is not KEEP]
 
 
 @dataclass(frozen=True)

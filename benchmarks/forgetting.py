@@ -16,8 +16,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from analysis.bar import examples
-from analysis.forgetting.probe.measure import probe
-from analysis.forgetting.probe.options import options_for
+from analysis.forgetting.probe.measure import options_for, probe
 from benchmarks.decoding import half_a_billion
 from models.catalog import open_model
 from models.checkpoints import CheckpointSet

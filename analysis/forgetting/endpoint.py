@@ -3,10 +3,10 @@
 from analysis.bar import Upload
 from analysis.endpoints import checked
 from analysis.forgetting import sets
+from analysis.forgetting.figure import sentence
 from analysis.forgetting.measure import load
+from analysis.forgetting.probe.figure import sentence as probe_sentence
 from analysis.forgetting.probe.measure import probe
-from analysis.forgetting.probe.sentence import sentence as probe_sentence
-from analysis.forgetting.sentence import sentence
 from models import catalog
 
 

@@ -1,30 +1,28 @@
-"""How forgetting looks: the accuracy matrix with the answers behind a cell beside it, its course, its numbers."""
+"""How forgetting looks, and what it says: the accuracy matrix with the answers behind a cell beside it, its course, its
+numbers."""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image
 
-from analysis.charts import DASHES, IMAGE, RIGHT, SERIES, WRONG, figure, mark, said
+from analysis.charts import DASHES, IMAGE, RIGHT, SERIES, WRONG, data_uri, figure, mark, said
+from analysis.forgetting.terms import ESSENTIAL, MEANS, PARTS, SUPERFICIAL
 from analysis.statistics import Estimate
 from analysis.table import SCROLL, Head, Table
-from analysis.wording import between, number, percent, plural, points
+from analysis.wording import UNKNOWN, between, estimate, number, percent, plural, points, verdict
 
 if TYPE_CHECKING:
-    from analysis.forgetting.measure import Answer, Forgetting, Shown
+    from analysis.forgetting.measure import Forgetting, Shown
 
-FATES = {"kept": RIGHT, "superficial": SERIES[5], "essential": WRONG}
-"""The colour of what became of right answers (``split.result.PARTS``)."""
+FATES = dict(zip(PARTS, (RIGHT, SERIES[5], WRONG), strict=True))
+"""The colour of what became of right answers."""
 
-MEANS = {
-    "kept": "Right after its own task, and right now.",
-    "superficial": "Wrong now and in another form than asked, but as a choice among options the true one is likeliest.",
-    "essential": "Wrong now: in the asked form, or in another with the true option not the likeliest.",
-}
 CARDS, MORE = 4, 8
 """Items shown at first behind a cell, and how many more at a time."""
 
@@ -59,7 +57,16 @@ def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
     )
     rows = []
     for i in range(len(found.checkpoints)):
-        cells = "".join(_cell(found, i, j, chosen == (i, j)) for j in range(len(found.tasks)))
+        cells = ""
+        for j, task in enumerate(found.tasks):
+            of = found.cell(i, j)
+            label = (
+                f"{found.label(i)}, {task}: {percent(of.value)}, 95 % interval {percent(of.low)} to "
+                f"{percent(of.high)}, n = {of.n}"
+            )
+            chooses = {"row": str(i), "column": str(j), "cards": str(CARDS)}
+            told = number(100 * of.value), of.value, chooses, label, chosen == (i, j)
+            cells += button(*told, "own" if found.own[j] == i else "", "items") if of.known else f"<td>{UNKNOWN}</td>"
         css = "" if i in found.own or i == 0 else ' class="reference"'
         rows.append(f'<tr{css}><th scope="row">{escape(found.label(i))}</th>{cells}</tr>')
     items = f"n = {found.n[0]} items of each task, " if same else ""
@@ -71,37 +78,14 @@ def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
     )
 
 
-def _cell(found: "Forgetting", i: int, j: int, chosen: bool) -> str:
-    of = found.cell(i, j)
-    if not of.known:
-        return "<td>–</td>"
-    label = (
-        f"{found.label(i)}, {found.tasks[j]}: {percent(of.value)}, 95 % interval {percent(of.low)} to "
-        f"{percent(of.high)}, n = {of.n}"
-    )
-    chooses = {"row": str(i), "column": str(j), "cards": str(CARDS)}
-    own = "own" if found.own[j] == i else ""
-    return button(number(100 * of.value), of.value, chooses, label, chosen, own, "items")
-
-
 def heat_map(found: "Forgetting") -> go.Figure:
     """The accuracy matrix as a chart, for a page of its own. In per cent."""
-    text = [[number(100 * v) for v in row] for row in found.matrix]
     names = [f"{t} (n = {n})" for t, n in zip(found.tasks, found.n, strict=True)]
     rows = [found.label(i) for i in range(len(found.checkpoints))]
     heat = go.Heatmap(
-        z=np.round(100 * found.matrix, 1),
-        x=names,
-        y=rows,
-        text=text,
-        texttemplate="%{text}",
-        zmin=0,
-        zmax=100,
-        colorscale=_SCALE,
-        colorbar={"title": "Accuracy, %"},
-        xgap=2,
-        ygap=2,
-        hovertemplate="%{y}, %{x}: %{z} %<extra></extra>",
+        z=np.round(100 * found.matrix, 1), x=names, y=rows, zmin=0, zmax=100, colorscale=_SCALE, xgap=2, ygap=2,
+        text=[[number(100 * v) for v in row] for row in found.matrix], texttemplate="%{text}",
+        colorbar={"title": "Accuracy, %"}, hovertemplate="%{y}, %{x}: %{z} %<extra></extra>",
     )
     axes = {"xaxis": {"title": "Task", "showgrid": False}, "yaxis": {"title": "Checkpoint", "autorange": "reversed"}}
     return figure(140 + 44 * len(rows), heat, **axes)
@@ -114,95 +98,71 @@ def course(found: "Forgetting") -> go.Figure:
     lines = []
     for j, task in enumerate(found.tasks):
         own = rows.index(found.own[j])
-        lines.append(
-            go.Scatter(
-                x=x,
-                y=100 * found.matrix[rows, j],
-                name=task,
-                mode="lines+markers",
-                line={"color": SERIES[j % len(SERIES)], "width": 2.5, "dash": DASHES[j % len(DASHES)]},
-                marker={"size": [13 if i == own else 6 for i in range(len(rows))]},
-                customdata=100 * np.stack([found.low[rows, j], found.high[rows, j]], 1),
-                hovertemplate="%{y:.0f} % (95 %: %{customdata[0]:.0f} to %{customdata[1]:.0f})",
-            )
-        )
-    return figure(
-        350,
-        *lines,
-        hovermode="x unified",
-        margin={"l": 8, "r": 16, "t": 64, "b": 8},
-        xaxis={"title": "Checkpoint, in the order of training"},
-        yaxis={"title": "Accuracy, %", "range": [-3, 103]},
-    )
+        lines.append(go.Scatter(
+            x=x, y=100 * found.matrix[rows, j], name=task, mode="lines+markers",
+            line={"color": SERIES[j % len(SERIES)], "width": 2.5, "dash": DASHES[j % len(DASHES)]},
+            marker={"size": [13 if i == own else 6 for i in range(len(rows))]},
+            customdata=100 * np.stack([found.low[rows, j], found.high[rows, j]], 1),
+            hovertemplate="%{y:.0f} % (95 %: %{customdata[0]:.0f} to %{customdata[1]:.0f})",
+        ))
+    axes = {"xaxis": {"title": "Checkpoint, in the order of training"}, "yaxis": {"title": "Accuracy, %"}}
+    axes["yaxis"]["range"] = [-3, 103]
+    return figure(350, *lines, hovermode="x unified", margin={"t": 64}, **axes)
 
 
 def numbers(found: "Forgetting") -> str:
     """The field's summary numbers in plain words with their intervals, and what became of what was right."""
     learnt, kept, on_the_way, changed, helped = (found.number(name) for name in ("mft", "mfn", "maa", "bwt", "fwt"))
-    arrow = f"{number(100 * learnt.value)} → {number(100 * kept.value)} %"
+
+    def tile(title: str, value: str, why: str, sign: bool = False, **below: Estimate) -> str:
+        spans = [
+            f"{name} {estimate(of, 0, sign) if of.known and not math.isnan(of.low) else UNKNOWN}"
+            for name, of in below.items()
+        ]
+        return f"<div><dt>{_term(title, why)}</dt><dd>{value}<small>{'<br>'.join(spans)}</small></dd></div>"
+
     tiles = (
-        (
-            "Learnt → kept",
-            arrow,
-            f"MFT {_spanned(learnt)}<br>MFN {_spanned(kept)}",
+        tile(
+            "Learnt → kept", f"{number(100 * learnt.value)} → {number(100 * kept.value)} %",
             "Mean accuracy of each task right after its own training (mean fine-tune accuracy), and of all tasks after "
-            "the last one (mean final accuracy).",
+            "the last one (mean final accuracy).", MFT=learnt, MFN=kept,
         ),
-        (
-            "Earlier tasks changed by",
-            points(changed.value),
-            f"BWT {_spanned(changed, True)}",
+        tile(
+            "Earlier tasks changed by", points(changed.value),
             "Backward transfer: what later tasks changed of earlier ones, on average. Negative is forgetting.",
+            sign=True, BWT=changed,
         ),
-        (
-            "New tasks helped by",
-            points(helped.value),
-            f"FWT {_spanned(helped, True)}",
+        tile(
+            "New tasks helped by", points(helped.value),
             "Forward transfer: a task's accuracy just before its own training, minus the base's, on average.",
+            sign=True, FWT=helped,
         ),
-        (
-            "Mean on the way",
-            percent(on_the_way.value),
-            f"MAA {_spanned(on_the_way)}",
+        tile(
+            "Mean on the way", percent(on_the_way.value),
             "Mean average accuracy: after each task, the mean over the tasks seen so far; then the mean of those.",
+            MAA=on_the_way,
         ),
     )
-    told = "".join(
-        f'<div><dt><dfn class="term" tabindex="0">{name}<span role="tooltip">{why}</span></dfn></dt>'
-        f"<dd>{value}<small>{below}</small></dd></div>"
-        for name, value, below, why in tiles
-    )
-    return f'<dl class="numbers">{told}</dl>{fate(found.became) if len(found.tasks) > 1 else ""}'
-
-
-def _spanned(of: Estimate, sign: bool = False) -> str:
-    known = of.known and not math.isnan(of.low)
-    return f"{number(100 * of.value, 0, sign)} ({between(of, 0, sign)})" if known else "–"
-
-
-def fate(became: dict[str, Estimate]) -> str:
-    """What became of the answers that were right after their own task, as one bar with the shares written below."""
+    told, became = f'<dl class="numbers">{"".join(tiles)}</dl>', found.became
+    if len(found.tasks) < 2:
+        return told
     if not became:
-        return '<p class="key">Lost or only the form: not asked again yet, see the next section.</p>'
-    n = next(iter(became.values())).n
-    known = {part: of for part, of in became.items() if of.known}
-    bars = "".join(
-        f'<i style="width:{100 * of.value:.1f}%;background:{FATES[part]}"></i>' for part, of in known.items()
-    )
-    told = " ".join(
-        f'<dfn class="term" tabindex="0"><i style="background:{FATES[part]}"></i>{part} {_share(of)}'
-        f'<span role="tooltip">{escape(MEANS[part])}</span></dfn>'
-        for part, of in became.items()
-    )
+        return f'{told}<p class="key">Lost or only the form: not asked again yet, see the next section.</p>'
+    bars, shares = "", []
+    for part, of in became.items():
+        bars += f'<i style="width:{100 * of.value:.1f}%;background:{FATES[part]}"></i>' if of.known else ""
+        of_all = f"{percent(of.value)} ({between(of)})" if of.known else UNKNOWN
+        shares.append(_term(f'<i style="background:{FATES[part]}"></i>{part} {of_all}', MEANS[part]))
+    n = plural(next(iter(became.values())).n, "answer")
     return (
-        f'<div class="fate"><p class="key">Of {plural(n, "answer")} right after their own task, at the end:</p>'
-        f'<div aria-hidden="true">{bars}</div><p>{told} <button type="button" data-go="forgetting/split">by task →'
-        "</button></p></div>"
+        f'{told}<div class="fate"><p class="key">Of {n} right after their own task, at the end:</p>'
+        f'<div aria-hidden="true">{bars}</div><p>{" ".join(shares)} '
+        '<button type="button" data-go="forgetting/split">by task →</button></p></div>'
     )
 
 
-def _share(of: Estimate) -> str:
-    return f"{percent(of.value)} ({between(of)})" if of.known else "–"
+def _term(inner: str, why: str) -> str:
+    return f'<dfn class="term" tabindex="0">{inner}<span role="tooltip">{escape(why)}</span></dfn>'
 
 
 def by_task(found: "Forgetting") -> str:
@@ -210,8 +170,8 @@ def by_task(found: "Forgetting") -> str:
     best = "Best accuracy since its own training, minus the accuracy at the end."
     rows = (
         [Head("Forgetting", best, unit="points", digits=0), *map(found.lost, range(len(found.tasks)))],
-        [Head("Superficial", MEANS["superficial"], unit="% of items", digits=0), *found.superficial],
-        [Head("Essential", MEANS["essential"], unit="% of items", digits=0), *found.essential],
+        [Head("Superficial", MEANS[SUPERFICIAL], unit="% of items", digits=0), *found.superficial],
+        [Head("Essential", MEANS[ESSENTIAL], unit="% of items", digits=0), *found.essential],
     )
     return Table(["", *found.tasks], rows).html()
 
@@ -224,10 +184,20 @@ def items(shown: "Sequence[Shown]", uris: Sequence[str | None], cell: str, label
     """
     cards = []
     for item, uri in zip(shown, uris, strict=True):
-        answers = dict(zip(labels, (item.then, item.now), strict=True))
-        told = "".join(_answer(label, answer) for label, answer in answers.items())
+        told = ""
+        for label, answer in dict(zip(labels, (item.then, item.now), strict=True)).items():
+            inner = "<i>not measured</i>"
+            if answer is not None:
+                kind = f'<span class="kind">{escape(answer.style)}</span>'
+                inner = f"<b>{said(answer.given)}</b><span>{kind} {mark(answer.score)}</span>"
+            told += f"<p><small>{escape(label)}</small>{inner}</p>"
         cards.append(card(uri, item.question, item.truth, item.style, f'<div class="answers">{told}</div>'))
     return listing(cards, cell, total)
+
+
+def thumbnails(pictures: "Iterable[Image.Image | None]") -> list[str | None]:
+    """``data:`` addresses of the pictures of cards."""
+    return [data_uri(picture, 160) if picture else None for picture in pictures]
 
 
 def card(uri: str | None, question: str, truth: str, style: str, inner: str) -> str:
@@ -253,10 +223,47 @@ def listing(cards: Sequence[str], where: str, total: int) -> str:
     )
 
 
-def _answer(label: str, answer: "Answer | None") -> str:
-    if answer is None:
-        return f"<p><small>{escape(label)}</small><i>not measured</i></p>"
-    return (
-        f"<p><small>{escape(label)}</small><b>{said(answer.given)}</b>"
-        f'<span><span class="kind">{escape(answer.style)}</span> {mark(answer.score)}</span></p>'
+def sentence(found: "Forgetting") -> str:
+    """What was learnt and what was lost; whether it was is told by the 95 % interval of backward transfer."""
+    own = found.matrix[list(found.own), range(len(found.tasks))]
+    last = found.matrix[found.own[-1]]
+    gain = float((own - found.matrix[0]).mean())
+    if math.isnan(found.mft) or math.isnan(found.mfn) or math.isnan(gain):
+        return "Some cells were not measured, so what was learnt and lost cannot be summed up."
+    against = f"{points(abs(gain), sign=False)} {'above' if gain >= 0 else 'below'} the base"
+    if len(found.tasks) < 2:
+        return (
+            f"The set has one task, {found.tasks[0]}: it is learnt to {percent(found.mft)}, {against}. "
+            "What later tasks cost earlier ones, and whether earlier ones help, takes two tasks at least."
+        )
+    changed, before = found.number("bwt"), f"{percent(found.mft)} learnt, {percent(found.mfn)} kept"
+    size = f"{points(abs(found.bwt), sign=False)} on average (95 %: {between(-changed if found.bwt < 0 else changed)})"
+    by = f"Right after its own training a task reaches {percent(found.mft)} on average, {against}."
+    worst = int(np.argmax((own - last)[:-1]))
+    most = f"Most was lost of {found.tasks[worst]}: {percent(own[worst])} → {percent(last[worst])}."
+    return verdict(
+        changed,
+        above=f"{before}: later tasks even raised the earlier ones, by {size}. {by}",
+        below=f"{before}: later tasks cost the earlier ones {size}. {most} {by}",
+        neither=(
+            f"{before}: later tasks did not clearly change the earlier ones ({points(found.bwt)} on average; 95 %: "
+            f"{between(changed, sign=True)}). {by}"
+        ),
     )
+
+
+PREDICTED = ("more than two thirds", "between one and two thirds", "less than a third")
+"""What ``outcome`` can be."""
+
+
+def outcome(found: "Forgetting") -> str | None:
+    """How much of the first task's accuracy right after its training is left after the last task.
+
+    None where there is one task, or nothing was right.
+    """
+    if len(found.tasks) < 2:
+        return None
+    learnt, left = found.matrix[found.own[0], 0], found.matrix[found.own[-1], 0]
+    if not learnt > 0 or left != left:
+        return None
+    return PREDICTED[0] if left > learnt * 2 / 3 else PREDICTED[1] if left >= learnt / 3 else PREDICTED[2]

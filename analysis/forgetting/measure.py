@@ -11,7 +11,8 @@ from PIL import Image
 
 from analysis.forgetting import sets
 from analysis.forgetting.split.measure import load as load_split
-from analysis.result import Provenance, Result, plain
+from analysis.forgetting.terms import RIGHT
+from analysis.result import Provenance, Result
 from analysis.statistics import Estimate
 from analysis.table import Head, Table, latex_text
 from models.answers import style_of
@@ -19,7 +20,7 @@ from models.evaluation import interval
 from models.images import open_picture
 
 if TYPE_CHECKING:
-    from analysis.forgetting.split.result import Split
+    from analysis.forgetting.split.measure import Split
     from models.evaluation import Evaluation
 
 SUMMARY = ("mft", "mfn", "maa", "bwt", "fwt")
@@ -28,7 +29,6 @@ SUMMARY = ("mft", "mfn", "maa", "bwt", "fwt")
 LISTED = ("all, wrong first", "only wrong", "right then, wrong now", "wrong then, right now")
 """Which items of a cell are listed."""
 
-_RIGHT = 0.5  # a score from here on counts as right where an item must be one or the other
 _DRAWS = 2000
 
 
@@ -48,7 +48,7 @@ class Forgetting(Result):
     ``resampled``. With one task there is no transfer, and ``bwt`` and ``fwt`` are not-a-number.
 
     ``superficial[j]`` and ``essential[j]``, as shares of the n[j] items: right after their own task and wrong at the
-    end, though the true option is still the likeliest; or because it no longer is (``split.result.Split``, SEFE).
+    end, though the true option is still the likeliest; or because it no longer is (``split.measure.Split``, SEFE).
     The form of an answer alone does not tell, so both are not-a-number until items were asked again; 0 for the last
     task, which nothing came after. ``became``: of all answers that were right after their own task, but the last one's,
     the shares that are kept, superficial and essential; empty until then.
@@ -121,9 +121,6 @@ class Forgetting(Result):
         ]
         return Table(["checkpoint", "task", "accuracy", "low", "high", "n"], rows)
 
-    def to_json(self) -> dict:
-        return plain(self)
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -135,7 +132,7 @@ class Answer:
 
     @property
     def right(self) -> bool:
-        return self.score >= _RIGHT
+        return self.score >= RIGHT
 
 
 @dataclass(frozen=True)
@@ -208,7 +205,7 @@ def spread(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def measure(found: "Evaluation", tested: "Split | None" = None) -> Forgetting:
     """Everything from the raw answers of a checkpoint set, and from what it had lost at the end, ``tested``."""
     shape = (len(found.checkpoints), len(found.tasks))
-    matrix, low, high = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+    matrix, low, high = np.full((3, *shape), np.nan)
     for i, name in enumerate(found.checkpoints):
         for j, task in enumerate(found.tasks):
             if name in found.scores[task]:
@@ -218,24 +215,22 @@ def measure(found: "Evaluation", tested: "Split | None" = None) -> Forgetting:
     own = [found.checkpoints.index(found.trained[task]) for task in found.tasks]
     drawn = resampled(found)
     spreads = {name: spread(draws) for name, draws in numbers(drawn[:, own], drawn[:, 0]).items()}
-    split = [_split(found, task, tested) for task in found.tasks]
+    split = np.full((2, len(found.tasks)), np.nan)
+    if tested is not None and tested.checkpoint == found.trained[found.tasks[-1]]:
+        split[:, -1] = 0.0
+        for j, task in enumerate(found.tasks[:-1]):
+            if became := tested.of(task):
+                split[:, j] = became.superficial.count / became.n, became.essential.count / became.n
+    else:
+        tested = None
     return Forgetting(
-        provenance=Provenance(**found.provenance),
-        method=found.method,
-        tasks=tuple(found.tasks),
-        checkpoints=tuple(found.checkpoints),
-        own=tuple(own),
-        matrix=matrix,
-        low=low,
-        high=high,
-        n=np.array([len(found.items[task]) for task in found.tasks]),
-        **numbers(matrix[own], matrix[0]),
+        provenance=Provenance(**found.provenance), method=found.method, tasks=tuple(found.tasks),
+        checkpoints=tuple(found.checkpoints), own=tuple(own), matrix=matrix, low=low, high=high,
+        n=np.array([len(found.items[task]) for task in found.tasks]), **numbers(matrix[own], matrix[0]),
         intervals={name: tuple(map(float, spreads[name])) for name in SUMMARY},
-        forgetting_low=spreads["forgetting"][0],
-        forgetting_high=spreads["forgetting"][1],
-        superficial=np.array([s for s, _ in split]),
-        essential=np.array([e for _, e in split]),
-        became=tested.all.parts if tested and tested.checkpoint == found.trained[found.tasks[-1]] else {},
+        forgetting_low=spreads["forgetting"][0], forgetting_high=spreads["forgetting"][1],
+        superficial=split[0], essential=split[1],
+        became=tested.all.parts if tested else {},
     )
 
 
@@ -246,35 +241,23 @@ def load(name: str) -> Forgetting:
     return measure(answers, load_split(name) if len(answers.tasks) > 1 else None)
 
 
-def _split(found: "Evaluation", task: str, tested: "Split | None") -> tuple[float, float]:
-    last = found.tasks[-1]
-    if tested is None or tested.checkpoint != found.trained[last]:
-        return float("nan"), float("nan")
-    if task == last:
-        return 0.0, 0.0
-    became = tested.of(task)
-    return (became.superficial.count / became.n, became.essential.count / became.n) if became else (np.nan, np.nan)
-
-
 def cell(found: "Evaluation", checkpoint: str, task: str, which: str = LISTED[0]) -> list[Shown]:
     """The items of one cell, least right now first; ``which`` of ``LISTED``."""
-    then = _answers(found, found.trained[task], task)
-    rows = zip(found.items[task], then, _answers(found, checkpoint, task), strict=True)
+
+    def answers(name: str) -> list[Answer | None]:
+        if name not in found.given[task]:
+            return [None] * len(found.items[task])
+        given, scores = found.given[task][name], found.scores[task][name]
+        return [Answer(g, style_of(g), float(s)) for g, s in zip(given, scores, strict=True)]
+
+    def wanted(item: Shown) -> bool:
+        if which == LISTED[1]:
+            return item.now.score < 1
+        if which in LISTED[2:]:
+            lost = which == LISTED[2]
+            return item.then is not None and item.then.right == lost and item.now.right != lost
+        return True
+
+    rows = zip(found.items[task], answers(found.trained[task]), answers(checkpoint), strict=True)
     shown = [Shown(item.image, item.question, item.answer, item.style, *both) for item, *both in rows]
-    return sorted((s for s in shown if _wanted(s, which)), key=lambda s: s.now.score)
-
-
-def _wanted(item: Shown, which: str) -> bool:
-    if which == LISTED[1]:
-        return item.now.score < 1
-    if which in LISTED[2:]:
-        lost = which == LISTED[2]
-        return item.then is not None and item.then.right == lost and item.now.right != lost
-    return True
-
-
-def _answers(found: "Evaluation", checkpoint: str, task: str) -> list[Answer | None]:
-    if checkpoint not in found.given[task]:
-        return [None] * len(found.items[task])
-    scores = found.scores[task][checkpoint]
-    return [Answer(g, style_of(g), float(s)) for g, s in zip(found.given[task][checkpoint], scores, strict=True)]
+    return sorted(filter(wanted, shown), key=lambda s: s.now.score)

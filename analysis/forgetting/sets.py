@@ -15,7 +15,7 @@ from models.errors import CheckpointError, CrosstalkError, ModelError
 from models.evaluation import Evaluation
 from models.files import folder_at, read_json
 from models.fingerprint import Unopened
-from models.manifest import MANIFEST, Manifest
+from models.manifest import MANIFEST, Checkpoint, Manifest
 
 Found = TypeVar("Found")
 _REMEMBERED = 64  # results of one kind
@@ -53,6 +53,12 @@ def entry(name: str | None) -> catalog.Entry:
 def manifest(name: str | None) -> Manifest:
     """What a set on offer says of itself. Raises ``CheckpointError`` for an unknown one, or one that is not whole."""
     return Manifest.load(entry(name).checkpoint_folder)
+
+
+def trained(of: Manifest) -> dict[str, Checkpoint]:
+    """Every task of the order, with the checkpoint that was trained on it last."""
+    own = {c.task: c for c in of.checkpoints}
+    return {task: own[task] for task in of.order}
 
 
 def named(raw) -> Manifest | None:
@@ -167,13 +173,10 @@ def unopened(of: catalog.Entry) -> list[Unopened]:
     embedded = catalog.embedded(of.name)
     here = str(devices.dtype_on(devices.pick())).removeprefix("torch.")
     source = str(hub.snapshot(of.source) or of.source) if hub.is_id(of.source) else of.source
-    bits = None if embedded else devices.quantization() or _bits(source)
+    bits, config = None, (folder_at(source) or Path(source)) / "config.json"
+    if not embedded:
+        stored = devices.bits(read_json(config, ModelError)) if config.is_file() else None  # of its weights
+        bits = devices.quantization() or stored
     own = Manifest.load(of.checkpoint_folder)
     dtypes = dict.fromkeys([here, SHIPPED_DTYPE] if embedded else [here])
     return [Unopened(of.name, source, dtype, bits, own) for dtype in dtypes]
-
-
-def _bits(source: str) -> int | None:
-    """Bits that a model's weights are stored in."""
-    config = (folder_at(source) or Path(source)) / "config.json"
-    return devices.bits(read_json(config, ModelError)) if config.is_file() else None

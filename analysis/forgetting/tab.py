@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from analysis import form
-from analysis.charts import data_uri
 from analysis.forgetting import figure, sets
+from analysis.forgetting.figure import PREDICTED, outcome, sentence
 from analysis.forgetting.gap.section import GAP
 from analysis.forgetting.matrix import evaluate
 from analysis.forgetting.measure import LISTED, Forgetting, cell, load, measure
@@ -12,7 +12,6 @@ from analysis.forgetting.methods.section import METHODS
 from analysis.forgetting.parts.section import PARTS
 from analysis.forgetting.path.section import MERGE, PATH
 from analysis.forgetting.probe.section import PROBE
-from analysis.forgetting.sentence import PREDICTED, outcome, sentence
 from analysis.forgetting.split.measure import load as load_split
 from analysis.forgetting.split.section import SPLIT
 from analysis.form import DRAW, Control, One, Words
@@ -30,11 +29,11 @@ _READING = (
 def _controls(raw: Mapping, result: Forgetting | None) -> tuple[Control, ...]:
     manifest, rows, tasks, last = sets.named(raw), [], [], 0
     if manifest:
-        own = {c.task: c.name for c in manifest.checkpoints if c.task in manifest.order}
+        own = [c.name for c in sets.trained(manifest).values()]
         names = ["base", *(c.name for c in manifest.checkpoints)]
-        rows = [(f"after {name}" if name in own.values() else name, i) for i, name in enumerate(names)]
+        rows = [(f"after {name}" if name in own else name, i) for i, name in enumerate(names)]
         tasks = [(task, j) for j, task in enumerate(manifest.order)]
-        last = names.index(own[manifest.order[-1]])
+        last = names.index(own[-1])
     return (
         sets.control(),
         One("show", "Answers shown", offered=LISTED, value=_LOST, at=DRAW),
@@ -65,20 +64,15 @@ def _matrix(shown: Shown) -> str:
     if not listed and shown["show"] != LISTED[0]:
         listed, where = cell(answers, checkpoint, task), f"{found.label(row)}, {task}: none {shown['show']}; all"
     first = listed[: form.pick(shown["cards"], len(listed) + 1) or figure.CARDS]
-    uris = [data_uri(picture, 160) if (picture := item.picture()) else None for item in first]
-    cards = figure.items(first, uris, where, _labels(found, row, found.own[column]), len(listed))
+    uris, own = figure.thumbnails(item.picture() for item in first), found.own[column]
+    # whose answers: those right after the task's own training, and those of the chosen row
+    labels, now = ("answer", "answer"), found.label(row)
+    if row != own:
+        now = f"{'now' if row > own else 'before'}: {now}" if row == 0 or row in found.own else now
+        labels = f"then: {found.label(own)}", now
+    cards = figure.items(first, uris, where, labels, len(listed))
     table = figure.matrix(found, (row, column)) + figure.numbers(found)
     return figure.beside(table, cards, "forgetting-matrix-items")
-
-
-def _labels(found: Forgetting, row: int, own: int) -> tuple[str, str]:
-    """Whose answers stand beside each other: those right after the task's own training, and those of the chosen row."""
-    if row == own:
-        return "answer", "answer"
-    named = found.label(row)
-    if row == 0 or row in found.own:
-        named = f"{'now' if row > own else 'before'}: {named}"
-    return f"then: {found.label(own)}", named
 
 
 def _cell(set_: str, row: int, column: int, show: str = _LOST) -> dict:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.forgetting import card, figure
+from analysis.forgetting.figure import sentence
 from analysis.forgetting.measure import LISTED, cell, measure, numbers, resampled
-from analysis.forgetting.sentence import sentence
 from analysis.statistics import share
 from models.evalset import EvalItem
 from models.evaluation import Evaluation

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from analysis.forgetting import card
 from analysis.forgetting import measure as matrix
 from analysis.forgetting.matrix import evaluate
-from analysis.forgetting.methods import about, card, figure, run, runs, tables
-from analysis.forgetting.methods.estimates import METRICS, Draws, parts
-from analysis.forgetting.methods.measure import measure
-from analysis.forgetting.methods.run import Run, load, of, save
-from analysis.forgetting.methods.sentence import orders, sentence
-from analysis.forgetting.methods.terms import NAMES, verdict
+from analysis.forgetting.methods import about, figure, runs
+from analysis.forgetting.methods.figure import orders_said, sentence
+from analysis.forgetting.methods.measure import METRICS, Draws, measure, parts
+from analysis.forgetting.methods.runs import Run, load, of, save
+from analysis.forgetting.terms import NAMES
 from analysis.result import Provenance
 from analysis.statistics import Estimate
 from models.errors import CheckpointError
@@ -126,7 +126,7 @@ def test_differences_are_paired():
     plain, replay = found.rows
     change = replay.changes["mfn"]
     assert change.value == pytest.approx(6 / 40 / 3)
-    assert change.clear and verdict(replay, "mfn") == "better"
+    assert change.clear and replay.verdict("mfn") == "better"
     assert change.high - change.low < plain.estimates["mfn"].high - plain.estimates["mfn"].low
     assert (change.low, change.high) == pytest.approx(
         tuple(np.quantile(np.random.default_rng(0).binomial(40, 6 / 40, 4000) / 120, (0.025, 0.975))), abs=0.009
@@ -142,7 +142,7 @@ def test_seeds_are_averaged_and_told_apart():
     assert rows["sequential"].estimates["bwt"].seeds == pytest.approx((-0.45, -0.4, -0.35))
     assert rows["sequential"].estimates["bwt"].value == pytest.approx(-0.4)
     assert rows["replay"].changes["bwt"].seeds == pytest.approx((-0.15 + 0.4,))  # the one seed both have
-    assert verdict(rows["replay"], "bwt") == "better"
+    assert rows["replay"].verdict("bwt") == "better"
     apart = measure([made(), made("replay", seed=9)]).rows[1]
     assert apart.changes["bwt"] is None
 
@@ -159,7 +159,7 @@ def test_other_items_or_orders_are_left_out_and_told():
     found = measure([made(), made("own", data="other"), made("odd", order=("c", "b", "a"))], {"new": "not measured"})
     assert [row.method for row in found.rows] == ["sequential"]
     assert set(found.without) == {"own", "odd", "new"}
-    assert "not those of the others" in tables.metrics(found)
+    assert "not those of the others" in figure.numbers(found)
     told = measure([made(), made("lwf"), made("own", data="other")])
     assert sentence(told).endswith("Not compared, for reasons below all numbers: own.")
     with pytest.raises(CheckpointError, match="No checkpoint set was measured"):
@@ -196,11 +196,11 @@ def test_another_order_against_the_usual_one():
     assert one.changes["mfn"].value == pytest.approx((0.9 + 0.6 + 0.1) / 3 - (0.3 + 0.5 + 1.0) / 3)
     assert one.changes["bwt"].value == pytest.approx((-0.9 - 0.2) / 2 - (-0.45))
     assert [end.value for end in one.ends] == pytest.approx([0.6, 0.1, -0.9])
-    said = orders(found)
+    said = orders_said(found)
     assert "does not clearly change how much sequential knows in the end" in said
     assert "2 of 3 tasks end clearly higher or lower, most c: 100 % → 10 %" in said
-    assert "reversed" in tables.orders(found) and len(figure.orders(found).data) == 2
-    assert "another order" in orders(measure([made()])) and tables.orders(measure([made()])) == ""
+    assert "reversed" in figure.orders_numbers(found) and len(figure.orders(found).data) == 2
+    assert "another order" in orders_said(measure([made()])) and figure.orders_numbers(measure([made()])) == ""
 
 
 def test_runs_are_kept_small_and_read_again(tmp_path):
@@ -220,7 +220,7 @@ def test_runs_are_kept_small_and_read_again(tmp_path):
     for task in "ab":
         assert (again.superficial[task] == one.superficial[task]).all()
     assert bare.superficial is None
-    rows = json.loads((tmp_path / run.FILE).read_text())
+    rows = json.loads((tmp_path / runs.FILE).read_text())
     assert rows[0]["matrix"][2][1] == pytest.approx(one.matrix[2, 1], abs=1e-4)
     assert rows[0]["superficial"]["a"] + rows[0]["essential"]["a"] == one.lost["a"].sum()
     assert len(json.dumps(rows[0])) < 4000
@@ -246,12 +246,12 @@ def test_scores_of_many_levels_are_rounded(tmp_path):
 )
 def test_damaged_runs_are_told(tmp_path, spoil):
     save(tmp_path, (made(),))
-    rows = json.loads((tmp_path / run.FILE).read_text())
+    rows = json.loads((tmp_path / runs.FILE).read_text())
     spoil(rows)
-    (tmp_path / run.FILE).write_text(json.dumps(rows))
+    (tmp_path / runs.FILE).write_text(json.dumps(rows))
     with pytest.raises(CheckpointError, match=r"runs\.json: run 1 cannot be read"):
         load(tmp_path, "x")
-    (tmp_path / run.FILE).write_text("{}")
+    (tmp_path / runs.FILE).write_text("{}")
     with pytest.raises(CheckpointError, match="not a list of runs"):
         load(tmp_path, "x")
 
@@ -327,8 +327,8 @@ def test_results_figures_and_tables():
         drawn = figure.dots(found, metric)
         assert drawn.layout.xaxis.title.text and "n = 30" in drawn.layout.xaxis.title.text
         assert len(drawn.data[0].x) == (2 if metric in ("superficial", "essential", "superficial_of_lost") else 3)
-    assert "<b>" not in tables.metrics(found).replace("<br>", "").split("<tbody>")[1].split("&lt;b&gt;")[0]
-    assert " better<" in tables.metrics(found)
+    assert "<b>" not in figure.numbers(found).replace("<br>", "").split("<tbody>")[1].split("&lt;b&gt;")[0]
+    assert " better<" in figure.numbers(found)
     assert figure.dots(measure([made(split=False)]), "superficial") is None
     assert found.to_latex().count("replay") == 1
     with_seeds = figure.dots(measure([made(seed=0), made(seed=1)]), "bwt")
@@ -338,18 +338,18 @@ def test_results_figures_and_tables():
 def test_card_has_every_method_seed_and_order():
     turned = made(order=("c", "b", "a"), counts=REVERSED)
     found = measure([made(), made(seed=1), turned, made("replay", counts={**COUNTS, "a": (1, 9, 9, 9)})])
-    told = card.told(found)
+    told = card.methods_told(found)
     assert "| sequential | 2 | −45.0 (" in told and "| 90.0 (" in told and "better |" in told
-    assert "| sequential | 1 | reversed |" in told and sentence(found) in told and orders(found) in told
+    assert "| sequential | 1 | reversed |" in told and sentence(found) in told and orders_said(found) in told
     assert "| replay | Some examples" in told
-    assert "order of tasks" not in card.told(measure([made()]))
+    assert "order of tasks" not in card.methods_told(measure([made()]))
 
 
 def test_every_method_is_explained():
     told = about.told({"ewc": "", "my set": "my own way"})
     assert "ewc = " in told["ewc"].here and "1612.00796" in told["ewc"].paper
     assert told["my set"].here == "my own way"
-    assert 'href="https://arxiv.org/abs/1612.00796"' in tables.explained(told)
+    assert 'href="https://arxiv.org/abs/1612.00796"' in figure.about_table(told).html()
     assert all(told.does != "A set of your own." for told in about.told(dict.fromkeys(about.METHODS, "")).values())
 
 

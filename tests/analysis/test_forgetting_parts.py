@@ -16,16 +16,24 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import hypergeom, ortho_group
 from transformers import AutoModelForImageTextToText
 
-from analysis.forgetting.parts import card, figure, patching, places
-from analysis.forgetting.parts import choice as chosen
-from analysis.forgetting.parts.choice import Choice, load, measured
-from analysis.forgetting.parts.drift import drift, of_states
-from analysis.forgetting.parts.items import of_task
-from analysis.forgetting.parts.measure import key_overlap, meetings, movement
-from analysis.forgetting.parts.places import DECODER, OTHER, PROJECTOR, TOWER, Place
-from analysis.forgetting.parts.result import KeyOverlap, Movement, Parts, Portion
+from analysis.forgetting import card
+from analysis.forgetting.parts import figure, weights
+from analysis.forgetting.parts import measure as parts
+from analysis.forgetting.parts.figure import sentence
+from analysis.forgetting.parts.measure import Choice, Parts, Portion, drift, load, measured, of_states, of_task
 from analysis.forgetting.parts.section import PARTS
-from analysis.forgetting.parts.sentence import sentence
+from analysis.forgetting.parts.weights import (
+    DECODER,
+    OTHER,
+    PROJECTOR,
+    TOWER,
+    KeyOverlap,
+    Movement,
+    Place,
+    key_overlap,
+    meetings,
+    movement,
+)  # fmt: skip
 from analysis.form import values
 from analysis.result import Provenance
 from analysis.section import Asked, Shown, headline
@@ -125,12 +133,12 @@ def explicit(folder, name):
     ],
 )  # fmt: skip
 def test_places_in_plain_words(module, layers, expected, told):
-    found = places.place(module, layers)
+    found = weights.place(module, layers)
     assert found == expected and str(found) == told
 
 
 def test_the_layers_of_the_decoder_are_found(model):
-    assert places.layers_of(model.model) == "model.language_model.layers"
+    assert weights.layers_of(model.model) == "model.language_model.layers"
 
 
 @pytest.mark.parametrize(("before", "after"), [(BASE, "naming"), ("naming", "existence")])
@@ -144,7 +152,7 @@ def test_movement_equals_the_explicit_matrices(folder, model, before, after):
         none = torch.zeros_like(end[module])
         assert change == pytest.approx(float((end[module] - start.get(module, none)).norm()), rel=1e-6)
         assert norm == pytest.approx(float((base[module] + start.get(module, none)).norm()), rel=1e-6)
-        assert place == places.place(module, "model.language_model.layers")
+        assert place == weights.place(module, "model.language_model.layers")
     assert found.relative == pytest.approx(found.change / found.norm)
     assert {p.part for p in found.places} == {DECODER, TOWER, PROJECTOR}
 
@@ -254,10 +262,10 @@ def test_a_copy_has_not_drifted(folder, model, tmp_path):
 def test_items_are_drawn_by_seed(folder):
     manifest = Manifest.load(folder / "set")
     some = of_task(manifest, "naming", 4, 1)
-    assert len(some.items) == 4 == len({i.image for i in some.items})
-    assert some.items == of_task(manifest, "naming", 4, 1).items
-    assert any(of_task(manifest, "naming", 4, seed).items != some.items for seed in range(5))
-    assert len(of_task(manifest, "naming", 100).items) == 6
+    assert len(some) == 4 == len({i.image for i in some})
+    assert some == of_task(manifest, "naming", 4, 1)
+    assert any(of_task(manifest, "naming", 4, seed) != some for seed in range(5))
+    assert len(of_task(manifest, "naming", 100)) == 6
     for task, told in (("nothing", "no task 'nothing'"), ("existence", "no evaluation set")):
         with pytest.raises(InputError, match=told):
             of_task(manifest, task, 4)
@@ -267,7 +275,7 @@ def test_items_are_drawn_by_seed(folder):
 
 def moved(*entries):
     """A movement of modules ``(module, relative change)`` of a decoder at ``d.layers``."""
-    found = [(places.place(module, "d.layers"), module, change) for module, change in entries]
+    found = [(weights.place(module, "d.layers"), module, change) for module, change in entries]
     return Movement(
         provenance=SOURCE, before="naming", after="counting", places=tuple(p for p, *_ in found),
         modules=tuple((m,) for _, m, _ in found), change=np.array([c for *_, c in found]), norm=np.ones(len(found)),
@@ -277,39 +285,39 @@ def moved(*entries):
 def test_portions_by_layer_kind_block_and_module():
     names = [f"d.layers.{i}.{m}" for i in range(2) for m in ("self_attn.q_proj", "mlp.up_proj", "input_layernorm")]
     some = moved(*[(n, 0.1) for n in [*names, "vision.layers.0.mlp.fc1", "vision.norm", "merger.linear", "d.norm"]])
-    found = {p.title: p.modules for p in patching.portions(some)}
+    found = {p.title: p.modules for p in parts.portions(some)}
     assert found == {
         "layer 1": tuple(names[:3]), "layer 2": tuple(names[3:]),
         "the vision tower": ("vision.layers.0.mlp.fc1", "vision.norm"), "the projector": ("merger.linear",),
         "query, all layers": (names[0], names[3]), "up, all layers": (names[1], names[4]),
     }  # fmt: skip  # attention is the queries here, and the MLP is up: each is tried once
-    assert [p.title for p in patching.portions(some, ["modules"])] == [
+    assert [p.title for p in parts.portions(some, ["modules"])] == [
         "query, layer 1", "up, layer 1", "input_layernorm, layer 1", "query, layer 2", "up, layer 2",
         "input_layernorm, layer 2",
     ]  # fmt: skip
-    blocks = patching.portions(moved(*[(f"d.layers.0.mlp.{m}", 1) for m in ("up_proj", "down_proj")]), ["blocks"])
+    blocks = parts.portions(moved(*[(f"d.layers.0.mlp.{m}", 1) for m in ("up_proj", "down_proj")]), ["blocks"])
     assert blocks == (Portion("MLP, all layers", "blocks", ("d.layers.0.mlp.up_proj", "d.layers.0.mlp.down_proj")),)
     with pytest.raises(InputError, match="no group of parts 'halves'"):
-        patching.portions(some, ["halves"])
+        parts.portions(some, ["halves"])
 
 
 def test_a_module_around_others_does_not_take_them_along():
     some = moved(("vision.layers.0", 0.1), ("vision.layers.0.mlp.fc1", 0.1))
-    assert [p.modules for p in patching.portions(some)] == [("vision.layers.0.mlp.fc1",)]
+    assert [p.modules for p in parts.portions(some)] == [("vision.layers.0.mlp.fc1",)]
 
 
 def test_patching_all_modules_equals_the_donor_exactly(folder, model):
-    parts = patching.portions(movement(model, "naming", "counting"), ["layers"])
-    assert [p.title for p in parts] == ["layer 1", "layer 2", "layer 3", "the vision tower", "the projector"]
-    everything = tuple(m for p in parts for m in p.modules)
-    item = of_task(model.checkpoints.manifest, "naming", 2).items[0]
+    found = parts.portions(movement(model, "naming", "counting"), ["layers"])
+    assert [p.title for p in found] == ["layer 1", "layer 2", "layer 3", "the vision tower", "the projector"]
+    everything = tuple(m for p in found for m in p.modules)
+    item = of_task(model.checkpoints.manifest, "naming", 2)[0]
     prompt = model.encode(item.picture(), item.question)
 
     def logits(weights):
         return model.forward([prompt], weights).logits
 
     assert torch.equal(logits(Patch("counting", "naming", everything)), logits("naming"))
-    one = logits(Patch("counting", "naming", parts[1].modules))
+    one = logits(Patch("counting", "naming", found[1].modules))
     assert not torch.equal(one, logits("naming")) and not torch.equal(one, logits("counting"))
 
 
@@ -329,12 +337,12 @@ def planted(monkeypatch):
         ]  # fmt: skip
         return [(i, "bee" if right[i] else "owl") for i in places]
 
-    monkeypatch.setattr(patching, "given", given)
+    monkeypatch.setattr(parts, "given", given)
     return runs
 
 
 def test_patching_on_planted_answers(folder, model, planted):
-    found = patching.patching(model, movement(model, "naming", "counting"), "naming", 6, groups=["layers"])
+    found = parts.patching(model, movement(model, "naming", "counting"), "naming", 6, groups=["layers"])
     titles = [p.title for p in found.portions]
     assert (found.base, found.donor, found.task, found.last) == ("counting", "naming", "naming", "counting")
     assert (found.score, found.whole.score, found.score_last, found.whole_last.score) == (0.0, 1.0, 1.0, 0.0)
@@ -360,25 +368,25 @@ def test_a_stopped_run_goes_on_where_it_was(folder, model, planted):
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        patching.patching(model, way, "naming", 6, groups=["layers"], progress=stop)
+        parts.patching(model, way, "naming", 6, groups=["layers"], progress=stop)
     first = len(planted)
-    patching.patching(model, way, "naming", 6, groups=["layers"])
+    parts.patching(model, way, "naming", 6, groups=["layers"])
     assert first == 3 and planted[3] == (planted[2][0], 5)  # after the first of its items it was stopped
     assert len(planted) == 2 * 7 + 1  # none of the finished ones again
-    patching.patching(model, way, "naming", 6, groups=["layers"])
+    parts.patching(model, way, "naming", 6, groups=["layers"])
     assert len(planted) == 2 * 7 + 1
 
 
 def test_nothing_to_put_back(folder, model, planted):
     with pytest.raises(InputError, match="nothing to put back"):
-        patching.patching(model, movement(model, "naming", "again"), "naming", 6)
-    same = patching.patching(model, movement(model, BASE, "counting"), "naming", 6, groups=["kinds"])
+        parts.patching(model, movement(model, "naming", "again"), "naming", 6)
+    same = parts.patching(model, movement(model, BASE, "counting"), "naming", 6, groups=["kinds"])
     said = sentence(Parts(provenance=SOURCE, method="m", patching=same))
     assert "base scores not clearly more than counting on naming" in said and "nothing to bring back" in said
 
 
 def test_no_part_alone_brings_it_back(folder, model, planted):
-    found = patching.patching(model, movement(model, "naming", "counting"), "naming", 6, groups=["layers"])
+    found = parts.patching(model, movement(model, "naming", "counting"), "naming", 6, groups=["layers"])
     none = replace(found, portions=found.portions[:1], returned=found.returned[:1], cost=found.cost[:1])
     assert none.best is None
     said = sentence(Parts(provenance=SOURCE, method="m", patching=none))
@@ -446,8 +454,8 @@ def offered(folder, model, monkeypatch):
     def using(name):
         yield model
 
-    monkeypatch.setattr(chosen.sets, "offered", lambda: {"set": entry})
-    monkeypatch.setattr(chosen.catalog, "using", using)
+    monkeypatch.setattr(parts.sets, "offered", lambda: {"set": entry})
+    monkeypatch.setattr(parts.catalog, "using", using)
     return entry
 
 
@@ -511,20 +519,20 @@ def test_what_ships_opens_on_what_returns():
 
 def test_the_card_tells_any_numbers(offered, folder, model):
     *_, found = measured(ask())
-    text = card.told(found, {"set": found.keys, "lone": overlapping(0.5)})
+    text = card.parts_told(found, {"set": found.keys, "lone": overlapping(0.5)})
     assert (
         sentence(found) in text
         and "| attention, all layers |" in text
         and "| lone | 50.0 | 2.0 | 1 of 1 | 7 |" in text
     )
-    assert card.told(None, {}).startswith("## Which part forgets")
+    assert card.parts_told(None, {}).startswith("## Which part forgets")
 
 
 def test_a_set_that_cannot_be_read_is_told(offered, monkeypatch):
     def refuse(name):
         raise CheckpointError("set has no <checkpoints.json>")
 
-    monkeypatch.setattr(chosen.sets, "entry", refuse)
+    monkeypatch.setattr(parts.sets, "entry", refuse)
     asked = asking()
     assert asked["task"] is None
     with pytest.raises(CheckpointError, match="has no <checkpoints.json>"):

@@ -10,10 +10,9 @@ import app
 from analysis.bar.known import Known, examples
 from analysis.forgetting.endpoint import forgetting_probe
 from analysis.forgetting.probe import figure
-from analysis.forgetting.probe.measure import KINDS, Probe, probe
-from analysis.forgetting.probe.options import MOST, options_for, truth_of
+from analysis.forgetting.probe.figure import sentence
+from analysis.forgetting.probe.measure import KINDS, MOST, Probe, options_for, probe, truth_of
 from analysis.forgetting.probe.section import PROBE
-from analysis.forgetting.probe.sentence import sentence
 from analysis.result import Provenance
 from analysis.section import headline
 from models import catalog

@@ -9,15 +9,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.forgetting import sets
+from analysis.forgetting import card, sets
 from analysis.forgetting.measure import measure
-from analysis.forgetting.split import card, figure
-from analysis.forgetting.split.ask import Asked, again
-from analysis.forgetting.split.measure import kept_items, later, load, measured, split
-from analysis.forgetting.split.options import PLAIN, TUNED, options_of
-from analysis.forgetting.split.reading import labelled, read
-from analysis.forgetting.split.result import Lost, became
-from analysis.forgetting.split.sentence import sentence
+from analysis.forgetting.split import figure
+from analysis.forgetting.split.figure import sentence
+from analysis.forgetting.split.measure import (
+    PLAIN,
+    TUNED,
+    Asked,
+    Lost,
+    again,
+    became,
+    kept_items,
+    labelled,
+    later,
+    load,
+    measured,
+    options_of,
+    read,
+    split,
+)  # fmt: skip
 from models.answers import STYLES, score, style_of
 from models.errors import CheckpointError, InputError
 from models.evalset import EvalItem
@@ -179,7 +190,7 @@ def test_the_embedded_default_is_told_in_words_it_was_tuned_on(tmp_path):
     asked = [Asked("t", (EvalItem(None, "What?", "bee", (), "word"),), (("bee", "cat"),))]
     for name, wording in (("scripted", PLAIN), ("crosstalk-mini", TUNED)):
         model = Scripted(tmp_path, name=name, said={f"What? {wording['word']}": "bee"})
-        assert again(model, "last", asked)[0].answers == ("bee",)
+        assert again(model, "last", asked)[0].answers == ["bee"]
     assert set(TUNED) == set(PLAIN) == set(STYLES) - {"other"}
 
 
@@ -301,7 +312,7 @@ def test_figures_and_tables(evaluation, tmp_path):
     cards = figure.items(found.lost[:3], [None] * 3, "here", 3)
     assert "<script>" not in cards and "word 1? <b>&" not in cards and "&lt;script&gt;" in cards
     assert "4 of 4" in figure.numbers(found)
-    table = card.told([found])
+    table = card.split_told([found])
     assert "| by hand | 24 of 24 | 25 (" in table and "| word | 4 of 4 |" in table
 
 

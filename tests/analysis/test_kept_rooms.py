@@ -14,8 +14,8 @@ from analysis.embedding_space import measure as space
 from analysis.embedding_space import pairs
 from analysis.embedding_space import recipes as spaces
 from analysis.forgetting import matrix, sets
-from analysis.forgetting.parts import choice, drift, patching
 from analysis.forgetting.parts import measure as parts
+from analysis.forgetting.parts import weights
 from analysis.forgetting.path import measure as path
 from analysis.forgetting.path import merge
 from analysis.forgetting.split.measure import split
@@ -40,12 +40,12 @@ def mini() -> Unopened:
     return unopened(catalog.EMBEDDED)
 
 
-def chosen() -> choice.Choice:
-    return choice.first_choice(sets.manifest(METHOD), METHOD)
+def chosen() -> parts.Choice:
+    return parts.first_choice(sets.manifest(METHOD), METHOD)
 
 
 def moved():
-    return parts.movement(mini(), chosen().before, chosen().after, only_kept=True)
+    return weights.movement(mini(), chosen().before, chosen().after, only_kept=True)
 
 
 def presets() -> list:
@@ -79,10 +79,10 @@ ROOMS = {
     )),
     "matrix": (mini, lambda model, only_kept: whole(model)),
     "split": (mini, lambda model, **how: split(sets.answers(METHOD), model, **how)),
-    "movement": (mini, lambda model, **how: parts.movement(model, chosen().before, chosen().after, **how)),
-    "key elements": (mini, parts.key_overlap),
-    "drift": (mini, lambda model, **how: drift.drift(model, chosen().task, chosen().n, **how)),
-    "put back": (mini, lambda model, **how: patching.patching(
+    "movement": (mini, lambda model, **how: weights.movement(model, chosen().before, chosen().after, **how)),
+    "key elements": (mini, weights.key_overlap),
+    "drift": (mini, lambda model, **how: parts.drift(model, chosen().task, chosen().n, **how)),
+    "put back": (mini, lambda model, **how: parts.patching(
         model, moved(), chosen().task, chosen().n, groups=chosen().groups, **how
     )),
     "path": (mini, lambda model, **how: path.measure(
@@ -109,5 +109,5 @@ def test_there_is_a_room_for_all_that_ships():
     names = {folder.name for folder in kept.SHIPPED.iterdir()}
     assert names - {"embedding_space-maps"} == {
         dataset.ROOM, conflict._ROOM, "decoding", sample._ROOM, space.ROOM, matrix.ROOM, "forgetting-path",
-        "forgetting-split", parts.ROOM,
+        "forgetting-split", weights.ROOM,
     }  # fmt: skip

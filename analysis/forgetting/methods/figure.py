@@ -1,33 +1,28 @@
-"""How methods look side by side: a metric with intervals, and what another order of tasks changes."""
+"""How methods look side by side, and what they say: a metric with intervals, what another order of tasks changes, all
+numbers in tables, and in plain words which forget less than plain training and what it costs."""
 
+import math
+from collections.abc import Mapping, Sequence
 from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, NEUTRAL, RIGHT, TEXT, WRONG, figure
-from analysis.forgetting.methods.terms import BETTER, NAMES, WORSE, order_name, verdict
-from analysis.wording import estimate, plural, share
+from analysis import charts
+from analysis.charts import IMAGE, NEUTRAL, RIGHT, TEXT, WRONG, figure, reach
+from analysis.forgetting.terms import BETTER, NAMES, WORSE
+from analysis.table import Head, Html, Noted, Table
+from analysis.wording import change, estimate, listed, number, percent, plural, points, share
 
 if TYPE_CHECKING:
+    from analysis.forgetting.methods.about import Told
     from analysis.forgetting.methods.measure import Methods, Row
-    from analysis.statistics import Estimate
 
+_ERRORS = {"thickness": 2, "width": 4}
+_COLOURS = {BETTER: RIGHT, WORSE: WRONG}
 _ROW = 22  # pixels: ten methods stay below 360
-
-
-def _errors(estimates: "list[Estimate]", colour: str) -> dict:
-    above, below = zip(*(e.reach for e in estimates), strict=True)
-    return {
-        "type": "data",
-        "symmetric": False,
-        "thickness": 2,
-        "width": 4,
-        "color": colour,
-        "array": [100 * v for v in above],
-        "arrayminus": [100 * v for v in below],
-    }
 
 
 def dots(found: "Methods", metric: str) -> go.Figure | None:
@@ -35,79 +30,43 @@ def dots(found: "Methods", metric: str) -> go.Figure | None:
     rows = [row for row in found.rows if row.estimates[metric].known]
     if not rows:
         return None
-    name = NAMES[metric]
+    name, told = NAMES[metric], []
     estimates = [row.estimates[metric] for row in rows]
+    for row, of in zip(rows, estimates, strict=True):
+        told.append(f"{escape(row.method)}, {name.title}: {estimate(of, 1)} {name.unit}")
+        if (against := row.changes[metric]) is not None:
+            told[-1] += f"<br>minus plain: {estimate(against, 1, sign=True)} points"
+    marks = {"mode": "markers", "showlegend": False, "cliponaxis": False}
     means = go.Scatter(
-        x=[100 * e.value for e in estimates],
-        y=list(range(len(rows))),
-        mode="markers",
-        showlegend=False,
-        marker={"size": 11, "color": [_colour(row, metric) for row in rows]},
-        cliponaxis=False,
-        text=[_told(row, metric) for row in rows],
-        hovertemplate="%{text}<extra></extra>",
-        error_x=_errors(estimates, NEUTRAL),
+        x=[100 * e.value for e in estimates], y=list(range(len(rows))), **marks,
+        marker={"size": 11, "color": [_COLOURS.get(row.verdict(metric), NEUTRAL) for row in rows]},
+        error_x={**reach(estimates), **_ERRORS, "color": NEUTRAL}, text=told, hovertemplate="%{text}<extra></extra>",
     )
     several = [(i, v) for i, e in enumerate(estimates) if len(e.seeds) > 1 for v in e.seeds]
     single = go.Scatter(
-        x=[100 * v for _, v in several],
-        y=[i + 0.34 for i, _ in several],
-        mode="markers",
-        showlegend=False,
-        hovertemplate="one seed: %{x:.1f}<extra></extra>",
-        cliponaxis=False,
+        x=[100 * v for _, v in several], y=[i + 0.34 for i, _ in several], **marks,
         marker={"size": 7, "symbol": "line-ns-open", "color": NEUTRAL, "line": {"width": 2}},
+        hovertemplate="one seed: %{x:.1f}<extra></extra>",
     )
-    marks = {r.method: r.estimates[metric].value for r in rows if r.method == found.plain}
-    marks |= {n: e.value for n, e in found.references.items()} if metric == "mfn" else {}
+    beside = {r.method: r.estimates[metric].value for r in rows if r.method == found.plain}
+    beside |= {n: e.value for n, e in found.references.items()} if metric == "mfn" else {}
     lines, notes = [], []
-    for place, (label, at) in enumerate(marks.items()):
+    for place, (label, at) in enumerate(beside.items()):
         dash = {"dash": "dot" if label == found.plain else "dash", "width": 1.5, "color": NEUTRAL}
         lines.append({"type": "line", "x0": 100 * at, "x1": 100 * at, "y0": -0.6, "y1": len(rows) - 0.4, "line": dash})
-        notes.append(
-            {
-                "x": 100 * at,
-                "y": 1,
-                "yref": "paper",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "text": escape(label),
-                "yshift": 14 * (place % 2),
-                "font": {"size": 12},
-            }
-        )
+        notes.append({
+            "x": 100 * at, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": escape(label),
+            "yshift": 14 * (place % 2), "font": {"size": 12},
+        })
     runs = {len(r.seeds) for r in rows}
     each = ["" if len(runs) == 1 else f" ({plural(len(r.seeds), 'seed')})" for r in rows]
     of = plural(runs.pop(), "run") if len(runs) == 1 else "the runs"
     title = [*wrap(name.text, 30), f"mean of {of}, n = {sum(found.n)} items"]  # in lines that fit a phone
+    methods = charts.rows((r.method + of for r, of in zip(rows, each, strict=True)), 0.6, 0.6, showgrid=True)
     return figure(
-        136 + _ROW * len(rows),
-        means,
-        single,
-        shapes=lines,
-        annotations=notes,
-        margin={"l": 8, "r": 24, "t": 34, "b": 8},
-        xaxis={
-            "title": "<br>".join(title),
-            "zeroline": False,
-        },
-        yaxis={
-            "tickvals": list(range(len(rows))),
-            "ticktext": [escape(r.method) + of_seeds for r, of_seeds in zip(rows, each, strict=True)],
-            "range": [len(rows) - 0.4, -0.6],
-            "zeroline": False,
-        },
+        136 + _ROW * len(rows), means, single, shapes=lines, annotations=notes, margin={"r": 24, "t": 34},
+        xaxis={"title": "<br>".join(title), "zeroline": False}, yaxis=methods,
     )
-
-
-def _told(row: "Row", metric: str) -> str:
-    name, change = NAMES[metric], row.changes[metric]
-    against = "" if change is None else f"<br>minus plain: {estimate(change, 1, sign=True)} points"
-    return f"{escape(row.method)}, {name.title}: {estimate(row.estimates[metric], 1)} {name.unit}{against}"
-
-
-def _colour(row: "Row", metric: str) -> str:
-    return {BETTER: RIGHT, WORSE: WRONG}.get(verdict(row, metric), NEUTRAL)
 
 
 def orders(found: "Methods", method: str | None = None) -> go.Figure | None:
@@ -115,36 +74,181 @@ def orders(found: "Methods", method: str | None = None) -> go.Figure | None:
     turned = next((t for t in found.orders if t.method == (method or t.method)), None)
     if turned is None:
         return None
-    places = list(range(len(found.order)))
     traces = [
         go.Scatter(
-            x=[100 * e.value for e in ends],
-            y=[p + shift for p in places],
-            mode="markers",
-            name=name,
-            marker={"size": 12, "symbol": symbol, "color": colour},
-            cliponaxis=False,
-            error_x=_errors(list(ends), colour),
+            x=[100 * e.value for e in ends], y=[p + shift for p in range(len(ends))], mode="markers", name=name,
+            marker={"size": 12, "symbol": symbol, "color": colour}, cliponaxis=False,
+            error_x={**reach(ends), **_ERRORS, "color": colour},
             text=[f"{escape(task)}, {name}: {share(e)}" for task, e in zip(found.order, ends, strict=True)],
             hovertemplate="%{text}<extra></extra>",
         )
         for name, ends, shift, symbol, colour in (
             (f"usual: {found.order[0]} first", turned.usual, -0.14, "circle", IMAGE),
-            (f"{order_name(turned.order, found.order)}: {turned.order[0]} first", turned.here, 0.14, "diamond", TEXT),
+            (f"{turned.named(found.order)}: {turned.order[0]} first", turned.here, 0.14, "diamond", TEXT),
         )
     ]
+    title = f"Accuracy at the end, %, {escape(turned.method)}, seed {turned.seeds[0]}"
+    tasks = charts.rows((f"{t} (n = {n})" for t, n in zip(found.order, found.n, strict=True)), showgrid=True)
     return figure(
-        130 + 34 * len(places),
-        *traces,
-        margin={"l": 8, "r": 24, "t": 64, "b": 8},
-        xaxis={
-            "title": f"Accuracy at the end, %, {escape(turned.method)}, seed {turned.seeds[0]}",
-            "range": [-2, 102],
-        },
-        yaxis={
-            "tickvals": places,
-            "ticktext": [f"{escape(task)} (n = {n})" for task, n in zip(found.order, found.n, strict=True)],
-            "range": [len(places) - 0.5, -0.5],
-            "zeroline": False,
-        },
+        130 + 34 * len(found.order), *traces, margin={"r": 24, "t": 64}, xaxis={"title": title, "range": [-2, 102]},
+        yaxis=tasks,
     )
+
+
+def seeds_table(found: "Methods") -> Table | None:
+    """The lowest and the highest seed of methods that were trained more than once."""
+    several = [row for row in found.rows if len(row.seeds) > 1]
+
+    def span(seeds: tuple[float, ...]) -> str:
+        return " to ".join(number(100 * end(seeds), 1) for end in (min, max))
+
+    rows = [[r.method, ", ".join(map(str, r.seeds)), *(span(r.estimates[m].seeds) for m in NAMES)] for r in several]
+    return Table(["Method", "Seeds", *(head.title for head in NAMES.values())], rows) if rows else None
+
+
+def numbers(found: "Methods") -> str:
+    """All metrics, each explained, and the seeds."""
+    several = seeds_table(found)
+    spread = f'<p class="key">The lowest and the highest seed:</p>{several.html()}' if several else ""
+    left = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in found.without.items())
+    left = f'<p class="key">Not compared:</p><ul class="key">{left}</ul>' if left else ""
+    return (
+        f'<div class="card">{found.metrics().html()}'
+        f'<p class="key">Brackets: 95 % intervals over items (n = {sum(found.n)}, drawn within tasks). Better, worse, '
+        f"larger or smaller than {escape(found.plain)}: the interval of the difference over the same items leaves out "
+        "zero, and all seeds agree. With so many comparisons one in twenty would do so by chance.</p>"
+        f"{spread}{left}</div>"
+    )
+
+
+def orders_table(found: "Methods") -> Table:
+    """The metrics in either order, and their paired difference."""
+    rows = []
+    for turned in found.orders:
+        who, names = [turned.method, len(turned.seeds)], list(turned.changes)
+        rows += [
+            [*who, "usual", *(turned.before[m] for m in names)],
+            [*who, turned.named(found.order), *(turned.estimates[m] for m in names)],
+            [*who, "difference, points", *(Noted(turned.changes[m], sign=True) for m in names)],
+        ]
+    return Table(["Method", "Seeds", "Order", *(NAMES[m] for m in found.orders[0].changes)], rows)
+
+
+def orders_numbers(found: "Methods") -> str:
+    """The same on the page."""
+    if not found.orders:
+        return ""
+    return (
+        f'<div class="card">{orders_table(found).html()}'
+        f'<p class="key">Usual: {escape(", ".join(found.order))}. Differences are over the same items and seeds, other '
+        "order minus usual; brackets are 95 % intervals over items.</p></div>"
+    )
+
+
+def about_table(methods: "Mapping[str, Told]") -> Table:
+    """What each method does, how it was trained here, and where it comes from."""
+
+    def paper(told: str) -> Html:
+        kind, _, number = told.partition(" ")
+        if kind != "arXiv" or not number:
+            return Html(escape(told), told)
+        address = f"https://arxiv.org/abs/{escape(number)}"
+        return Html(f'<a href="{address}" target="_blank" rel="noopener">{escape(told)}</a>', told)
+
+    rows = [[Head(name, below=of.title), of.does, of.here, paper(of.paper)] for name, of in methods.items()]
+    return Table(["Method", "What it does", "As trained here", "Paper"], rows)
+
+
+def sentence(found: "Methods") -> str:
+    """Less and more forgetting (BWT) beyond intervals, its price (MFT), and who knows more in the end (MFN)."""
+    plain = next(row for row in found.rows if row.method == found.plain)
+    at = plain.estimates
+    if math.isnan(at["bwt"].value):
+        return "A set of one task has nothing to forget, so there is nothing to compare."
+    alone = (
+        f"{found.plain.capitalize()} training reaches {percent(at['mft'].value)} right after each task (MFT) and "
+        f"keeps {percent(at['mfn'].value)} in the end (MFN): later tasks change earlier ones by "
+        f"{points(at['bwt'].value)} (BWT; mean of {plural(len(plain.seeds), 'training run')}, {sum(found.n)} items)."
+    )
+    others = [row for row in found.rows if row.changes["bwt"] is not None]
+    if not others:
+        return f"{alone} No other method was measured on the same questions, so there is nothing to compare."
+    less, more = _apart(others, "bwt")
+    same = [row.method for row in others if row not in less and row not in more]
+    said = [f"No difference in forgetting can be told between {found.plain} training and the others.", alone]
+    if more:
+        said[0] = f"No method forgets less than {found.plain} training beyond its interval; {len(more)} forget more."
+    if less:
+        said[0] = (
+            f"{len(less)} of {plural(len(others), 'method')} forget less than {found.plain} training beyond their "
+            f"intervals, most of all {less[0].method}: {change(less[0].changes['bwt'])}."
+        )
+        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in less]
+        said.append(f"Beyond their intervals, these forget less: {listed(told)}.")
+        _, paid = _apart(less, "mft")
+        free = [row.method for row in less if row not in paid]
+        if paid:
+            said.append(f"The price is in learning (MFT): {_told(paid, 'mft', '{} {}')}.")
+        if free:
+            said.append(f"No price in MFT can be told for {listed(free)}.")
+    if more:
+        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in more]
+        said.append(f"These forget more: {listed(told)}.")
+    if same:
+        said.append(f"No difference in forgetting can be told for {listed(same)}.")
+    better, worse = _apart(others, "mfn")
+    ends = [f"these know more than plain training: {_told(better, 'mfn', '{} ({})')}"] if better else []
+    ends += [f"these know less: {_told(worse, 'mfn', '{} ({})')}"] if worse else []
+    if ends:
+        said.append(f"In the end, of all tasks (MFN), {'; '.join(ends)}.")
+    else:
+        said.append("In the end none knows clearly more or less than plain training (MFN).")
+    left = [f"Not compared, for reasons below all numbers: {listed(list(found.without))}."] if found.without else []
+    return " ".join([*said, _seeds(found), *left])
+
+
+def _apart(rows: "Sequence[Row]", metric: str) -> "tuple[list[Row], list[Row]]":
+    """Those clearly above plain training, and those clearly below it, the farthest first."""
+    clear = sorted((r for r in rows if r.changes[metric].clear), key=lambda r: -r.changes[metric].value)
+    return [r for r in clear if r.changes[metric].value > 0], [r for r in clear[::-1] if r.changes[metric].value < 0]
+
+
+def _told(rows: "Sequence[Row]", metric: str, form: str) -> str:
+    return listed([form.format(row.method, points(row.changes[metric].value)) for row in rows])
+
+
+def _seeds(found: "Methods") -> str:
+    """How many seeds there are, and how much they differ."""
+    several = [row for row in found.rows if len(row.seeds) > 1]
+    if not several:
+        return "One seed each: what another seed would change is not in these intervals."
+    widest = max(several, key=lambda row: np.ptp(row.estimates["bwt"].seeds))
+    single = [row.method for row in found.rows if len(row.seeds) == 1]
+    alone = f"; one seed alone for {listed(single)}" if single else ""
+    apart = number(100 * np.ptp(widest.estimates["bwt"].seeds), 1)
+    return (
+        f"Intervals are over items; seeds differ by up to {apart} points of BWT ({widest.method}, "
+        f"{len(widest.seeds)} seeds){alone}."
+    )
+
+
+def orders_said(found: "Methods") -> str:
+    """How much the order of tasks matters, by method."""
+    if not found.orders:
+        return "No method was trained in another order of tasks, so what the order changes is not known."
+    said = []
+    for turned in found.orders:
+        of, seeds = turned.changes["mfn"], plural(len(turned.seeds), "seed")
+        clearly = "changes" if of.clear else "does not clearly change"
+        how = "The reversed order" if turned.order == found.order[::-1] else f"The order {', '.join(turned.order)}"
+        said.append(f"{how} {clearly} how much {turned.method} knows in the end: {change(of)}, {seeds}.")
+        clear = [i for i, end in enumerate(turned.ends) if end.clear]
+        if not clear:
+            said.append("No single task ends clearly higher or lower.")
+            continue
+        most = max(clear, key=lambda i: abs(turned.ends[i].value))
+        said.append(
+            f"But {len(clear)} of {len(found.order)} tasks end clearly higher or lower, most {found.order[most]}: "
+            f"{percent(turned.usual[most].value)} → {percent(turned.here[most].value)}."
+        )
+    return " ".join(said)

@@ -1,23 +1,52 @@
-"""Methods side by side: every metric with its interval, against plain training; and what another order changes."""
+"""Methods side by side: every metric with its interval, against plain training; and what another order changes.
 
-from collections.abc import Callable, Mapping, Sequence
+Intervals are of a bootstrap that draws the same items for every run. Every metric is a sum over tasks of means over
+items (or a ratio of two), so a draw of items is one product.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from analysis import kept
 from analysis.forgetting import sets
-from analysis.forgetting.methods import run
-from analysis.forgetting.methods.estimates import ACCURACIES, METRICS, Draws, Seeded
-from analysis.forgetting.methods.run import Run
-from analysis.forgetting.methods.tables import metrics_table
+from analysis.forgetting.measure import SUMMARY, drawn_items
+from analysis.forgetting.methods import runs as stored
+from analysis.forgetting.methods.runs import Run
 from analysis.forgetting.split.measure import load as load_split
+from analysis.forgetting.terms import BETTER, LARGER, NAMES, SMALLER, WORSE
 from analysis.result import Provenance, Result
 from analysis.statistics import Difference, Estimate, difference, mean
-from analysis.table import Table
+from analysis.table import Noted, Table
 from models.errors import CheckpointError, CrosstalkError
 
 PLAIN = "sequential"
 """The set that others are compared with, where it is among them."""
+
+ACCURACIES = SUMMARY
+SHARES = ("superficial", "essential", "superficial_of_lost")
+METRICS = (*ACCURACIES, *SHARES)
+"""By name: MFT, MFN, MAA, BWT and FWT as in ``analysis.forgetting.measure``; of the items that were right after their
+own task, the shares lost in form alone and in fact; and of those lost, the share lost in form alone."""
+
+_NAN = float("nan")
+_BETTER = {"mft": 1, "mfn": 1, "maa": 1, "bwt": 1, "fwt": 1, "superficial": -1, "essential": -1}
+"""On which side of plain training a method is better; nothing for a share that is neither."""
+
+
+@dataclass(frozen=True)
+class Seeded(Estimate):
+    """A metric of a method, or its paired difference to another's: the mean over seeds, whose interval is over items,
+    and the value in each seed (``seeds``), whose spread the interval does not have in it.
+    """
+
+    seeds: tuple[float, ...] = ()
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out zero, and every seed agrees on the sign."""
+        return super().clear and len({value > 0 for value in self.seeds}) == 1
 
 
 @dataclass(frozen=True)
@@ -33,6 +62,17 @@ class Row:
     lost: float
     estimates: dict[str, Seeded]
     changes: dict[str, Seeded | None]
+
+    def verdict(self, metric: str) -> str:
+        """Whether the method is better or worse than plain training beyond the interval; of a share that is neither,
+        whether it is larger or smaller. Nothing where no difference can be told.
+        """
+        change, better = self.changes[metric], _BETTER.get(metric, 0)
+        if change is None or not change.clear:
+            return ""
+        if not better:
+            return LARGER if change.value > 0 else SMALLER
+        return BETTER if change.value * better > 0 else WORSE
 
 
 @dataclass(frozen=True)
@@ -53,6 +93,10 @@ class Turned:
     here: tuple[Estimate, ...]
     ends: tuple[Difference, ...]
 
+    def named(self, usual: tuple[str, ...]) -> str:
+        """``"reversed"``, or the tasks."""
+        return "reversed" if self.order == usual[::-1] else ", ".join(self.order)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Methods(Result):
@@ -71,39 +115,128 @@ class Methods(Result):
 
     def to_latex(self) -> str:
         """Every metric of every method, in the style of booktabs."""
-        return metrics_table(self).latex()
+        return self.metrics().latex()
+
+    def metrics(self) -> Table:
+        """All metrics of all methods, and whether they differ from plain training."""
+        rows: list[list] = [
+            [row.method, len(row.seeds), *(Noted(row.estimates[m], row.verdict(m)) for m in NAMES)]
+            for row in self.rows
+        ]
+        marks = {len(rows) + i: "reference" for i in range(len(self.references))}
+        for name, of in self.references.items():
+            rows.append([name, "reference", *(of if m == "mfn" else None for m in NAMES)])
+        return Table(["Method", "Seeds", *NAMES.values()], rows, marks)
 
     def table(self) -> Table:
         header = [
             "method", "order", "metric", "value", "low", "high", "seeds", "seed_min", "seed_max", "difference",
             "difference_low", "difference_high", "against", "beyond_interval", "items",
-        ]  # fmt: skip
-        items, usual = sum(self.n), " > ".join(self.order)
-        rows = [
-            _line(r.method, usual, m, r.estimates[m], r.changes[m], self.plain, items)
-            for r in self.rows
-            for m in METRICS
         ]
-        for name, estimate in self.references.items():
-            rows.append(_line(name, "none", "mfn", estimate, None, "", items))
+        usual, other = " > ".join(self.order), "the usual order"
+        lines = [(r.method, usual, m, r.estimates[m], r.changes[m], self.plain) for r in self.rows for m in METRICS]
+        lines += [(name, "none", "mfn", estimate, None, "") for name, estimate in self.references.items()]
         for t in self.orders:
-            named = " > ".join(t.order)
-            rows += [
-                _line(t.method, named, m, t.estimates[m], t.changes[m], "the usual order", items) for m in ACCURACIES
-            ]
+            lines += [(t.method, " > ".join(t.order), m, t.estimates[m], t.changes[m], other) for m in ACCURACIES]
+        rows = []
+        for method, order, metric, e, change, against in lines:
+            found = [None, None, None, "", None]
+            if change is not None:
+                found = [change.value, change.low, change.high, against, change.clear]
+            spread = [len(e.seeds), min(e.seeds), max(e.seeds)]
+            rows.append([method, order, metric, e.value, e.low, e.high, *spread, *found, sum(self.n)])
         return Table(header, rows)
 
 
-def _line(method: str, order: str, metric: str, e: Seeded, change: Seeded | None, against: str, items: int) -> list:
-    told = [None] * 3 if change is None else [change.value, change.low, change.high]
-    clear = None if change is None else change.clear
-    return [
-        method, order, metric, e.value, e.low, e.high, len(e.seeds), min(e.seeds), max(e.seeds), *told,
-        "" if change is None else against, clear, items,
-    ]  # fmt: skip
+class Draws:
+    """What 2,000 bootstrap draws of items make of each run's metrics; items are drawn within tasks (seeded)."""
+
+    def __init__(self, runs: Sequence[Run], seed: int = 0):
+        sizes = {task: scores.shape[1] for task, scores in runs[0].scores.items()}
+        self._weights = {task: drawn_items(task, n, seed) for task, n in sizes.items()}  # as of the accuracy matrix
+        self._runs = tuple(runs)  # kept, since they are known by their identity
+        self._known: dict[tuple[int, str], tuple[float, np.ndarray]] = {}
+
+    def of(self, run: Run, metric: str) -> tuple[float, np.ndarray]:
+        """A metric's value and what it is in each draw ``[draws]``; not-a-number where it is not known."""
+        key = (id(run), metric)
+        if key not in self._known:
+            above, below = parts(run, metric)
+            value, drawn = self.summed(above)
+            if below is not None:
+                whole, of_whole = self.summed(below)
+                value = value / whole if whole else _NAN
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    drawn = np.where(of_whole > 0, drawn / of_whole, _NAN)
+            self._known[key] = (value, drawn)
+        return self._known[key]
+
+    def summed(self, per_item: dict[str, np.ndarray]) -> tuple[float, np.ndarray]:
+        """The sum over tasks of the mean over items, and what it is in each draw."""
+        value = sum(float(items.mean()) for items in per_item.values())
+        return value, sum(self._weights[task] @ items for task, items in per_item.items())
+
+    def estimate(self, runs: Sequence[Run], metric: str) -> Seeded:
+        """A metric over runs that differ in their seed."""
+        found = [self.of(run, metric) for run in runs]
+        values = tuple(value for value, _ in found)
+        return self._seeded(values, np.mean([drawn for _, drawn in found], axis=0))
+
+    def mean(self, scores: dict[str, np.ndarray]) -> Seeded:
+        """The mean over tasks of the accuracy of one checkpoint; ``scores`` ``[items]`` by task."""
+        value, drawn = self.summed({task: items / len(scores) for task, items in scores.items()})
+        return self._seeded((value,), drawn)
+
+    def change(self, runs: Sequence[Run], against: Sequence[Run], metric: str) -> Seeded | None:
+        """A metric of ``runs`` minus that of ``against``, over the seeds both have; None where they share none."""
+        other = {run.seed: run for run in against}
+        pairs = [(self.of(run, metric), self.of(other[run.seed], metric)) for run in runs if run.seed in other]
+        if not pairs:
+            return None
+        values = tuple(a - b for (a, _), (b, _) in pairs)
+        return self._seeded(values, np.mean([a - b for (_, a), (_, b) in pairs], axis=0))
+
+    def _seeded(self, values: tuple[float, ...], drawn: np.ndarray) -> Seeded:
+        n = sum(weights.shape[1] for weights in self._weights.values())
+        low, high, known = _NAN, _NAN, drawn[np.isfinite(drawn)]
+        if len(known) >= len(drawn) / 2:
+            low, high = map(float, np.quantile(known, (0.025, 0.975)))
+        return Seeded(float(np.mean(values)), low, high, n, values)
 
 
-def runs(progress: Callable[[float, str], None] = lambda share, what: None) -> tuple[list[Run], dict[str, str]]:
+def parts(run: Run, metric: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+    """What a metric is made of: numbers ``[items]`` by task, whose means over items sum to it, and where it is a ratio
+    the same of what is below the line. Not-a-number where losses were not split, and where one task alone was taught
+    what takes two.
+    """
+    if len(run.order) == 1 and metric not in ("mft", "mfn", "maa"):
+        return {task: np.full(rows.shape[1], _NAN) for task, rows in run.scores.items()}, None
+    if metric in SHARES:
+        of, form = run.lost if metric == "superficial_of_lost" else run.right, run.superficial
+        if form is None:
+            above = {task: np.full(len(items), _NAN) for task, items in of.items()}
+        else:
+            above = {t: lost & (~form[t] if metric == "essential" else form[t]) for t, lost in run.lost.items()}
+        # numbers whose mean over a task's items is their count
+        return tuple({task: some * float(len(some)) for task, some in items.items()} for items in (above, of))
+    tasks, found = len(run.order), {}
+    for j, task in enumerate(run.order):
+        rows = run.scores[task]
+        own, last, nothing = rows[j + 1], rows[-1], np.zeros(rows.shape[1])
+        if metric == "mft":
+            found[task] = own / tasks
+        elif metric == "mfn":
+            found[task] = last / tasks
+        elif metric == "maa":
+            found[task] = sum(rows[i + 1] / (i + 1) for i in range(j, tasks)) / tasks
+        elif metric == "bwt":
+            found[task] = (last - own) / (tasks - 1) if j < tasks - 1 else nothing
+        else:
+            found[task] = (rows[j] - rows[0]) / (tasks - 1) if j else nothing
+    return found, None
+
+
+def runs(progress: kept.Progress = kept.quiet) -> tuple[list[Run], dict[str, str]]:
     """Every run of the sets on offer that can be read without opening a model: the one whose answers are kept, and
     those of ``runs.json``; and why sets have none. ``progress`` is told which set is read.
     """
@@ -112,7 +245,7 @@ def runs(progress: Callable[[float, str], None] = lambda share, what: None) -> t
         progress(i / len(offered), f"reading {name}")
         try:
             found.append(_own(name))
-            found += run.load(entry.checkpoint_folder, name)
+            found += stored.load(entry.checkpoint_folder, name)
         except CrosstalkError as error:
             without[name] = str(error)
     return found, without
@@ -121,7 +254,7 @@ def runs(progress: Callable[[float, str], None] = lambda share, what: None) -> t
 _compared: dict[tuple, Methods] = {}
 
 
-def compared(progress: Callable[[float, str], None]) -> Methods:
+def compared(progress: kept.Progress) -> Methods:
     """All runs of the sets on offer side by side; the same object until something changes on disk."""
     now = sets.stamps()
     found = _compared.get(now)
@@ -140,7 +273,7 @@ def load() -> Methods | None:
 @sets.remembered
 def _own(name: str) -> Run:
     answers = sets.answers(name)
-    return run.of(answers, load_split(name) if len(answers.tasks) > 1 else None, name)
+    return stored.of(answers, load_split(name) if len(answers.tasks) > 1 else None, name)
 
 
 def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Methods:
@@ -170,7 +303,7 @@ def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Me
         provenance=Provenance(by.model, "all", by.dtype, by.device, None, by.versions, seconds),
         plain=plain, order=first.order, n=tuple(first.scores[t].shape[1] for t in first.order), rows=tuple(rows),
         references=references, orders=tuple(_turned(draws, runs, usual)), without=left,
-    )  # fmt: skip
+    )
 
 
 def _of(runs: Sequence[Run], method: str, order: tuple[str, ...]) -> list[Run]:
@@ -186,7 +319,7 @@ def _row(draws: Draws, name: str, runs: list[Run], plain: list[Run] | None) -> R
         float(np.mean([sum(items.sum() for items in run.lost.values()) for run in runs])),
         {metric: draws.estimate(runs, metric) for metric in METRICS},
         {metric: plain and draws.change(runs, plain, metric) for metric in METRICS},
-    )  # fmt: skip
+    )
 
 
 def _turned(draws: Draws, runs: Sequence[Run], usual: dict[str, list[Run]]) -> list[Turned]:
@@ -207,5 +340,5 @@ def _turned(draws: Draws, runs: Sequence[Run], usual: dict[str, list[Run]]) -> l
                 {metric: draws.change(here, there, metric) for metric in ACCURACIES},
                 tuple(mean(a) for a, _ in pairs), tuple(mean(b) for _, b in pairs),
                 tuple(difference(b, a) for a, b in pairs),
-            ))  # fmt: skip
+            ))
     return found

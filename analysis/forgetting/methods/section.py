@@ -4,10 +4,9 @@ import contextlib
 from collections.abc import Mapping
 
 from analysis.forgetting import sets
-from analysis.forgetting.methods import about, figure, tables
+from analysis.forgetting.methods import about, figure
 from analysis.forgetting.methods.measure import Methods, compared, load
-from analysis.forgetting.methods.sentence import orders, sentence
-from analysis.forgetting.methods.terms import NAMES
+from analysis.forgetting.terms import NAMES
 from analysis.form import DRAW, Control, One
 from analysis.section import SET, Prediction, Section, Shown, Try, View
 from models.errors import CrosstalkError
@@ -35,13 +34,13 @@ def _explained(shown: Shown) -> str:
     for name in sets.offered():
         with contextlib.suppress(CrosstalkError):  # a set of the Hub that was not downloaded yet
             own[name] = sets.manifest(name).method
-    return f'{tables.explained(about.told(own))}<p class="key">{about.COMMON}</p>'
+    table = figure.about_table(about.told(own)).html()
+    return f'<div class="card">{table}</div><p class="key">{about.COMMON}</p>'
 
 
 def _figures(shown: Shown) -> list:
     found = shown.result
-    drawn = [figure.dots(found, metric) for metric in NAMES] + [figure.orders(found, t.method) for t in found.orders]
-    return [f for f in drawn if f is not None]
+    return [figure.dots(found, metric) for metric in NAMES] + [figure.orders(found, t.method) for t in found.orders]
 
 
 _PREDICTED = ("most of them", "about half", "few or none")
@@ -68,7 +67,7 @@ METHODS = Section(
     measure=lambda asked, progress: compared(progress),
     kept=lambda asked: load(),
     controls=_controls,
-    sentence=lambda found: f"{sentence(found)} {orders(found)}",
+    sentence=lambda found: f"{figure.sentence(found)} {figure.orders_said(found)}",
     views=(
         View("metric", lambda shown: figure.dots(shown.result, shown["metric"])),
         View(
@@ -76,8 +75,8 @@ METHODS = Section(
             lambda shown: figure.orders(shown.result, shown.asked.values.get("turned")),
             folded="The same tasks in another order",
         ),
-        View("numbers", lambda shown: tables.metrics(shown.result), html=True, folded="All numbers"),
-        View("orders", lambda shown: tables.orders(shown.result), html=True, folded="Numbers of either order"),
+        View("numbers", lambda shown: figure.numbers(shown.result), html=True, folded="All numbers"),
+        View("orders", lambda shown: figure.orders_numbers(shown.result), html=True, folded="Numbers of either order"),
         View("about", _explained, html=True, folded="What each method does, and its settings"),
     ),
     figures=_figures,

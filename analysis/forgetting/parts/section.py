@@ -1,20 +1,19 @@
 """Which part forgets: the section of the room with four measurements of one task and two checkpoints."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from analysis.forgetting import sets
 from analysis.forgetting.parts import figure
-from analysis.forgetting.parts.choice import ITEMS, Choice, load, measured
-from analysis.forgetting.parts.measure import ALL, SINCE, trained
-from analysis.forgetting.parts.patching import DEFAULT, GROUPS
-from analysis.forgetting.parts.result import Parts
-from analysis.forgetting.parts.sentence import sentence
+from analysis.forgetting.parts.figure import sentence
+from analysis.forgetting.parts.measure import DEFAULT, GROUPS, ITEMS, Choice, Parts, load, measured
+from analysis.forgetting.parts.weights import ALL, SINCE
 from analysis.form import DRAW, Control, Number, One, Several
 from analysis.section import SET, Asked, Prediction, Section, Shown, Try, View
 from models.checkpoints import BASE
 
 _OWN = "own"
 _SINCE = (("the checkpoint before it", SINCE[0]), ("the base", SINCE[1]))
+_CHOSEN = ("after", "since", "n", "seed", "groups")
 _BACK = ("nothing clearly", "less than half", "half or more")
 _READING = (
     "<p><b>Put back</b>: one part of the older checkpoint goes into the newer one. What returns of the old task was "
@@ -34,13 +33,12 @@ def _controls(raw: Mapping, result: Parts | None) -> tuple[Control, ...]:
     manifest, tasks, names = sets.named(raw), [], []
     if manifest:
         tasks, names = list(manifest.order), [BASE, *(c.name for c in manifest.checkpoints)]
-    last = trained(manifest)[tasks[-1]].name if tasks else None
-    of = One("task", "Old task", offered=tasks)
+    last = sets.trained(manifest)[tasks[-1]].name if tasks else None
     start = [("right after the old task", _OWN), *names]
     kinds = result.keys.kinds if result and result.keys else (ALL,)
     return (
         sets.control(),
-        of,
+        One("task", "Old task", offered=tasks),
         Several("groups", "Put back, one at a time", offered=[(t, g) for g, t in GROUPS.items()], value=DEFAULT),
         One("before", "Put back from", offered=start, value=_OWN, folded=True),
         One("after", "Into", offered=names, value=last, folded=True),
@@ -52,10 +50,9 @@ def _controls(raw: Mapping, result: Parts | None) -> tuple[Control, ...]:
 
 
 def _choice(asked: Asked) -> Choice:
-    of = trained(sets.manifest(asked["set"]))
-    before = of[asked["task"]].name if asked["before"] == _OWN else asked["before"]
-    choice = (asked[name] for name in ("after", "since", "n", "seed", "groups"))
-    return Choice(asked["set"], asked["task"], before, *choice)
+    own = sets.trained(sets.manifest(asked["set"]))[asked["task"]].name
+    before = own if asked["before"] == _OWN else asked["before"]
+    return Choice(asked["set"], asked["task"], before, *map(asked.__getitem__, _CHOSEN))
 
 
 def _kept(asked: Asked) -> Parts | None:
@@ -71,7 +68,7 @@ def _drawn(part: str, draw: Callable) -> Callable:
 def _figures(shown: Shown) -> list:
     keys = shown.result.keys
     kinds = [figure.overlap(keys, kind) for kind in keys.kinds] if keys else []
-    return [f for f in (*(view.draw(shown) for view in PARTS.views if view.name != "overlap"), *kinds) if f is not None]
+    return [*(view.draw(shown) for view in PARTS.views if view.name != "overlap"), *kinds]
 
 
 def _outcome(found: Parts) -> str | None:
@@ -88,10 +85,6 @@ def _puts(*groups: str) -> dict:
     return {"groups": groups, "set": "sequential"}
 
 
-def _measured(asked: Asked, progress) -> Iterator[Parts]:
-    return measured(_choice(asked), progress)
-
-
 PARTS = Section(
     name="parts",
     title="Which part",
@@ -102,7 +95,7 @@ PARTS = Section(
     of=SET,
     long=True,
     costs="minutes, for what was not measured before",
-    measure=_measured,
+    measure=lambda asked, progress: measured(_choice(asked), progress),
     kept=_kept,
     controls=_controls,
     sentence=sentence,
@@ -125,4 +118,4 @@ PARTS = Section(
     ),
     then="And weights in between? <button type='button' data-go='forgetting/path'>Between checkpoints</button>",
     reading=_READING,
-)  # fmt: skip
+)

@@ -1,4 +1,5 @@
-"""How one question through time looks: a row for each checkpoint, the course of the truth, where attention went."""
+"""How one question through time looks, and what it says: a row for each checkpoint, the course of the truth, where
+attention went."""
 
 from collections.abc import Callable
 from html import escape
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, IMAGE, NEUTRAL, TEXT, figure, mark, said
+from analysis.charts import ANSWER, DOWN, IMAGE, NEUTRAL, TEXT, figure, mark, said
+from analysis.forgetting.terms import ESSENTIAL, KEPT, NEVER, OPEN, SUPERFICIAL
 from analysis.table import Html, Table
 from analysis.wording import listed, percent
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 _KINDS = (("the picture", IMAGE), ("the question", TEXT), ("the template", NEUTRAL), ("its earlier answer", ANSWER))
 """Kinds of tokens, in the order of every axis of kinds: what they are called, and their colour."""
 _RIVALS = 2  # first tokens that are told
+_WORDS = 6  # of an answer that is quoted: the table has all of it
+_MOVED = 0.03  # of the attention: less is about as much
 
 
 def _labels(found: "Probe") -> list[str]:
@@ -28,15 +32,6 @@ def _labels(found: "Probe") -> list[str]:
 def strip(found: "Probe") -> str:
     """What was asked, and a row for each checkpoint in the order of training; references stand apart."""
     truth = f" The true answer: <b>{escape(found.truth)}</b> ({escape(found.style)})." if found.truth else ""
-    columns = _columns(found)
-    rows = [[label, *(cell(i) for cell in columns.values())] for i, label in enumerate(_labels(found))]
-    marks = dict.fromkeys(range(found.trained, len(rows)), "reference")
-    table = Table(["Checkpoint", *columns], rows, marks).html("checkpoints")
-    return f'<div class="card"><p>{escape(found.question)}{truth}</p>{table}{_key(found)}</div>'
-
-
-def _columns(found: "Probe") -> dict[str, Callable[[int], Html | str]]:
-    """The columns behind the checkpoint's: title, and the cell of a checkpoint by its place."""
     columns: dict[str, Callable[[int], Html | str]] = {
         "Answer": lambda i: Html(f'<div class="said">{said(found.answers[i])}</div>'),
         "Form": lambda i: Html(f'<span class="kind">{escape(found.styles[i])}</span>'),
@@ -49,14 +44,14 @@ def _columns(found: "Probe") -> dict[str, Callable[[int], Html | str]]:
     elif found.options:
         columns["Likeliest option"] = lambda i: _share(found.options[found.among[i].argmax()], found.among[i].max())
     columns["Likeliest beginnings"] = lambda i: " · ".join(_share(*rival) for rival in found.first[i][:_RIVALS])
-    return columns
-
-
-def _key(found: "Probe") -> str:
+    rows = [[label, *(cell(i) for cell in columns.values())] for i, label in enumerate(_labels(found))]
+    marks = dict.fromkeys(range(found.trained, len(rows)), "reference")
+    table = Table(["Checkpoint", *columns], rows, marks).html("checkpoints")
     told = "Begins with the truth: the probability that the answer starts as the true one. " if found.truth else ""
     if found.options:
         told += f"Among: its share where the model has to choose between {listed(found.options)}."
-    return f'<p class="key">{escape(told)}</p>' if told else ""
+    key = f'<p class="key">{escape(told)}</p>' if told else ""
+    return f'<div class="card"><p>{escape(found.question)}{truth}</p>{table}{key}</div>'
 
 
 def _share(text: str, share: float) -> str:
@@ -73,29 +68,22 @@ def course(found: "Probe") -> go.Figure | None:
     lines = [("as the beginning of the answer", found.probability, ANSWER, "solid")]
     if found.options:
         lines.append((f"among {len(found.options)} options", found.among[:, 0], IMAGE, "dash"))
-    traces = [
-        _line(found, *line, some) for line in lines for some in (slice(found.trained), slice(found.trained, None))
-    ]
+    answers = np.array([escape(f"“{a}” ({s})") for a, s in zip(found.answers, found.styles, strict=True)])
+    symbols, traces = np.where(found.right, "circle", "x"), []
+    for name, values, colour, dash in lines:
+        for some, mode in ((slice(found.trained), "lines+markers"), (slice(found.trained, None), "markers")):
+            traces.append(go.Scatter(
+                x=[escape(name) for name in found.checkpoints[some]], y=100 * values[some], name=name,
+                legendgroup=name, showlegend=mode != "markers", mode=mode,
+                line={"color": colour, "width": 2.5, "dash": dash},
+                marker={"size": 11, "color": colour, "symbol": symbols[some].tolist()},
+                customdata=answers[some].tolist(), hovertemplate="%{y:.1f} %, %{customdata}",
+            ))
+    across = {"title": "Checkpoint, in training order<br>(n = 1 question)", "type": "category", "tickangle": -40}
     return figure(
-        310,
-        *(trace for trace in traces if len(trace.x)),
-        hovermode="x unified",
-        margin={"l": 8, "r": 16, "t": 48, "b": 8},
-        xaxis={"title": "Checkpoint, in training order<br>(n = 1 question)", "type": "category", "tickangle": -40},
+        310, *(trace for trace in traces if len(trace.x)), hovermode="x unified", margin={"t": 48}, xaxis=across,
         yaxis={"title": "Probability of the truth, %", "range": [-3, 103]},
     )
-
-
-def _line(found: "Probe", name: str, values: np.ndarray, colour: str, dash: str, some: slice) -> go.Scatter:
-    training = some.start is None
-    answers = [escape(f"“{a}” ({s})") for a, s in zip(found.answers[some], found.styles[some], strict=True)]
-    return go.Scatter(
-        x=[escape(name) for name in found.checkpoints[some]], y=100 * values[some], name=name, legendgroup=name,
-        showlegend=training, mode="lines+markers" if training else "markers",
-        line={"color": colour, "width": 2.5, "dash": dash},
-        marker={"size": 11, "color": colour, "symbol": ["circle" if r else "x" for r in found.right[some]]},
-        customdata=answers, hovertemplate="%{y:.1f} %, %{customdata}",
-    )  # fmt: skip
 
 
 def attention(found: "Probe") -> go.Figure | None:
@@ -113,13 +101,98 @@ def attention(found: "Probe") -> go.Figure | None:
         )
         for k, (called, colour) in enumerate(_KINDS)
         if found.attention[:, k].any()
-    ]  # fmt: skip
+    ]
+    title = "Attention while it answers, %<br>(n = 1 question; mean over<br>layers, heads, tokens)"
     return figure(
-        120 + 34 * len(labels), *bars, barmode="stack", bargap=0.3, margin={"l": 8, "r": 16, "t": 60, "b": 8},
-        legend={"traceorder": "normal"}, showlegend=True,
-        xaxis={
-            "title": "Attention while it answers, %<br>(n = 1 question; mean over<br>layers, heads, tokens)",
-            "range": [0, 100],
-        },
-        yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
-    )  # fmt: skip
+        120 + 34 * len(labels), *bars, barmode="stack", bargap=0.3, margin={"t": 60}, yaxis=DOWN,
+        legend={"traceorder": "normal"}, showlegend=True, xaxis={"title": title, "range": [0, 100]},
+    )
+
+
+def sentence(found: "Probe") -> str:
+    """When the answer was lost, to which form, and whether the truth stays likely; then where attention went."""
+    told = _of_truth(found) if found.truth else _of_answers(found)
+    return " ".join(part for part in (told, _attention(found)) if part)
+
+
+def _of_answers(found: "Probe") -> str:
+    """What can be said without knowing what is true."""
+    last, forms = found.last, found.styles[: found.trained]
+    said = f"{_quoted(found, 0, 'The base answers')}; {_quoted(found, last, f'after {found.checkpoints[last]} it is')}."
+    changes = [i for i in range(1, found.trained) if forms[i] != forms[i - 1]]
+    if changes:
+        steps = [f"{found.checkpoints[i]} ({forms[i - 1]} to {forms[i]})" for i in changes]
+        said += f" The form changes with {listed(steps)}."
+    else:
+        said += " No task changed its form."
+    return f"{said} Tell the true answer to see whether it stays likely."
+
+
+def _of_truth(found: "Probe") -> str:
+    last, right, where = found.last, found.right, found.checkpoints
+    truth = f"the truth, “{found.truth}”,"
+    if found.verdict == NEVER:
+        best = int(np.argmax(found.probability[: found.trained]))
+        return (
+            "No checkpoint of the training answers this right, so nothing could be lost. The answer begins with "
+            f"{truth} with a probability of at most {percent(found.probability[best])} ({_at(found, best)})."
+        )
+    if found.verdict == KEPT:
+        wrong = [_at(found, i) for i in range(int(np.argmax(right)) + 1, last) if not right[i]]
+        between = f", though it is wrong {listed(wrong)}" if wrong else ""
+        return (
+            f"Not lost: after {where[last]}, the last task, the answer is right{between}. There it begins with {truth} "
+            f"with a probability of {percent(found.probability[last])} ({percent(found.probability[0])} "
+            f"{_at(found, 0)})."
+        )
+    before, lost = found.lost - 1, found.lost
+    said = f"Last right {_at(found, before)} and wrong since {_quoted(found, lost, f'{where[lost]}, which answers')}."
+    if lost != last:
+        said += f" {_quoted(found, last, f'At the end, {_at(found, last)}, it is')}."
+    said += (
+        f" There the answer begins with {truth} with a probability of {percent(found.probability[last])} "
+        f"({percent(found.probability[before])} {_at(found, before)})."
+    )
+    return f"{said} {_verdict(found)}"
+
+
+def _verdict(found: "Probe") -> str:
+    """Superficial or essential, for this one item."""
+    form, asked = found.styles[found.last], found.style
+    if form == asked:
+        said = f"The asked form ({asked}) stayed and the fact is wrong: for this item the loss is {ESSENTIAL}."
+        if found.likeliest[found.last]:
+            share, count = percent(found.among[found.last, 0]), len(found.options)
+            said += f" Among {count} options the true one is still the likeliest ({share})"
+            among = found.answers[found.last].lower() in [option.lower() for option in found.options]
+            said += "." if among else ", and its answer is none of them."
+        return said
+    other = f"It is in another form than asked ({form} in place of {asked})"
+    if found.verdict == OPEN:
+        return f"{other}; give options to see whether the truth still is the likeliest among them."
+    share, among = percent(found.among[found.last, 0]), f"among {len(found.options)} options the true one"
+    if found.verdict == SUPERFICIAL:
+        return f"{other}, and {among} is still the likeliest ({share}): for this item the loss is {SUPERFICIAL}."
+    return f"{other}, and even {among} ({share}) is not the likeliest: for this item the loss is {ESSENTIAL}."
+
+
+def _attention(found: "Probe") -> str:
+    """What became of the attention on the picture while the answer is written."""
+    if not found.picture or np.isnan(found.attention[[0, found.last], 0]).any():
+        return ""
+    first, last = found.attention[[0, found.last], 0]
+    change = "about as much" if abs(last - first) < _MOVED else "more" if last > first else "less"
+    return f"While it answers it looks at the picture with {percent(last)} of its attention at the end, {change}" + (
+        f" {'as' if change == 'about as much' else 'than'} the base ({percent(first)})."
+    )
+
+
+def _quoted(found: "Probe", i: int, who: str) -> str:
+    words = found.answers[i].split()
+    told = " ".join(words[:_WORDS]) + ("…" if len(words) > _WORDS else "")
+    return f"{who} {f'“{told}”' if told else 'nothing'} ({found.styles[i]})"
+
+
+def _at(found: "Probe", i: int) -> str:
+    """``at the base`` or ``after naming``."""
+    return f"after {found.checkpoints[i]}" if i else "at the base"

@@ -1,18 +1,22 @@
 """One question, answered by every checkpoint of a set in one mixed batch."""
 
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.forgetting.probe.options import RIGHT, options_for, truth_of
+from analysis.forgetting.terms import ESSENTIAL, KEPT, NEVER, OPEN, RIGHT, SUPERFICIAL
 from analysis.result import Provenance, Result, plain
 from analysis.table import Table
-from models.answers import content_words, score, style_of
+from models.answers import content_words, options_in, score, style_of
+from models.embedded.concepts import CONCEPTS
+from models.errors import InputError
 from models.generation import text_of
 from models.instruments import AttentionMass
+from models.scoring import letter_of
 from models.segments import Modality
 
 if TYPE_CHECKING:
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
 KINDS = tuple(m.name.lower() for m in Modality)
 """Kinds of tokens, in the order of every axis of kinds: image, question, instruction (the template), answer."""
 
-KEPT, NEVER, SUPERFICIAL, ESSENTIAL, OPEN = "kept", "never right", "superficial", "essential", "open"
+MOST = 50  # options that are scored, at every checkpoint
+_WRONG = 3  # wrong options where the question has none
+
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,32 +112,28 @@ class Probe(Result):
             "question", "truth", "checkpoint", "answer", "style", "score", "probability_of_answer",
             "probability_of_truth", *(f"attention_{kind}" for kind in KINDS),
             *(f"among_options: {option}" for option in self.options),
-        ]  # fmt: skip
+        ]
         rows = [
             [self.question, self.truth, name, self.answers[i], self.styles[i], self.scores[i], np.exp(self.logprob[i]),
              self.probability[i], *self.attention[i], *self.among[i]]
             for i, name in enumerate(self.checkpoints)
-        ]  # fmt: skip
+        ]
         return Table(header, rows)
 
     def to_json(self) -> dict:
-        return plain(
-            {
-                "method": self.method, "question": self.question, "truth": self.truth or None,
-                "asked_style": self.style or None, "options": self.options, "verdict": self.verdict or None,
-                "checkpoints": [self._told(i) for i in range(len(self.checkpoints))], "provenance": self.provenance,
-            }
-        )  # fmt: skip
-
-    def _told(self, i: int) -> dict:
-        return {
-            "name": self.checkpoints[i], "reference": i >= self.trained, "answer": self.answers[i],
-            "style": self.styles[i], "score": self.scores[i], "probability_of_answer": np.exp(self.logprob[i]),
+        each = [{
+            "name": name, "reference": i >= self.trained, "answer": self.answers[i], "style": self.styles[i],
+            "score": self.scores[i], "probability_of_answer": np.exp(self.logprob[i]),
             "probability_of_truth": self.probability[i],
             "among_options": dict(zip(self.options, self.among[i], strict=True)),
             "attention": dict(zip(KINDS, self.attention[i], strict=True)),
             "first_token": [{"token": token, "probability": p} for token, p in self.first[i]],
-        }  # fmt: skip
+        } for i, name in enumerate(self.checkpoints)]
+        return plain({
+            "method": self.method, "question": self.question, "truth": self.truth or None,
+            "asked_style": self.style or None, "options": self.options, "verdict": self.verdict or None,
+            "checkpoints": each, "provenance": self.provenance,
+        })
 
 
 def probe(
@@ -163,17 +165,12 @@ def probe(
     took = time.perf_counter() - began
     return Probe(
         provenance=Provenance(**model.provenance(f"all {len(names)} of {method}", seconds=took)),
-        method=method,
-        question=question,
-        picture=picture is not None,
-        checkpoints=names,
+        method=method, question=question, picture=picture is not None, checkpoints=names,
         trained=1 + sum(c.task in manifest.order for c in manifest.checkpoints),
-        answers=answers,
-        styles=tuple(map(style_of, answers)),
+        answers=answers, styles=tuple(map(style_of, answers)),
         logprob=np.array([sum(step.logprob for step in e.steps) for e in each], dtype=float),
         first=tuple(e.steps[0].top if e.steps else () for e in each),
-        truth=truth,
-        style=style,
+        truth=truth, style=style,
         scores=np.array([score(a, truth, style, words) if truth else np.nan for a in answers], dtype=float),
         probability=np.array([np.exp(e.scores.logprob[0]) if truth else np.nan for e in each], dtype=float),
         options=options,
@@ -197,3 +194,54 @@ def _attention(found: "Examined") -> np.ndarray:
         return np.full(len(KINDS), np.nan)
     writing = max(len(found.steps), 1)  # other rows of the batch may have gone on after this one ended
     return found.readings.rows.share[:, found.row, :, :writing].astype(float).mean((0, 1, 2))
+
+
+def truth_of(question: str, given: str, known: "Known | None") -> tuple[str, str]:
+    """The true answer and the form that it is asked in: as known, or as ``given``; two empty texts without either.
+
+    A truth that says what is known is taken as it is known, and an option's text as the letter it is listed under.
+    """
+    turn, given = known.turn(question) if known else None, given.strip()
+    if turn and (not given or score(given, turn.answer, turn.style) == 1):
+        return turn.answer, turn.style
+    if letter := letter_of(given, options_in(question)):
+        return letter, "letter"
+    return (given, style_of(given)) if given else ("", "")
+
+
+def options_for(
+    question: str, truth: str, style: str, given: Sequence[str] = (), known: "Known | None" = None
+) -> tuple[str, ...]:
+    """The options of a question, the true one first; none where there is nothing to choose between.
+
+    Those ``given``, else the suggested question's, the letters that it lists, *yes* and *no*, the numbers next to a
+    numeral, or, for a word about a composed scene, three things that are not in it (drawn by the question). Without a
+    truth, those given or listed, in their order. Raises ``InputError`` for more than ``MOST``.
+    """
+    turn = known.turn(question) if known else None
+    listed = (turn.choices if turn else ()) or tuple(options_in(question))
+    options = tuple(dict.fromkeys(option.strip() for option in given)) or listed
+    if len(options) > MOST:
+        raise InputError(f"{len(options)} options are too many: at most {MOST} are compared.")
+    if not truth:
+        return options
+    if not options:
+        options = _made(question, truth, style, known)
+    wrong = [option for option in options if score(option, truth, style) < RIGHT]
+    own = next((option for option in options if score(option, truth, style) == 1), truth)
+    return (own, *wrong) if wrong else ()
+
+
+def _made(question: str, truth: str, style: str, known: "Known | None") -> tuple[str, ...]:
+    if style == "yes/no":
+        return "yes", "no"
+    if style == "numeral" and truth.isdecimal():
+        number = int(truth)
+        near = sorted(range(max(number - _WRONG, 0), number + _WRONG + 1), key=lambda n: abs(n - number))
+        return tuple(map(str, near[: _WRONG + 1]))
+    if style == "word" and known and known.contents:
+        there = known.contents
+        names = [name for name in CONCEPTS if name not in there and not score(name, truth, style)]
+        drawn = np.random.default_rng(zlib.crc32(question.encode())).permutation(len(names))[:_WRONG]
+        return tuple(names[i] for i in drawn)
+    return ()

@@ -2,11 +2,14 @@
 
 from analysis.forgetting import sets
 from analysis.forgetting.probe import figure
-from analysis.forgetting.probe.measure import ESSENTIAL, KEPT, NEVER, SUPERFICIAL, Probe, probe
-from analysis.forgetting.probe.sentence import sentence
+from analysis.forgetting.probe.figure import sentence
+from analysis.forgetting.probe.measure import Probe, probe
+from analysis.forgetting.terms import ESSENTIAL, KEPT, NEVER, SUPERFICIAL
 from analysis.form import RUN, Words
 from analysis.section import Asked, Prediction, Section, Try, View
 from models import catalog
+
+_ENDS = (KEPT, NEVER, SUPERFICIAL, ESSENTIAL)
 
 
 def _measured(asked: Asked, progress) -> Probe:
@@ -35,7 +38,7 @@ PROBE = Section(
             "options", "Options", hint="fox, wolf, dog", passing=True, folded=True,
             info="Separated by commas. Empty: the question's, or near ones where the truth is known.",
         ),
-    ),  # fmt: skip
+    ),
     sentence=sentence,
     views=(
         View("checkpoints", lambda shown: figure.strip(shown.result), html=True),
@@ -43,9 +46,9 @@ PROBE = Section(
         View("attention", lambda shown: figure.attention(shown.result), folded="Where it looks while it answers"),
     ),
     prediction=Prediction(
-        "what becomes of the answer by the end of training?", (KEPT, NEVER, SUPERFICIAL, ESSENTIAL),
-        lambda found: found.verdict if found.verdict in (KEPT, NEVER, SUPERFICIAL, ESSENTIAL) else None,
-    ),  # fmt: skip
+        "what becomes of the answer by the end of training?", _ENDS,
+        lambda found: found.verdict if found.verdict in _ENDS else None,
+    ),
     tries=(
         Try("Who takes the fox away?", "fox-and-mushroom", "Which animal is this?", {"set": "sequential"}),
         Try("The same with replay", "fox-and-mushroom", "Which animal is this?", {"set": "replay"}),

@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 
 from analysis import form
-from analysis.charts import data_uri
 from analysis.forgetting import sets
-from analysis.forgetting.figure import CARDS, beside
+from analysis.forgetting.figure import CARDS, beside, thumbnails
 from analysis.forgetting.split import figure
-from analysis.forgetting.split.measure import kept_items, load, measured
-from analysis.forgetting.split.reading import labelled, read
-from analysis.forgetting.split.result import KEPT, PARTS, SUPERFICIAL, Lost, Split
-from analysis.forgetting.split.sentence import sentence
+from analysis.forgetting.split.figure import sentence
+from analysis.forgetting.split.measure import Lost, Split, kept_items, labelled, load, measured, read
+from analysis.forgetting.terms import KEPT, PARTS, SUPERFICIAL
 from analysis.form import DRAW, Control, One, Words
-from analysis.section import SET, Asked, Prediction, Section, Shown, Try, View
+from analysis.section import SET, Prediction, Section, Shown, Try, View
 
 _ALL = "all"
 _ABOUT = (
@@ -31,7 +29,7 @@ _PREDICTED = ("less than a third", "between one and two thirds", "more than two 
 def _controls(raw: Mapping, result: Split | None) -> tuple[Control, ...]:
     manifest, after, tasks = sets.named(raw), [], []
     if manifest:
-        after = [next(c.name for c in reversed(manifest.checkpoints) if c.task == task) for task in manifest.order[1:]]
+        after = [c.name for c in sets.trained(manifest).values()][1:]
         at = after.index(raw["after"]) if raw.get("after") in after else len(after) - 1
         tasks = list(manifest.order[: at + 1])
     return (
@@ -47,20 +45,15 @@ def _items(shown: Shown) -> str:
     """The counts with the answers behind the chosen one beside them."""
     found, task, part = shown.result, shown["task"], shown["part"]
     answers = sets.answers(shown["set"])
-    listed = _behind(answers, found, task, part)
+    tasks = [b.task for b in found.tasks] if task == _ALL else [task]
+    listed: list[Lost] = [x for x in found.lost if x.task in tasks and x.verdict == part]
+    if part == KEPT:
+        listed = [x for t in tasks for x in kept_items(answers, t, found.checkpoint)]
     first = listed[: form.pick(shown["cards"], len(listed) + 1) or CARDS]
-    pictures = [answers.items[x.task][x.place].picture() for x in first]
-    uris = [data_uri(picture, 160) if picture else None for picture in pictures]
+    uris = thumbnails(answers.items[x.task][x.place].picture() for x in first)
     where = f"{'all tasks' if task == _ALL else task}, {part} at {found.checkpoint}"
     cards = figure.items(first, uris, where, len(listed))
     return beside(figure.table(found, (task, part)), cards, "forgetting-split-items")
-
-
-def _behind(answers, found: Split, task: str, part: str) -> list[Lost]:
-    tasks = [b.task for b in found.tasks] if task == _ALL else [task]
-    if part == KEPT:
-        return [x for t in tasks for x in kept_items(answers, t, found.checkpoint)]
-    return [x for x in found.lost if x.task in tasks and x.verdict == part]
 
 
 def _outcome(found: Split) -> str | None:
@@ -69,10 +62,6 @@ def _outcome(found: Split) -> str | None:
         return None
     share = found.all.superficial.count / found.all.lost
     return _PREDICTED[(share > 1 / 3) + (share > 2 / 3)]
-
-
-def _measured(asked: Asked, progress) -> Split:
-    return measured(asked["set"], progress, asked["after"])
 
 
 def _shows(set_: str, after: str, task: str, part: str) -> dict:
@@ -90,7 +79,7 @@ SPLIT = Section(
     long=True,
     run="Ask the lost answers again",
     costs="minutes, for a set of your own",
-    measure=_measured,
+    measure=lambda asked, progress: measured(asked["set"], progress, asked["after"]),
     kept=lambda asked: load(asked["set"], asked["after"]),
     controls=_controls,
     sentence=sentence,
@@ -105,7 +94,7 @@ SPLIT = Section(
             folded="How well forms are told apart",
         ),
     ),
-    figures=lambda shown: [f for f in (figure.bars(shown.result), figure.flow(shown.result)) if f is not None],
+    figures=lambda shown: [figure.bars(shown.result), figure.flow(shown.result)],
     prediction=Prediction("how much of what was lost is lost in form alone?", _PREDICTED, _outcome),
     tries=(
         Try("Names that became sentences", values=_shows("sequential", "captioning", "naming", SUPERFICIAL)),

@@ -1,0 +1,60 @@
+"""How the room calls things, the same in measurements, charts, tables, sentences and the card."""
+
+from analysis.table import Head
+
+RIGHT = 0.5
+"""A score from here on counts as right where an answer must be one or the other."""
+
+KEPT, SUPERFICIAL, ESSENTIAL = PARTS = ("kept", "superficial", "essential")
+"""What became of an answer that was right after its own task (SEFE, arXiv 2505.02486)."""
+
+NEVER, OPEN = "never right", "open"
+"""The same of a single question: it was not right, or whether the fact is lost cannot be told."""
+
+MEANS = {
+    KEPT: "Right after its own task, and right now.",
+    SUPERFICIAL: "Wrong now and in another form than asked, but as a choice among options the true one is likeliest.",
+    ESSENTIAL: "Wrong now: in the asked form, or in another with the true option not the likeliest.",
+}
+
+BETTER, WORSE, LARGER, SMALLER = "better", "worse", "larger", "smaller"
+"""A method beside plain training, where the two can be told apart."""
+
+
+def _metric(text: str, about: str, unit: str = "%") -> Head:
+    return Head(text, about, unit=unit, digits=1)
+
+
+NAMES = {
+    "bwt": _metric(
+        "Earlier tasks changed by (BWT)",
+        "Backward transfer: accuracy at the end minus accuracy right after a task's own training; the mean over all "
+        "tasks but the last. Negative is forgetting.",
+        "points",
+    ),
+    "mft": _metric("Learnt (MFT)", "Mean fine-tune accuracy: each task right after its own training."),
+    "mfn": _metric("Kept in the end (MFN)", "Mean final accuracy: all tasks after the last one."),
+    "maa": _metric(
+        "Mean on the way (MAA)",
+        "Mean average accuracy: after each task the mean over the tasks so far; the mean of those.",
+    ),
+    "fwt": _metric(
+        "New tasks helped by (FWT)",
+        "Forward transfer: accuracy on a task just before it is trained minus the base's; the mean over all tasks but "
+        "the first.",
+        "points",
+    ),
+    "superficial": _metric(
+        "Lost in form (superficial)",
+        "Of the items that were right after their own task: asked as a choice, the model still knows.",
+        "% of right",
+    ),
+    "essential": _metric(
+        "Lost in fact (essential)", "Of the items that were right after their own task.", "% of right"
+    ),
+    "superficial_of_lost": _metric(
+        "Form alone, of what was lost",
+        "Of the items that were lost: the share lost in form alone. The rest is essential.",
+    ),
+}
+"""Each metric of a method as the head of a column, in plain words and as the field calls it."""
