@@ -46,7 +46,7 @@ def test_a_setting_is_read_when_it_is_asked_for(monkeypatch, setting, text, valu
 def test_the_page_keeps_to_the_hosts_limits(monkeypatch):
     monkeypatch.setenv("CROSSTALK_UPLOAD", "3")
     monkeypatch.setenv("CROSSTALK_QUEUE", "5")
-    monkeypatch.setattr(app, "ROOMS", (app.ask_room,))
+    monkeypatch.setattr(app, "ROOMS", app.ROOMS[:1])
     monkeypatch.setattr(app, "ENDPOINTS", {})
     assert app.settings()["max_file_size"] == "3mb"
     assert app.build()._queue.max_size == 5
