@@ -5,6 +5,7 @@ when a control is changed, when its button is pressed or a run is stopped, is wr
 """
 
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property, partial
@@ -54,7 +55,7 @@ class Asked:
     ``upload`` is what the section's upload field holds (a path, where it is a file), None where it is empty. ``shown``
     is the result that stands there already, None where there is none: measuring may add to it. ``pressed``: somebody
     pressed the section's button, so that what takes long may be measured, too; else it was opened, or a control set.
-    ``sent`` is what the browser sent for the controls, as it came.
+    ``sent`` is what the browser sent for the controls, as it came, and ``offers`` a mark of what they offer there.
     """
 
     model: str
@@ -67,6 +68,7 @@ class Asked:
     upload: str | None = None
     pressed: bool = False
     sent: Mapping = field(default_factory=dict, repr=False)
+    offers: str = ""
 
     def __getitem__(self, name: str):
         return self.values[name]
@@ -334,7 +336,7 @@ class _Engine:
         raw = data.get("values") if isinstance(data.get("values"), dict) else {}
         chosen = form.values(self.section.offered(raw, result), raw)
         asked = Asked(model, checkpoint, path, question or "", known, chosen, result, *uploaded)
-        asked = replace(asked, pressed=data.get("pressed") is True, sent=raw)
+        asked = replace(asked, pressed=data.get("pressed") is True, sent=raw, offers=str(data.get("offers")))
         odd = form.astray(self.section.offered(raw, result), raw) if data.get("linked") is True else []
         if odd:
             gr.Warning(f"The link asks for what is not on offer here: {', '.join(odd)}. The rest is as it says.")
@@ -365,6 +367,8 @@ class _Engine:
         if not callable(self.section.controls):
             return gr.skip()
         controls = self.section.offered(asked.values, result or asked.shown)
+        if _mark(controls) == asked.offers and not _decided(controls, asked.values, asked.sent):
+            return gr.skip()  # what the browser has is the same: drawn anew, it would lose keys that are being pressed
         return _form(self.section, self.place, controls, asked.values, asked.sent)
 
     def _stay(self) -> list:
@@ -473,6 +477,16 @@ def _prediction(section: Section) -> str:
     )
 
 
+def _mark(controls: Sequence[Control]) -> str:
+    """A short text that is another one where other controls, or other choices, are on offer."""
+    return f"{zlib.crc32(repr(tuple(controls)).encode()):08x}"
+
+
+def _decided(controls: Sequence[Control], values: Mapping, sent: Mapping) -> list[str]:
+    """The controls whose value is another than the browser has sent."""
+    return [c.name for c in controls if c.name in sent and c.read(sent[c.name]) != values.get(c.name, c.first)]
+
+
 def _form(section: Section, place: str, controls: Sequence[Control], chosen: Mapping, sent: Mapping) -> str:
     """The controls with what is ``chosen``. Of those that are otherwise than the browser has ``sent`` them, the names
     stand in ``data-decided``: of all others, it keeps what the visitor has chosen meanwhile.
@@ -486,9 +500,10 @@ def _form(section: Section, place: str, controls: Sequence[Control], chosen: Map
     costs = f'<small class="costs">{escape(section.costs)}</small>' if section.costs else ""
     opens = section.tries[0] if section.tries and section.tries[0].example and section.of in (INPUT, PICTURE) else None
     example = f' data-example="{escape(opens.example)}" data-question="{escape(opens.question)}"' if opens else ""
-    decided = [c.name for c in controls if c.name in sent and c.read(sent[c.name]) != values[c.name]]
+    decided = _decided(controls, values, sent)
     return (
         f'<form class="controls" data-place="{place}" data-of="{section.of}"{" data-quick" if section.quick else ""}'
-        f"{example} data-decided='{escape(json.dumps(decided))}' data-first='{escape(form.written(controls))}'>"
+        f"{example} data-offers='{_mark(controls)}' data-decided='{escape(json.dumps(decided))}' "
+        f"data-first='{escape(form.written(controls))}'>"
         f"{shown}{button}{costs}{folded}</form>"
     )

@@ -201,7 +201,8 @@ crosstalk.changed = (place, name) => {
 };
 const payload = (place, more = {}) => ({
   values: crosstalk.chosen[place] ?? {},
-  turn: crosstalk.turn(find('form.controls', crosstalk.forms.get(place).element).dataset.of), ...more,
+  turn: crosstalk.turn(find('form.controls', crosstalk.forms.get(place).element).dataset.of),
+  offers: find('form.controls', crosstalk.forms.get(place).element).dataset.offers, ...more,
 });
 crosstalk.start = (place, more) => {
   crosstalk.opened[place] = payload(place).turn;

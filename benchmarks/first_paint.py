@@ -66,7 +66,7 @@ if __name__ == "__main__":
         bare = measured(browser, "", "textarea", "-c", BARE)
         browser.close()
     print("| page | first paint, s | / bare | what it is for, s | / bare | MB |\n|---|---|---|---|---|---|")
-    told = {"overview: its first measured sentence": start, "Ask: the answers of all checkpoints": answer, "a bare text box": bare}
+    told = {"overview: its first sentence": start, "Ask: answers of all checkpoints": answer, "a bare text box": bare}
     for name, (paint, whole, size) in told.items():
         ratios = f"{paint:.2f} | {paint / bare[0]:.2f} | {whole:.2f} | {whole / bare[1]:.2f}"
         print(f"| {name} | {ratios} | {size:.2f} |")

@@ -14,9 +14,8 @@ from analysis.section import SET, Prediction, Section, Shown, Try, View
 
 _ALL = "all"
 _ABOUT = (
-    "An answer that was right after its own task and is wrong now may be lost in two ways. <b>Superficial</b>: it "
-    "comes in another form than asked, and as a choice the true option is still the likeliest. <b>Essential</b>: the "
-    "form is as asked, or not even the choice brings the truth back."
+    "<b>Superficial</b>: another form than asked, and as a choice the true option is still the likeliest. "
+    "<b>Essential</b>: the form is as asked, or not even the choice brings the truth back."
 )
 _READING = (
     "<p>Lost answers in another form than asked are asked again twice: as a choice among options (log-probability of "
