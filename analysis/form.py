@@ -234,9 +234,10 @@ def astray(controls: Sequence[Control], raw) -> list[str]:
     return [c.label or c.name for c in controls if c.name in raw and c.read(raw[c.name]) is None]
 
 
-def written(controls: Sequence[Control]) -> str:
-    """The first values as the browser compares them, JSON by name."""
-    return json.dumps({c.name: _text(c.first) for c in controls}, ensure_ascii=False)
+def written(controls: Sequence[Control], values: Mapping | None = None) -> str:
+    """The ``values`` (by default the first ones) as the browser compares them, JSON by name."""
+    told = {c.name: _text(c.first if values is None else values.get(c.name, c.first)) for c in controls}
+    return json.dumps(told, ensure_ascii=False)
 
 
 def _text(value) -> str:

@@ -97,12 +97,13 @@ STOPPED = '<p class="progress key">Stopped. What was finished is kept: the butto
 """In the place of a progress bar whose run was stopped."""
 
 
-def halted(shown: str | None, told: str = STOPPED):
-    """What a run that failed leaves in its progress bar's place; where none is ``shown``, that stays.
+def halted(shown: str | None):
+    """What a run that failed leaves in its progress bar's place: nothing; where none is ``shown``, that stays.
 
-    Gradio tells of a run that was stopped as failed, too, so this must not wipe what Stop has said.
+    Gradio tells of a run that was stopped as failed, too; the browser then hands over nothing (``crosstalk.failed``),
+    so that this does not wipe what Stop has said.
     """
-    return told if "<progress" in (shown or "") else gr.skip()
+    return "" if "<progress" in (shown or "") else gr.skip()
 
 
 def stop(seconds: float) -> None:

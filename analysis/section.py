@@ -263,7 +263,7 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
         if section.measure:
             runs.append(controls.submit(page.for_model(engine.run), **listen, **queue))
     controls.input(page.for_model(engine.changed), concurrency_limit=None, **listen)
-    failed = f"shown => {{ crosstalk.stale('{place}'); return shown; }}"
+    failed = f"shown => crosstalk.failed('{place}', shown)"
     for event in runs:
         event.failure(jobs.halted, progress, progress, js=failed, **page.QUICK)
     progress.click(lambda: jobs.STOPPED, None, progress, cancels=runs, **page.QUICK)
@@ -393,8 +393,10 @@ class _Engine:
         said = section.sentence(result)
         outcome = section.prediction.outcome(result) if section.prediction else None
         first, rest = headline(said)
+        drawn_by = [c for c in section.offered(shown.asked.values, result) if c.at == form.DRAW]
         told = (
             f'<div class="told" data-turn="{escape(turn)}" data-of="{section.of}" '
+            f"data-shows='{escape(form.written(drawn_by, shown.asked.values))}' "
             f'data-run="{shown.run}" data-outcome="{escape(outcome or "")}">'
             f'<p class="sentence">{escape(first)}</p>{_menu(section)}</div>'
         )

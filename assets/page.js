@@ -247,7 +247,17 @@ const play = (place, name) => {
   step(at() + 1 < boxes().length ? at() + 1 : 0);
 };
 crosstalk.stopper = (element, trigger) => {
-  element.addEventListener('click', event => { if (event.target.closest('[data-stop]')) trigger('click', {}); });
+  element.addEventListener('click', event => {
+    if (!event.target.closest('[data-stop]')) return;
+    stopped = Date.now();
+    trigger('click', {});
+  });
+};
+let stopped = 0;
+// Gradio tells of a run that was stopped as failed, too: that one must not wipe what Stop says.
+crosstalk.failed = (place, shown) => {
+  crosstalk.stale(place);
+  return Date.now() - stopped < 5000 ? '' : shown;
 };
 // What stands there is of something else: a run failed, or other settings were chosen.
 crosstalk.stale = place => {
@@ -300,6 +310,7 @@ crosstalk.look = () => {
   if (!at || !at.element.isConnected || crosstalk.pending) return;
   const form = find('form.controls', at.element), turn = crosstalk.turn(form.dataset.of);
   settle(place);
+  follow(place);
   const never = crosstalk.opened[place] === undefined;
   if (!never && (crosstalk.opened[place] === turn || form.dataset.quick === undefined)) return;
   if (never && !crosstalk.touched && form.dataset.example && crosstalk.input.shown !== form.dataset.example + form.dataset.question) {
@@ -329,7 +340,19 @@ document.addEventListener('click', event => {
   const fold = event.target.closest('.foot summary, form.controls summary')?.parentElement;
   if (fold) unfolded[fold.open ? 'delete' : 'add'](foldOf(fold));
 });
-const typing = () => document.activeElement?.closest('#question, #composer, #bar select, #model') != null;
+// Of clicks that come faster than answers one may be lost: what is drawn is asked for again until it is what is chosen.
+let followed = {};
+const follow = place => {
+  const shows = JSON.parse(find('.told:not(.older)', panelOf(place))?.dataset.shows ?? '{}'), chosen = crosstalk.chosen[place] ?? {};
+  const name = Object.keys(shows).find(name => name in chosen && written(chosen[name]) !== shows[name]);
+  const wanted = name && `${place} ${name} ${written(chosen[name])}`;
+  if (!wanted) { followed = {}; return; }
+  if (followed.wanted !== wanted) followed = {wanted, since: Date.now(), times: 0};
+  if (Date.now() - followed.since < 1500 || followed.times > 2) return;
+  followed = {wanted, since: Date.now(), times: followed.times + 1};
+  crosstalk.forms.get(place).trigger('input', payload(place, {changed: name}));
+};
+const typing = () => document.activeElement?.closest('#question') != null;
 setInterval(crosstalk.look, 200);
 
 // ---- Predict, then run ----
@@ -351,6 +374,10 @@ const settle = place => {
   if (told?.dataset.outcome && kept?.guess && kept.measured === undefined && kept.of !== told.dataset.run) {
     kept.measured = told.dataset.outcome;
     kept.of = told.dataset.run;
+    kept.turn = told.dataset.turn;
+  } else if (kept?.measured !== undefined && told && kept.of !== told.dataset.run && kept.turn === told.dataset.turn
+      && kept.measured === told.dataset.outcome) {
+    kept.of = told.dataset.run;  // the same once more: what was guessed, and what came, stays
   } else if (kept?.measured !== undefined && kept.of !== find('.told', panel)?.dataset.run) {
     crosstalk.told.push([...crosstalk.title(place), kept.asks, kept.guess, kept.measured].join('\u0000'));
     delete crosstalk.guesses[place];  // that one was about an earlier result

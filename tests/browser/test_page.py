@@ -120,6 +120,8 @@ def test_a_composed_scene_is_in_the_link(page, browser, address):
     opened(page, "/?tab=ask")
     said(page, ASK)
     page.get_by_text("Compose a scene").click()
+    box = page.locator("#composer select").nth(1).bounding_box()
+    assert box["x"] + box["width"] < 400  # it unfolds below, in the column
     page.locator("#composer select").first.select_option("helicopter")
     expect(page.locator("#suggestions").get_by_text("helicopter").first).to_be_attached()
     page.locator("#copy-link").click()
@@ -167,8 +169,11 @@ def test_a_result_is_covered_until_a_guess_which_stays_through_the_press(page):
     expect(section.locator(".told .sentence")).to_be_visible()
     told = section.locator(".prediction output")
     expect(told).to_have_text("You predicted “all of them”; measured: “none of them”.")
+    before = section.locator(".told").get_attribute("data-run")
     section.locator(".run").click()
-    said(page, ASK)
+    expect(section.locator(f".told:not([data-run='{before}'])")).to_be_attached(timeout=60_000)
+    expect(section.locator("progress")).to_have_count(0)
+    expect(told).to_have_text("You predicted “all of them”; measured: “none of them”.")
     section.locator("[data-guess='some of them']").click()  # what is seen is no prediction
     expect(told).to_have_text("You predicted “some of them”.")
     ask(page, "Is there a fox in the picture?")

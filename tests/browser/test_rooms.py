@@ -121,11 +121,15 @@ def test_what_a_link_asks_for_and_is_not_offered_is_left_out_and_told(page):
     expect(section.locator("input[name=length]")).to_have_value("8")
 
 
-def test_the_map_keeps_its_phase_when_another_training_is_chosen(page):
-    opened(page, "/?tab=embedding_space")
-    said(page, "embedding_space/lost")
-    page.locator("#nav [data-go='embedding_space/map']").click()
-    said(page, "embedding_space/map")
+def test_of_clicks_faster_than_answers_the_last_one_counts(page):
+    opened(page, "/?tab=embedding_space&section=map")
+    section = said(page, "embedding_space/map")
+    section.get_by_text("food", exact=True).first.click()
+    section.locator("label").get_by_text("objects", exact=True).click()
+    page.wait_for_url("**map.phase=4*")
+    expect(section.locator(".js-plotly-plot").first).to_contain_text("objects, n =", timeout=60_000)
+    section.locator("select").first.select_option(index=2)
+    expect(section.locator(".js-plotly-plot").first).to_contain_text("objects, n =", timeout=60_000)
 
 
 def test_a_cell_of_the_matrix_shows_its_answers_beside_it(page):
