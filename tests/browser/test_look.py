@@ -46,6 +46,8 @@ def test_a_room_fits_every_screen_and_everybody(page, room, size):
         found = shown.locator(".told:not(.older) .sentence, .card.quiet").first
         expect(found).to_be_visible(timeout=90_000)
         expect(shown.locator("progress")).to_have_count(0, timeout=90_000)
+        # the first chart of a page brings Plotly with it; until then Gradio shows a place that is empty
+        expect(shown.locator(".view .empty").locator("visible=true")).to_have_count(0, timeout=60_000)
         page.wait_for_timeout(300)  # charts follow the window
         if width == 1280:
             box = found.bounding_box()
