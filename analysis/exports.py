@@ -19,6 +19,7 @@ from models.errors import CrosstalkError
 _KEPT = 600  # seconds
 _READY = "saved-file"
 _CLICK = f"() => setTimeout(() => document.querySelector('#{_READY} a, #{_READY}').click(), 300)"
+_SAVER = "crosstalk.saver = asked => crosstalk.order('save', asked, () => trigger('click'))"
 _DIALOG = """<dialog id="report-dialog" aria-label="Report"><h3>One page of what you measured</h3>
 <p>With charts that still move, to keep or to hand in.</p><div id="report-list"></div>
 <p><button type="button" id="report-save" class="run">Save</button>
@@ -28,13 +29,13 @@ _NOTHING = "There is nothing to save yet: ask a question, or press the button of
 
 def build(demo: gr.Blocks, bar: Bar) -> None:
     """The report's dialog, and what hands a file to the visitor whichever section asked for it."""
-    saver = gr.HTML(_DIALOG, js_on_load="crosstalk.saver = asked => trigger('click', asked)", elem_id="saver")
+    saver = gr.HTML(_DIALOG, js_on_load=_SAVER, elem_id="saver")
     ready = gr.DownloadButton(visible="hidden", elem_id=_READY)
     built = section.built(demo)
 
     @page.for_people
-    def save(event: gr.EventData, path: str | None, question: str, *shown: Shown | None) -> str:
-        asked = page.sent(event)
+    def save(asked, path: str | None, question: str, *shown: Shown | None) -> str:
+        asked = page.sent(asked)
         kind, places = str(asked.get("kind")), asked.get("places")
         places = places if isinstance(places, list) else []
         chosen = [(b, s) for b, s in zip(built, shown, strict=True) if s is not None and b.place in places]
@@ -53,7 +54,8 @@ def build(demo: gr.Blocks, bar: Bar) -> None:
         return _saved(f"crosstalk-{name}.{ending}", text)
 
     saved = saver.click(
-        save, [bar.picture, bar.question, *(b.state for b in built)], ready, concurrency_limit=2,
+        save, [saver, bar.picture, bar.question, *(b.state for b in built)], ready, concurrency_limit=2,
+        js="(saver, ...others) => [crosstalk.taken('save'), ...others]", trigger_mode="always_last",
         show_progress="hidden", api_visibility="private",
     )
     saved.success(None, js=_CLICK, api_visibility="private")

@@ -121,9 +121,12 @@ def for_model(handler: Callable) -> Callable:
     return gpu(for_people(handler))
 
 
-def sent(event: gr.EventData) -> dict:
-    """What an event of the page carries; nothing where it is not what the page's own script sends."""
-    return event._data if isinstance(event._data, dict) else {}
+def sent(asked) -> dict:
+    """What the page's script says with an event, in the place of a component's value; nothing where it is not what
+    that script sends. It does not travel as the event's own data: of events that had to wait, Gradio 6.31 runs the
+    last with the data of the first.
+    """
+    return asked if isinstance(asked, dict) else {}
 
 
 def noted(demo: gr.Blocks, kind: str) -> list:

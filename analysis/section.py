@@ -252,21 +252,27 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
 
     outputs = [controls, progress, told, *parts, foot, state, *folds.values()]
     engine = _Engine(section, place, open_views)
-    inputs = [*bar.inputs, state, *uploaded]
+    inputs = [*bar.inputs, state, controls, *uploaded]
     hidden = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
-    listen = {"inputs": inputs, "outputs": outputs, **hidden}
+
+    def listen(kind: str) -> dict:
+        sends = f"(...input) => crosstalk.send('{kind} {place}', input)"
+        return {"inputs": inputs, "outputs": outputs, "js": sends, **hidden}
+
     queue = page.LONG_QUEUE if section.long else page.MODEL_QUEUE
+    kept = {"concurrency_limit": None}
+    changed = controls.input(page.for_model(engine.changed), **listen("change"), **kept)
     if section.quick:  # opened or pressed, it measures, and takes its turn: one event
-        runs = [gr.on([controls.select, controls.submit], page.for_model(engine.run), **listen, **queue)]
+        run = gr.on([controls.select, controls.submit], page.for_model(engine.run), **listen("run"), **queue)
     else:
-        runs = [controls.select(page.for_model(engine.opened), concurrency_limit=None, **listen)]
-        if section.measure:
-            runs.append(controls.submit(page.for_model(engine.run), **listen, **queue))
-    controls.input(page.for_model(engine.changed), concurrency_limit=None, **listen)
+        opened = controls.select(page.for_model(engine.opened), **listen("open"), **kept)
+        if not section.measure:
+            return
+        overtaken = [opened, changed]  # what was kept must not come after what is measured
+        run = controls.submit(page.for_model(engine.run), **listen("run"), cancels=overtaken, **queue)
     failed = f"shown => crosstalk.failed('{place}', shown)"
-    for event in runs:
-        event.failure(jobs.halted, progress, progress, js=failed, **page.QUICK)
-    progress.click(lambda: jobs.STOPPED, None, progress, cancels=runs, **page.QUICK)
+    run.failure(jobs.halted, progress, progress, js=failed, **page.QUICK)
+    progress.click(lambda: jobs.STOPPED, None, progress, cancels=run, **page.QUICK)
 
 
 def _upload(ident: str, upload: Upload):
@@ -296,17 +302,23 @@ class _Engine:
     def __init__(self, section: Section, place: str, open_views: Sequence[View]):
         self.section, self.place, self.open_views = section, place, open_views
 
-    def run(self, model, checkpoint, path, question, known, shown, event: gr.EventData, *uploaded) -> Iterator[list]:
+    def run(self, model, checkpoint, path, question, known, shown, sent, *uploaded) -> Iterator[list]:
         """The button: measure, with progress and what is found on the way."""
-        if page.sent(event).get("opened") is True:
-            yield from self.opened(model, checkpoint, path, question, known, shown, event, *uploaded)
+        if not page.sent(sent):
+            yield self._stay()
             return
-        asked, turn = self._asked(model, checkpoint, path, question, known, shown, event, uploaded)
+        if sent.get("opened") is True and not sent.get("pressed"):
+            yield from self.opened(model, checkpoint, path, question, known, shown, sent, *uploaded)
+            return
+        asked, turn = self._asked(model, checkpoint, path, question, known, shown, sent, uploaded)
         yield from self._run(asked, turn)
 
-    def opened(self, model, checkpoint, path, question, known, shown, event: gr.EventData, *uploaded) -> Iterator[list]:
+    def opened(self, model, checkpoint, path, question, known, shown, sent, *uploaded) -> Iterator[list]:
         """The section comes into view: what was measured before, or is measured in a moment."""
-        asked, turn = self._asked(model, checkpoint, path, question, known, shown, event, uploaded)
+        if not page.sent(sent):
+            yield self._stay()
+            return
+        asked, turn = self._asked(model, checkpoint, path, question, known, shown, sent, uploaded)
         if found := self._kept(asked, turn):
             yield found
         elif self.section.quick and (self.section.of != INPUT or asked.question.strip()):
@@ -316,12 +328,15 @@ class _Engine:
         else:
             yield self._stay()
 
-    def changed(self, model, checkpoint, path, question, known, shown, event: gr.EventData, *uploaded) -> list:
+    def changed(self, model, checkpoint, path, question, known, shown, sent, *uploaded) -> list:
         """A control was changed: the same result drawn anew, or what was measured before with these settings."""
-        asked, turn = self._asked(model, checkpoint, path, question, known, shown, event, uploaded)
-        name = page.sent(event).get("changed")
-        control = next((c for c in self.section.offered(asked.values, asked.shown) if c.name == name), None)
-        drawn = control is not None and control.at == form.DRAW
+        if not page.sent(sent):
+            return self._stay()
+        asked, turn = self._asked(model, checkpoint, path, question, known, shown, sent, uploaded)
+        names = sent.get("changed")
+        names = names if isinstance(names, list) else []
+        changed = [c for c in self.section.offered(asked.values, asked.shown) if c.name in names]
+        drawn = bool(changed) and all(c.at == form.DRAW for c in changed)
         if drawn and shown is not None:
             return self._show(replace(shown, asked=replace(shown.asked, values=asked.values)), turn)
         if not drawn and (found := self._kept(asked, turn)):
@@ -330,17 +345,17 @@ class _Engine:
             return self._nothing(asked, turn)
         return [self._form(asked), *self._stay()[1:]]
 
-    def _asked(self, model, checkpoint, path, question, known, shown, event, uploaded) -> tuple[Asked, str]:
+    def _asked(self, model, checkpoint, path, question, known, shown, sent, uploaded) -> tuple[Asked, str]:
         """What is asked, and the browser's number of the input that it belongs to."""
-        data, result = page.sent(event), shown.result if shown else None
-        raw = data.get("values") if isinstance(data.get("values"), dict) else {}
+        result = shown.result if shown else None
+        raw = sent.get("values") if isinstance(sent.get("values"), dict) else {}
         chosen = form.values(self.section.offered(raw, result), raw)
         asked = Asked(model, checkpoint, path, question or "", known, chosen, result, *uploaded)
-        asked = replace(asked, pressed=data.get("pressed") is True, sent=raw, offers=str(data.get("offers")))
-        odd = form.astray(self.section.offered(raw, result), raw) if data.get("linked") is True else []
+        asked = replace(asked, pressed=sent.get("pressed") is True, sent=raw, offers=str(sent.get("offers")))
+        odd = form.astray(self.section.offered(raw, result), raw) if sent.get("linked") is True else []
         if odd:
             gr.Warning(f"The link asks for what is not on offer here: {', '.join(odd)}. The rest is as it says.")
-        return asked, str(data.get("turn", ""))[:20]
+        return asked, str(sent.get("turn", ""))[:20]
 
     def _run(self, asked: Asked, turn: str) -> Iterator[list]:
         stay, run = self._stay(), token_hex(4)

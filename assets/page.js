@@ -25,6 +25,7 @@ const find = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const ident = place => place.replace('/', '-');
 const panelOf = place => document.getElementById(`section-${ident(place)}`);
+const formOf = place => find('form.controls', crosstalk.forms.get(place).element);
 const placeOf = element => {
   const panel = element.closest('[id^="section-"][role="tabpanel"]');
   return panel && find('form.controls', panel)?.dataset.place;
@@ -113,6 +114,59 @@ const setField = (form, name, value) => {
 const shownRange = range => { const out = find('output', range.parentElement); if (out) out.textContent = range.value + out.dataset.unit; };
 const written = value => Array.isArray(value) ? value.join(',') : String(value);
 
+// ---- Orders: what an event asks for ----
+// Of events that had to wait, Gradio runs the last with the data of the first. So an event carries no data: what it
+// asks for waits here, is put together with what comes meanwhile, and is taken when the event is sent. One that is lost,
+// as happens where the run before it fails, is given again.
+const orders = new Map();  // name -> {asked, give, given}
+crosstalk.order = (name, asked, give, ripe = () => true) => {
+  const waits = orders.get(name) ?? {asked: {}, given: 0};
+  const changed = [...waits.asked.changed ?? [], ...asked.changed ?? []];
+  orders.set(name, Object.assign(waits, {asked: {...waits.asked, ...asked, changed}, give, ripe}));
+  if (!waits.given) given(waits);
+};
+const given = waits => {
+  if (!waits.ripe()) return;
+  waits.given = Date.now();
+  waits.give();
+};
+crosstalk.taken = name => {
+  const {asked = null} = orders.get(name) ?? {};
+  orders.delete(name);
+  return asked;
+};
+crosstalk.waiting = () => [...orders.keys()];
+setInterval(() => {
+  for (const waits of orders.values()) if (Date.now() - waits.given > 2000) given(waits);
+}, 200);
+// A press takes back what is still on its way for its section; Gradio can only take back what has its number.
+let numberless = 0;
+const fetched = window.fetch;
+window.fetch = (where, ...how) => {
+  const answer = fetched(where, ...how);
+  if (String(where.url ?? where).includes('/queue/join')) {
+    numberless += 1;
+    const had = () => setTimeout(() => { numberless -= 1; }, 100);
+    answer.then(had, had);
+  }
+  return answer;
+};
+const ordered = (place, kind, asked = {}) => {
+  const {trigger} = crosstalk.forms.get(place), quick = formOf(place).dataset.quick !== undefined;
+  const event = {change: 'input', open: 'select', run: asked.opened ? 'select' : 'submit'}[kind];
+  const ripe = () => kind !== 'run' || quick || numberless === 0;
+  crosstalk.order(`${kind} ${place}`, asked, () => trigger(event, {}), ripe);
+};
+// What a section's handler gets: the input as it is sent, and in the form's place what is asked of it.
+crosstalk.send = (name, input) => {
+  const asked = crosstalk.taken(name), [kind, place] = name.split(' '), form = formOf(place);
+  crosstalk.took(...input);
+  const turn = crosstalk.turn(form.dataset.of);
+  if (kind !== 'change') crosstalk.opened[place] = turn;
+  input[6] = asked && {values: crosstalk.chosen[place] ?? {}, turn, offers: form.dataset.offers, ...asked};
+  return input;
+};
+
 // Gradio puts the form on the page anew where its choices changed: what was chosen, or linked to, is put back.
 crosstalk.form = (element, trigger) => {
   const taken = () => {
@@ -196,17 +250,12 @@ crosstalk.changed = (place, name) => {
   if (box.dataset.at === 'run') crosstalk.start(place);
   else {
     if (box.dataset.at !== 'draw') crosstalk.stale(place);
-    crosstalk.forms.get(place).trigger('input', payload(place, {changed: name}));
+    ordered(place, 'change', {changed: [name]});
   }
 };
-const payload = (place, more = {}) => ({
-  values: crosstalk.chosen[place] ?? {},
-  turn: crosstalk.turn(find('form.controls', crosstalk.forms.get(place).element).dataset.of),
-  offers: find('form.controls', crosstalk.forms.get(place).element).dataset.offers, ...more,
-});
-crosstalk.start = (place, more) => {
-  crosstalk.opened[place] = payload(place).turn;
-  crosstalk.forms.get(place).trigger('submit', payload(place, more));
+crosstalk.start = (place, asked) => {
+  crosstalk.opened[place] = crosstalk.turn(formOf(place).dataset.of);
+  ordered(place, 'run', asked);
 };
 // Where it is not what a page starts with, a control's value stands in the address; that of one which sections share
 // always, as they may start with another each.
@@ -217,7 +266,7 @@ const addressed = (form, place, name, value) => {
   else crosstalk(`${place.split('/')[1]}.${name}`, text === JSON.parse(form.dataset.first)[name] ? '' : text);
 };
 crosstalk.set = (place, values) => {
-  const form = find('form.controls', crosstalk.forms.get(place).element);
+  const form = formOf(place);
   const boxes = Object.entries(values).map(([name, value]) => {
     crosstalk.chosen[place][name] = value;
     addressed(form, place, name, value);
@@ -250,6 +299,7 @@ crosstalk.stopper = (element, trigger) => {
   element.addEventListener('click', event => {
     if (!event.target.closest('[data-stop]')) return;
     stopped = Date.now();
+    orders.delete(`run ${placeOf(event.target)}`);
     trigger('click', {});
   });
 };
@@ -271,7 +321,7 @@ crosstalk.bar = (element, trigger) => {
   crosstalk.example = (name, question = '') => {
     crosstalk('example', name);
     crosstalk('scene', '');
-    trigger('click', {pick: name, question});
+    crosstalk.order('example', {pick: name, question}, () => trigger('click', {}));
   };
   element.addEventListener('click', event => {
     const hit = event.target.closest('[data-example]');
@@ -321,7 +371,7 @@ crosstalk.look = () => {
   }
   if (!never && typing()) return;  // a question that is being typed is not measured letter by letter
   crosstalk.opened[place] = turn;
-  at.trigger('select', payload(place, {opened: true, linked: Boolean(crosstalk.fromLink?.[place])}));
+  ordered(place, form.dataset.quick === undefined ? 'open' : 'run', {opened: true, linked: Boolean(crosstalk.fromLink?.[place])});
   if (crosstalk.fromLink) delete crosstalk.fromLink[place];
 };
 // A view that is drawn anew takes the focus with it: the same button there gets it back.
@@ -350,7 +400,7 @@ const follow = place => {
   if (followed.wanted !== wanted) followed = {wanted, since: Date.now(), times: 0};
   if (Date.now() - followed.since < 1500 || followed.times > 2) return;
   followed = {wanted, since: Date.now(), times: followed.times + 1};
-  crosstalk.forms.get(place).trigger('input', payload(place, {changed: name}));
+  ordered(place, 'change', {changed: [name]});
 };
 const typing = () => document.activeElement?.closest('#question') != null;
 setInterval(crosstalk.look, 200);
@@ -574,7 +624,7 @@ crosstalk.composer = (element, trigger) => {
     crosstalk.pending = () => {};
     crosstalk('example', null);
     crosstalk('scene', told().join('~'));
-    trigger('input', {rows: told()});
+    crosstalk.order('scene', {rows: told()}, () => trigger('input', {}));
   });
   element.addEventListener('click', event => {
     if (!event.target.closest('[data-surprise]')) return;

@@ -53,7 +53,7 @@ class Driven:
 
     def change(self, name: str, example: str = "", question: str = "", path: str | None = None, **values) -> "Driven":
         """A control is changed; ``values`` are those of all controls that are not at their first value."""
-        return self._did("input", example, question, path, {"values": values, "changed": name})
+        return self._did("input", example, question, path, {"values": values, "changed": [name]})
 
     def _did(self, event: str, example: str, question: str, path: str | None, data: dict) -> "Driven":
         known = examples()[example].known if example else None
@@ -62,9 +62,9 @@ class Driven:
         question = question or (known.turns[0].question if known else "")
         called = next(f for f in self.demo.fns.values() if (self.form._id, event) in f.targets)
         names = [self._name(part) for part in called.outputs]
-        given = (self.model, self.checkpoint, path, question, known, self.shown)
+        given = (self.model, self.checkpoint, path, question, known, self.shown, data)
         uploaded = [self.upload] if self.built.section.upload else []
-        found = called.fn(*given, gr.EventData(None, data), *uploaded)
+        found = called.fn(*given, *uploaded)
         for row in found if inspect.isgenerator(found) else [found]:
             for name, value in zip(names, row, strict=True):
                 if value == _SKIP:

@@ -87,7 +87,8 @@ def build() -> Bar:
         ask = gr.Button("Ask", variant="primary", elem_id="ask", min_width=84)
         suggested = gr.HTML(
             js_on_load="element.addEventListener('click', event => { const hit = event.target.closest('[data-ask]'); "
-            "if (hit) { crosstalk.own(); trigger('click', {pick: hit.dataset.ask}); } })",
+            "if (hit) { crosstalk.own(); crosstalk.order('suggested', {pick: hit.dataset.ask}, "
+            "() => trigger('click')); } })",
             elem_id="suggestions",
         )
         gr.HTML(_NOTE)
@@ -114,12 +115,15 @@ def build() -> Bar:
     picture.change(None, picture, js="file => crosstalk.put('picture', file)", **private)
     for name, part in (("model", model), ("checkpoint", checkpoint)):
         part.change(None, part, js=f"value => crosstalk.put('{name}', value, value)", **private)
-    gallery.click(_example, None, bar.shown, **QUICK).then(**arrived)
-    suggested.click(_suggested, known, question, **QUICK).then(**arrived)
+    last = {"trigger_mode": "always_last", **QUICK}
+    gallery.click(_example, gallery, bar.shown, js="() => crosstalk.taken('example')", **last).then(**arrived)
+    picked = "known => [known, crosstalk.taken('suggested')]"
+    suggested.click(_suggested, [known, suggested], question, js=picked, **last).then(**arrived)
     picture.input(None, js=_OWN, **private)
     settled = picture.input(None, js=_SETTLED, **private)
     settled.then(_own_picture, picture, [picture, known, suggested], **TELLING).then(**arrived)
-    composed.input(_composed, None, [picture, known, suggested], **QUICK).then(**arrived)
+    rows = "() => crosstalk.taken('scene')"
+    composed.input(_composed, composed, [picture, known, suggested], js=rows, **last).then(**arrived)
     composed.click(_surprised, None, [composed, *bar.shown], **QUICK).then(**arrived)
     model.input(
         _choose, [model, opened], [model, opened, checkpoint], concurrency_limit=8, **private
@@ -168,15 +172,15 @@ def suggestions(known: Known | None) -> str:
     )
 
 
-def _example(event: gr.EventData):
-    offered, name = examples(), str(sent(event).get("pick"))
+def _example(asked):
+    offered, name = examples(), str(sent(asked).get("pick"))
     example = offered.get(name) or next(iter(offered.values()))
-    return show(example.known, str(sent(event).get("question") or "")[:500])
+    return show(example.known, str(sent(asked).get("question") or "")[:500])
 
 
-def _suggested(known: Known | None, event: gr.EventData):
+def _suggested(known: Known | None, asked):
     questions = [t.question for t in known.turns] if known else _ANY
-    place = pick(sent(event).get("pick"), len(questions))
+    place = pick(sent(asked).get("pick"), len(questions))
     return gr.skip() if place is None else questions[place]
 
 
@@ -189,8 +193,8 @@ def _own_picture(path: str | None):
         return None, None, suggestions(None)
 
 
-def _composed(event: gr.EventData):
-    settings = composer.read(sent(event).get("rows"))
+def _composed(asked):
+    settings = composer.read(sent(asked).get("rows"))
     scene = composer.scene_of(settings) if settings else None
     return show(questions_about(scene))[:3] if scene else [None, None, suggestions(None)]
 

@@ -64,7 +64,7 @@ def save(demo):
             for b in section.built(demo)
         ]
         data = {"kind": kind, "places": list(results) if places is None else places, "predicted": list(predicted)}
-        return Path(click.fn(gr.EventData(None, data), path, question, *states))
+        return Path(click.fn(data, path, question, *states))
 
     return saved
 

@@ -82,6 +82,34 @@ def test_text_only(page):
     said(page, ASK, "yes")
 
 
+_SLOW = """const there = window.fetch;
+window.fetch = async (where, how) => {
+  if (String(where.url ?? where).includes('queue/join')) await new Promise(done => setTimeout(done, 1500));
+  return there(where, how);
+};"""
+
+
+def test_of_questions_faster_than_answers_the_last_is_answered(page):
+    """While one is answered the next wait: Gradio runs the last of them with the data of the first."""
+    page.add_init_script(_SLOW)
+    opened(page, "/?tab=ask&example=no-picture")
+    for question in ("What kind of thing is a bee?", "Is a guitar an instrument?", "Is a bee an animal?"):
+        ask(page, question)
+    said(page, ASK, "yes")
+    assert panel(page, ASK).locator(".asked").inner_text() == "Is a bee an animal?"
+
+
+
+def test_of_examples_faster_than_pictures_the_last_is_shown(page):
+    opened(page, "/?tab=ask")
+    for name in ("helicopter", "three-penguins", "no-picture"):
+        page.locator(f"#gallery [data-example={name}]").click()
+    expect(page.locator("#picture img")).to_have_count(0)
+    page.wait_for_url("**example=no-picture*")
+    page.wait_for_function("!crosstalk.waiting().length")
+    expect(page.locator("#picture img")).to_have_count(0)
+
+
 def test_an_empty_question_gets_a_hint_and_nothing_worse(page):
     opened(page, "/?tab=ask")
     said(page, ASK)

@@ -231,7 +231,21 @@ def test_the_report_of_a_visit_opens_without_a_network(page, browser, tmp_path):
         assert [url for url in requested if not url.startswith(("data:", "blob:"))] == [tab.url]
 
 
-def test_an_own_set_of_a_visitor_is_measured(page, tmp_path):
+_FIRST_IS_LATE = """const there = window.fetch;
+let late = 1;
+window.fetch = async (where, how) => {
+  const answer = await there(where, how);
+  const joins = String(where.url ?? where).includes('queue/join');
+  if (joins && late-- > 0) await new Promise(done => setTimeout(done, 9000));
+  return answer;
+};"""
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["", "opened late"])
+def test_an_own_set_of_a_visitor_is_measured(page, tmp_path, late):
+    """And stays, where what was kept, asked for at opening, comes later."""
+    if late:
+        page.add_init_script(_FIRST_IS_LATE)
     Image.new("RGB", (64, 64), "teal").save(tmp_path / "own.png")
     line = {"image": "own.png", "question": "Is there a bee in the picture?", "answer": "no"}
     (tmp_path / "own.jsonl").write_text("\n".join([json.dumps(line)] * 3))
@@ -242,3 +256,6 @@ def test_an_own_set_of_a_visitor_is_measured(page, tmp_path):
     expect(section.locator(".file-preview tr")).to_have_count(2)
     section.locator(".run").click()
     expect(section.locator(".told .sentence")).to_contain_text("n = 3", timeout=60_000)
+    if late:
+        page.wait_for_timeout(9000)
+        expect(section.locator(".told .sentence")).to_contain_text("n = 3")

@@ -27,9 +27,12 @@ def uncovered(page: Page, place: str) -> Locator:
 
 
 def said(page: Page, place: str, text: str | re.Pattern = re.compile(r"\w")) -> Locator:
-    """Wait until the section's headline is there, of the input as it stands, and says ``text``."""
+    """Wait until the section's headline is there, of the input as it stands, and says ``text``; and until nothing is
+    under way there: what is drawn last may be drawn over what is being typed.
+    """
     section = uncovered(page, place)
     expect(section.locator(".told:not(.older) .sentence")).to_contain_text(text, timeout=60_000)
+    expect(section.locator("progress")).to_have_count(0, timeout=60_000)
     return section
 
 

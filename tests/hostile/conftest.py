@@ -6,7 +6,9 @@ import pytest
 
 from tests.hostile.visitor import SECRET, Visitor
 
-_ROOM = 700_000_000  # bytes that the server may have taken more at its peak, and still hold
+# Bytes that the server may hold more after all: the largest picture it takes, in the arena of each thread that had one.
+# Measured: 500 to 780 MB; what this is here against took 22 GB.
+_ROOM = 1_200_000_000
 
 
 @pytest.fixture(scope="session")

@@ -82,15 +82,16 @@ class Visitor:
         return self.at(f"{ident}-form", event, {"values": values, "turn": "1", "pressed": True}, given)
 
     def at(self, where: str, event: str, data: object = None, given: dict | None = None) -> Reply:
-        """Cause ``event`` with ``data`` at the component ``where``; ``given`` are values of components, by elem_id.
+        """Cause ``event`` at the component ``where``, which asks for ``data``; ``given`` are values of components, by
+        elem_id.
 
         Others have the values that they have when the page is opened.
         """
         ids = {c["props"].get("elem_id"): i for i, c in self.components.items()}
         handler = next(h for h in self.handlers if [ids[where], event] in h["targets"] and h["backend_fn"])
         usual = {i: self.components[i]["props"].get("value") for i in handler["inputs"]}
-        put = {ids[key]: value for key, value in (given or {}).items() if value is not None}
-        body = {"data": [put.get(i, usual[i]) for i in handler["inputs"]], "event_data": data}
+        put = {ids[key]: value for key, value in (given or {}).items() if value is not None} | {ids[where]: data}
+        body = {"data": [put.get(i, usual[i]) for i in handler["inputs"]]}
         sent = self.post("/queue/join", {**body, "fn_index": handler["id"], "session_hash": self._session})
         if refused := self._refused(sent):
             return refused
