@@ -17,6 +17,7 @@ import gradio as gr
 from gradio.context import Context
 
 from analysis import form, jobs, page
+from analysis.bar import untaught
 from analysis.charts import data_uri, source
 from analysis.form import Control
 from models import catalog
@@ -413,7 +414,7 @@ class _Engine:
             f'<div class="told" data-turn="{escape(turn)}" data-of="{section.of}" '
             f"data-shows='{escape(form.written(drawn_by, shown.asked.values))}' "
             f'data-run="{shown.run}" data-outcome="{escape(outcome or "")}">'
-            f'<p class="sentence">{escape(first)}</p>{_menu(section)}</div>'
+            f'<p class="sentence">{escape(first)}</p>{_menu(section)}{_caution(section, shown.asked)}</div>'
         )
         folded = "".join(
             _folded(v.folded, text) for v in section.views if v.html and v.folded and (text := v.draw(shown))
@@ -443,6 +444,13 @@ def headline(said: str) -> tuple[str, str]:
         if found and len(first) > 20:
             return first + end.strip(), rest
     return said, ""
+
+
+def _caution(section: Section, asked: Asked) -> str:
+    if section.of not in (INPUT, PICTURE) or not catalog.embedded(asked.model):
+        return ""
+    why = untaught(asked.known, asked.path, asked.question if section.of == INPUT else "")
+    return f'<p class="caution">{escape(why)}</p>' if why else ""
 
 
 def _folded(title: str, inner: str) -> str:

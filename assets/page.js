@@ -229,7 +229,10 @@ const fromLink = (form, place) => {
     const text = crosstalk.linked.get(`${place.split('/')[1]}.${name}`) ?? crosstalk.linked.get(`all.${name}`) ?? alone;
     if (text !== null) found[name] = text;
   }
-  if (Object.keys(found).length) crosstalk.fromLink = {...crosstalk.fromLink, [place]: true};
+  if (Object.keys(found).length) {
+    crosstalk.fromLink = {...crosstalk.fromLink, [place]: true};
+    crosstalk.uncovered.add(place);  // who sends such a link means what it shows
+  }
   return found;
 };
 crosstalk.changed = (place, name) => {

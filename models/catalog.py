@@ -47,6 +47,7 @@ class Entry:
 
     ``parameters`` is how many numbers its weights hold, 0 where that is known only after it is downloaded. ``hub_set``
     is the Hub id that its checkpoints come from; they are downloaded when it is opened, and named from then on.
+    ``title`` is what a menu calls it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Entry:
     checkpoint_folder: Path | None = None
     parameters: float = 0.0
     hub_set: str = ""
+    title: str = ""
 
 
 def _memory() -> float:
@@ -113,11 +115,14 @@ def _embedded(assets: Path) -> list[Entry]:
     for folder in (tasks, *sorted(f for f in tasks.parent.glob("*") if f.is_dir() and f != tasks)):
         name = EMBEDDED if folder == tasks else f"{EMBEDDED} ({folder.name})"
         try:
-            names = tuple(c.name for c in Manifest.load(folder).checkpoints)
+            manifest = Manifest.load(folder)
         except CheckpointError as error:
             found.append(Entry(name, str(source), False, f"is not whole: {error} Run: make train", ()))
         else:
-            found.append(Entry(name, str(source), True, "", names, folder, held))
+            names, how = tuple(c.name for c in manifest.checkpoints), manifest.method.split(":")[0]
+            how = how if folder.name in how.lower() else f"{folder.name.upper()}: {how}"
+            title = name if folder == tasks else f"{how[0].upper()}{how[1:]} · {EMBEDDED}"
+            found.append(Entry(name, str(source), True, "", names, folder, held, title=title))
     return found
 
 

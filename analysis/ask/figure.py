@@ -21,13 +21,6 @@ _STYLE_HINTS = {
 }
 
 
-_EMBEDDED = "crosstalk-mini"
-_GUESS = (
-    "Treat this as a guess: crosstalk-mini was taught drawings of everyday things and six kinds of question, no photos "
-    "and no small talk."
-)
-
-
 def answer(found: "Answer") -> str:
     """The question and its answer; a token's shade is its probability."""
     tokens = "".join(_token(*step) for step in zip(found.tokens, found.logprob, found.top, strict=True))
@@ -42,8 +35,6 @@ def answer(found: "Answer") -> str:
     if found.done and found.contents is not None and found.truth is None:
         listed = ", ".join(f"{count} {name}" for name, count in found.contents)
         lines.append(f'<p class="truth">In the scene: <b>{escape(listed)}</b></p>')
-    if found.done and found.truth is None and found.contents is None and found.provenance.model == _EMBEDDED:
-        lines.append(f'<p class="truth">{_GUESS}</p>')
     if found.invented:
         lines.append(f'<p class="truth wrong">Named, but not there: <b>{escape(", ".join(found.invented))}</b></p>')
     if found.missing:

@@ -1,6 +1,9 @@
-"""What is known about the picture on the page: the things in it, and questions with their true answers."""
+"""What is known about the picture on the page: the things in it, questions with their true answers, and what of it the
+embedded default was taught.
+"""
 
 import json
+import re
 import zlib
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -10,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.embedded.concepts import CONCEPTS, TASKS
+from models.embedded import phrases
+from models.embedded.concepts import CONCEPTS, KINDS, TASKS
 from models.embedded.questions import Turn, for_task
 from models.embedded.scenes import Scene
 
@@ -53,6 +57,34 @@ def questions_about(scene: Scene) -> Known:
     rng = np.random.default_rng(zlib.crc32(json.dumps(asdict(scene)).encode()))
     turns = (for_task(rng, task, scene, list(CONCEPTS)) for task in TASKS)
     return Known(scene, tuple(t for t in turns if t is not None))
+
+
+_PHOTO = "Treat this as a guess: crosstalk-mini was taught drawings of everyday things, no photos."
+_UNTAUGHT = "Treat this as a guess: crosstalk-mini was taught a few kinds of question about drawings, and this is none."
+
+
+def untaught(known: Known | None, path: str | None, question: str) -> str:
+    """Why what the embedded default says of this picture (``path``) and question is a guess; empty where it was taught
+    to answer the like: a picture made of its drawings, and no word that none of its questions has.
+    """
+    if path and known is None:
+        return _PHOTO
+    if known and known.turn(question):
+        return ""
+    words = set(re.findall(r"[a-z']+", question.lower()))
+    return "" if words <= _taught(alone=path is None) else _UNTAUGHT
+
+
+@lru_cache(maxsize=2)
+def _taught(alone: bool) -> frozenset[str]:
+    """The words of all questions that the embedded default was taught; greetings only where there is no picture."""
+    told = {name: wordings for name, wordings in vars(phrases).items() if name.isupper() and name != "GREETING"}
+    texts = [text for wordings in told.values() if isinstance(wordings, tuple) for text in wordings]
+    texts += [text for wordings in phrases.FORMAT.values() for text in wordings]
+    texts += phrases.GREETING if alone else ()
+    texts += [f"{c.name} {c.a} {c.plural}" for c in CONCEPTS.values()] + [f"{kind} {kind}s a an" for kind in KINDS]
+    texts.append("top bottom left right middle above below of text option things objects a b c d no one two three four")
+    return frozenset(re.findall(r"[a-z']+", " ".join(texts).lower()))
 
 
 @lru_cache(maxsize=1)

@@ -75,7 +75,7 @@ def choices(name: str) -> list[str]:
 
 def build() -> Bar:
     """The column, with everything in it wired."""
-    offered = [(e.name if e.available else f"{e.name} ({e.reason})", e.name) for e in catalog.entries()]
+    offered = [(e.title or e.name if e.available else f"{e.name} ({e.reason})", e.name) for e in catalog.entries()]
     with gr.Column(elem_id="bar", min_width=0):
         gr.HTML(_STRIP, elem_id="bar-line")
         picture = picture_input(height=200, label="Picture", buttons=["fullscreen"], elem_id="picture")

@@ -10,9 +10,10 @@ from PIL import Image
 
 from analysis.ask import figure
 from analysis.ask.measure import ask, compare
-from analysis.bar import Known, examples
+from analysis.bar import Known, examples, untaught
 from models.embedded.questions import Turn
 from models.embedded.scenes import Scene, placed
+from tests.driving import Driven
 
 STEP = {"token_id": 1, "logprob": float(np.log(0.8)), "top": (("bee", 0.8), ("<b>", 0.1)), "seconds": 0.01}
 
@@ -141,3 +142,30 @@ def test_examples_are_whole():
         assert example.known.turns
         for turn in example.known.turns:
             assert example.known.turn(turn.question) == turn
+
+
+@pytest.mark.parametrize(
+    ("question", "taught"),
+    [
+        ("Is there a bee?", True), ("Are there any mice in the picture? Answer yes or no.", True),
+        ("Which of these do you see? A. fox B. drum", True), ("hello", False), ("What colour is the bee?", False),
+        ("Wo ist die Biene?", False), ("", True),
+    ],
+)  # fmt: skip
+def test_a_question_in_words_that_were_never_taught_is_a_guess(question, taught):
+    known = examples()["bee-and-flower"].known
+    assert (untaught(known, "bee.png", question) == "") is taught
+    assert "no photos" in untaught(None, "mine.png", question)
+    assert untaught(None, None, "hello") == ""  # what small talk it was taught is without a picture
+
+
+def test_all_that_the_examples_ask_was_taught():
+    for example in examples().values():
+        assert not any(untaught(example.known, "x.png", turn.question) for turn in example.known.turns)
+
+
+@pytest.mark.parametrize("place", ["ask/answer", "interference/one", "attention/over", "decoding/steps"])
+def test_every_room_says_when_it_is_a_guess(page_blocks, place):
+    driven = Driven(page_blocks, place).open("bee-and-flower", "Is there a bee?")
+    assert "Treat this as a guess" not in driven.seen["told"]
+    assert "Treat this as a guess" in driven.open("bee-and-flower", "hello").seen["told"]
