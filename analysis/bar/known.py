@@ -60,7 +60,7 @@ def questions_about(scene: Scene) -> Known:
 
 
 _PHOTO = "Treat this as a guess: crosstalk-mini was taught drawings of everyday things, no photos."
-_UNTAUGHT = "Treat this as a guess: crosstalk-mini was taught a few kinds of question about drawings, and this is none."
+_UNTAUGHT = "Treat this as a guess: crosstalk-mini was taught six kinds of question about drawings; this is another."
 
 
 def untaught(known: Known | None, path: str | None, question: str) -> str:
