@@ -538,6 +538,7 @@ const tour = at => {
   if (card.hidden) return;
   find('span', card).textContent = `${at + 1} of ${steps.length}: ${steps[at][1]}`;
   crosstalk.go(steps[at][0]);
+  crosstalk.uncovered.add(crosstalk.place());  // it tells what to look at
   scrollTo({top: 0});
 };
 
