@@ -256,7 +256,7 @@ def test_the_tour_takes_five_steps(page):
     for _ in range(5):
         expect(card).to_be_visible()
         seen.append(page.evaluate("crosstalk.place()"))
-        expect(panel(page, seen[-1]).locator(".told .sentence, .card.quiet").first).to_be_visible()  # covered by no guess
+        expect(panel(page, seen[-1]).locator(".told .sentence, .card.quiet").first).to_be_visible()
         card.locator("[data-tour='1']").click()
     expect(card).to_be_hidden()
     assert len(set(seen)) == 5
