@@ -8,10 +8,11 @@ import numpy as np
 
 from analysis.forgetting import sets
 from analysis.forgetting.figure import sentence
-from analysis.forgetting.gap import card as gap
-from analysis.forgetting.gap import courses
+from analysis.forgetting.gap import figure as gap
+from analysis.forgetting.gap.curves import ForgettingCurve, courses, curves, in_tasks
 from analysis.forgetting.gap.curves import curve as fitted
-from analysis.forgetting.gap.curves import in_tasks
+from analysis.forgetting.gap.measure import Gaps
+from analysis.forgetting.gap.measure import measure as gaps_of
 from analysis.forgetting.matrix import evaluate
 from analysis.forgetting.measure import Forgetting, measure
 from analysis.forgetting.methods import about, runs
@@ -21,6 +22,9 @@ from analysis.forgetting.methods.measure import measure as compare
 from analysis.forgetting.parts import figure as parts
 from analysis.forgetting.parts.measure import Parts, first_choice, measured
 from analysis.forgetting.parts.weights import KeyOverlap, key_overlap
+from analysis.forgetting.path import figure as path
+from analysis.forgetting.path import measure as paths
+from analysis.forgetting.path.measure import AVERAGE, SUM, Merged, Path
 from analysis.forgetting.split import figure as kinds
 from analysis.forgetting.split.measure import Split, labelled, read, split
 from analysis.table import Head, Table
@@ -44,54 +48,45 @@ def section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
         lost.append(split(answers, model))
         found[name] = measure(answers, lost[-1])
         every += [runs.of(answers, lost[-1], name), *runs.load(entry.checkpoint_folder, name)]
-    logged = [name for name in courses.courses()[0] if name in found]
-    curves = [curve for name in logged for curve in courses.curves(name)]
+    logged = {name: course for name, course in courses()[0].items() if name in found}
+    fits = [curve for name in logged for curve in curves(name)]
     for name in logged:
         points = in_tasks(found[name].tasks, found[name].matrix[list(found[name].own)])
-        curves.append(fitted(name, points, found[name].provenance))
-    said = (
-        told(next(iter(found.values()))), split_told(lost), methods_told(compare(every)),
-        gap.told(courses.gaps(logged), curves),
-    )
-    return "\n\n".join(said)
+        fits.append(fitted(name, points, found[name].provenance))
+    inside = gap_told(gaps_of(list(logged.values())) if logged else None, fits)
+    return "\n\n".join([told(next(iter(found.values()))), split_told(lost), methods_told(compare(every)), inside])
 
 
 def told(plain: Forgetting) -> str:
     """The head of the section, of any numbers of plain training."""
-    return "\n\n".join(
-        [
-            "## Forgetting: one task after another",
-            f"Tasks in order: {', '.join(plain.tasks)}; new concepts, drawings in a style never seen in training. "
-            "Accuracy in %: exact match in the asked form; boxes with an IoU above 0.5; captions by the F1 of the "
-            "things they name. Brackets are 95 % intervals: of a cell Wilson's, of captions and of summary numbers a "
-            "bootstrap over items; they cover the items, not the training.",
-            f"### Accuracy matrix of {plain.method}",
-            plain.matrix_table().markdown(),
-            sentence(plain),
-        ]
-    )
+    return "\n\n".join([
+        "## Forgetting: one task after another",
+        f"Tasks in order: {', '.join(plain.tasks)}; new concepts, drawings in a style never seen in training. Accuracy "
+        "in %: exact match in the asked form; boxes with an IoU above 0.5; captions by the F1 of the things they name. "
+        "Brackets are 95 % intervals: of a cell Wilson's, of captions and of summary numbers a bootstrap over items; "
+        "they cover the items, not the training.",
+        f"### Accuracy matrix of {plain.method}",
+        plain.matrix_table().markdown(),
+        sentence(plain),
+    ])
 
 
 def split_told(found: Sequence[Split]) -> str:
     """The section's Markdown, of any numbers; ``found`` are the splits of the methods, that of plain training first."""
-    plain = found[0]
-    forms = read(labelled())
-    right = forms.n - len(forms.misread)
-    return "\n\n".join(
-        [
-            "### Superficial or essential",
-            "Of the answers that were right after their own task, at the last task's end: *superficial* are those in "
-            "another form than asked whose true option is still the likeliest when asked as a choice (log-probability "
-            "of its tokens, summed; of captions the mean), *essential* all other lost ones. *Corrected*: less what "
-            "guessing among the options would put on top. *Back*: lost answers in another form that are right once the "
-            "form is spelled out. Brackets are 95 % intervals (Wilson; a bootstrap for the corrected share); one "
-            f"training seed. The style parser reads {right} of {forms.n} labelled answers as labelled.",
-            kinds.numbers_table([replace(of.all, task=of.method) for of in found], "Method").markdown(),
-            f"By task, {plain.method}:",
-            kinds.numbers_table(plain.tasks, "Task").markdown(),
-            kinds.sentence(plain),
-        ]
-    )
+    plain, forms = found[0], read(labelled())
+    return "\n\n".join([
+        "### Superficial or essential",
+        "Of the answers that were right after their own task, at the last task's end: *superficial* are those in "
+        "another form than asked whose true option is still the likeliest when asked as a choice (log-probability of "
+        "its tokens, summed; of captions the mean), *essential* all other lost ones. *Corrected*: less what guessing "
+        "among the options would put on top. *Back*: lost answers in another form that are right once the form is "
+        "spelled out. Brackets are 95 % intervals (Wilson; a bootstrap for the corrected share); one training seed. "
+        f"The style parser reads {forms.n - len(forms.misread)} of {forms.n} labelled answers as labelled.",
+        kinds.numbers_table([replace(of.all, task=of.method) for of in found], "Method").markdown(),
+        f"By task, {plain.method}:",
+        kinds.numbers_table(plain.tasks, "Task").markdown(),
+        kinds.sentence(plain),
+    ])
 
 
 def methods_told(found: Methods) -> str:
@@ -111,9 +106,8 @@ def methods_told(found: Methods) -> str:
     said.append(methods.about_table(about.told({row.method: "" for row in found.rows})).markdown())
     if found.orders:
         ends = []
-        for turned in found.orders:
-            ends.append([turned.method, "usual", *turned.usual])
-            ends.append([turned.method, turned.named(found.order), *turned.here])
+        for t in found.orders:
+            ends += [[t.method, "usual", *t.usual], [t.method, t.named(found.order), *t.here]]
         heads = [Head(f"{task} (n = {n})", shares=True) for task, n in zip(found.order, found.n, strict=True)]
         said += [
             "### The order of tasks",
@@ -122,6 +116,51 @@ def methods_told(found: Methods) -> str:
             "Accuracy at the end, %, of the first seed:",
             Table(["Method", "Order", *heads], ends).markdown(),
             methods.orders_said(found),
+        ]
+    return "\n\n".join(said)
+
+
+def gap_told(gaps: Gaps | None, found: Sequence[ForgettingCurve]) -> str:
+    """What the model card says of the stability gap and of forgetting curves, of any numbers; without a logged course
+    it says so.
+    """
+    said = ["### Inside a task: the stability gap"]
+    if gaps is None:
+        said.append("No course was logged.")
+    else:
+        first = gaps.gaps[0].course
+        said += [
+            f"Continual evaluation (arXiv 2205.13452) during training, seed {first.seed}, n = {first.items} items a "
+            f"task. {first.definition} All in %, drops in points. *min-ACC*: mean over old tasks of the lowest "
+            "accuracy since learnt; *WC-ACC*: worst-case accuracy; *WF*: the largest drop within so many steps, mean "
+            "over tasks; *dip*: level of the old tasks at a switch minus their lowest in the first "
+            f"{percent(gaps.first)} of the new task's steps; *comes back*: level at its end minus the lowest; both are "
+            "means over switches. Clear: beyond a 95 % interval of the difference.",
+            gap.numbers_table(gaps).markdown(),
+            gap.gaps_said(gaps),
+        ]
+    if found:
+        fits = [Head("AICc", digits=1), Head("R²", digits=2)]
+        heads = [
+            "method", "task", "time in", "n", "power law: a, b, c", *fits, "exponential: a, b, c", *fits,
+            Head("AICc of no change", digits=1), "better",
+        ]
+        rows = []
+        for f in found:
+            laws = [
+                cell for fit in (f.power, f.exponential)
+                for cell in (", ".join(f"{p:.3g}" for p in fit.parameters), fit.aicc, fit.r2)
+            ]
+            better = f.better.law if f.better else "cannot be told" if f.falls else "no decay"
+            rows.append([f.method, f.points.task, f.points.unit, f.n, *laws, f.flat.aicc, better])
+        said += [
+            "### Forgetting curves",
+            "Accuracy since a task's own training (of all tasks together, the share kept of what each then had): "
+            "a (1 + t)^-b + c and a exp(-b t) + c, a, b, c >= 0, least squares; lower AICc is better (Gaussian "
+            "residuals), and below a difference of 2 it cannot be told. Points of one run depend on each other, so "
+            "AICc makes somewhat too much of them.",
+            Table(heads, rows).markdown(),
+            " ".join(gap.curve_said(f) for f in found if f.points.together),
         ]
     return "\n\n".join(said)
 
@@ -170,3 +209,44 @@ def parts_told(found: Parts | None, overlaps: dict[str, KeyOverlap]) -> str:
         shares = [Head(name, unit="%", digits=1) for name in ("in common", "by chance")]
         said.append(Table(["checkpoint set", *shares, "pairs of tasks above chance", "matrices"], rows).markdown())
     return "\n\n".join(said)
+
+
+def path_section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
+    """The line from the first task's checkpoint to the last's of the embedded default, and merges of all of them.
+
+    Measures what is not kept yet.
+    """
+    model = opened(catalog.EMBEDDED)
+    manifest = model.checkpoints.manifest
+    names = [c.name for c in sets.trained(manifest).values()]
+    a, b = paths.ends(manifest)
+    line = paths.measure(model, a, b, paths.tasks_of(manifest, a, b))
+    return path_told(line, paths.measure_merges(model, [paths.preset(names, chosen) for chosen in (AVERAGE, SUM)]))
+
+
+def path_told(line: Path, merged: Merged) -> str:
+    """The section's Markdown, of any numbers."""
+    heads: list[Head | str] = ["alpha"]
+    for task in line.tasks:
+        heads += [Head(f"accuracy, %, {task}", shares=True), Head(f"loss, nats, {task}", digits=2)]
+    tasks = range(len(line.tasks))
+    rows = [
+        [f"{alpha:g}", *(of(t, i) for t in tasks for of in (line.scored, line.lost)), line.mean[i]]
+        for i, alpha in enumerate(line.alpha)
+    ]
+    return "\n\n".join([
+        "## The path between checkpoints",
+        f"Weights (1 - alpha) W_first + alpha W_second of the checkpoints {line.a} and {line.b} (linear mode "
+        f"connectivity, arXiv 1912.05671), asked n = {line.n} items of each task, drawn by seed; greedy answers. "
+        "Loss: -log p of the true answer. A barrier is the loss above the straight line between the ends' losses "
+        "(arXiv 2110.06296). Brackets are 95 % intervals over items; those of the barrier and of the best point hold "
+        "for all points at once.",
+        Table([*heads, Head("mean", unit="%")], rows).markdown(),
+        path.path_said(line),
+        "### Merged by weights",
+        "Task arithmetic (arXiv 2212.04089): base + sum of weight x (checkpoint - base) over the checkpoints of all "
+        f"tasks; *{AVERAGE}*: 1/{len(merged.tasks)} each, *{SUM}*: 1 each. n = {merged.n} items of each task; the last "
+        "column is against the last checkpoint on the same items, in points.",
+        path.merges(merged).markdown(),
+        path.merged_said(merged),
+    ])

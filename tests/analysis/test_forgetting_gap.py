@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.forgetting.gap import courses, figure, sentence
-from analysis.forgetting.gap.course import COURSE, load, parse
+from analysis.forgetting.gap import curves, figure
 from analysis.forgetting.gap.curves import ALL, LAWS, curve, fit, in_steps, in_tasks
-from analysis.forgetting.gap.measure import measure
+from analysis.forgetting.gap.measure import COURSE, load, measure, parse
 from analysis.forgetting.gap.section import GAP
 from analysis.form import values
 from analysis.section import Asked, Shown, headline
@@ -64,7 +63,8 @@ def test_dips_by_hand():
 def test_what_falls_and_stays_down_is_no_stability_gap():
     (gap,) = measure([course(a=(0.2, 0.6, 0.9, 0.6, 0.5, 0.5, 0.5, 0.4, 0.4))]).gaps
     assert gap.dips[0].clear and not gap.dips[0].returns
-    said = sentence.gaps(measure([course(a=(0.2, 0.6, 0.9, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5), b=(*B[:6], 1.0, 1.0, 1.0))]))
+    still = course(a=(0.2, 0.6, 0.9, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5), b=(*B[:6], 1.0, 1.0, 1.0))
+    said = figure.gaps_said(measure([still]))
     assert "this is forgetting, not a stability gap" in said
 
 
@@ -72,18 +72,18 @@ def test_few_items_make_a_dip_uncertain():
     (gap,) = measure([course(items=4)]).gaps
     assert not gap.dips[0].returns
     still = course(a=(0.2, 0.6, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9), b=(*B[:6], 1.0, 1.0, 1.0))
-    assert "after none of 2 switches do the old tasks fall by more than chance" in sentence.gaps(measure([still]))
+    assert "after none of 2 switches do the old tasks fall by more than chance" in figure.gaps_said(measure([still]))
 
 
 def test_sentence_tells_depth_place_and_return():
-    said = sentence.gaps(measure([course()]))
+    said = figure.gaps_said(measure([course()]))
     assert headline(said)[0] == (
         "replay: after 2 of 2 switches the old tasks clearly fall within 2 steps; after 2 of these they clearly come "
         "back."
     )
     assert "On average they fall by 48 points, most at the switch to b (90 % → 40 %, step 5; n = 100 items" in said
     assert "a stability gap at the switch to b and c: of 48 points lost there, 35 points come back" in said
-    both = sentence.gaps(measure([course(), replace(course(), method="sefe")]))
+    both = figure.gaps_said(measure([course(), replace(course(), method="sefe")]))
     assert "replay ends at 70 % on average, and its worst-case accuracy is 50 %; sefe ends at 70 %" in both
 
 
@@ -163,19 +163,19 @@ def test_laws_that_cannot_be_told_apart():
     y = 0.5 * np.exp(-0.5 * t) + 0.5 + np.array([0.01, -0.04, 0.05, -0.03, 0.04, -0.02]) / 4
     found = curve_of(np.tile(t, 3), np.concatenate([y, y + 0.04, y - 0.04]))
     assert abs(found.delta) < 2 and found.falls and found.better is None
-    assert "cannot be told" in sentence.curve(found)
+    assert "cannot be told" in figure.curve_said(found)
 
 
 def test_no_decay_is_no_curve():
     found = curve_of(T, 0.9 + np.random.default_rng(1).normal(0, 0.02, len(T)))
     assert not found.falls and found.better is None
-    assert "better than a flat line" in sentence.curve(found)
+    assert "better than a flat line" in figure.curve_said(found)
 
 
 def test_sentence_names_the_better_law_and_its_speed():
     found = curve_of(T, 0.5 * np.exp(-0.05 * T) + 0.4 + np.random.default_rng(0).normal(0, 0.004, len(T)), "naming")
     assert found.better is found.exponential
-    said = sentence.curve(found)
+    said = figure.curve_said(found)
     assert "an exponential fits accuracy on naming better than a power law" in said
     assert re.search(r"from 90 % towards 40 %, and half of that way is gone after 1[34]\.\d tasks", said)
 
@@ -186,7 +186,7 @@ def test_a_law_that_explains_little_tells_no_half_life():
                                                          range(8))]))  # fmt: skip
     best = found.better or found.power
     assert found.falls and 0 < best.r2 < 0.5
-    said = sentence.curve(found)
+    said = figure.curve_said(found)
     assert f"explains only {100 * best.r2:.0f} % of how the points differ" in said and "half of that way" not in said
 
 
@@ -237,8 +237,8 @@ def asking(**chosen):
 
 
 def test_the_section_shows_courses_and_the_curve_of_a_set(monkeypatch):
-    monkeypatch.setattr(courses, "courses", lambda: ({"replay": course()}, {"bad": "bad/course.json: field"}))
-    monkeypatch.setattr(courses, "of", lambda name: course() if name == "replay" else None)
+    monkeypatch.setattr(curves, "courses", lambda: ({"replay": course()}, {"bad": "bad/course.json: field"}))
+    monkeypatch.setattr(curves, "of", lambda name: course() if name == "replay" else None)
     found = GAP.measure(asking(courses=("replay",), set="replay"), None)
     shown = Shown(found, asking(lines=figure.EACH))
     said = GAP.sentence(found)
@@ -252,7 +252,7 @@ def test_the_section_shows_courses_and_the_curve_of_a_set(monkeypatch):
     assert len(GAP.drawn(Shown(none, asking()))) == 2
     with pytest.raises(CheckpointError, match="Choose a method"):
         GAP.measure(asking(courses=()), None)
-    monkeypatch.setattr(courses, "courses", lambda: ({}, {}))
+    monkeypatch.setattr(curves, "courses", lambda: ({}, {}))
     with pytest.raises(CheckpointError, match="course.json beside"):
         GAP.measure(asking(), None)
 

@@ -11,12 +11,31 @@ import pytest
 import app
 from analysis import kept
 from analysis.bar.known import Known
-from analysis.forgetting.path import card, figure, sentence
+from analysis.forgetting import card, sets
+from analysis.forgetting.path import figure
 from analysis.forgetting.path.ask import Standing, _apart, ask
-from analysis.forgetting.path.measure import ALPHAS, at, ends, measure, own, path, tasks_of
-from analysis.forgetting.path.merge import AVERAGE, LAST, SUM, label, merged, of_weights, preset
-from analysis.forgetting.path.merge import measure as measure_merges
-from analysis.forgetting.path.points import ANSWERS, LOSS, Wanted, gathered, losses, samples
+from analysis.forgetting.path.measure import (
+    ALPHAS,
+    ANSWERS,
+    AVERAGE,
+    LAST,
+    LOSS,
+    SUM,
+    at,
+    cell,
+    first_and_last,
+    gathered,
+    label,
+    losses,
+    measure,
+    measure_merges,
+    merged,
+    of_weights,
+    path,
+    preset,
+    samples,
+    tasks_of,
+)
 from analysis.forgetting.path.section import MERGE, PATH
 from analysis.result import Provenance
 from analysis.section import Asked, headline
@@ -208,7 +227,7 @@ def test_what_is_kept_is_known_by_weights_and_items(model):
         samples(Evaluation.unanswered(model.checkpoints.manifest), (t,), 3) for t in ("naming", "counting")
     )
     points = (BASE, "naming", at("naming", "counting", 0.1), at("naming", "counting", 0.2), Merge((("naming", 0.5),)))
-    wanted = [Wanted(what, w, s) for what in (ANSWERS, LOSS) for w in points for s in (one, two)]
+    wanted = [cell(what, w, s) for what in (ANSWERS, LOSS) for w in points for s in (one, two)]
     told = []
     found = gathered(model, [*wanted, wanted[0]], lambda *step: told.append(step))
     assert len(told) == 3 * len(wanted) and found[0] == found[-1]
@@ -226,11 +245,12 @@ def test_unknown_checkpoints_and_tasks_are_told(model):
 
 def test_the_first_choice_of_a_set(with_joint):
     manifest = Manifest.load(with_joint)
-    assert own(manifest) == {"naming": "naming", "counting": "counting"}
-    assert ends(manifest) == ("naming", "counting") == tasks_of(manifest, "naming", "counting")
+    trained = {task: c.name for task, c in sets.trained(manifest).items()}
+    assert trained == {"naming": "naming", "counting": "counting"}
+    assert first_and_last(manifest) == ("naming", "counting") == tasks_of(manifest, "naming", "counting")
     assert tasks_of(manifest, BASE, "joint") == ("naming", "counting")
     assert tasks_of(manifest, "counting", "naming") == ("counting", "naming")
-    assert ends(replace(manifest, order=("counting",))) == (BASE, "counting")
+    assert first_and_last(replace(manifest, order=("counting",))) == (BASE, "counting")
     assert [at("a", "b", x) for x in (0.0, 0.5, 1.0)] == ["a", Blend("a", "b", 0.5), "b"]
 
 
@@ -327,7 +347,7 @@ def short(said):
 
 def test_the_sentence_of_a_path():
     hill = of_nats([lambda x: 1 + x + 0.8 * (x == 0.6)] * 3, [lambda x: 3 * x**2] * 3)
-    said = sentence.path(hill)
+    said = figure.path_said(hill)
     assert short(said) == (
         "Between first and last there is a barrier on old; no point between is clearly better than first: 100 % on "
         "average."
@@ -339,39 +359,39 @@ def test_the_sentence_of_a_path():
     ) in said
     assert "Of 11 points alpha 0 is best (old 100 % and new 100 %; 0 points" in said
     flat = of_nats([lambda x, h=h: h * (x == 0.5) for h in (3, -2.5)])
-    assert short(sentence.path(flat)).startswith("No barrier can be told between first and last; no point between")
-    assert "by up to 0.25 nats (−" in sentence.path(flat)
+    assert short(figure.path_said(flat)).startswith("No barrier can be told between first and last; no point between")
+    assert "by up to 0.25 nats (−" in figure.path_said(flat)
     scores = np.zeros((1, len(ALPHAS), 10))
     scores[0, 4, :1] = 1
-    said = sentence.path(path(BY, "a", "b", ("old",), scores, scores))
+    said = figure.path_said(path(BY, "a", "b", ("old",), scores, scores))
     assert "no point between is clearly better than a: 0 %." in short(said)
     assert "alpha 0.4 is best (old 10 %; +10 points (0 to +" in said and "n = 10 items of old, a sample" in said
     scores[0, 4] = 1
-    said = short(sentence.path(path(BY, "a", "b", ("old",), scores, scores)))
+    said = short(figure.path_said(path(BY, "a", "b", ("old",), scores, scores)))
     assert said.endswith("alpha 0.4 is clearly better than either end: 100 %.")
 
 
 def test_the_sentence_of_merges():
-    said = sentence.merged(of_scores((2, 16), (18, 18), (12, 14), (0, 1)))
+    said = figure.merged_said(of_scores((2, 16), (18, 18), (12, 14), (0, 1)))
     assert short(said).startswith("Of 2 merges the best reaches 65 %, +20 points (")
     assert short(said).endswith("against the last checkpoint: better.")
     assert "It is “average”. The last checkpoint, b, reaches 45 % over 2 tasks with 20 items each; joint 90 %" in said
-    assert short(sentence.merged(of_scores((9, 9), (18, 18), (9, 9)))).endswith("no clear difference.")
-    assert short(sentence.merged(of_scores((18, 18), (18, 18), (1, 2)))).endswith(": worse.")
-    assert sentence.merged(of_scores((9, 9))).startswith("The last checkpoint, b, reaches 45 % over 2 tasks with 20")
-    assert sentence.best_of(of_scores((9, 9))) is None and sentence.best_of(of_scores((9, 9), (1, 1), (9, 9)))
+    assert short(figure.merged_said(of_scores((9, 9), (18, 18), (9, 9)))).endswith("no clear difference.")
+    assert short(figure.merged_said(of_scores((18, 18), (18, 18), (1, 2)))).endswith(": worse.")
+    assert figure.merged_said(of_scores((9, 9))).startswith("The last checkpoint, b, reaches 45 % over 2 tasks with 20")
+    assert figure.best_of(of_scores((9, 9))) is None and figure.best_of(of_scores((9, 9), (1, 1), (9, 9)))
 
 
 def test_the_sentence_of_an_answer(model):
     found = ask(model, None, "Who are you?", [("alpha 0.5", "naming"), ("naming", "naming"), ("base", BASE)], 0)
-    said = sentence.asked(replace(found, answers=("Bee", "bee", "cat")))
+    said = figure.asked_said(replace(found, answers=("Bee", "bee", "cat")))
     assert said.startswith("With alpha 0.5 the model answers “Bee” with a probability of")
     assert said.endswith("; naming says the same.")
-    assert sentence.asked(replace(found, answers=("x", "x", "x"))).endswith("; naming and base say the same.")
-    assert sentence.asked(replace(found, answers=("x", "y", "z"))).endswith("; no other says the same.")
+    assert figure.asked_said(replace(found, answers=("x", "x", "x"))).endswith("; naming and base say the same.")
+    assert figure.asked_said(replace(found, answers=("x", "y", "z"))).endswith("; no other says the same.")
     right = replace(found, truth="x", scores=np.array([1.0, 0, 0]), answers=("x", "y", "z"))
-    assert "which is right; no other" in sentence.asked(right)
-    assert "“a a a a a a…”" in sentence.asked(replace(found, answers=("a " * 40, "b", "c")))
+    assert "which is right; no other" in figure.asked_said(right)
+    assert "“a a a a a a…”" in figure.asked_said(replace(found, answers=("a " * 40, "b", "c")))
 
 
 def test_charts_draw_the_numbers_and_say_n():
@@ -412,7 +432,7 @@ def test_what_others_named_is_escaped(model):
 
 
 def test_the_card_tells_both(model):
-    told = card.told(of_nats([lambda x: 1 + x] * 3, [lambda x: 2 - x] * 3), of_scores((2, 16), (18, 18), (12, 14)))
+    told = card.path_told(of_nats([lambda x: 1 + x] * 3, [lambda x: 2 - x] * 3), of_scores((2, 16), (18, 18), (12, 14)))
     assert "| 0.5 | 100 (44 to 100) | 1.50 (1.50 to 1.50) | 100 (44 to 100) | 1.50 (1.50 to 1.50) | 100 |" in told
     assert "| average | 60 | 70 | 65 (50 to 78) | +20 (" in told
     assert "nowhere above a straight line between its ends; n = 3 items" in told

@@ -17,7 +17,6 @@ from analysis.forgetting import matrix, sets
 from analysis.forgetting.parts import measure as parts
 from analysis.forgetting.parts import weights
 from analysis.forgetting.path import measure as path
-from analysis.forgetting.path import merge
 from analysis.forgetting.split.measure import split
 from analysis.interference.conflict import measure as conflict
 from analysis.interference.dataset import measure as dataset
@@ -49,7 +48,13 @@ def moved():
 
 
 def presets() -> list:
-    return [merge.preset(tuple(path.own(mini().manifest).values()), name) for name in (merge.AVERAGE, merge.SUM)]
+    names = tuple(c.name for c in sets.trained(mini().manifest).values())
+    return [path.preset(names, name) for name in (path.AVERAGE, path.SUM)]
+
+
+def measure_path(model: Unopened, **how):
+    a, b = path.first_and_last(model.manifest)
+    return path.measure(model, a, b, path.tasks_of(model.manifest, a, b), **how)
 
 
 def clip() -> Unopened:
@@ -85,10 +90,8 @@ ROOMS = {
     "put back": (mini, lambda model, **how: parts.patching(
         model, moved(), chosen().task, chosen().n, groups=chosen().groups, **how
     )),
-    "path": (mini, lambda model, **how: path.measure(
-        model, *path.ends(model.manifest), path.tasks_of(model.manifest, *path.ends(model.manifest)), **how
-    )),
-    "merges": (mini, lambda model, **how: merge.measure(model, presets(), **how)),
+    "path": (mini, measure_path),
+    "merges": (mini, lambda model, **how: path.measure_merges(model, presets(), **how)),
     "space": (clip, lambda model, **how: space.measure(
         model, pairs.drawings(), spaces.recipe("plain").phases, "plain", spaces.SHOWN, **how
     )),

@@ -1,16 +1,30 @@
-"""Forgetting curves: accuracy since a task's training ended, as a power law and as an exponential."""
+"""Forgetting curves: accuracy since a task's training ended, as a power law and as an exponential; and the logged
+courses and curves of the sets on offer."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import OptimizeWarning, curve_fit
 
-from analysis.forgetting.gap.course import Course
+from analysis.forgetting import sets
+from analysis.forgetting.gap.measure import COURSE, Course, Gaps, load, measure
+from analysis.forgetting.measure import measure as matrix_of
 from analysis.result import Provenance, Result
 from analysis.table import Table
-from models.errors import InputError
+from models.errors import CheckpointError, CrosstalkError, InputError
+
+STEPS, TASKS = "steps", "tasks"
+"""What time is counted in: within the logged course, or from checkpoint to checkpoint."""
+
+NONE = (
+    "No set on offer has a logged course. A course is a file course.json beside checkpoints.json: "
+    '{"seed": 0, "steps_per_task": 100, "order": ["a", "b"], "items": 50, "definition": "what counts as right", '
+    '"points": [{"step": 10, "accuracy": {"a": 0.5}}, ...]}.'
+)
 
 FEWEST = 6
 """Points that AICc of four unknowns (three parameters and the variance) needs."""
@@ -134,23 +148,19 @@ def _fitted(law: str, t: np.ndarray, y: np.ndarray) -> Fit:
     shape = LAWS[law]
     soon = t[t > t.min()].min() - t.min()
     fastest = -np.log(_GONE) / (np.log1p(soon) if law == "power law" else soon)
-    slowest = fastest / 1e4
     top = max(1.0, float(y.max()))
-    bounds = ([0.0, 0.0, 0.0], [top, fastest, top])
     found = []
-    for b in np.geomspace(slowest, fastest, _STARTS + 2)[1:-1]:
-        start = _linear(shape(t, 1.0, b, 0.0), y, bounds)
+    for b in np.geomspace(fastest / 1e4, fastest, _STARTS + 2)[1:-1]:
+        # start from the a and c that fit best for this rate, moved inside the bounds
+        decay = shape(t, 1.0, b, 0.0)
+        (a, c), *_ = np.linalg.lstsq(np.stack([decay, np.ones_like(decay)], 1), y, rcond=None)
+        start = float(np.clip(a, 0.0, top)), b, float(np.clip(c, 0.0, top))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OptimizeWarning)  # of the covariance, which is not asked for
-            found.append(curve_fit(shape, t, y, (start[0], b, start[1]), bounds=bounds, max_nfev=2000)[0])
+            bounds = [0.0, 0.0, 0.0], [top, fastest, top]
+            found.append(curve_fit(shape, t, y, start, bounds=bounds, max_nfev=2000)[0])
     best = min(found, key=lambda p: float(((shape(t, *p) - y) ** 2).sum()))
     return _judged(law, tuple(map(float, best)), t, y, 4)
-
-
-def _linear(decay: np.ndarray, y: np.ndarray, bounds) -> tuple[float, float]:
-    """The a and c that fit best for a given rate, moved inside the bounds."""
-    (a, c), *_ = np.linalg.lstsq(np.stack([decay, np.ones_like(decay)], 1), y, rcond=None)
-    return float(np.clip(a, 0.0, bounds[1][0])), float(np.clip(c, 0.0, bounds[1][2]))
 
 
 def _judged(law: str, parameters: tuple[float, float, float], t: np.ndarray, y: np.ndarray, unknowns: int) -> Fit:
@@ -163,10 +173,8 @@ def _judged(law: str, parameters: tuple[float, float, float], t: np.ndarray, y: 
 
 def curve(method: str, points: Points, provenance: Provenance) -> ForgettingCurve:
     """Both laws on ``points``. Raises ``InputError`` for too few of them."""
-    power, exponential, flat = fit(points.t, points.y)
-    return ForgettingCurve(
-        provenance=provenance, method=method, points=points, power=power, exponential=exponential, flat=flat
-    )
+    laws = dict(zip(("power", "exponential", "flat"), fit(points.t, points.y), strict=True))
+    return ForgettingCurve(provenance=provenance, method=method, points=points, **laws)
 
 
 def in_steps(course: Course, task: str = ALL) -> Points:
@@ -201,3 +209,86 @@ def _points(lines: dict[str, tuple[np.ndarray, np.ndarray]], own: dict[str, floa
     names = tuple(name for name, (t, _) in kept.items() for _ in t)
     t, y = (np.concatenate([pair[i] for pair in kept.values()]).astype(float) for i in (0, 1))
     return Points(ALL, unit, t, y, names, without)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inside(Result):
+    """What happens inside the tasks of some sets (``gaps``), and the forgetting ``curve`` of one of them; ``why``
+    there is none, and why the courses of other sets could not be read (``wrong``, by their names).
+    """
+
+    gaps: Gaps
+    curve: ForgettingCurve | None
+    why: str = ""
+    wrong: dict[str, str]
+
+    def table(self) -> Table:
+        """Of the curve the points and what each law gives there, in the columns of the courses."""
+        of, rows = self.curve, []
+        for method, task, unit, t, *values in of.table().rows if of else ():
+            for name, value in zip(("kept" if of.points.together else "accuracy", *LAWS, FLAT), values, strict=True):
+                rows.append([method, "", f"curve in {unit}: {name}", task, t, value])
+        found = self.gaps.table()
+        return Table(found.columns, [*found.rows, *rows])
+
+
+def inside(names: list[str], of: str, unit: str, task: str) -> Inside:
+    """Both, of the sets ``names`` and of the set ``of``. Raises ``CheckpointError`` where no course was logged."""
+    known, wrong = courses()
+    chosen, fitted, why = [known[name] for name in known if name in names], None, ""
+    if not chosen:
+        raise CheckpointError(NONE if not known else "Choose a method whose training was logged.")
+    try:
+        fitted = forgetting_curve(of, unit, task)
+    except CrosstalkError as error:
+        why = str(error)
+    found = measure(chosen)
+    return Inside(provenance=found.provenance, gaps=found, curve=fitted, why=why, wrong=wrong)
+
+
+def courses() -> tuple[dict[str, Course], dict[str, str]]:
+    """The course of every set that has one; and what is wrong with those that cannot be read."""
+    found, wrong = {}, {}
+    for name in sets.offered():
+        try:
+            if course := of(name):
+                found[name] = course
+        except CrosstalkError as error:
+            wrong[name] = str(error)
+    return found, wrong
+
+
+_read = lru_cache(maxsize=32)(lambda folder, model, changed: load(folder, model))
+
+
+def of(name: str) -> Course | None:
+    """The course of a set; None where none was logged. Raises ``CheckpointError`` for a file that cannot be read."""
+    entry = sets.entry(name)
+    file = entry.checkpoint_folder / COURSE
+    return _read(entry.checkpoint_folder, entry.name, file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+def curves(name: str) -> list[ForgettingCurve]:
+    """In steps: the curve of all tasks of a logged set together, then that of each with enough points."""
+    found = [forgetting_curve(name)]
+    for task in sets.manifest(name).order:
+        with contextlib.suppress(InputError):
+            found.append(forgetting_curve(name, STEPS, task))
+    return found
+
+
+def forgetting_curve(name: str, unit: str = STEPS, task: str = ALL) -> ForgettingCurve:
+    """Both laws on what a set's course (``STEPS``) or its accuracy matrix (``TASKS``) has of ``task``.
+
+    Raises ``CheckpointError`` where that was not measured, ``InputError`` where there are too few points.
+    """
+    if unit == STEPS:
+        course = of(name)
+        if course is None:
+            raise CheckpointError(
+                f"No course was logged for {name}: accuracy inside its tasks was not measured. Counted in tasks, the "
+                "accuracy matrix has points."
+            )
+        return curve(name, in_steps(course, task), course.provenance)
+    found = matrix_of(sets.answers(name))
+    return curve(name, in_tasks(found.tasks, found.matrix[list(found.own)], task), found.provenance)

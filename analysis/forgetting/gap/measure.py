@@ -1,16 +1,23 @@
-"""The stability gap: what old tasks lose right after a switch to a new one, and how much of it comes back.
+"""Courses, and the stability gap in them: what old tasks lose right after a switch to a new one, and how much of it
+comes back.
 
+A course is the log of a training run that was evaluated every few steps: ``course.json`` beside a set's checkpoints.
 Continual evaluation and its metrics: De Lange, van de Ven and Tuytelaars, arXiv 2205.13452.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from analysis.forgetting.gap.course import Course
 from analysis.result import Provenance, Result
 from analysis.table import Table
+from models.errors import CheckpointError
+from models.files import plain, told
+
+COURSE = "course.json"
 
 WINDOW = 10
 """Steps in the shorter window of windowed forgetting, as in the paper's WF^10; the longer one is a task's steps."""
@@ -19,6 +26,102 @@ FIRST = 0.5
 """The share of a task's steps, from its start, within which the dip after the switch to it is looked for."""
 
 _Z = 1.96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course(Result):
+    """Accuracy on every task while one task after another is trained.
+
+    ``steps``: int64 ``[points]``, training steps done, over all tasks, ascending. ``accuracy``: float64 ``[points,
+    tasks]``, 0 to 1, in the order ``tasks`` of training, ``steps_per_task`` steps each, on ``items`` held-out items of
+    each task; not-a-number where a task's training had not begun. ``definition`` says what counts as right.
+    """
+
+    method: str
+    seed: int
+    tasks: tuple[str, ...]
+    steps_per_task: int
+    items: int
+    definition: str
+    steps: np.ndarray
+    accuracy: np.ndarray
+
+    def end(self, task: int) -> int:
+        """The step at which the training of task number ``task`` ends; -1 is the start of the first one."""
+        return (task + 1) * self.steps_per_task
+
+    def within(self, after: int, until: int) -> np.ndarray:
+        """Which points lie after step ``after``, up to step ``until``: bool ``[points]``."""
+        return (self.steps > after) & (self.steps <= until)
+
+    def at(self, step: int) -> np.ndarray:
+        """Accuracy ``[tasks]`` at the last point up to ``step``; not-a-number before the first one."""
+        before = np.flatnonzero(self.steps <= step)
+        return self.accuracy[before[-1]] if len(before) else np.full(len(self.tasks), np.nan)
+
+    def table(self) -> Table:
+        rows = [
+            [self.method, self.seed, int(step), task, value]
+            for step, row in zip(self.steps, self.accuracy, strict=True)
+            for task, value in zip(self.tasks, row, strict=True)
+        ]
+        return Table(["method", "seed", "step", "task", "accuracy"], rows)
+
+
+def load(folder: Path, model: str) -> Course | None:
+    """The course of a checkpoint set that was trained from ``model``; None where none was logged.
+
+    Raises ``CheckpointError`` naming the file and the field.
+    """
+    file = folder / COURSE
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{told(file)} cannot be read as JSON: {plain(error)}.") from error
+    return parse(data, folder.name, model, told(file))
+
+
+def parse(data, method: str, model: str, where: str = COURSE) -> Course:
+    """A course from what ``course.json`` holds. ``where`` is how messages call the file."""
+
+    def field(key: str, kind: type, what: str):
+        value = data.get(key) if isinstance(data, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool) or value in ("", [], 0) and key != "seed":
+            raise CheckpointError(f'{where}: field "{key}" is missing or is not {what}.')
+        return value
+
+    tasks = tuple(field("order", list, "a list of task names"))
+    per_task, items = (field(key, int, "a whole number above 0") for key in ("steps_per_task", "items"))
+    steps, accuracy = [], []
+    for number, point in enumerate(field("points", list, "a list of points"), 1):
+        step, found = (point.get(key) if isinstance(point, dict) else None for key in ("step", "accuracy"))
+        if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+            raise CheckpointError(f'{where}: point {number}, field "step" is missing or is not a number of steps.')
+        row = [found.get(task) for task in tasks] if isinstance(found, dict) else [None]
+        shares = [v for v in row if isinstance(v, int | float) and 0 <= v <= 1]
+        if not shares or len(shares) < sum(v is not None for v in row):
+            raise CheckpointError(f'{where}: point {number}, field "accuracy" is not shares from 0 to 1 by task.')
+        steps.append(step)
+        accuracy.append([np.nan if v is None else float(v) for v in row])
+    steps, accuracy = np.array(steps), np.array(accuracy)
+    begun = steps[:, None] > np.arange(len(tasks)) * per_task
+    if (missing := np.argwhere(begun & np.isnan(accuracy))).size:
+        point, task = missing[0]
+        raise CheckpointError(f'{where}: point {point + 1}, field "accuracy" has nothing for {tasks[task]!r}.')
+    if len(steps) < 2 or (np.diff(steps) <= 0).any():
+        raise CheckpointError(f'{where}: field "points" needs at least two, their steps ascending.')
+    versions, seconds = data.get("versions"), data.get("seconds")
+    return Course(
+        provenance=Provenance(
+            model, "during training", str(data.get("dtype", "as trained")), str(data.get("device", "not told")),
+            field("seed", int, "a whole number"), versions if isinstance(versions, dict) else {},
+            float(seconds) if isinstance(seconds, int | float) else 0.0,
+        ),
+        method=method, seed=data["seed"], tasks=tasks, steps_per_task=per_task, items=items,
+        definition=field("definition", str, "a text that says what counts as right"), steps=steps, accuracy=accuracy,
+    )
 
 
 @dataclass(frozen=True)
@@ -68,8 +171,8 @@ class Gap:
     their own training ended, up to the k-th task's end (not-a-number after the first). ``wc_acc`` ``[T]``: worst-case
     accuracy, accuracy_k / k + (1 - 1/k) min_acc_k. ``windowed`` and ``windowed_task``: windowed forgetting, the
     largest drop between two evaluations at most ``WINDOW`` steps apart, or a task's steps apart, since a task's
-    training began; the mean over tasks. ``dips``: of the mean of the old tasks, one a switch; ``each``:
-    those of every task by itself, one tuple a task.
+    training began, never below zero; the mean over tasks. ``dips``: of the mean of the old tasks, one a switch;
+    ``each``: those of every task by itself, one tuple a task.
     """
 
     course: Course
@@ -107,12 +210,8 @@ class Gaps(Result):
 
 
 def measure(courses: Sequence[Course]) -> Gaps:
-    """The numbers of every course. Raises ``ValueError`` for none."""
-    if not courses:
-        raise ValueError("at least one course is needed")
-    seconds = sum(c.provenance.seconds for c in courses)
-    first = courses[0].provenance
-    by = Provenance(first.model, first.checkpoint, first.dtype, first.device, first.seed, first.versions, seconds)
+    """The numbers of every course, of which there must be one."""
+    by = replace(courses[0].provenance, seconds=sum(c.provenance.seconds for c in courses))
     return Gaps(provenance=by, gaps=tuple(map(gap, courses)))
 
 
@@ -121,26 +220,22 @@ def gap(course: Course) -> Gap:
     tasks = range(len(course.tasks))
     ends = np.stack([course.at(course.end(k)) for k in tasks])
     acc = np.array([ends[k, : k + 1].mean() for k in tasks])
-    lowest = np.array([np.mean([_lowest(course, i, k) for i in range(k)]) if k else np.nan for k in tasks])
+    lowest, windowed = np.full(len(tasks), np.nan), []
+    for k in tasks[1:]:
+        since = [course.accuracy[course.within(course.end(i), course.end(k)), i] for i in range(k)]
+        lowest[k] = np.mean([values.min() if len(values) else np.nan for values in since])
     worst = np.array([ends[k, k] / (k + 1) + (k / (k + 1) * lowest[k] if k else 0.0) for k in tasks])
-    windowed = [float(np.mean([_windowed(course, i, w) for i in tasks])) for w in (WINDOW, course.steps_per_task)]
+    for window in (WINDOW, course.steps_per_task):
+        drops = []
+        for i in tasks:
+            begun = course.steps > course.end(i - 1)
+            steps, values = course.steps[begun], course.accuracy[begun, i]
+            later = (steps[None] > steps[:, None]) & (steps[None] <= steps[:, None] + window)
+            drops.append(np.max(np.where(later, values[:, None] - values[None], 0.0), initial=0.0))
+        windowed.append(float(np.mean(drops)))
     dips = tuple(dip(course, k, range(k)) for k in tasks if k)
     each = tuple(tuple(dip(course, k, [i]) for k in tasks if k > i) for i in tasks)
     return Gap(course, acc, lowest, worst, *windowed, dips, each)
-
-
-def _lowest(course: Course, task: int, until: int) -> float:
-    """The lowest accuracy of a task from its own training's end to the end of task number ``until``."""
-    values = course.accuracy[course.within(course.end(task), course.end(until)), task]
-    return float(values.min()) if len(values) else float("nan")
-
-
-def _windowed(course: Course, task: int, window: int) -> float:
-    """The largest drop of a task between two points at most ``window`` steps apart, never below zero."""
-    begun = course.steps > course.end(task - 1)
-    steps, values = course.steps[begun], course.accuracy[begun, task]
-    later = (steps[None] > steps[:, None]) & (steps[None] <= steps[:, None] + window)
-    return float(np.max(np.where(later, values[:, None] - values[None], 0.0), initial=0.0))
 
 
 def dip(course: Course, to: int, old: Sequence[int]) -> Dip:
@@ -155,7 +250,5 @@ def dip(course: Course, to: int, old: Sequence[int]) -> Dip:
     at = first[np.argmin(means[first])] if len(first) else None
     low = np.full(len(old), np.nan) if at is None else course.accuracy[at, old]
     variance = (before * (1 - before) + low * (1 - low)).sum() / course.items / len(old) ** 2
-    return Dip(
-        to, start if at is None else int(course.steps[at]), float(before.mean()), float(low.mean()),
-        float(after.mean()), float(_Z * np.sqrt(variance)),
-    )  # fmt: skip
+    step, noise = start if at is None else int(course.steps[at]), float(_Z * np.sqrt(variance))
+    return Dip(to, step, float(before.mean()), float(low.mean()), float(after.mean()), noise)

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from analysis.forgetting import sets
-from analysis.forgetting.gap import courses, figure
-from analysis.forgetting.gap.courses import STEPS, TASKS, Inside, inside
-from analysis.forgetting.gap.curves import ALL
-from analysis.forgetting.gap.sentence import sentence
+from analysis.forgetting.gap import figure
+from analysis.forgetting.gap.curves import ALL, STEPS, TASKS, Inside, courses, inside
 from analysis.form import DRAW, RUN, Control, One, Several
-from analysis.section import SET, Asked, Prediction, Section, Try, View
+from analysis.section import SET, Prediction, Section, Try, View
 
 _FALLS = ("after none", "after at most half", "after most")
 _READING = (
@@ -23,7 +21,7 @@ _READING = (
 
 
 def _controls(raw: Mapping, result: Inside | None) -> tuple[Control, ...]:
-    manifest, known = sets.named(raw), list(courses.courses()[0])
+    manifest, known = sets.named(raw), list(courses()[0])
     tasks = [ALL, *(manifest.order if manifest else ())]
     counted = [("steps of training (course)", STEPS), ("tasks (accuracy matrix)", TASKS)]
     return (
@@ -33,10 +31,6 @@ def _controls(raw: Mapping, result: Inside | None) -> tuple[Control, ...]:
         One("unit", "Forgetting curve, time in", offered=counted, value=STEPS, at=RUN, folded=True),
         One("task", "Forgetting curve of the task", offered=tasks, at=RUN, folded=True),
     )
-
-
-def _measured(asked: Asked, progress) -> Inside:
-    return inside(asked["courses"], asked["set"], asked["unit"], asked["task"])
 
 
 def _outcome(found: Inside) -> str | None:
@@ -60,9 +54,9 @@ GAP = Section(
     of=SET,
     quick=True,
     run="Show",
-    measure=_measured,
+    measure=lambda asked, progress: inside(asked["courses"], asked["set"], asked["unit"], asked["task"]),
     controls=_controls,
-    sentence=sentence,
+    sentence=figure.sentence,
     views=(
         View("course", lambda shown: figure.course(shown.result.gaps, shown["lines"])),
         View("curve", lambda s: s.result.curve and figure.curve(s.result.curve), folded="Forgetting curve"),

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from analysis.bar import Known
-    from analysis.forgetting.path.measure import Path
-    from analysis.forgetting.path.merge import Merged
+    from analysis.forgetting.path.measure import Merged, Path
     from models.checkpoints import Weights
     from models.mllm import MLLM
 
@@ -76,11 +75,7 @@ class Standing(Result):
 
 
 def ask(
-    model: "MLLM",
-    picture: "Image.Image | None",
-    question: str,
-    weights: "Sequence[tuple[str, Weights]]",
-    here: int,
+    model: "MLLM", picture: "Image.Image | None", question: str, weights: "Sequence[tuple[str, Weights]]", here: int,
     known: "Known | None" = None,
 ) -> Asked:
     """Put ``question`` to each of ``weights`` (label and weights), all with the same prompt.
@@ -103,15 +98,10 @@ def ask(
     took = time.perf_counter() - began
     return Asked(
         provenance=Provenance(**model.provenance(weights[here][1], seconds=took)),
-        question=question,
-        labels=tuple(name for name, _ in weights),
-        here=here,
-        answers=tuple(answers),
-        styles=tuple(map(style_of, answers)),
-        logprob=np.array(logprob, dtype=float),
+        question=question, labels=tuple(name for name, _ in weights), here=here,
+        answers=tuple(answers), styles=tuple(map(style_of, answers)), logprob=np.array(logprob, dtype=float),
         options=tuple(f"{o}: {labels[o]}" if o in labels else o for o in options),
-        probability=np.array(probability, dtype=float),
-        truth=turn.answer if turn else None,
+        probability=np.array(probability, dtype=float), truth=turn.answer if turn else None,
         scores=np.array(right, dtype=float),
     )
 

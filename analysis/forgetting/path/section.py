@@ -4,16 +4,28 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from analysis.forgetting import sets
-from analysis.forgetting.path import figure, sentence
+from analysis.forgetting.path import figure
 from analysis.forgetting.path.ask import Standing, ask
-from analysis.forgetting.path.measure import at, ends, measure, own, tasks_of
-from analysis.forgetting.path.merge import AVERAGE, PRESETS, SUM, of_weights, preset
-from analysis.forgetting.path.merge import measure as measure_merges
-from analysis.forgetting.path.points import FEWEST, ITEMS, MOST, STEP
+from analysis.forgetting.path.measure import (
+    AVERAGE,
+    FEWEST,
+    ITEMS,
+    MOST,
+    PRESETS,
+    STEP,
+    SUM,
+    at,
+    first_and_last,
+    measure,
+    measure_merges,
+    of_weights,
+    preset,
+    tasks_of,
+)
 from analysis.form import RUN, Control, Number, One
 from analysis.section import Asked, Prediction, Section, Try, View
 from models import catalog
-from models.checkpoints import BASE, Merge, Weights
+from models.checkpoints import BASE, Merge
 from models.errors import InputError
 from models.mixtures import LEAST
 from models.mixtures import MOST as LARGEST
@@ -37,16 +49,18 @@ _MERGE = (
 )
 
 
-def _answers(asked: Asked, weights: list[tuple[str, Weights]], here: int):
-    with catalog.using(sets.entry(asked["set"]).name) as mllm:
-        return ask(mllm, asked.picture, asked.question, weights, here, asked.known)
+_ANSWERS = (
+    View("answers", lambda s: s.result.here and figure.answers(s.result.here), html=True),
+    View("options", lambda s: s.result.here and figure.options(s.result.here), folded="Probability of each option"),
+)
 
 
 def _grown(asked: Asked, progress, known, weights: list, here: int, work) -> Iterator[Standing]:
     """What is ``known`` at once, then the answers, and what ``work`` measures where the button asks for it."""
     if known is not None:
         yield Standing.of(asked["set"], known)
-    answers = _answers(asked, weights, here)
+    with catalog.using(sets.entry(asked["set"]).name) as mllm:
+        answers = ask(mllm, asked.picture, asked.question, weights, here, asked.known)
     yield Standing.of(asked["set"], known, answers)
     if asked.pressed and work:
         yield Standing.of(asked["set"], sets.measured(asked["set"], work, progress), answers)
@@ -59,7 +73,7 @@ def _line_controls(raw: Mapping, result: Standing | None) -> tuple[Control, ...]
     manifest, names, tasks, first, last = sets.named(raw), [], [], None, None
     if manifest:
         names, tasks = [BASE, *(c.name for c in manifest.checkpoints)], list(manifest.order)
-        first, last = ends(manifest)
+        first, last = first_and_last(manifest)
     trained = [("the one trained last there", _LAST), *tasks]
     return (
         sets.control(at=RUN),
@@ -84,13 +98,7 @@ def _line(asked: Asked, progress) -> Iterator[Standing]:
     return _grown(asked, progress, known, weights, 1, None if known else work)
 
 
-def _line_outcome(found: Standing) -> str | None:
-    return None if found.measured is None else "yes" if found.measured.best.clear else "no"
-
-
-def _stands(alpha: float) -> dict:
-    return {"set": "sequential", "from": "naming", "to": "captioning", "alpha": alpha}
-
+_ENDS = {"set": "sequential", "from": "naming", "to": "captioning"}
 
 PATH = Section(
     name="path",
@@ -104,19 +112,21 @@ PATH = Section(
     costs=_COSTS,
     measure=_line,
     controls=_line_controls,
-    sentence=sentence.on_the_line,
+    sentence=lambda found: figure.standing_said(found, figure.path_said, "The line between these checkpoints"),
     views=(
         View("path", lambda s: s.result.measured and figure.path(s.result.measured, s["alpha"])),
-        View("answers", lambda s: s.result.here and figure.answers(s.result.here), html=True),
-        View("options", lambda s: s.result.here and figure.options(s.result.here), folded="Probability of each option"),
+        *_ANSWERS,
         View("loss", lambda s: s.result.measured and figure.loss(s.result.measured), folded="Loss, and barriers"),
     ),
-    prediction=Prediction("will a point between be clearly better than both ends?", ("yes", "no"), _line_outcome),
+    prediction=Prediction(
+        "will a point between be clearly better than both ends?", ("yes", "no"),
+        lambda found: found.measured and ("yes" if found.measured.best.clear else "no"),
+    ),
     tries=(
-        Try("Neither end knows it, the middle does", _BEE, "What is at the bottom right?", _stands(0.7)),
-        Try("How far does the fox reach?", "fox-and-mushroom", "Which animal is this?", _stands(0.6)),
-        Try("Where its answer becomes a caption", "fox-and-mushroom", "Which animal is this?", _stands(0.8)),
-        Try("A fifth of the way to a number", "three-penguins", "How many cats are there?", _stands(0.2)),
+        Try("Neither end knows it, the middle does", _BEE, "What is at the bottom right?", {**_ENDS, "alpha": 0.7}),
+        Try("How far does the fox reach?", "fox-and-mushroom", "Which animal is this?", {**_ENDS, "alpha": 0.6}),
+        Try("Where its answer becomes a caption", "fox-and-mushroom", "Which animal is this?", {**_ENDS, "alpha": 0.8}),
+        Try("A fifth of the way to a number", "three-penguins", "How many cats are there?", {**_ENDS, "alpha": 0.2}),
     ),
     then="More than two at once? <button type='button' data-go='forgetting/merge'>Merge</button>",
     reading=_LINE,
@@ -126,38 +136,26 @@ PATH = Section(
 # --- merges
 
 
-def _names(raw: Mapping) -> tuple[str, ...]:
-    """The checkpoint of each task; none where the set cannot be read, which is told when it is measured."""
-    manifest = sets.named(raw)
-    return tuple(own(manifest).values()) if manifest else ()
-
-
 def _merge_controls(raw: Mapping, result: Standing | None) -> tuple[Control, ...]:
-    names = _names(raw) if raw.get("weights") == _OWN else ()
-    even = round(1 / max(len(names), 1), 2)
+    manifest, weights = sets.named(raw), []  # of a set that cannot be read that is told when it is measured
+    if manifest and raw.get("weights") == _OWN:
+        own, kind = sets.trained(manifest).values(), {"low": LEAST, "high": LARGEST, "step": 0.01, "at": RUN}
+        weights = [Number(f"weight{i}", c.name, value=round(1 / len(own), 2), **kind) for i, c in enumerate(own)]
     return (
         sets.control(at=RUN),
         One("weights", "Weights", offered=[*PRESETS, ("my own", _OWN)], value=AVERAGE, at=RUN, radio=True),
-        *(
-            Number(f"weight{i}", name, low=LEAST, high=LARGEST, value=even, step=0.01, at=RUN)
-            for i, name in enumerate(names)
-        ),
-        _ITEMS,
+        *weights, _ITEMS,
     )
-
-
-def _mine(asked: Asked, names: tuple[str, ...]) -> Merge:
-    if asked["weights"] != _OWN:
-        return preset(names, asked["weights"])
-    return of_weights(names, [asked[f"weight{i}"] for i in range(len(names))])
 
 
 def _merges(asked: Asked, progress) -> Iterator[Standing]:
     """Merges join those that are shown: the presets, or what else was measured."""
     manifest = sets.manifest(asked["set"])
-    tasks = own(manifest)
-    names = tuple(tasks.values())
-    mine = _mine(asked, names)
+    names = tuple(c.name for c in sets.trained(manifest).values())
+    if asked["weights"] == _OWN:
+        mine = of_weights(names, [asked[f"weight{i}"] for i in range(len(names))])
+    else:
+        mine = preset(names, asked["weights"])
     shown = asked.shown.measured if asked.shown and asked.shown.method == asked["set"] else None
     before = [Merge(row.weights) for row in shown.rows if row.merged] if shown else []
     before = before or [preset(names, AVERAGE), preset(names, SUM)]
@@ -170,15 +168,8 @@ def _merges(asked: Asked, progress) -> Iterator[Standing]:
     return _grown(asked, progress, known, weights, 0, None if there else work[0])
 
 
-def _merge_outcome(found: Standing) -> str | None:
-    return found.measured and sentence.best_of(found.measured)
-
-
-def _weighs(name: str) -> dict:
-    return {"set": "sequential", "weights": name}
-
-
-_HALVES = {**_weighs(_OWN), "weight0": 0.5, **{f"weight{i}": 0 for i in range(1, 5)}, "weight5": 0.5}
+_WEIGHS = {"set": "sequential", "weights": AVERAGE}
+_HALVES = {**_WEIGHS, "weights": _OWN, "weight0": 0.5, **{f"weight{i}": 0 for i in range(1, 5)}, "weight5": 0.5}
 
 MERGE = Section(
     name="merge",
@@ -192,23 +183,25 @@ MERGE = Section(
     costs=_COSTS,
     measure=_merges,
     controls=_merge_controls,
-    sentence=sentence.of_merges,
+    sentence=lambda found: figure.standing_said(found, figure.merged_said, "A merge of this set"),
     views=(
         View("merges", lambda s: s.result.measured and figure.merged(s.result.measured)),
-        View("answers", lambda s: s.result.here and figure.answers(s.result.here), html=True),
-        View("options", lambda s: s.result.here and figure.options(s.result.here), folded="Probability of each option"),
+        *_ANSWERS,
         View(
             "tasks", lambda s: figure.merges(s.result.measured).html() if s.result.measured else "", html=True,
             folded="Task by task",
         ),
     ),
-    prediction=Prediction("how does the best merge compare with the last checkpoint?", sentence.WAYS, _merge_outcome),
+    prediction=Prediction(
+        "how does the best merge compare with the last checkpoint?", figure.WAYS,
+        lambda found: found.measured and figure.best_of(found.measured),
+    ),
     tries=(
-        Try("Known to the average alone", _BEE, "What is at the bottom right?", _weighs(AVERAGE)),
-        Try("A fox that the average loses", "fox-and-mushroom", "Which animal is this?", _weighs(AVERAGE)),
+        Try("Known to the average alone", _BEE, "What is at the bottom right?", _WEIGHS),
+        Try("A fox that the average loses", "fox-and-mushroom", "Which animal is this?", _WEIGHS),
         Try("Half the first, half the last", "fox-and-mushroom", "Which animal is this?", _HALVES),
-        Try("The sum goes too far", "three-penguins", "How many penguins are there?", _weighs(SUM)),
+        Try("The sum goes too far", "three-penguins", "How many penguins are there?", {**_WEIGHS, "weights": SUM}),
     ),
     then="What happens while a task is taught? <button type='button' data-go='forgetting/gap'>Inside a task</button>",
     reading=_MERGE,
-)  # fmt: skip
+)
