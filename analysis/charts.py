@@ -113,6 +113,12 @@ def reach(of: "Iterable[Estimate]", times: float = 100) -> dict:
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down}
 
 
+def upright(x: float, low: float = 0, high: float = 1, dash: str = "dash", width: float = 2, **more) -> dict:
+    """A grey line at ``x`` from ``low`` to ``high``, as a shape; ``more`` as of Plotly's shapes, such as ``yref``."""
+    line = {"width": width, "dash": dash, "color": NEUTRAL}
+    return {"type": "line", "x0": x, "x1": x, "y0": low, "y1": high, "line": line, **more}
+
+
 def cells(box: tuple[float, float, float, float], rows: int, columns: int) -> dict:
     """Where a ``go.Heatmap`` has its cells, for ``rows`` x ``columns`` of them in a box (left, top, right, bottom)."""
     left, top, right, bottom = box

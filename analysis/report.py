@@ -9,12 +9,11 @@ from analysis.attention import card as attention
 from analysis.decoding import card as decoding
 from analysis.embedding_space import card as embedding_space
 from analysis.forgetting import card as forgetting
-from analysis.interference.conflict import card as conflict
-from analysis.interference.dataset import card as interference
+from analysis.interference import card as interference
 from models.embedded import ASSETS, report
 
 SECTIONS = (
-    interference.section, conflict.section, attention.section, decoding.section, embedding_space.section,
+    interference.sets, interference.conflicts, attention.section, decoding.section, embedding_space.section,
     forgetting.section, forgetting.parts_section, forgetting.path_section,
 )  # fmt: skip
 """Each measures one room's phenomenon on the embedded default and tells it in Markdown."""

@@ -4,14 +4,12 @@ from analysis import jobs
 from analysis.bar import Upload
 from analysis.endpoints import checked
 from analysis.interference import figure
-from analysis.interference.conflict import sentence as of_conflicts
+from analysis.interference.conflict import figure as of_conflicts
 from analysis.interference.conflict import single
 from analysis.interference.conflict.measure import ITEMS, THINGS, measured
-from analysis.interference.dataset import shipped
-from analysis.interference.dataset.conditions import CONDITIONS, KINDS
-from analysis.interference.dataset.measure import measure
+from analysis.interference.dataset import figure as of_sets
+from analysis.interference.dataset.measure import CONDITIONS, KINDS, chosen, measure
 from analysis.interference.dataset.result import accuracies
-from analysis.interference.dataset.sentence import sentence as of_sets
 from analysis.interference.dose import respond
 from analysis.interference.measure import Settings, interfere
 from analysis.interference.perturbations import DEFAULT
@@ -101,12 +99,12 @@ def interference_dataset(
         compared: what trained remedies give back and cost
         sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
-    sets = shipped.chosen(list(KINDS) if kinds is None else kinds)
+    sets = chosen(list(KINDS) if kinds is None else kinds)
     with catalog.using(model or None) as mllm:
         wanted = [BASE] if checkpoints is None else checkpoints
         asked = CONDITIONS if conditions is None else conditions
         found = accuracies(tuple(measure(mllm, sets, wanted, asked, jobs.for_caller())))
-    return {**found.to_json(), "sentence": of_sets(found)}
+    return {**found.to_json(), "sentence": of_sets.sentence(found)}
 
 
 @checked

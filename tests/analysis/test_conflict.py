@@ -14,16 +14,26 @@ from scipy.special import expit
 
 from analysis import kept
 from analysis.bar import Known
-from analysis.interference import endpoint
-from analysis.interference.conflict import card, figure
+from analysis.interference import card, endpoint
+from analysis.interference.conflict import figure
 from analysis.interference.conflict import measure as many
 from analysis.interference.conflict.balance import Fit, NearAndFar, binned, fit, near_and_far
-from analysis.interference.conflict.inside import entropies, relative_uncertainty, switched, switches
-from analysis.interference.conflict.measure import asked, follows, measured, told_by
+from analysis.interference.conflict.figure import SIDES, followed, lean, sentence, single
+from analysis.interference.conflict.measure import (
+    OCCLUSIONS,
+    TEXTS,
+    asked,
+    digest,
+    entropies,
+    follows,
+    measured,
+    relative_uncertainty,
+    switched,
+    told_by,
+    triplets,
+)
 from analysis.interference.conflict.section import CONFLICT, CONFLICTS
-from analysis.interference.conflict.sentence import SIDES, followed, lean, sentence, single
 from analysis.interference.conflict.single import Conflict, conflict
-from analysis.interference.conflict.triplets import OCCLUSIONS, TEXTS, digest, triplets
 from analysis.result import Provenance
 from analysis.section import Shown
 from analysis.statistics import Estimate
@@ -148,7 +158,7 @@ def test_relative_uncertainty():
     [([1, 2, 3], 0), ([1, -1, 1], 2), ([1, 0, 1], 0), ([1, 0, -1], 1), ([0, 0, -1], 0), ([-1, 2, -3, 4], 3), ([1], 0)],
 )
 def test_switches(margin, times):
-    assert switches(margin) == times
+    assert switched(margin).sum(-1) == times
 
 
 def test_a_switch_is_where_the_new_lead_begins():
@@ -380,16 +390,16 @@ def test_figures_and_the_card_hold_for_any_numbers():
         dots.y, np.array(dots.y) - dots.error_y.arrayminus, np.array(dots.y) + dots.error_y.array, strict=True
     ))  # fmt: skip
     compared = replace(found, oscillation=NearAndFar(1.5, 1.0, Estimate(0.5, 0.1, 0.9, 30)))
-    told = card.told(compared)
+    told = card.conflicts_told(compared)
     assert "1.50 and 1.00 (near − far +0.10 to +0.90; n = 30 each)" in told
     assert list(figure.inside(compared).data[0].x) == [1.5, 1.0]
     assert told.startswith("## Modality conflict") and sentence(compared) in told
     assert [line.count("|") for line in told.splitlines() if line.startswith("|")] == [3] * 6 + [6] * 4
     nobody = replace(found, right_text=np.zeros(90, dtype=bool), bins=(), fitted=fit(np.zeros(0), np.zeros(0)))
-    assert "none: only 0 items" in card.told(nobody) and "| – |" in card.told(nobody)
+    assert "none: only 0 items" in card.conflicts_told(nobody) and "| – |" in card.conflicts_told(nobody)
     assert figure.law(nobody) is None and lean(nobody) is None
     flat = replace(found, fitted=Fit(50, 0.0, 0.1, Estimate(0.0), covariance=(1.0, 0.0, 1.0)))
-    assert "could be zero" in card.told(flat) and not figure.law(flat).layout.annotations
+    assert "could be zero" in card.conflicts_told(flat) and not figure.law(flat).layout.annotations
 
 
 # kept on disk
@@ -515,7 +525,7 @@ def test_conflicts_that_are_none(mllm, picture, monkeypatch):
     def unreadable(*args):
         raise ModelError("no lens reads this.")
 
-    monkeypatch.setattr("analysis.interference.conflict.single.margins", unreadable)
+    monkeypatch.setattr("analysis.interference.conflict.measure.margins", unreadable)
     lens = conflict(mllm, picture, "What is this?", "Text.", "cat", "dog")
     assert lens.unread == "no lens reads this" and "cannot be told: no lens reads this." in single(lens)
 

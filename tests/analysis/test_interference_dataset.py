@@ -23,14 +23,25 @@ from scipy.stats import binom
 from transformers import LlamaConfig
 
 from analysis import jobs, kept
-from analysis.interference import scoring
-from analysis.interference.dataset import card, figure, own, shipped
+from analysis.interference import card, scoring
+from analysis.interference.dataset import figure, own
+from analysis.interference.dataset import measure as dataset
 from analysis.interference.dataset import section as page
-from analysis.interference.dataset.conditions import CONDITIONS, KINDS, ORIGIN, disturbed, item_set
-from analysis.interference.dataset.measure import Block, Panel, measure, together
+from analysis.interference.dataset.figure import outcome, sentence
+from analysis.interference.dataset.measure import (
+    CONDITIONS,
+    KINDS,
+    MITIGATION,
+    ORIGIN,
+    Block,
+    Panel,
+    disturbed,
+    item_set,
+    measure,
+    together,
+)
 from analysis.interference.dataset.result import accuracies
 from analysis.interference.dataset.section import SETS
-from analysis.interference.dataset.sentence import outcome, sentence
 from analysis.interference.endpoint import interference_dataset
 from analysis.interference.scoring import logprobs_each, pose
 from analysis.section import Shown
@@ -293,19 +304,19 @@ def test_options_of_each_prompt_are_scored_as_alone(zoo, name, grey, monkeypatch
 
 
 def test_what_was_measured_is_found_without_opening_a_model(saved, monkeypatch):
-    mllm = MLLM.open(saved / "model", shipped.MITIGATION, saved / "set", device="cpu")
+    mllm = MLLM.open(saved / "model", MITIGATION, saved / "set", device="cpu")
     sets = {
         kind: item_set(kind, f"{kind}.jsonl", [EvalItem(None, f"Is a {kind} bee red?", "no", ("yes", "no"))] * 2)
         for kind in KINDS
     }
     names = ("naming", "counting")
-    entry = catalog.Entry(shipped.MITIGATION, str(saved / "model"), True, "", names, saved / "set")
+    entry = catalog.Entry(MITIGATION, str(saved / "model"), True, "", names, saved / "set")
     monkeypatch.setattr(catalog, "entries", lambda: [entry])
-    monkeypatch.setattr(shipped, "items", sets.__getitem__)
-    assert shipped.measured() == ()
+    monkeypatch.setattr(dataset, "shipped_set", sets.__getitem__)
+    assert dataset.shipped_answers() == ()
     assert SETS.kept(asked(SETS)) is None  # nothing to show
     made = measure(mllm, list(sets.values()), ("base", "counting"))
-    found = shipped.measured()
+    found = dataset.shipped_answers()
     assert set(found) == set(made) and len(found) == len(made)
     assert {b.provenance["seconds"] for b in found} == {b.provenance["seconds"] for b in made}
     shown = SETS.kept(asked(SETS))
@@ -530,8 +541,8 @@ def offered(model, grey, monkeypatch):
         "multimodal": cats(grey, 12, "multimodal"),
     }  # fmt: skip
     monkeypatch.setattr(catalog, "using", using)
-    monkeypatch.setattr(shipped, "measured", tuple)
-    monkeypatch.setattr(shipped, "items", sets.__getitem__)
+    monkeypatch.setattr(dataset, "shipped_answers", tuple)
+    monkeypatch.setattr(dataset, "shipped_set", sets.__getitem__)
     return model
 
 
@@ -593,8 +604,8 @@ def test_the_embedded_model_is_one_model_under_readable_names():
         block = page._plain(Block(None, model, checkpoint, ORIGIN, (), {}))
         return block.model, block.checkpoint
 
-    assert named(shipped.MITIGATION, "base") == named("crosstalk-mini (ewc)", "base") == ("crosstalk-mini", "base")
-    assert named(shipped.MITIGATION, "plain") == ("crosstalk-mini", "plain")
+    assert named(MITIGATION, "base") == named("crosstalk-mini (ewc)", "base") == ("crosstalk-mini", "base")
+    assert named(MITIGATION, "plain") == ("crosstalk-mini", "plain")
     assert named("crosstalk-mini", "naming") == ("crosstalk-mini", "naming")
     assert named("crosstalk-mini (ewc)", "naming") == ("crosstalk-mini", "naming (ewc)")
     assert named("owner/name", "base") == ("owner/name", "base")
@@ -645,18 +656,18 @@ def test_the_endpoint(offered):
 
 
 def test_the_card_tells_what_was_measured(offered):
-    text = card.section(lambda name: offered)
+    text = card.sets(lambda name: offered)
     assert text.startswith("## ") and text.endswith(sentence(_whole(offered)))
     assert "| base | 100 (76 to 100) |" in text  # as asked
     assert "| mended | +0.0 (0.0 to 0.0) | +66.7 (" not in text  # the first perturbation is the unrelated fact:
     assert "| mended | 0.0 (0.0 to 0.0) | 0.0 (0.0 to 0.0) | +66.7 (" in text  # it changes nothing
     assert "recovery, misleading description" in text and "first half (n = 6)" in text
     offered.model.rows.clear()
-    assert card.section(lambda name: offered) == text and not offered.model.rows  # the second time it is read
+    assert card.sets(lambda name: offered) == text and not offered.model.rows  # the second time it is read
 
 
 def _whole(model):
-    return accuracies(tuple(measure(model, [shipped.items(kind) for kind in KINDS], model.checkpoint_names)))
+    return accuracies(tuple(measure(model, [dataset.shipped_set(kind) for kind in KINDS], model.checkpoint_names)))
 
 
 # --- a visitor's own set

@@ -20,7 +20,6 @@ from analysis.forgetting.path import measure as path
 from analysis.forgetting.split.measure import split
 from analysis.interference.conflict import measure as conflict
 from analysis.interference.dataset import measure as dataset
-from analysis.interference.dataset import shipped
 from models import catalog
 from models.embedded import SHIPPED_DTYPE
 from models.fingerprint import Unopened
@@ -69,8 +68,8 @@ def whole(model: Unopened):
 
 ROOMS = {
     "interference": (
-        partial(unopened, shipped.MITIGATION),
-        lambda model, **how: dataset.measure(model, [shipped.items("image-heavy")], **how) or None,
+        partial(unopened, dataset.MITIGATION),
+        lambda model, **how: dataset.measure(model, [dataset.shipped_set("image-heavy")], **how) or None,
     ),
     "conflict": (mini, conflict.measured),
     "decoding": (mini, lambda model, **how: decoding.measure(

@@ -61,9 +61,8 @@ def fit(x: np.ndarray, outcome: np.ndarray) -> Fit:
     if not len(zero) or not len(one):
         return Fit(len(x), reason="all answers follow the same side")
     if zero.max() <= one.min() or one.max() <= zero.min():  # Albert and Anderson 1984: no finite maximum
-        return Fit(
-            len(x), reason="the two kinds of answers do not overlap, so the curve is a step of unknown steepness"
-        )
+        reason = "the two kinds of answers do not overlap, so the curve is a step of unknown steepness"
+        return Fit(len(x), reason=reason)
     design = np.stack([np.ones_like(x), x], axis=1)
 
     def information(weights):
@@ -71,29 +70,20 @@ def fit(x: np.ndarray, outcome: np.ndarray) -> Fit:
         return design.T @ (design * (p * (1 - p))[:, None])
 
     found = minimize(
-        lambda w: np.logaddexp(0, design @ w).sum() - y @ design @ w,
-        np.zeros(2),
-        jac=lambda w: design.T @ (expit(design @ w) - y),
-        hess=information,
-        method="trust-exact",
-        options={"gtol": 1e-9 * len(x)},
+        lambda w: np.logaddexp(0, design @ w).sum() - y @ design @ w, np.zeros(2), method="trust-exact",
+        jac=lambda w: design.T @ (expit(design @ w) - y), hess=information, options={"gtol": 1e-9 * len(x)},
     )
     (a, b), cov = found.x, np.linalg.inv(information(found.x))
-    balance = Estimate(float(-a / b), *_fieller(a, b, cov), len(x))
-    return Fit(
-        len(x), float(a), float(b), balance, "", float(x.min()), float(x.max()),
-        (float(cov[0, 0]), float(cov[0, 1]), float(cov[1, 1])),
-    )  # fmt: skip
-
-
-def _fieller(a: float, b: float, cov: np.ndarray) -> tuple[float, float]:
-    """All x with (a + b x)^2 <= z^2 Var(a + b x), at 95 %; not-a-number where they have no end."""
-    z2 = float(norm.ppf(0.975)) ** 2
+    # Fieller: all x with (a + b x)^2 <= z^2 Var(a + b x), at 95 %; not-a-number where they have no end
+    z2, low, high = float(norm.ppf(0.975)) ** 2, float("nan"), float("nan")
     square, linear, constant = b * b - z2 * cov[1, 1], a * b - z2 * cov[0, 1], a * a - z2 * cov[0, 0]
-    if square <= 0:
-        return float("nan"), float("nan")
-    root = float(np.sqrt(linear**2 - square * constant))
-    return float((-linear - root) / square), float((-linear + root) / square)
+    if square > 0:
+        root = float(np.sqrt(linear**2 - square * constant))
+        low, high = float((-linear - root) / square), float((-linear + root) / square)
+    return Fit(
+        len(x), float(a), float(b), Estimate(float(-a / b), low, high, len(x)), "", float(x.min()), float(x.max()),
+        (float(cov[0, 0]), float(cov[0, 1]), float(cov[1, 1])),
+    )
 
 
 @dataclass(frozen=True)
@@ -120,12 +110,8 @@ class NearAndFar:
 def binned(relative: np.ndarray, followed: np.ndarray, bins: int = _BINS) -> tuple[Bin, ...]:
     """Items in order of ``relative``, in ``bins`` groups of nearly equal number, with Wilson intervals."""
     order = np.argsort(relative, kind="stable")
-    found = []
-    for index in np.array_split(order, min(bins, len(order)) or 1):
-        if len(index):
-            x = relative[index]
-            found.append(Bin(float(x.min()), float(x.max()), mean(followed[index])))
-    return tuple(found)
+    parts = [i for i in np.array_split(order, min(bins, len(order)) or 1) if len(i)]
+    return tuple(Bin(float(relative[i].min()), float(relative[i].max()), mean(followed[i])) for i in parts)
 
 
 def near_and_far(relative: np.ndarray, changes: np.ndarray, balance: float) -> NearAndFar | None:
@@ -137,13 +123,10 @@ def near_and_far(relative: np.ndarray, changes: np.ndarray, balance: float) -> N
         return None
     ranked = changes[known][np.argsort(np.abs(relative[known] - balance), kind="stable")]
     near, far = ranked[:third], ranked[-third:]
+    apart = low = high = near.mean() - far.mean()
     if near.std() or far.std():
-        draws = bootstrap(
+        low, high = bootstrap(
             (near, far), lambda a, b, axis=-1: a.mean(axis) - b.mean(axis), n_resamples=2000, method="percentile",
             rng=np.random.default_rng(0),
-        )  # fmt: skip
-        low, high = draws.confidence_interval
-    else:
-        low = high = near.mean() - far.mean()
-    apart = Estimate(float(near.mean() - far.mean()), float(low), float(high), third)
-    return NearAndFar(float(near.mean()), float(far.mean()), apart)
+        ).confidence_interval
+    return NearAndFar(float(near.mean()), float(far.mean()), Estimate(*map(float, (apart, low, high)), third))

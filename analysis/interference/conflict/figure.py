@@ -1,4 +1,6 @@
-"""How conflicts look: one lead from layer to layer, many answers against relative uncertainty, tables."""
+"""How conflicts look: one lead from layer to layer, many answers against relative uncertainty, tables; and what they
+show, in plain words, whether or not the paper's law holds.
+"""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -6,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, NEUTRAL, TEXT, figure, reach
+from analysis.charts import IMAGE, NEUTRAL, TEXT, figure, reach, upright
 from analysis.statistics import Estimate
 from analysis.table import Head, Table
-from analysis.wording import between, percent, share, signed
+from analysis.wording import between, brief, percent, plural, share, signed, verdict
 
 if TYPE_CHECKING:
     from analysis.interference.conflict.measure import Conflicts
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 _POINTS = 121
 _SURER = "−2: surer in text, +2: in picture"
-_FROM = ("The text alone", "The picture alone", "Both")
+_CLEARLY = 0.05  # of relative uncertainty: less is no difference
 
 
 def oscillation(found: "Conflict") -> go.Figure | None:
@@ -27,26 +29,25 @@ def oscillation(found: "Conflict") -> go.Figure | None:
     if found.unread:
         return None
     layers = np.arange(1, len(found.margin) + 1)
-    colours = np.where(found.margin > 0, TEXT, IMAGE)
     changed = found.switched
-    line = go.Scatter(
-        x=layers, y=found.margin, mode="lines+markers", line={"color": NEUTRAL, "width": 2},
-        marker={"size": 11, "color": colours}, hovertemplate="layer %{x}: %{y:+.2f} nats<extra></extra>",
-        showlegend=False,
-    )
-    names = ((TEXT, f"the text's “{found.told[:24]}”"), (IMAGE, f"the picture's “{found.seen[:24]}”"))
-    keys = [
-        go.Scatter(x=[None], y=[None], mode="markers", marker={"size": 11, "color": c}, name=f"ahead: {escape(name)}")
-        for c, name in names
-    ]
-    marks = go.Scatter(
-        x=layers[changed], y=found.margin[changed], mode="markers", name="the lead changes",
-        marker={"size": 22, "color": "rgba(0,0,0,0)", "line": {"width": 2.5, "color": NEUTRAL}}, hoverinfo="skip",
-    )
+    drawn = [go.Scatter(
+        x=layers, y=found.margin, mode="lines+markers", line={"color": NEUTRAL, "width": 2}, showlegend=False,
+        marker={"size": 11, "color": np.where(found.margin > 0, TEXT, IMAGE)},
+        hovertemplate="layer %{x}: %{y:+.2f} nats<extra></extra>",
+    )]
+    for colour, whose in ((TEXT, f"the text's “{found.told[:24]}”"), (IMAGE, f"the picture's “{found.seen[:24]}”")):
+        key = {"mode": "markers", "marker": {"size": 11, "color": colour}, "name": f"ahead: {escape(whose)}"}
+        drawn.append(go.Scatter(x=[None], y=[None], **key))
+    if changed.any():
+        ring = {"size": 22, "color": "rgba(0,0,0,0)", "line": {"width": 2.5, "color": NEUTRAL}}
+        drawn.append(go.Scatter(
+            x=layers[changed], y=found.margin[changed], mode="markers", name="the lead changes", marker=ring,
+            hoverinfo="skip",
+        ))
     reach = 1.15 * max(float(np.abs(found.margin).max()), 1e-3)
     zero = {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 0, "y1": 0, "line": {"width": 1, "color": NEUTRAL}}
     return figure(
-        330, line, *keys, *([marks] if changed.any() else []), showlegend=True, shapes=[zero],
+        330, *drawn, showlegend=True, shapes=[zero],
         margin={"l": 8, "r": 16, "t": 72, "b": 8},
         xaxis={"title": "Layer of the decoder (n = 1 conflict)", "dtick": max(len(layers) // 8, 1)},
         yaxis={"title": "Lead of the text's answer, nats", "range": [-reach, reach]},
@@ -57,12 +58,10 @@ def sides(found: "Conflict") -> str:
     """From the text alone, the picture alone, both: the answer, how unsure, and the two answers' chances."""
     heads = [Head(f"“{side[:40]}”", unit="%") for side in (found.seen, found.told)]
     unsure = "Entropy of the first token: 0 is certain; 0.69 nats is a toss-up between two"
-    rows = [
-        [title, answer.strip() or "–", entropy, *map(percent, chances)]
-        for title, answer, entropy, chances in zip(
-            _FROM, found.answers, found.entropy, found.probability, strict=True
-        )
-    ]
+    told = zip(
+        ("The text alone", "The picture alone", "Both"), found.answers, found.entropy, found.probability, strict=True
+    )
+    rows = [[title, answer.strip() or "–", entropy, *map(percent, both)] for title, answer, entropy, both in told]
     table = Table(["From", "Answer", Head("Unsure, nats", unsure, digits=2), *heads], rows)
     known = "known to be true" if found.truth_known else "as far as is known: nobody has checked it"
     return (
@@ -87,7 +86,8 @@ def law(found: "Conflicts") -> go.Figure | None:
         customdata=[[b.share.n, b.start, b.end] for b in found.bins],
         hovertemplate="%{customdata[1]:.2f} to %{customdata[2]:.2f}: %{y:.0f} % of %{customdata[0]}<extra></extra>",
     )
-    traces, layout = [dots], {"shapes": [_level(50)], "annotations": []}
+    half = {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 50, "y1": 50}
+    traces, shapes, notes = [dots], [{**half, "line": {"width": 1, "dash": "dot", "color": NEUTRAL}}], []
     curve = found.fitted
     if not curve.reason:
         at = np.linspace(-2, 2, _POINTS)
@@ -103,33 +103,20 @@ def law(found: "Conflicts") -> go.Figure | None:
         )
         traces = [band, line, dots]
         if not np.isnan(curve.balance.low) and not curve.beyond:
-            _mark(layout, curve)
+            of = curve.balance
+            shapes += [
+                {"type": "rect", "x0": max(of.low, -2.1), "x1": min(of.high, 2.1), "y0": 0, "y1": 1, "yref": "paper",
+                 "fillcolor": "rgba(138,143,152,0.14)", "line": {"width": 0}},
+                upright(of.value, yref="paper"),
+            ]
+            notes.append({
+                "x": of.value, "y": 0.02, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+                "text": f"balance point {signed(of.value)}",
+            })
     return figure(
-        350, *traces, showlegend=True, margin={"l": 8, "r": 16, "t": 72, "b": 8}, **layout,
+        350, *traces, showlegend=True, margin={"l": 8, "r": 16, "t": 72, "b": 8}, shapes=shapes, annotations=notes,
         xaxis={"title": f"Relative uncertainty (n = {int(found.counted.sum())})<br>{_SURER}", "range": [-2.1, 2.1]},
         yaxis={"title": "Follows the text, %", "range": [-4, 104]},
-    )
-
-
-def _level(y: float) -> dict:
-    return {
-        "type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y,
-        "line": {"width": 1, "dash": "dot", "color": NEUTRAL},
-    }
-
-
-def _mark(layout: dict, curve) -> None:
-    """The balance point and its interval, drawn into ``layout``."""
-    of = curve.balance
-    layout["shapes"] += [
-        {"type": "rect", "x0": max(of.low, -2.1), "x1": min(of.high, 2.1), "y0": 0, "y1": 1, "yref": "paper",
-         "fillcolor": "rgba(138,143,152,0.14)", "line": {"width": 0}},
-        {"type": "line", "x0": of.value, "x1": of.value, "y0": 0, "y1": 1, "yref": "paper",
-         "line": {"width": 2, "dash": "dash", "color": NEUTRAL}},
-    ]
-    layout["annotations"].append(
-        {"x": of.value, "y": 0.02, "yref": "paper", "yanchor": "bottom", "showarrow": False,
-         "text": f"balance point {signed(of.value)}"}
     )
 
 
@@ -167,3 +154,113 @@ def tiers(found: "Conflicts") -> str:
         "picture alone are both answered rightly and the answer from both names one of the two. In brackets: 95 % "
         "intervals.</p></div>"
     )
+
+
+def sentence(found: "Conflicts") -> str:
+    """What many conflicts show: who is followed, whether relative uncertainty tells, what happens between layers."""
+    counted, total = int(found.counted.sum()), len(found.seen)
+    if not counted:
+        return (
+            f"None of the {total} conflicts counts, so nothing can be told. For one to count, the text alone and the "
+            f"picture alone must each be answered rightly ({percent(found.right_text.mean())} and "
+            f"{percent(found.right_image.mean())} are), and the answer from both must name one of the two."
+        )
+    tfr, curve, compared = found.following_text, found.fitted, found.oscillation
+    parts = [
+        f"The answer follows the text in {percent(tfr.value)} of {plural(counted, 'conflict')} (95 % interval "
+        f"{percent(tfr.low)} to {percent(tfr.high)}): {_LEANING[lean(found)]}. Of {total} drawn, only those count "
+        "that are answered rightly from either side alone, and then follow one."
+    ]
+    of = curve.balance
+    place = f"the balance point is at {signed(of.value)} (95 % {between(of, 2, sign=True, times=1)})"
+    if curve.beyond:
+        measured = f"beyond what was measured ({signed(curve.start)} to {signed(curve.end)})"
+        place = f"{place.replace(' is ', ' would be ')}, {measured}"
+    law = f"As in the paper, the surer the text, the more it is followed; {place}"
+    if curve.reason:
+        parts.append(f"No curve was fitted: {curve.reason}.")
+    elif np.isnan(of.low):
+        cannot = "Whether relative uncertainty matters cannot be told"
+        parts.append(f"{cannot}: the slope could be zero, so no balance point.")
+    elif curve.slope > 0:
+        parts.append(f"Against the paper's law, the text is followed more where it is less sure; {place}.")
+    elif curve.start > 0 or curve.end < 0:
+        sure = "less sure" if curve.start > 0 else "surer"
+        parts.append(f"{law}. Every item is {sure} in the text, so nothing is known of equal certainty.")
+    else:
+        leans = verdict(of, "towards the text", "towards the picture", "to neither side clearly")
+        parts.append(f"{law}: at equal certainty it leans {leans}.")
+    known = found.switches[found.counted & ~np.isnan(found.switches)]
+    if compared:
+        how = verdict(
+            compared.difference,
+            "Near the balance point the lead changes more often between layers than far from it",
+            "Against the paper, the lead changes less often near the balance point than far from it",
+            "Changes of the lead between layers do not differ clearly near the balance point and far from it",
+        )
+        numbers = f"{compared.near:.2f} against {compared.far:.2f} (n = {compared.difference.n} each)"
+        parts.append(f"{how}: {numbers}.")
+    elif len(known):
+        parts.append(
+            f"Between layers the lead changes {known.mean():.2f} times on average (n = {len(known)}); near and far "
+            "cannot be compared, for no balance point is located among enough items."
+        )
+    return " ".join(parts)
+
+
+LEANS = ("the text", "the picture", "neither clearly")
+"""What ``lean`` can be."""
+_LEANING = dict(zip(LEANS, ("mostly the text", "mostly the picture", "no clear preference"), strict=True))
+
+
+def lean(found: "Conflicts") -> str | None:
+    """Which of ``LEANS`` is mostly followed; None where no item counts."""
+    if not found.counted.any():
+        return None
+    tfr = found.following_text
+    return LEANS[0] if tfr.low > 0.5 else LEANS[1] if tfr.high < 0.5 else LEANS[2]
+
+
+SIDES = ("the picture", "the text", "neither")
+"""What ``followed`` can be."""
+
+
+def followed(found: "Conflict") -> str:
+    """Which side the answer from both follows."""
+    return SIDES[found.followed]
+
+
+def single(found: "Conflict") -> str:
+    """What one conflict shows: who is followed, which side was surer alone, and who led between the layers."""
+    answer, chance = brief(found.answers[2].strip()), found.probability[2, 1]
+    said = f"From both, the model answers “{answer}”" if answer else "From both, the model answers nothing"
+    ahead = f"Of the two, “{found.told if chance > 0.5 else found.seen}” has {percent(max(chance, 1 - chance))} of the"
+    whom = "neither side alone is followed" if found.followed < 0 else f"it follows {followed(found)}"
+    parts = [f"{said}: {whom}.", f"{ahead} probability."]
+    wrong = [side for side, right in zip(("the text", "the picture"), found.right, strict=True) if not right]
+    if wrong:
+        fails = "does not give" if len(wrong) == 1 else "do not give"
+        parts.append(
+            f"Beware: {' and '.join(wrong)} alone {fails} the answer that {'it' if len(wrong) == 1 else 'they'} "
+            "should, so this is no clean conflict."
+        )
+    text, picture, relative = found.entropy[0], found.entropy[1], found.relative
+    numbers = f"{text:.2f} nats from the text alone, {picture:.2f} from the picture alone, relative {signed(relative)}"
+    surer, follows = ("text", 1) if relative < 0 else ("picture", 0)
+    how = "as the paper's law has it" if found.followed == follows else "yet the other side wins here"
+    if abs(relative) < _CLEARLY:
+        parts.append(f"It is equally sure of either ({numbers}).")
+    else:
+        parts.append(f"Alone, it is surer of the {surer} ({numbers}){f', {how}' if found.followed >= 0 else ''}.")
+    places = np.flatnonzero(found.switched) + 1
+    if found.unread:
+        parts.append(f"What happens between the layers cannot be told: {found.unread}.")
+    else:
+        last = found.told if found.margin[-1] > 0 else found.seen
+        changes = "once" if len(places) == 1 else f"{len(places)} times"
+        parts.append(
+            f"Between the layers the lead changes {changes} (at layer {', '.join(map(str, places))} of "
+            f"{len(found.margin)}); “{last}” has it at the end."
+            if len(places) else f"Between the layers no struggle is visible: “{last}” leads after every layer."
+        )
+    return " ".join(parts)

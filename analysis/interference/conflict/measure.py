@@ -8,36 +8,106 @@ where that is 1/2. Inside, the logit lens tells after each layer which of the tw
 changes is the number of switches.
 """
 
+import hashlib
+import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from analysis import kept
 from analysis.interference.conflict.balance import Bin, Fit, NearAndFar, binned, fit, near_and_far
-from analysis.interference.conflict.inside import entropies, first_tokens, margins, relative_uncertainty, switches
-from analysis.interference.conflict.triplets import digest, triplets
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import Estimate, mean
 from analysis.table import Table
+from models.batches import in_order
 from models.checkpoints import BASE
-from models.embedded.concepts import TASKS
+from models.embedded.concepts import CONCEPTS, TASKS, learnt_in
+from models.embedded.evalsets import PIXELS
+from models.embedded.fit import generator
+from models.embedded.pictures import TRAINED_STYLES
+from models.embedded.scenes import Scene, random_scene
 from models.errors import InputError, ModelError, OutOfMemory
+from models.instruments import LogitLens
 
 if TYPE_CHECKING:
-    from analysis.interference.conflict.triplets import Triplet
     from models import fingerprint
+    from models.encoding import Encoded
     from models.mllm import MLLM
 
 ITEMS, FEWEST, MOST = 300, 9, 1800
 """How many conflicts: usually, and at least and at most on the page."""
 THINGS = (BASE, *TASKS)
 """Whose concepts are drawn: the base's, or those that one task taught."""
+OCCLUSIONS = (0.0, 0.3, 0.6)  # share of the thing's box that is covered
+TEXTS = {
+    "direct": "Text: There is {a}.",
+    "hedged": "Text: Perhaps this is {a}.",
+    "two-step": "Text: There is what you can see. You can see {a}.",
+}
 TOKENS = 12  # of an answer: enough for a sentence that names one thing
 _ROOM, _VERSION = "conflict", 1
 _AT_ONCE = 64  # items whose pictures are in memory
+_LENS_NUMBERS = 2e7  # log-probabilities that one forward may keep
+_GREY = (127, 127, 127)
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """A picture of ``seen``, a ``text`` that says ``told``, and one question. ``occlusion`` and ``tier`` are the
+    difficulty of either side: share of the thing that ``side`` covers, and a key of ``TEXTS``."""
+
+    scene: Scene
+    seen: str
+    told: str
+    tier: str
+    occlusion: float = 0.0
+    side: str = "left"
+    question: str = "What is there?"
+
+    @property
+    def text(self) -> str:
+        return TEXTS[self.tier].format(a=CONCEPTS[self.told].a)
+
+    def picture(self, size: int = PIXELS) -> Image.Image:
+        """The scene with a share of its thing's box covered in grey from one side; RGB, ``size`` x ``size``."""
+        image = self.scene.render(size)
+        left, top, right, bottom = (size * v for v in self.scene.items[0].box)
+        across, down = self.occlusion * (right - left), self.occlusion * (bottom - top)
+        box = {
+            "left": (left, top, left + across, bottom), "right": (right - across, top, right, bottom),
+            "top": (left, top, right, top + down), "bottom": (left, bottom - down, right, bottom),
+        }[self.side]  # fmt: skip
+        x0, y0, x1, y1 = (round(v) for v in box)
+        if x1 > x0 and y1 > y0:
+            ImageDraw.Draw(image).rectangle((x0, y0, x1 - 1, y1 - 1), fill=_GREY)
+        return image
+
+
+def triplets(count: int, seed: int = 0, stage: str = "base", styles: Sequence[str] = TRAINED_STYLES) -> list[Triplet]:
+    """``count`` conflicts about the concepts of ``stage``, all nine pairs of difficulty equally often; the same for the
+    same seed. The scene shows one thing in one of ``styles``; the text names another.
+    """
+    pool, tiers, found = learnt_in(stage), tuple(TEXTS), []
+    for i in range(count):
+        rng = generator(seed, "conflict", i)
+        scene = random_scene(rng, pool, styles, 0.0, (1,))
+        (seen,) = scene.counts
+        told = str(rng.choice([name for name in pool if name != seen]))
+        side = str(rng.choice(("left", "right", "top", "bottom")))
+        hard, tier = OCCLUSIONS[i % len(OCCLUSIONS)], tiers[i // len(OCCLUSIONS) % len(tiers)]
+        found.append(Triplet(scene, seen, told, tier, hard, side))
+    return found
+
+
+def digest(items: Sequence[Triplet]) -> str:
+    """A short text that is the same for the same scenes, texts and questions."""
+    told = [{**asdict(item), "text": item.text} for item in items]
+    return hashlib.sha256(json.dumps(told, default=float).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -126,15 +196,69 @@ class Conflicts(Result):
         return plain(headline) | super().to_json()
 
     def table(self) -> Table:
-        header = [
-            "seen", "told", "text", "occlusion", "answer", "entropy_text", "entropy_image", "relative_uncertainty",
-            "right_from_text", "right_from_image", "followed_text", "switches",
-        ]  # fmt: skip
-        columns = (
-            self.seen, self.told, self.tiers, self.occlusion, self.answers, self.entropy_text, self.entropy_image,
-            self.relative, self.right_text, self.right_image, self.followed, self.switches,
-        )  # fmt: skip
-        return Table(header, [list(row) for row in zip(*columns, strict=True)])
+        columns = {
+            "seen": self.seen, "told": self.told, "text": self.tiers, "occlusion": self.occlusion,
+            "answer": self.answers, "entropy_text": self.entropy_text, "entropy_image": self.entropy_image,
+            "relative_uncertainty": self.relative, "right_from_text": self.right_text,
+            "right_from_image": self.right_image, "followed_text": self.followed, "switches": self.switches,
+        }
+        return Table([*columns], [list(row) for row in zip(*columns.values(), strict=True)])
+
+
+def relative_uncertainty(text: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """dH_rel = 2 (H_t - H_v) / (H_t + H_v) of entropies; 0 where both are 0."""
+    text, image = np.asarray(text, dtype=float), np.asarray(image, dtype=float)
+    total = text + image
+    return np.divide(2 * (text - image), total, out=np.zeros_like(total), where=total > 0)
+
+
+def switched(margin: np.ndarray) -> np.ndarray:
+    """Where the lead changes along the last axis of ``margin`` ``[..., layers]``: bool ``[..., layers]``, True at the
+    first layer of a new lead. A tie keeps the lead.
+    """
+    ahead = np.sign(np.asarray(margin, dtype=float))
+    changed = np.zeros(ahead.shape, dtype=bool)
+    for layer in range(1, ahead.shape[-1]):
+        before = ahead[..., layer - 1]
+        ahead[..., layer] = np.where(ahead[..., layer] == 0, before, ahead[..., layer])
+        changed[..., layer] = ahead[..., layer] * before < 0
+    return changed
+
+
+def entropies(model: "MLLM", prompts: Sequence["Encoded"], checkpoint: str, batch: int) -> np.ndarray:
+    """Entropy of the next-token distribution after each prompt, nats, ``[prompts]``."""
+
+    def read(places: list[int], asked: list["Encoded"]) -> list[float]:
+        logprobs = model.forward(asked, checkpoint).logits.log_softmax(-1)
+        return (-(logprobs.exp() * logprobs).sum(-1).double()).tolist()
+
+    return np.array(in_order(prompts, read, rows=batch)).clip(min=0.0)
+
+
+def margins(model: "MLLM", prompts: Sequence["Encoded"], firsts: np.ndarray, checkpoint: str, batch: int) -> np.ndarray:
+    """Log-probability of token ``firsts[:, 1]`` minus that of ``firsts[:, 0]`` after each layer, nats, ``[prompts,
+    layers]``; not-a-number where both are the same token. Raises ``ModelError`` where a lens cannot read this model.
+    """
+    config = model.model.config.get_text_config()
+    each = config.num_hidden_layers * config.vocab_size
+
+    def read(places: list[int], asked: list["Encoded"]) -> list[np.ndarray]:
+        lens = model.forward(asked, checkpoint, [LogitLens(k=sys.maxsize)]).readings.lens  # of the whole vocabulary
+        found = np.full((len(asked), config.num_hidden_layers), np.nan)
+        layers = np.arange(config.num_hidden_layers)
+        for row, pair in enumerate(firsts[places]):
+            ids, logprobs = lens.ids[:, row, 0], lens.logprobs[:, row, 0]
+            if pair[0] != pair[1]:
+                seen, told = (logprobs[layers, (ids == token).argmax(1)].astype(float) for token in pair)
+                found[row] = told - seen
+        return list(found)
+
+    return np.stack(in_order(prompts, read, rows=max(min(batch, int(_LENS_NUMBERS // each)), 1)))
+
+
+def first_tokens(model: "MLLM", prompt: "Encoded", seen: str, told: str) -> list[int]:
+    """The token that each of two answers begins with."""
+    return [model.encoder.continuation(prompt, word)[0] for word in (seen, told)]
 
 
 def follows(answer: str, seen: str, told: str) -> int:
@@ -142,24 +266,19 @@ def follows(answer: str, seen: str, told: str) -> int:
 
     A single letter or figure counts where it is the whole answer: ``"A bee."`` does not choose option A.
     """
-    named = [_names(answer, word.strip()) for word in (seen, told)]
-    return named.index(True) if sum(named) == 1 else -1
 
+    def named(word: str) -> bool:
+        if len(word) == 1:
+            return answer.strip(" .()").casefold() == word.casefold()
+        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE) is not None
 
-def _names(answer: str, word: str) -> bool:
-    if len(word) == 1:
-        return answer.strip(" .()").casefold() == word.casefold()
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE) is not None
+    sides = [named(seen.strip()), named(told.strip())]
+    return sides.index(True) if sum(sides) == 1 else -1
 
 
 def measured(
-    model: "MLLM | fingerprint.Unopened",
-    checkpoint: str = BASE,
-    count: int = ITEMS,
-    seed: int = 0,
-    things: str = BASE,
-    progress: kept.Progress = kept.quiet,
-    only_kept: bool = False,
+    model: "MLLM | fingerprint.Unopened", checkpoint: str = BASE, count: int = ITEMS, seed: int = 0,
+    things: str = BASE, progress: kept.Progress = kept.quiet, only_kept: bool = False,
 ) -> Conflicts | None:
     """``count`` conflicts of the drawn scenes about ``things`` of ``THINGS``, measured once and kept on disk.
 
@@ -180,58 +299,45 @@ def measured(
 
 
 def asked(
-    model: "MLLM",
-    items: "Sequence[Triplet]",
-    checkpoint: str = BASE,
-    places: Sequence[int] | None = None,
-    layers: bool = True,
-    batch: int = 32,
+    model: "MLLM", items: Sequence[Triplet], checkpoint: str = BASE, places: Sequence[int] | None = None,
+    layers: bool = True, batch: int = 32,
 ) -> Iterator[tuple[int, dict]]:
     """Ask the items (at ``places``) three times: from the text alone, from the picture alone, from both; each with its
     place and raw, as ``told_by`` reads them.
 
-    With ``layers`` the logit lens listens in on the third, where it can read this model. Raises ``OutOfMemory`` where
-    memory does not suffice for a single prompt.
+    With ``layers`` the logit lens listens in on the third, where it can read this model: ``switches`` is None where it
+    cannot, or both names begin with the same token. Raises ``OutOfMemory`` where memory does not suffice for a single
+    prompt.
     """
     places = range(len(items)) if places is None else places
     for start in range(0, len(places), _AT_ONCE):
         block = places[start : start + _AT_ONCE]
         some = [items[i] for i in block]
         pictures = [item.picture() for item in some]
-        written = {
-            "text": [(None, f"{i.text} {i.question}") for i in some],
-            "picture": [(p, i.question) for i, p in zip(some, pictures, strict=True)],
-            "both": [(p, f"{i.text} {i.question}") for i, p in zip(some, pictures, strict=True)],
-        }
-        rows = [
-            {"answers": {}, "entropy": {}, "switches": None, "seen": i.seen, "told": i.told, "tiers": i.tier,
-             "occlusion": i.occlusion}
-            for i in some
-        ]  # fmt: skip
-        for side, questions in written.items():
-            prompts = [model.encode(*one) for one in questions]
-            answers = model.answers(prompts, checkpoint, TOKENS, batch)
-            entropy = entropies(model, prompts, checkpoint, batch).tolist() if side != "both" else ()
-            changes = _switches(model, prompts, some, checkpoint, batch) if side == "both" and layers else ()
-            for row, answer in zip(rows, answers, strict=True):
-                row["answers"][side] = answer
-            for row, value in zip(rows, entropy, strict=False):
-                row["entropy"][side] = value
-            for row, value in zip(rows, changes, strict=False):
-                row["switches"] = value
-        yield from zip(block, rows, strict=True)
-
-
-def _switches(model, prompts, items, checkpoint: str, batch: int) -> list[int | None]:
-    """Changes of the lead in each prompt; None where both names begin with the same token, or no lens can read it."""
-    firsts = [first_tokens(model, p, item.seen, item.told) for p, item in zip(prompts, items, strict=True)]
-    try:
-        margin = margins(model, prompts, np.array(firsts), checkpoint, batch)
-    except OutOfMemory:
-        raise
-    except ModelError:  # all else can be told without a lens
-        return [None] * len(prompts)
-    return [None if np.isnan(row).any() else int(switches(row)) for row in margin]
+        answers, entropy, changes = {}, {}, [None] * len(some)
+        for side in ("text", "picture", "both"):
+            text = ["" if side == "picture" else f"{i.text} " for i in some]
+            seen = [None if side == "text" else picture for picture in pictures]
+            prompts = [model.encode(p, t + i.question) for p, t, i in zip(seen, text, some, strict=True)]
+            answers[side] = model.answers(prompts, checkpoint, TOKENS, batch)
+            if side != "both":
+                entropy[side] = entropies(model, prompts, checkpoint, batch).tolist()
+        if layers:
+            firsts = [first_tokens(model, p, i.seen, i.told) for p, i in zip(prompts, some, strict=True)]
+            try:
+                read = margins(model, prompts, np.array(firsts), checkpoint, batch)
+                changes = [None if np.isnan(row).any() else int(switched(row).sum()) for row in read]
+            except OutOfMemory:
+                raise
+            except ModelError:  # all else can be told without a lens
+                pass
+        for n, (place, item) in enumerate(zip(block, some, strict=True)):
+            yield place, {
+                "answers": {side: of[n] for side, of in answers.items()},
+                "entropy": {side: of[n] for side, of in entropy.items()},
+                "switches": changes[n], "seen": item.seen, "told": item.told, "tiers": item.tier,
+                "occlusion": item.occlusion,
+            }
 
 
 def told_by(raw: dict) -> Conflicts:
@@ -248,20 +354,10 @@ def told_by(raw: dict) -> Conflicts:
     fitted = fit(relative[counted], side["both"][counted])
     located = not np.isnan(fitted.balance.low)
     return Conflicts(
-        provenance=Provenance(**raw["provenance"]),
-        seen=tuple(raw["seen"]),
-        told=tuple(raw["told"]),
-        tiers=tuple(raw["tiers"]),
-        occlusion=np.array(raw["occlusion"], dtype=float),
-        answers=tuple(raw["answers"]["both"]),
-        entropy_text=entropy["text"],
-        entropy_image=entropy["picture"],
-        relative=relative,
-        right_text=right_text,
-        right_image=right_image,
-        followed=side["both"],
-        switches=changes,
-        fitted=fitted,
-        bins=binned(relative[counted], side["both"][counted]),
+        provenance=Provenance(**raw["provenance"]), seen=tuple(raw["seen"]), told=tuple(raw["told"]),
+        tiers=tuple(raw["tiers"]), occlusion=np.array(raw["occlusion"], dtype=float),
+        answers=tuple(raw["answers"]["both"]), entropy_text=entropy["text"], entropy_image=entropy["picture"],
+        relative=relative, right_text=right_text, right_image=right_image, followed=side["both"], switches=changes,
+        fitted=fitted, bins=binned(relative[counted], side["both"][counted]),
         oscillation=near_and_far(relative[counted], changes[counted], fitted.balance.value) if located else None,
     )

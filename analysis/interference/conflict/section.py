@@ -1,11 +1,12 @@
 """Picture against text, as sections of the Interference room: one conflict of the visitor's, and many drawn ones."""
 
 import json
+from functools import partial
 from html import escape
 
+from analysis import kept
 from analysis.form import Number, One, Words
 from analysis.interference.conflict import figure
-from analysis.interference.conflict import sentence as words
 from analysis.interference.conflict.measure import ITEMS, MOST, THINGS, Conflicts, measured
 from analysis.interference.conflict.single import Conflict, conflict
 from analysis.section import MODEL, Asked, Prediction, Section, Shown, Try, View
@@ -57,16 +58,12 @@ def _controls(raw, result: Conflict | None) -> tuple:
     )
 
 
-def _many(asked: Asked, progress) -> Conflicts:
+def _many(asked: Asked, progress=kept.quiet, only_kept: bool = False) -> Conflicts | None:
     with asked.opened() as model:
-        return measured(model, asked.checkpoint, asked["count"], asked["seed"], asked["things"], progress)
-
-
-def _kept(asked: Asked) -> Conflicts | None:
-    with asked.opened() as model:
-        if asked.checkpoint not in model.checkpoint_names:  # the model was changed, the checkpoint is about to be
-            return None
-        return measured(model, asked.checkpoint, asked["count"], asked["seed"], asked["things"], only_kept=True)
+        if only_kept and asked.checkpoint not in model.checkpoint_names:
+            return None  # the model was changed, the checkpoint is about to be
+        chosen = asked["count"], asked["seed"], asked["things"]
+        return measured(model, asked.checkpoint, *chosen, progress, only_kept)
 
 
 CONFLICT = Section(
@@ -79,11 +76,8 @@ CONFLICT = Section(
     measure=_put,
     quick=True,
     run="Put them in conflict",
-    sentence=words.single,
-    views=(
-        View("sides", _wording, html=True),
-        View("chart", lambda shown: figure.oscillation(shown.result)),
-    ),
+    sentence=figure.single,
+    views=(View("sides", _wording, html=True), View("chart", lambda shown: figure.oscillation(shown.result))),
     controls=_controls,
     tries=(
         Try("The text wins", "bee-and-flower", "What is at the top left?", _TRY),
@@ -93,7 +87,7 @@ CONFLICT = Section(
             {**_TRY, "text": "The picture shows a key."}),
         Try("The picture wins", "ghost-at-night", "What tool is it?", _TRY),
     ),
-    prediction=Prediction("which side will the answer follow?", words.SIDES, words.followed),
+    prediction=Prediction("which side will the answer follow?", figure.SIDES, figure.followed),
     then="Next: one input can be odd, so here are hundreds. "
     '<button type="button" data-go="interference/conflicts">Many conflicts</button>',
     reading="<p><b>Unsure</b> is the entropy of the first token: 0 nats is certain, 0.69 is a toss-up between two. "
@@ -114,10 +108,10 @@ CONFLICTS = Section(
     of=MODEL,
     long=True,
     measure=_many,
-    kept=_kept,
+    kept=partial(_many, only_kept=True),
     run="Measure many",
     costs="a minute or more where it was not measured before",
-    sentence=words.sentence,
+    sentence=figure.sentence,
     views=(
         View("chart", lambda shown: figure.law(shown.result)),
         View("tiers", lambda shown: figure.tiers(shown.result), html=True, folded="By difficulty"),
@@ -130,7 +124,7 @@ CONFLICTS = Section(
             ("those of the base model", THINGS[0]), *((f"those of the task {t}", t) for t in THINGS[1:])
         ]),
     ),
-    prediction=Prediction("whom will the answers follow?", words.LEANS, words.lean),
+    prediction=Prediction("whom will the answers follow?", figure.LEANS, figure.lean),
     then="Next: how often a disturbance costs an answer, and what training against it gives back. "
     '<button type="button" data-go="interference/sets">Sets and remedies</button>',
     reading="<p>An item counts where the text alone and the picture alone are both answered rightly, and the answer "

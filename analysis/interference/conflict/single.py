@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from analysis.interference.conflict.inside import entropies, first_tokens, margins, relative_uncertainty, switched
-from analysis.interference.conflict.measure import TOKENS, follows
-from analysis.interference.conflict.triplets import TEXTS
+from analysis.interference.conflict import measure as many
 from analysis.interference.measure import Settings, ask, probability
 from analysis.interference.perturbations import statement
 from analysis.interference.scoring import logprobs
@@ -22,8 +20,6 @@ from models.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from analysis.bar import Known
-    from analysis.interference.perturbations import Case
-    from models.encoding import Encoded
     from models.mllm import MLLM
 
 SIDES = ("text", "picture", "both")
@@ -55,7 +51,7 @@ class Conflict(Result):
     @property
     def relative(self) -> float:
         """dH_rel = 2 (H_t - H_v) / (H_t + H_v), in [-2, 2]: below zero where the model is surer in the text."""
-        return float(relative_uncertainty(self.entropy[0], self.entropy[1]))
+        return float(many.relative_uncertainty(self.entropy[0], self.entropy[1]))
 
     @property
     def probability(self) -> np.ndarray:
@@ -65,12 +61,13 @@ class Conflict(Result):
     @property
     def right(self) -> tuple[bool, bool]:
         """Whether the text alone gives what it says, and the picture alone what it shows."""
-        return follows(self.answers[0], self.seen, self.told) == 1, follows(self.answers[1], self.seen, self.told) == 0
+        text, picture = (many.follows(answer, self.seen, self.told) for answer in self.answers[:2])
+        return text == 1, picture == 0
 
     @property
     def switched(self) -> np.ndarray:
         """Bool ``[layers]``: the first layers of a new lead."""
-        return switched(self.margin)
+        return many.switched(self.margin)
 
     def table(self) -> Table:
         rows = [["margin", layer, "", "", value] for layer, value in enumerate(self.margin, 1)]
@@ -97,14 +94,8 @@ class Conflict(Result):
 
 
 def conflict(
-    model: "MLLM",
-    picture: Image.Image | None,
-    question: str,
-    text: str = "",
-    seen: str = "",
-    told: str = "",
-    checkpoint: str = BASE,
-    known: "Known | None" = None,
+    model: "MLLM", picture: Image.Image | None, question: str, text: str = "", seen: str = "", told: str = "",
+    checkpoint: str = BASE, known: "Known | None" = None,
     progress: Callable[[float, str], None] = lambda share, what: None,
 ) -> Conflict:
     """Ask ``question`` from a ``text`` alone, from ``picture`` alone, from both.
@@ -121,7 +112,24 @@ def conflict(
     turn = known.turn(question) if known else None
     truth = None if turn is None else turn.answer
     if not (text and seen and told):
-        text, seen, told, truth = _proposed(model, picture, question, text, seen, told, checkpoint, known, progress)
+        asked = ask(
+            model, picture, question, checkpoint, (seen, told) if seen and told else (), Settings(), known,
+            lambda share: progress(0.4 * share, "finding what could be said instead"),
+        )
+        options, case = asked.options, asked.case
+        meaning = dict(zip(options.texts, options.meanings, strict=True))
+        seen = seen or options.texts[case.target]
+        if not told:
+            likeliest = np.argsort(-asked.logprob, kind="stable").tolist()
+            ranked = [options.texts[i] for i in (case.wrong, *likeliest) if i is not None]
+            told = next((t for t in ranked if meaning.get(t, t).casefold() != meaning.get(seen, seen).casefold()), "")
+        if not told:
+            raise InputError("The model has no second answer to this that the text could say: type one.")
+        truth = None if options.truth is None else options.texts[options.truth]
+        if not text:  # in the wording that the embedded default was taught to read
+            says = meaning.get(told, told)
+            concept = CONCEPTS.get(says)
+            text = many.TEXTS["direct"].format(a=concept.a) if concept else f"Text: {statement(says, case)}"
     if seen.casefold() == told.casefold():
         raise InputError(f"Picture and text both say “{seen}”: let the text say another thing.")
     if (longest := max(len(seen), len(told))) > _LONGEST:
@@ -130,56 +138,26 @@ def conflict(
     progress(0.4, "asking from either side and from both")
     both = f"{text} {asked}"
     prompts = [model.encode(None, both), model.encode(picture, asked), model.encode(picture, both)]
-    entropy = entropies(model, prompts, checkpoint, 1)
+    entropy = many.entropies(model, prompts, checkpoint, 1)
     logprob = logprobs(model, prompts, (seen, told), checkpoint)
     progress(0.6, "writing three answers")
-    answers = tuple(model.answers(prompts, checkpoint, TOKENS))
+    answers = tuple(model.answers(prompts, checkpoint, many.TOKENS))
     progress(0.8, "listening in between the layers")
-    margin, unread = _margin(model, prompts[2], seen, told, checkpoint)
+    firsts = many.first_tokens(model, prompts[2], seen, told)
+    margin, unread = np.zeros(0), ""
+    if firsts[0] == firsts[1]:
+        unread = (
+            f"“{seen}” and “{told}” begin with the same token, so the lens cannot tell them apart there. Choose "
+            "answers that begin differently"
+        )
+    else:
+        try:
+            (margin,) = many.margins(model, prompts[2:], np.array([firsts]), checkpoint, 1)
+        except ModelError as error:  # the rest was measured
+            unread = str(error).rstrip(".")
     return Conflict(
         provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
         question=question, text=text, seen=seen, told=told,
         truth_known=truth is not None and seen.casefold() == truth.casefold(), answers=answers, entropy=entropy,
-        logprob=logprob, followed=follows(answers[2], seen, told), margin=margin, unread=unread,
+        logprob=logprob, followed=many.follows(answers[2], seen, told), margin=margin, unread=unread,
     )  # fmt: skip
-
-
-def _proposed(model, picture, question, text, seen, told, checkpoint, known, progress) -> tuple:
-    """Text, what the picture says, what the text says (each as given, or else proposed), and the true answer."""
-    given = (seen, told) if seen and told else ()
-    asked = ask(
-        model, picture, question, checkpoint, given, Settings(), known,
-        lambda share: progress(0.4 * share, "finding what could be said instead"),
-    )  # fmt: skip
-    options, case = asked.options, asked.case
-    meaning = dict(zip(options.texts, options.meanings, strict=True))
-    seen = seen or options.texts[case.target]
-    if not told:
-        likeliest = np.argsort(-asked.logprob, kind="stable").tolist()
-        ranked = [options.texts[i] for i in (case.wrong, *likeliest) if i is not None]
-        told = next((t for t in ranked if meaning.get(t, t).casefold() != meaning.get(seen, seen).casefold()), "")
-    if not told:
-        raise InputError("The model has no second answer to this that the text could say: type one.")
-    truth = None if options.truth is None else options.texts[options.truth]
-    return text or said(meaning.get(told, told), case), seen, told, truth
-
-
-def said(meaning: str, case: "Case") -> str:
-    """A text that says ``meaning`` is the answer, in the wording that the embedded default was taught to read."""
-    if meaning in CONCEPTS:
-        return TEXTS["direct"].format(a=CONCEPTS[meaning].a)
-    return f"Text: {statement(meaning, case)}"
-
-
-def _margin(model: "MLLM", prompt: "Encoded", seen: str, told: str, checkpoint: str) -> tuple[np.ndarray, str]:
-    """The lead of ``told`` after each layer, and why there is none."""
-    firsts = first_tokens(model, prompt, seen, told)
-    if firsts[0] == firsts[1]:
-        return np.zeros(0), (
-            f"“{seen}” and “{told}” begin with the same token, so the lens cannot tell them apart there. Choose "
-            "answers that begin differently"
-        )
-    try:
-        return margins(model, [prompt], np.array([firsts]), checkpoint, 1)[0], ""
-    except ModelError as error:  # the rest was measured
-        return np.zeros(0), str(error).rstrip(".")

@@ -1,26 +1,152 @@
-"""Every item of evaluation sets, as it is and disturbed, by every chosen checkpoint: raw answers, kept on disk."""
+"""Every item of evaluation sets, as it is and disturbed, by every chosen checkpoint: raw answers, kept on disk.
+
+What is done to an item: the kind of its set says which modality should not matter. With the embedded default come its
+evaluation sets, its trained remedies, and their measured answers.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis import kept
-from analysis.interference.dataset.conditions import CONDITIONS, KINDS, ORIGIN, ItemSet, disturbed
+from analysis.interference.options import Options, options_for
+from analysis.interference.perturbations import ALL, Case, Unfit
 from analysis.interference.scoring import Posed, logprobs_each, pose
-from models.checkpoints import BASE
-from models.errors import InputError
+from models import catalog, evalset, fingerprint
+from models.answers import options_in
+from models.checkpoints import BASE, Manifest
+from models.embedded import ASSETS, SHIPPED_DTYPE
+from models.embedded.questions import Turn
+from models.errors import CrosstalkError, EvalSetError, InputError
+from models.evalset import EvalItem
 
 if TYPE_CHECKING:
-    from models import fingerprint
+    from models.encoding import Encoded
     from models.mllm import MLLM
 
-ROOM = "interference"
-_VERSION = 1  # of what is measured: another number makes kept entries stale
+MITIGATION = f"{catalog.EMBEDDED} (mitigation)"
+"""The name under which the catalog offers the embedded default with the checkpoints of the paper's remedies."""
+ORIGIN = "origin"
+"""The condition in which nothing is disturbed."""
+ROOM, _VERSION = "interference", 1  # the latter of what is measured: another number makes kept entries stale
 _AT_ONCE = 64  # items whose pictures are in memory
 _BYTES = 512e6  # of prompts that are kept for the next checkpoint
 _DECIMALS = 4  # of a log-probability, nats
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of set: ``conditions`` (names of ``perturbations.ALL``) change only what should not change its answers."""
+
+    name: str
+    title: str
+    about: str
+    conditions: tuple[str, ...]
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("image-heavy", "Image-heavy", "the picture answers; a sentence is put in front",
+             ("unrelated", "misleading", "contradiction", "distraction")),
+        Kind("text-heavy", "Text-heavy", "the words answer; a picture is added",
+             ("other-picture", "black", "white", "noise", "wrong-picture")),
+        Kind("multimodal", "Multimodal", "it takes both; a sentence is put in front, and the picture stays right",
+             ("unrelated", "misleading")),
+    )
+}
+"""Every kind, by name."""
+
+CONDITIONS = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.conditions))
+"""Every perturbation of some kind, by name."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """An item with its options (``options.truth`` is the right one) and the wrong one that perturbations name."""
+
+    item: EvalItem
+    options: Options
+    wrong: int
+    where: str
+
+
+@dataclass(frozen=True)
+class ItemSet:
+    """A set that can be disturbed; ``name`` is how it is called on the page."""
+
+    kind: str
+    name: str
+    questions: tuple[Question, ...]
+
+    @cached_property
+    def data(self) -> str:
+        """Fingerprint of its items."""
+        return fingerprint.of_items([q.item for q in self.questions])
+
+
+def item_set(kind: str, name: str, items: Sequence[EvalItem], places: Sequence[str] = ()) -> ItemSet:
+    """``items`` as a set of ``kind``; ``places`` are how messages name each (default: by number).
+
+    The wrong option of an item is drawn by its number among the wrong ones, before any model has answered: it is the
+    same one for every model and checkpoint, so that all are told the same thing and may be compared item by item (in
+    the room's single input it is the likeliest wrong one). Raises ``EvalSetError`` for an item without options, with
+    fewer than two, or whose answer is not among them.
+    """
+    if kind not in KINDS:
+        raise InputError(f"There is no kind of set {kind!r}. There are: {', '.join(KINDS)}.")
+    places, found = places or [f"item {i}" for i in range(1, len(items) + 1)], []
+    for i, item in enumerate(items):
+        where = f"{name}, {places[i]}"
+        if not item.choices and not options_in(item.question):
+            raise EvalSetError(
+                f'{where}: field "choices" is missing, so there is nothing to choose from: add it, for example '
+                '"choices": ["yes", "no"].'
+            )
+        turn = Turn(item.question, item.answer, item.style, item.choices)
+        try:
+            options = options_for(item.question, item.choices, turn, lambda: ())
+        except InputError as error:
+            raise EvalSetError(f"{where}: {error}") from error
+        if options.truth is None:
+            raise EvalSetError(f'{where}: the answer {item.answer[:50]!r} is not among its "choices": add it to them.')
+        wrong = [n for n, meaning in enumerate(options.meanings) if meaning != options.meanings[options.truth]]
+        if not wrong:
+            raise EvalSetError(f'{where}: field "choices" has no wrong option: give at least two different ones.')
+        found.append(Question(item, options, int(np.random.default_rng(i).choice(wrong)), where))
+    return ItemSet(kind, name, tuple(found))
+
+
+def lines_of(file: Path) -> list[str]:
+    """How messages name each item of a file."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [f"line {number}" for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def disturbed(model: "MLLM", question: Question, index: int, condition: str) -> "Encoded | None":
+    """The prompt of item number ``index`` under ``condition``; None where it cannot be made of this item.
+
+    Sentences go in front of the question. A picture takes the place of the item's own, at its size, or is added where
+    there is none. ``index`` seeds facts, scenes and noise. Raises ``EvalSetError`` naming the item where the model
+    cannot read it.
+    """
+    picture, text, truth = question.item.picture(), question.item.question, question.options.truth
+    case = Case(picture, text, question.options, truth, truth, question.wrong, seed=index)
+    try:
+        if condition == ORIGIN:
+            return model.encode(picture, text)
+        made = ALL[condition].make(case)
+        if isinstance(made, str):
+            return model.encode(picture, f"{made} {text.strip()}")
+        return model.encode(picture, text).with_image(made) if picture else model.encode(made, text)
+    except Unfit:
+        return None
+    except InputError as error:
+        raise EvalSetError(f"{question.where}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -54,22 +180,9 @@ class Block:
     provenance: dict = field(compare=False)
 
 
-def panel_of(items: ItemSet) -> Panel:
-    """The set as results need it."""
-    asked = items.questions
-    return Panel(
-        items.kind, items.name, items.data, tuple(q.options.truth for q in asked),
-        tuple(len(q.options.texts) for q in asked), tuple(q.item.segment for q in asked),
-    )  # fmt: skip
-
-
 def measure(
-    model: "MLLM | fingerprint.Unopened",
-    sets: Sequence[ItemSet],
-    checkpoints: Sequence[str] = (BASE,),
-    conditions: Sequence[str] = CONDITIONS,
-    progress: kept.Progress = kept.quiet,
-    only_kept: bool = False,
+    model: "MLLM | fingerprint.Unopened", sets: Sequence[ItemSet], checkpoints: Sequence[str] = (BASE,),
+    conditions: Sequence[str] = CONDITIONS, progress: kept.Progress = kept.quiet, only_kept: bool = False,
 ) -> list[Block]:
     """One block for each set, condition and checkpoint; of ``conditions`` those that the set's kind has, and origin.
 
@@ -82,22 +195,42 @@ def measure(
         raise InputError(f"There is no condition {unknown[0]!r}. There are: {', '.join(CONDITIONS)}.")
     if not checkpoints:
         raise InputError("No checkpoint was chosen: choose at least one.")
-    plan, panels = [], {id(items): panel_of(items) for items in sets}
+    plan, panels = [], {}
     for items in sets:
-        by = {"measurement": "dataset", "data": items.data, "kind": items.kind}
-        count = len(items.questions)
+        asked, by = items.questions, {"measurement": "dataset", "data": items.data, "kind": items.kind}
+        panels[id(items)] = Panel(
+            items.kind, items.name, items.data, tuple(q.options.truth for q in asked),
+            tuple(len(q.options.texts) for q in asked), tuple(q.item.segment for q in asked),
+        )
         plan += [
-            kept.Cell(name, {**by, "condition": c}, f"{name} on {items.kind}, {c}", count, (items, c))
+            kept.Cell(name, {**by, "condition": c}, f"{name} on {items.kind}, {c}", len(asked), (items, c))
             for c in (ORIGIN, *(c for c in KINDS[items.kind].conditions if c in conditions))
             for name in dict.fromkeys(checkpoints)
         ]
+    # To disturb a picture takes about as long as to score it: prompts of one set and condition are there for the next
+    # checkpoint, no more of them than _BYTES
+    written: dict[int, Posed | None] = {}
+    of, size = None, 0
 
-    written = _Written(model)
+    def posed_at(items: ItemSet, condition: str, place: int) -> Posed | None:
+        nonlocal of, size
+        if of != (id(items), condition):
+            of, size = (id(items), condition), 0
+            written.clear()
+        if place in written:
+            return written[place]
+        question = items.questions[place]
+        prompt = disturbed(model, question, place, condition)
+        posed = prompt and pose(model, prompt, question.options.texts)
+        more = sum(value.nbytes for value in prompt.inputs.values()) if prompt else 0
+        if size + more <= _BYTES:
+            written[place], size = posed, size + more
+        return posed
 
     def score(cell: kept.Cell, places: list[int]) -> Iterator[tuple[int, dict]]:
         for start in range(0, len(places), _AT_ONCE):
             some = places[start : start + _AT_ONCE]
-            posed = {i: prompt for i in some if (prompt := written.of(*cell.of, i))}
+            posed = {i: prompt for i in some if (prompt := posed_at(*cell.of, i))}
             found = dict(zip(posed, logprobs_each(model, list(posed.values()), cell.weights), strict=True))
             for i in some:
                 yield i, {"logprob": np.round(found[i], _DECIMALS) if i in found else None}
@@ -114,30 +247,41 @@ def measure(
     return blocks
 
 
-class _Written:
-    """Prompts with their options, of one set and condition at a time: the next checkpoint is asked the same ones, and
-    to disturb a picture takes about as long as to score it. No more are kept than ``_BYTES``.
-    """
-
-    def __init__(self, model: "MLLM"):
-        self._model, self._known, self._prompts, self._bytes = model, None, {}, 0
-
-    def of(self, items: ItemSet, condition: str, place: int) -> Posed | None:
-        """The item at ``place``; None where the condition cannot be made of it."""
-        if self._known != (id(items), condition):
-            self._known, self._prompts, self._bytes = (id(items), condition), {}, 0
-        if place in self._prompts:
-            return self._prompts[place]
-        question = items.questions[place]
-        prompt = disturbed(self._model, question, place, condition)
-        posed = prompt and pose(self._model, prompt, question.options.texts)
-        size = sum(value.nbytes for value in prompt.inputs.values()) if prompt else 0
-        if self._bytes + size <= _BYTES:
-            self._prompts[place], self._bytes = posed, self._bytes + size
-        return posed
-
-
 def together(blocks: Sequence[Block], more: Sequence[Block]) -> tuple[Block, ...]:
     """``blocks`` and ``more`` of them, each once: what was measured again takes the place of what it repeats."""
     found = {(b.panel, b.model, b.checkpoint, b.condition): b for b in (*blocks, *more)}
     return tuple(found.values())
+
+
+@lru_cache(maxsize=len(KINDS))
+def shipped_set(kind: str) -> ItemSet:
+    """The set of ``kind`` that comes with the embedded default. Raises ``EvalSetError`` where it is not whole."""
+    file = ASSETS / "interference" / f"{kind}.jsonl"
+    return item_set(kind, file.name, evalset.load(file), lines_of(file))
+
+
+def chosen(kinds: Sequence[str]) -> list[ItemSet]:
+    """The sets of these kinds. Raises ``InputError`` for an unknown kind, or none."""
+    if unknown := [k for k in kinds if k not in KINDS]:
+        raise InputError(f"There is no kind of set {unknown[0]!r}. There are: {', '.join(KINDS)}.")
+    if not kinds:
+        raise InputError(f"No set was chosen. There are: {', '.join(KINDS)}.")
+    return [shipped_set(kind) for kind in dict.fromkeys(kinds)]
+
+
+def shipped_answers() -> tuple[Block, ...]:
+    """The answers of the base and the remedies that ship, or were measured here before: read, without opening a model.
+
+    Empty where there are none for these weights and sets.
+    """
+    entry = next((e for e in catalog.entries() if e.name == MITIGATION and e.checkpoint_folder), None)
+    if entry is None:
+        return ()
+    try:
+        manifest = Manifest.load(entry.checkpoint_folder)
+        model = fingerprint.Unopened(entry.name, entry.source, SHIPPED_DTYPE, None, manifest)
+        found = measure(model, [shipped_set(kind) for kind in KINDS], (BASE, *entry.checkpoints), only_kept=True)
+    except (CrosstalkError, OSError):  # what is missing is told when somebody measures
+        return ()
+    against = {(block.panel, block.checkpoint) for block in found if block.condition == ORIGIN}
+    return tuple(block for block in found if (block.panel, block.checkpoint) in against)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis import archive
 from analysis.bar import open_picture
-from analysis.interference.dataset.conditions import ItemSet, item_set, lines_of
+from analysis.interference.dataset.measure import ItemSet, item_set, lines_of
 from models import evalset
 from models.errors import EvalSetError, InputError
 
@@ -27,7 +27,13 @@ def opened(file: str | Path, kind: str) -> Iterator[ItemSet]:
     file = Path(file)
     with tempfile.TemporaryDirectory(prefix="crosstalk-set-") as folder:
         if file.suffix.lower() == ".zip":
-            listed = _unpacked(file, Path(folder))
+            kinds = (*archive.PICTURES, ".jsonl")
+            written = archive.unpacked(file, Path(folder), kinds, MOST_FILES, MOST_BYTES, EvalSetError)
+            found = [path for path in written if path.suffix.lower() == ".jsonl"]
+            if len(found) != 1:
+                count = f"{len(found)} .jsonl files"
+                raise EvalSetError(f"{file.name}: it holds {count}; a set is one, beside its pictures.")
+            listed = found[0]
         elif file.suffix.lower() == ".jsonl":
             listed = Path(shutil.copy(file, Path(folder) / file.name))
         else:
@@ -40,23 +46,10 @@ def opened(file: str | Path, kind: str) -> Iterator[ItemSet]:
         if len(items) > MOST_ITEMS:
             raise EvalSetError(f"{listed.name} has {len(items)} items; at most {MOST_ITEMS} are measured here.")
         for picture in {item.image for item in items if item.image}:
-            _plain(picture, listed.name)
+            try:
+                seen = open_picture(picture)
+            except InputError as error:
+                raise EvalSetError(f"{listed.name}: picture {picture.name!r}: {error}") from error
+            # anew, as it will be read: upright, RGB, no larger than any other picture on the page
+            seen.save(picture, "PNG", compress_level=1)
         yield item_set(kind, listed.name, items, lines_of(listed))
-
-
-def _plain(picture: Path, of: str) -> None:
-    """Write a picture anew as it will be read: upright, RGB, no larger than any other picture on the page."""
-    try:
-        opened = open_picture(picture)
-    except InputError as error:
-        raise EvalSetError(f"{of}: picture {picture.name!r}: {error}") from error
-    opened.save(picture, "PNG", compress_level=1)
-
-
-def _unpacked(file: Path, folder: Path) -> Path:
-    """Unpack a ``.zip`` into ``folder``: pictures and one ``.jsonl``, whose path this returns."""
-    written = archive.unpacked(file, folder, (*archive.PICTURES, ".jsonl"), MOST_FILES, MOST_BYTES, EvalSetError)
-    listed = [path for path in written if path.suffix.lower() == ".jsonl"]
-    if len(listed) != 1:
-        raise EvalSetError(f"{file.name}: it holds {len(listed)} .jsonl files; a set is one, beside its pictures.")
-    return listed[0]

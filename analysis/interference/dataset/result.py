@@ -5,8 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from analysis.interference.dataset.conditions import KINDS, ORIGIN
-from analysis.interference.dataset.measure import Block, Panel
+from analysis.interference.dataset.measure import KINDS, ORIGIN, Block, Panel
 from analysis.interference.measure import jensen_shannon, probability
 from analysis.interference.perturbations import ALL
 from analysis.result import Provenance, Result, plain, together

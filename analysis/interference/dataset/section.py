@@ -6,11 +6,10 @@ from dataclasses import replace
 import gradio as gr
 
 from analysis.form import DRAW, One, Several, Switch
-from analysis.interference.dataset import figure, own, shipped
-from analysis.interference.dataset.conditions import CONDITIONS, KINDS
-from analysis.interference.dataset.measure import Block, measure, together
+from analysis.interference.dataset import figure, own
+from analysis.interference.dataset import measure as sets
+from analysis.interference.dataset.measure import CONDITIONS, KINDS, Block, measure
 from analysis.interference.dataset.result import Accuracies, accuracies, titled
-from analysis.interference.dataset.sentence import PREDICTED, outcome, sentence
 from analysis.section import SET, Asked, Prediction, Section, Shown, Try, Upload, View
 from models import catalog
 from models.checkpoints import BASE
@@ -29,26 +28,27 @@ def _plain(block: Block) -> Block:
     if not catalog.embedded(block.model):
         return block
     of = block.model.removeprefix(catalog.EMBEDDED).strip(" ()")
-    whose = "" if block.checkpoint == BASE or block.model == shipped.MITIGATION or not of else f" ({of})"
+    whose = "" if block.checkpoint == BASE or block.model == sets.MITIGATION or not of else f" ({of})"
     return replace(block, model=catalog.EMBEDDED, checkpoint=block.checkpoint + whose)
 
 
-def _before(asked: Asked) -> tuple[Block, ...]:
+def _kept(asked: Asked) -> Accuracies | None:
     """What is shown; at first, what comes with the embedded model."""
-    return asked.shown.blocks if asked.shown else tuple(map(_plain, shipped.measured()))
+    return asked.shown or accuracies(tuple(map(_plain, sets.shipped_answers())))
 
 
 def _measured(asked: Asked, progress) -> Accuracies:
     """The model on the left, beside all that is shown."""
     with ExitStack() as stack:
         if asked.upload:
-            sets = [stack.enter_context(own.opened(asked.upload, asked["own"]))]
+            chosen = [stack.enter_context(own.opened(asked.upload, asked["own"]))]
         else:
-            sets = shipped.chosen(asked["kinds"])
+            chosen = sets.chosen(asked["kinds"])
         model = stack.enter_context(asked.opened())
         names = model.checkpoint_names if asked["every"] else (BASE, asked.checkpoint)
-        new = tuple(map(_plain, measure(model, sets, names, asked["conditions"], progress)))
-    return replace(accuracies(together(_before(asked), new)), newest=accuracies(new))
+        new = tuple(map(_plain, measure(model, chosen, names, asked["conditions"], progress)))
+    before = _kept(asked)
+    return replace(accuracies(sets.together(before.blocks if before else (), new)), newest=accuracies(new))
 
 
 def _keys(found: Accuracies) -> list[str]:
@@ -101,9 +101,9 @@ SETS = Section(
     of=SET,
     long=True,
     measure=_measured,
-    kept=lambda asked: asked.shown or accuracies(tuple(map(_plain, shipped.measured()))),
+    kept=_kept,
     costs="the model on the left, in a few minutes; it joins what is shown",
-    sentence=sentence,
+    sentence=figure.sentence,
     views=(
         View("chart", _draw),
         View("all", lambda shown: figure.accuracy(shown.result, _segment(shown)), folded="All sets and disturbances"),
@@ -122,7 +122,8 @@ SETS = Section(
         Try("Words that need no picture", values={"items": "text-heavy", "under": "wrong-picture"}),
         Try("What the remedies cost as asked", values={"items": "multimodal", "under": "misleading"}),
     ),
-    prediction=Prediction("which remedy will give most back of what a misleading sentence costs?", PREDICTED, outcome),
+    prediction=Prediction("which remedy will give most back of what a misleading sentence costs?", figure.PREDICTED,
+                          figure.outcome),
     then="Next: how much of an answer comes from the picture at all. "
     '<button type="button" data-go="attention">Attention</button>',
     reading="<p><b>Image-heavy</b>: the picture answers, so a sentence should not matter. <b>Text-heavy</b>: the words "
