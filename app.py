@@ -22,14 +22,19 @@ from analysis.ask.endpoint import ask  # noqa: E402
 from analysis.ask.tab import ROOM as ASK  # noqa: E402
 from analysis.attention.endpoint import attention  # noqa: E402
 from analysis.attention.tab import ROOM as ATTENTION  # noqa: E402
-from analysis.attribution.endpoint import attribute  # noqa: E402
 from analysis.decoding.endpoint import decode  # noqa: E402
 from analysis.decoding.tab import ROOM as DECODING  # noqa: E402
 from analysis.embedding_space.endpoint import embedding_space  # noqa: E402
 from analysis.embedding_space.tab import ROOM as EMBEDDING_SPACE  # noqa: E402
 from analysis.forgetting.endpoint import forgetting, forgetting_probe  # noqa: E402
 from analysis.forgetting.tab import ROOM as FORGETTING  # noqa: E402
-from analysis.interference.endpoint import conflict, conflicts, interference, interference_dataset  # noqa: E402
+from analysis.interference.endpoint import (  # noqa: E402
+    attribute,
+    conflict,
+    conflicts,
+    interference,
+    interference_dataset,
+)
 from analysis.interference.tab import ROOM as INTERFERENCE  # noqa: E402
 from analysis.overview import overview, tour  # noqa: E402
 from analysis.service.health import Health  # noqa: E402

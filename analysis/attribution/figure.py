@@ -98,44 +98,35 @@ def sentence(found: "Attribution") -> str:
             f"Behind {said} the picture carries {percent(found.image_share)} of the attribution, counting for and "
             "against alike, and the words the rest."
         )
-    parts = [share, _strongest(found), _adding(found)]
-    if found.size and not found.patches:
-        parts.append("The picture's tokens have no known places, so it cannot be shaded.")
-    return " ".join([*parts[2:3], *parts[:2], *parts[3:]] if _astray(found) else parts)
-
-
-def _astray(found: "Attribution") -> bool:
-    """Whether an integral misses its whole by too much to be believed."""
-    return abs(found.convergence_delta) > _CLOSE * abs(found.value - found.baseline)  # not-a-number is no miss
-
-
-def _strongest(found: "Attribution") -> str:
     places: dict[str, float] = {}  # scores of all cells added up by the ninth of the picture that they are in
     for patches in found.patches:
         (left, top, right, bottom), (rows, columns) = patches.box, patches.values.shape
         for (row, column), score in np.ndenumerate(patches.values):
-            x, y = left + (column + 0.5) * (right - left) / columns, top + (row + 0.5) * (bottom - top) / rows
-            places[ninth(x, y)] = places.get(ninth(x, y), 0.0) + float(score)
+            place = ninth(left + (column + 0.5) * (right - left) / columns, top + (row + 0.5) * (bottom - top) / rows)
+            places[place] = places.get(place, 0.0) + float(score)
     scores = [(score, f"the picture's {place}") for place, score in places.items()]
     scores += [(w.score, f"the word “{w.text}”") for w in found.words]
     most, least = max(scores, default=(0.0, "")), min(scores, default=(0.0, ""))
-    said = f"Most for it is {most[1]} ({nats(most[0])})" if most[0] > 0 else "Nothing is for it"
+    strongest = f"Most for it is {most[1]} ({nats(most[0])})" if most[0] > 0 else "Nothing is for it"
     against = f"most against it {least[1]} ({nats(least[0])})" if least[0] < 0 else "nothing is against it"
-    return f"{said}, {against}."
-
-
-def _adding(found: "Attribution") -> str:
+    parts = [share, f"{strongest}, {against}."]
     whole, total = found.value - found.baseline, found.image + found.text
+    missed = abs(found.convergence_delta)
     if found.method == "ablation":
-        return (
+        parts.append(
             f"Hidden one at a time, parts need not add up: they make {nats(total)} where all hidden at once make "
             f"{nats(whole)}."
         )
-    if found.method == "shapley":
-        return f"Together they make {nats(whole)}, shared out by {found.effort} random orders of showing the parts."
-    if not _astray(found):
-        missed = abs(found.convergence_delta)
-        return f"Together they make {nats(total)}; the integral misses the whole by {missed:.2g} nats."
-    return (
-        f"Beware: the scores add up to {nats(total)} where they should make {nats(whole)}: check them with ablation."
-    )
+    elif found.method == "shapley":
+        orders = f"{found.effort} random orders of showing the parts"
+        parts.append(f"Together they make {nats(whole)}, shared out by {orders}.")
+    elif missed > _CLOSE * abs(whole):  # by too much to be believed; not-a-number is no miss
+        parts.insert(0, (
+            f"Beware: the scores add up to {nats(total)} where they should make {nats(whole)}: check them with "
+            "ablation."
+        ))
+    else:
+        parts.append(f"Together they make {nats(total)}; the integral misses the whole by {missed:.2g} nats.")
+    if found.size and not found.patches:
+        parts.append("The picture's tokens have no known places, so it cannot be shaded.")
+    return " ".join(parts)

@@ -15,7 +15,9 @@ question and blocks of the picture; the template and the answer's own earlier to
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,6 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from analysis.attribution.integral import FEWEST_STEPS, ROWS, STEPS, Value, forwards_of, integrated_gradients
 from analysis.result import Provenance, Result
 from analysis.table import Table
 from models.devices import exhausted
@@ -47,6 +48,18 @@ MOST_WORDS = 32  # longer questions are cut into runs of several words
 MOST_TOKENS = 8  # of an answer: each costs the forwards of all the others once more
 _COARSE = 4  # blocks a side for Shapley values, whose cost is parts times orders
 _TOKENS = 4096  # at most so many in one forward
+
+STEPS, ROWS = 48, 32
+_EDGES = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Stretches of the path to begin with. Decoders normalise what they read, so most happens just off the zero baseline,
+at a scale that depends on the model: points on each decade find it, equal points on the whole path miss it."""
+_POINTS = 2  # of the quadrature on each stretch
+FEWEST_STEPS = _POINTS * (len(_EDGES) - 1)
+_LARGE, _MORE = 0.08, 8  # of all change: stretches with more of it are halved before any gradient, at most so many
+_CLOSE = 0.02  # of the whole: stretches are halved until they miss no more than this together
+
+Value = Callable[[torch.Tensor], torch.Tensor]
+"""Inputs of rows ``[rows, ...]`` to one number a row ``[rows]``."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +145,6 @@ class Parts:
     def count(self) -> int:
         return int(self.part.max(initial=-1)) + 1
 
-    @property
-    def sizes(self) -> np.ndarray:
-        """Number of tokens of each part, int64 ``[parts]``."""
-        return np.bincount(self.part[self.part >= 0], minlength=self.count)
-
     def sums(self, tokens: np.ndarray) -> np.ndarray:
         """Scores of tokens ``[T]`` added up by part, float64 ``[parts]``."""
         some = self.part >= 0
@@ -144,8 +152,8 @@ class Parts:
 
     def spread(self, scores: np.ndarray) -> np.ndarray:
         """Scores of parts shared out evenly among their tokens, float64 ``[T]``; 0 for the template's."""
-        each = np.append(scores / self.sizes, 0.0)
-        return each[self.part]
+        sizes = np.bincount(self.part[self.part >= 0], minlength=self.count)
+        return np.append(scores / sizes, 0.0)[self.part]
 
 
 def split(encoded: "Encoded", tokenizer, side: int = SIDE) -> Parts:
@@ -189,15 +197,8 @@ def words_of(ids: Sequence[int], tokenizer, most: int = MOST_WORDS) -> tuple[tup
 
 
 def attribute(
-    model: "MLLM",
-    picture: "Image.Image | None",
-    question: str,
-    checkpoint: str = "base",
-    answer: str = "",
-    method: str = METHODS[0],
-    steps: int = STEPS,
-    orders: int = ORDERS,
-    seed: int = 0,
+    model: "MLLM", picture: "Image.Image | None", question: str, checkpoint: str = "base", answer: str = "",
+    method: str = METHODS[0], steps: int = STEPS, orders: int = ORDERS, seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Attribution:
     """Which patches of ``picture`` and words of ``question`` stand behind ``answer`` (empty: the model's own).
@@ -214,7 +215,15 @@ def attribute(
         if not isinstance(number, int) or not least <= number <= most:
             raise InputError(f"The number of {name} is {number!r}: it must be a whole number from {least} to {most}.")
     prompt = model.encode(picture, question)
-    ids, said, cut = _answer(model, prompt, checkpoint, answer)
+    if answer.strip():
+        ids, spelling = model.encoder.continuation(prompt, answer.strip()), Spelling(model.tokenizer)
+        said = "".join(map(spelling.add, ids[:MOST_TOKENS])).strip()
+    else:
+        made = list(model.generate(prompt, checkpoint, MOST_TOKENS + 1))
+        ids, said = [s.token_id for s in made], text_of(made[:MOST_TOKENS])
+        if not ids:
+            raise InputError("The model answers nothing to this question, so there is no answer to explain: give one.")
+    ids, cut = ids[:MOST_TOKENS], len(ids) > MOST_TOKENS
     parts = split(prompt, model.tokenizer, _COARSE if method == "shapley" else SIDE)
     forwards = forwards_of(steps) if method == METHODS[0] else (orders if method == "shapley" else 1) * parts.count + 3
     chance = _Chance(model, prompt, ids, checkpoint, parts, progress, forwards)
@@ -252,35 +261,13 @@ def attribute(
     outside = np.setdiff1d(np.flatnonzero(parts.part >= words), inside)
     by = model.provenance(checkpoint, seed if method == "shapley" else None, time.perf_counter() - began)
     return Attribution(
-        provenance=Provenance(**by),
-        question=question,
-        answer=said,
-        cut=cut,
-        method=method,
-        effort=effort,
+        provenance=Provenance(**by), question=question, answer=said, cut=cut, method=method, effort=effort,
         patches=tuple(Patches(box, tokens[cells]) for box, cells in zip(parts.boxes, parts.cells, strict=True)),
         rest=float(tokens[outside].sum()),
         words=tuple(Word(text, float(score)) for text, score in zip(parts.words, scores[:words], strict=True)),
-        image_share=float(seen / total) if total else float("nan"),
-        convergence_delta=delta,
-        value=value,
-        baseline=baseline,
-        size=prompt.size,
+        image_share=float(seen / total) if total else float("nan"), convergence_delta=delta, value=value,
+        baseline=baseline, size=prompt.size,
     )
-
-
-def _answer(model: "MLLM", prompt: "Encoded", checkpoint: str, answer: str) -> tuple[list[int], str, bool]:
-    """Tokens of the answer to be explained, what they spell, and whether the answer goes on after them."""
-    if answer.strip():
-        ids = model.encoder.continuation(prompt, answer.strip())
-        spelling = Spelling(model.tokenizer)
-        said = "".join(map(spelling.add, ids[:MOST_TOKENS])).strip()
-    else:
-        steps = list(model.generate(prompt, checkpoint, MOST_TOKENS + 1))
-        ids, said = [s.token_id for s in steps], text_of(steps[:MOST_TOKENS])
-        if not ids:
-            raise InputError("The model answers nothing to this question, so there is no answer to explain: give one.")
-    return ids[:MOST_TOKENS], said, len(ids) > MOST_TOKENS
 
 
 class _Chance:
@@ -344,3 +331,111 @@ def shapley(value: Value, parts: int, orders: int = ORDERS, rows: int = ROWS, se
     method.permutation_generator = lambda count, times: (rng.permutation(count).tolist() for _ in range(times))
     found = method.attribute(torch.ones(1, parts), 0.0, n_samples=orders, perturbations_per_eval=rows)
     return found[0].double().numpy()
+
+
+@dataclass(frozen=True)
+class Integral:
+    """Integrated gradients ``scores``, float64 of the inputs' shape, from ``steps`` gradients; ``value`` and
+    ``baseline`` at the two ends of the path. ``delta`` is captum's convergence delta: the sum of the scores minus
+    (``value`` - ``baseline``).
+    """
+
+    scores: np.ndarray
+    value: float
+    baseline: float
+    steps: int
+
+    @property
+    def delta(self) -> float:
+        return float(self.scores.sum() - (self.value - self.baseline))
+
+
+def integrated_gradients(
+    value: Value, inputs: torch.Tensor, baseline: torch.Tensor, steps: int = STEPS, rows: int = ROWS,
+    held: Callable[[], AbstractContextManager] = nullcontext,
+) -> Integral:
+    """Integrated gradients of ``value`` along the straight path from ``baseline`` to ``inputs``.
+
+    Gauss-Legendre quadrature on stretches of the path, which add up. What a stretch should make is known, for it costs
+    no gradient: what ``value`` gains on it. Stretches that gain or lose most are halved (in the logarithm) at first;
+    then those that miss most, until all together miss 2 % of the whole or ``steps`` gradients (at least 12) are spent.
+    At most ``rows`` points are read at once; ``held()`` is entered around each forward with its backward pass.
+    """
+    from captum.attr import IntegratedGradients  # here, for it brings pyplot along
+
+    method = IntegratedGradients(value)
+    gradients = method.gradient_func
+
+    def within(*args, **kwargs):
+        with held():
+            return gradients(*args, **kwargs)
+
+    method.gradient_func = within
+
+    def on_path(shares: Sequence[float]) -> torch.Tensor:
+        weight = torch.tensor(shares, dtype=inputs.dtype, device=inputs.device)
+        return torch.lerp(baseline[None], inputs[None], weight.reshape(-1, *[1] * inputs.ndim))
+
+    values: dict[float, float] = {}
+    scores: dict[tuple[float, float], np.ndarray] = {}
+    missed: dict[tuple[float, float], float] = {}
+
+    def few(things: Sequence, count: int) -> list[Sequence]:
+        return [things[i : i + count] for i in range(0, len(things), count)]
+
+    def look(shares: Sequence[float]) -> None:
+        for some in few([s for s in dict.fromkeys(shares) if s not in values], rows):
+            with torch.no_grad():
+                values.update(zip(some, value(on_path(some)).tolist(), strict=True))
+
+    def gain(stretch: tuple[float, float]) -> float:
+        return values[stretch[1]] - values[stretch[0]]
+
+    look(_EDGES)
+    new, spare = list(pairwise(_EDGES)), _spare(steps)
+    while spare > 0:
+        total = sum(abs(gain(stretch)) for stretch in new)
+        large = sorted((s for s in new if abs(gain(s)) > _LARGE * total), key=lambda s: -abs(gain(s)))[:spare]
+        if not large:
+            break
+        spare -= len(large)
+        new = [s for s in new if s not in large] + _halves(large)
+        look([share for stretch in new for share in stretch])
+    spent, whole = 0, abs(gain((_EDGES[0], _EDGES[-1])))
+    while new:
+        look([share for stretch in new for share in stretch])
+        for some in few(new, max(rows // _POINTS, 1)):
+            starts, ends = (on_path(shares) for shares in zip(*some, strict=True))
+            found = method.attribute(ends, starts, n_steps=_POINTS, internal_batch_size=rows)
+            scores |= zip(some, found.detach().double().cpu().numpy(), strict=True)
+            missed |= {stretch: float(scores[stretch].sum() - gain(stretch)) for stretch in some}
+        spent += _POINTS * len(new)
+        room = max(steps - spent, 0) // (2 * _POINTS)
+        # those without which the others miss no more than _CLOSE together, worst first
+        worst, left = [], sum(map(abs, missed.values()))
+        for stretch in sorted(missed, key=lambda s: -abs(missed[s])):
+            if left > _CLOSE * whole:
+                worst.append(stretch)
+                left -= abs(missed[stretch])
+        worst = worst[: room - room // 2]  # what is left is for halves that still miss
+        for stretch in worst:
+            del scores[stretch], missed[stretch]
+        new = _halves(worst)
+    return Integral(sum(scores.values()), values[_EDGES[-1]], values[_EDGES[0]], spent)
+
+
+def _spare(steps: int) -> int:
+    """How many stretches may be halved before any gradient."""
+    return min(_MORE, max(steps - FEWEST_STEPS, 0) // _POINTS)
+
+
+def _halves(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Each cut in two in the logarithm; the first, which begins at 0, at a tenth."""
+    cut = [(start, (start * end) ** 0.5 if start else end / 10, end) for start, end in stretches]
+    return [half for start, middle, end in cut for half in ((start, middle), (middle, end))]
+
+
+def forwards_of(steps: int) -> int:
+    """The most rows that ``value`` is asked for: each gradient, and what the ends of stretches are worth."""
+    first = _spare(steps)
+    return steps + len(_EDGES) + first + max(steps - FEWEST_STEPS - _POINTS * first, 0) // (2 * _POINTS)

@@ -33,17 +33,11 @@ def _explained(asked: Asked, progress) -> Attribution:
 
 
 WHY = Section(
-    name="why",
-    title="Why",
+    name="why", title="Why",
     question="Which parts of picture and question stand behind the answer?",
     about="Parts are hidden from the model: what the answer loses without one is what that part did for it.",
-    label="as published",
-    paper=("MM-SHAP", "https://arxiv.org/abs/2212.08158"),
-    measure=_explained,
-    quick=True,
-    run="Explain",
-    pictured=True,
-    sentence=figure.sentence,
+    label="as published", paper=("MM-SHAP", "https://arxiv.org/abs/2212.08158"), measure=_explained, quick=True,
+    run="Explain", pictured=True, sentence=figure.sentence,
     views=(
         View("picture", lambda shown: figure.overlay(shown.result, shown.uri)),
         View("words", lambda shown: figure.words(shown.result), html=True),

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from analysis.interference.measure import Asked, Settings, ask, probability, scored, with_picture, with_sentence
+from analysis.interference.measure import Settings, ask, probability, scored, with_picture, with_sentence
 from analysis.interference.perturbations import Unfit, facts, noisy, occluded, statement, statements
 from analysis.interference.pgd import attack
 from analysis.result import Provenance, Result, plain
@@ -19,7 +19,6 @@ from models.segments import Modality
 
 if TYPE_CHECKING:
     from analysis.bar import Known
-    from models.encoding import Encoded
     from models.mllm import MLLM
 
 STEPS = 8
@@ -131,7 +130,11 @@ class Dose(Result):
         """
         if not self.helped.size or len(self.options) < 2:
             return np.zeros(0)
-        return _log_odds(self.helped, self.target) - _log_odds(self.logprob, self.target)
+        odds = [
+            logprob[:, self.target] - np.logaddexp.reduce(np.delete(logprob, self.target, axis=1), axis=1)
+            for logprob in (self.helped, self.logprob)
+        ]
+        return odds[0] - odds[1]
 
     def table(self) -> Table:
         header = ["strength", "amount", "unit", "option", "probability", "logprob", "probability_with_hint"]
@@ -144,24 +147,17 @@ class Dose(Result):
         return Table(header, rows)
 
     def to_json(self) -> dict:
-        told = {
+        return plain({
             "kind": self.kind, "unit": self.unit, "question": self.question, "options": self.options,
             "target": self.options[self.target], "truth_known": self.truth_known, "strength": self.strength,
             "amount": self.amount, "probability": self.probability, "flip": self.flip, "hint": self.hint,
             "cue": self.cue, "gain": self.gain, "odds_gain": self.odds_gain, "provenance": self.provenance,
-        }  # fmt: skip
-        return plain(told)
+        })
 
 
 def respond(
-    model: "MLLM",
-    picture: Image.Image | None,
-    question: str,
-    kind: str = "noise",
-    checkpoint: str = BASE,
-    given: Sequence[str] = (),
-    settings: Settings | None = None,
-    known: "Known | None" = None,
+    model: "MLLM", picture: Image.Image | None, question: str, kind: str = "noise", checkpoint: str = BASE,
+    given: Sequence[str] = (), settings: Settings | None = None, known: "Known | None" = None,
     progress: Callable[[float, str], None] = lambda share, what: None,
 ) -> Iterator[Dose]:
     """The response to ``STEPS + 1`` strengths of one dose of ``KINDS``; of an attack after each strength.
@@ -182,59 +178,44 @@ def respond(
     asked = ask(
         model, picture, question, checkpoint, given, settings, known,
         lambda share: progress(share / strengths, "finding options"),
-    )  # fmt: skip
-    strength = np.linspace(0, 1, strengths)
-    most = settings.attack.epsilon if dose.most is None else dose.most
-    hint, helped = "", np.zeros((0, len(asked.options.texts)))
-    found = Dose(
-        provenance=Provenance(**model.provenance(checkpoint, settings.seed)),
-        kind=kind, title=dose.title, unit=dose.unit, question=question, checkpoint=checkpoint,
-        options=asked.options.texts, labels=asked.options.labels, target=asked.case.target,
-        truth_known=asked.options.truth is not None, strength=strength[:1], amount=most * strength[:1],
-        logprob=asked.logprob[None], helped=helped,
-    )  # fmt: skip
+    )
+    options, target = asked.options, asked.case.target
+    strength, most = np.linspace(0, 1, strengths), settings.attack.epsilon if dose.most is None else dose.most
 
-    def with_numbers(logprob: np.ndarray, helped: np.ndarray, hint: str, done: bool) -> Dose:
-        measured = strength[: len(logprob)]
+    def measured(logprob: Sequence[np.ndarray], helped: Sequence[np.ndarray] = (), hint: str = "") -> Dose:
         took = model.provenance(checkpoint, settings.seed, time.perf_counter() - began)
-        return replace(
-            found, strength=measured, amount=most * measured, logprob=logprob, helped=helped, hint=hint, done=done,
-            provenance=Provenance(**took),
-        )  # fmt: skip
+        there = strength[: len(logprob)]
+        return Dose(
+            provenance=Provenance(**took), kind=kind, title=dose.title, unit=dose.unit, question=question,
+            checkpoint=checkpoint, options=options.texts, labels=options.labels, target=target,
+            truth_known=options.truth is not None, strength=there, amount=most * there, logprob=np.stack(logprob),
+            helped=np.reshape(helped, (-1, len(options.texts))), hint=hint, done=len(logprob) == strengths,
+        )
 
     if dose.modality is not None:
         logprob = [asked.logprob]
         for i, share in enumerate(strength[1:].tolist()):
             told = lambda part, i=i, share=share: progress((1 + i + part) / strengths, f"strength {share:.2f}")  # noqa: E731
-            where = dose.modality, asked.options.texts, asked.case.target, checkpoint, settings.attack.scaled(share)
+            where = dose.modality, options.texts, target, checkpoint, settings.attack.scaled(share)
             attacked = attack(model, asked.origin, *where, told=told).encoded
             logprob += [*scored(model, asked, [attacked], checkpoint)]
-            yield with_numbers(np.stack(logprob), helped, hint, len(logprob) == strengths)
+            yield measured(logprob)
         return
-    prompts = [_dosed(model, asked, dose, s, settings.seed) for s in strength[1:].tolist()]
+    prompts, hint = [], ""
+    for share in strength[1:].tolist():
+        if dose.weaken:
+            prompts.append(with_picture(model, asked, dose.weaken(picture, share, settings.seed)))
+            continue
+        try:
+            sentences = dose.say(asked.case, round(share * STEPS))
+        except Unfit as error:
+            raise InputError(f"{dose.title}: {error}.") from error
+        prompts.append(with_sentence(model, asked, " ".join(sentences)))
     if dose.weaken:
-        hint = statement(asked.options.meanings[asked.case.target], asked.case)
+        hint = statement(options.meanings[target], asked.case)
         clear = with_sentence(model, asked, hint)
         prompts += [clear, *(clear.with_image(dose.weaken(picture, s, settings.seed)) for s in strength[1:].tolist())]
     values = scored(
         model, asked, prompts, checkpoint, lambda share: progress((1 + share * STEPS) / strengths, "all strengths")
     )
-    alone = np.concatenate([asked.logprob[None], values[:STEPS]])
-    yield with_numbers(alone, values[STEPS:] if dose.weaken else helped, hint, True)
-
-
-def _dosed(model: "MLLM", asked: Asked, dose: Kind, strength: float, seed: int) -> "Encoded":
-    """The prompt at one strength above zero."""
-    if dose.weaken:
-        return with_picture(model, asked, dose.weaken(asked.case.picture, strength, seed))
-    try:
-        sentences = dose.say(asked.case, round(strength * STEPS))
-    except Unfit as error:
-        raise InputError(f"{dose.title}: {error}.") from error
-    return with_sentence(model, asked, " ".join(sentences))
-
-
-def _log_odds(logprob: np.ndarray, target: int) -> np.ndarray:
-    """Log-odds of the target against all other options together ``[s]``, nats."""
-    others = np.delete(logprob, target, axis=1)
-    return logprob[:, target] - np.logaddexp.reduce(others, axis=1)
+    yield measured([asked.logprob, *values[:STEPS]], values[STEPS:], hint)

@@ -1,6 +1,8 @@
 """The endpoints of the Interference room."""
 
 from analysis import jobs
+from analysis.attribution import figure as of_attribution
+from analysis.attribution import measure as attribution
 from analysis.bar import Upload
 from analysis.endpoints import checked
 from analysis.interference import figure
@@ -20,20 +22,10 @@ from models.checkpoints import BASE
 
 @checked
 def interference(
-    image: Upload = None,
-    question: str = "",
-    choices: list[str] | None = None,
-    perturbations: list[str] | None = None,
-    model: str = "",
-    checkpoint: str = "",
-    own_sentence: str = "",
-    own_image: Upload = None,
-    occluded: float = Settings.occluded,
-    epsilon: float = Attack.epsilon,
-    steps: int = Attack.steps,
-    step_size: float = Attack.step_size,
-    seed: int = 0,
-    dose: str = "",
+    image: Upload = None, question: str = "", choices: list[str] | None = None, perturbations: list[str] | None = None,
+    model: str = "", checkpoint: str = "", own_sentence: str = "", own_image: Upload = None,
+    occluded: float = Settings.occluded, epsilon: float = Attack.epsilon, steps: int = Attack.steps,
+    step_size: float = Attack.step_size, seed: int = 0, dose: str = "",
 ) -> dict:
     """Disturb a question about a picture, and see whether a multimodal language model changes its answer.
 
@@ -76,9 +68,7 @@ def interference(
 
 @checked
 def interference_dataset(
-    model: str = "",
-    checkpoints: list[str] | None = None,
-    kinds: list[str] | None = None,
+    model: str = "", checkpoints: list[str] | None = None, kinds: list[str] | None = None,
     conditions: list[str] | None = None,
 ) -> dict:
     """Measure how often whole sets of questions are answered rightly, as they are and disturbed.
@@ -109,12 +99,7 @@ def interference_dataset(
 
 @checked
 def conflict(
-    image: Upload = None,
-    question: str = "",
-    text: str = "",
-    seen: str = "",
-    told: str = "",
-    model: str = "",
+    image: Upload = None, question: str = "", text: str = "", seen: str = "", told: str = "", model: str = "",
     checkpoint: str = "",
 ) -> dict:
     """Set a picture against a text that says something else, and see which a multimodal language model believes.
@@ -162,3 +147,31 @@ def conflicts(model: str = "", checkpoint: str = "", n: int = ITEMS, seed: int =
     with catalog.using(model or None) as mllm:
         found = measured(mllm, checkpoint or BASE, n, seed, things, jobs.for_caller())
     return {**found.to_json(), "sentence": of_conflicts.sentence(found)}
+
+
+@checked
+def attribute(
+    image: Upload = None, question: str = "", model: str = "", checkpoint: str = "", answer: str = "",
+    method: str = attribution.METHODS[0],
+) -> dict:
+    """Tell which patches of a picture and which words of a question stand behind a multimodal language model's answer.
+
+    Args:
+        image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.
+        question: What to ask.
+        model: A name that the endpoint models lists; left out, the embedded crosstalk-mini.
+        checkpoint: One of the checkpoints that models lists for it, such as "naming"; left out, its base.
+        answer: The answer to explain; left out, what the model answers.
+        method: integrated_gradients, ablation (take parts away one by one) or shapley (in random orders).
+
+    Returns:
+        answer: what is explained
+        patches: for each part of the picture, its box and a grid of scores (nats of log-probability)
+        words: score of each word of the question (nats)
+        image_share: share of all scores' size on the picture, 0 to 1
+        convergence_delta: error of the integral (nats), null for other methods
+        sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
+    """
+    with catalog.using(model or None) as mllm:
+        found = attribution.attribute(mllm, image, question, checkpoint or BASE, answer, method)
+    return {**found.to_json(), "sentence": of_attribution.sentence(found)}

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, data_uri, figure, ink_on
+from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, data_uri, figure, ink_on, upright
 from analysis.table import Head, Html, Table
 from analysis.wording import brief, listed, percent, plural, signed
 
 if TYPE_CHECKING:
     from analysis.interference.dose import Dose
-    from analysis.interference.measure import Effect, Interference
+    from analysis.interference.measure import Interference
 
 _SIDES = {"text": TEXT, "image": IMAGE, "adversarial": NEUTRAL}
 _RIVALS = (WRONG, *(c for c in SERIES if c not in (ANSWER, IMAGE, TEXT, WRONG, NEUTRAL)))
@@ -24,8 +24,7 @@ _LABELLED = 0.14  # a narrower part of a bar has no room for its name
 _CLEARLY = 0.02  # of probability: less is no change
 _CLEAR_ODDS = 0.1  # nats of log-odds: less is no change
 _LINE, _HEAD = 17, 26  # pixels: of a line beside a bar, of a group's title
-_ORIGIN, _IDLE = "As asked", "Should not change it:"
-_SHOULD = {True: "yes", False: "no", None: "it may"}
+_ORIGIN = "As asked"
 
 
 def options(found: "Interference") -> go.Figure:
@@ -36,15 +35,23 @@ def options(found: "Interference") -> go.Figure:
     probability down. Options beyond the likeliest few, and those that are never likely, share one part.
     """
     others = [e for e in found.effects if e.should is not False]
-    groups = [("", [found]), (_IDLE, found.idle), (_expected(others), others)]
+    kinds = {e.should for e in others}  # nothing is taken away for sure where ``should`` is None
+    expected = "May change it:" if kinds == {None} else f"Should{' or may' * (None in kinds)} change it:"
     rows, titles, places, heights, heads, down = [], [], [], [], {}, 0
-    for head, some in groups:
+    for head, some in (("", [found]), ("Should not change it:", found.idle), (expected, others)):
         if head and some:
             heads[down + _HEAD / 2] = f"<b>{head}</b>"
             down += _HEAD
         for row in some:
-            titles.append(f"<b>{_ORIGIN}</b>" if row is found else _named(row))
-            heights.append(_LINE * max(titles[-1].count("<br>") + 1, 1.4) + 10)
+            title = f"<b>{_ORIGIN}</b>"
+            if row is not found:  # in lines short enough for a phone; for a sentence its kind and words
+                kind = "Yours" if row.name == "own-sentence" else row.title.split()[0]
+                what = f"{kind}: “{row.text}”" if row.text else row.title + " (may)" * (row.should is None)
+                title = "<br>".join(map(escape, wrap(what, 24, max_lines=3, placeholder="…")))
+                colour = WRONG if row.should is False else NEUTRAL
+                title += f' <b><span style="color:{colour}">⇄</span></b>' * row.flipped
+            titles.append(title)
+            heights.append(_LINE * max(title.count("<br>") + 1, 1.4) + 10)
             places.append(down + heights[-1] / 2)
             down += heights[-1]
             rows.append(row.probability)
@@ -67,11 +74,7 @@ def options(found: "Interference") -> go.Figure:
         )
         for label, part, colour in parts
     ]
-    before = 100 * values[0, found.target]
-    line = {
-        "type": "line", "x0": before, "x1": before, "y0": heights[0], "y1": down,
-        "line": {"dash": "dash", "width": 2, "color": NEUTRAL},
-    }
+    line = upright(100 * values[0, found.target], heights[0], down)
     return figure(
         int(92 + down), *bars, barmode="stack", shapes=[line] if found.effects else [],
         margin={"l": 8, "r": 16, "t": 44, "b": 8}, showlegend=True, legend={"traceorder": "normal"},
@@ -81,21 +84,6 @@ def options(found: "Interference") -> go.Figure:
             "tickfont": {"size": 13}, "showgrid": False, "zeroline": False,
         },
     )
-
-
-def _expected(effects: "list[Effect]") -> str:
-    """What the second group of changes is: nothing is taken away for sure where ``should`` is None."""
-    kinds = {e.should for e in effects}
-    return "May change it:" if kinds == {None} else f"Should{' or may' * (None in kinds)} change it:"
-
-
-def _named(effect: "Effect") -> str:
-    """What was done in lines short enough for a phone: for a sentence its kind and words; a mark where it flips."""
-    kind = "Yours" if effect.name == "own-sentence" else effect.title.split()[0]
-    text = f"{kind}: “{effect.text}”" if effect.text else effect.title + (" (may)" if effect.should is None else "")
-    lines = "<br>".join(map(escape, wrap(text, 24, max_lines=3, placeholder="…")))
-    colour = WRONG if effect.should is False else NEUTRAL
-    return f'{lines} <b><span style="color:{colour}">⇄</span></b>' if effect.flipped else lines
 
 
 def changes(found: "Interference") -> go.Figure | None:
@@ -152,10 +140,15 @@ def put_in(found: "Interference") -> str:
 def table(found: "Interference") -> str:
     """What was done, and the answer, divergence and change that came of it."""
     rows = [[_ORIGIN, "", "", f"{found.labels[found.best]}, {percent(found.probability.max())}", None, None]]
-    rows += [
-        [e.title, _done(e), _SHOULD[e.should], _answer(found, e), e.js, e.delta_logprob]
-        for e in found.effects
-    ]
+    for e in found.effects:
+        done = e.text if e.loss is None else f"loss {e.loss[0]:.2f} → {e.loss.max():.2f} nats"
+        if e.picture is not None:
+            done = Html(f'<img src="{data_uri(e.picture, 96)}" alt="{escape(e.title)}" width="56" height="56">')
+        answer = escape(f"{found.labels[e.best]}, {percent(e.probability.max())}")
+        if e.flipped:
+            answer = f'<span class="{"right" if e.should else "wrong"}">⇄ {answer}</span>'
+        should = {True: "yes", False: "no", None: "it may"}[e.should]
+        rows.append([e.title, done, should, Html(answer), e.js, e.delta_logprob])
     head = (
         "Perturbation", "What was done", "Should it change?", "Answer",
         Head("Divergence", "Jensen-Shannon divergence between the option probabilities: 0 is no change, 1 bit is all",
@@ -166,18 +159,6 @@ def table(found: "Interference") -> str:
     left = "".join(f"<li>{escape(title)}: {escape(reason)}.</li>" for title, reason in found.left_out)
     left = f'<p class="key">Left out:</p><ul class="key">{left}</ul>' if left else ""
     return f'<div class="card">{Table(head, rows).html()}{left}</div>'
-
-
-def _done(effect: "Effect") -> Html | str:
-    if effect.picture is not None:
-        uri = data_uri(effect.picture, 96)
-        return Html(f'<img src="{uri}" alt="{escape(effect.title)}" width="56" height="56">')
-    return effect.text if effect.loss is None else f"loss {effect.loss[0]:.2f} → {effect.loss.max():.2f} nats"
-
-
-def _answer(found: "Interference", effect: "Effect") -> Html:
-    told = escape(f"{found.labels[effect.best]}, {percent(effect.probability.max())}")
-    return Html(f'<span class="{"right" if effect.should else "wrong"}">⇄ {told}</span>' if effect.flipped else told)
 
 
 def sentence(found: "Interference") -> str:
@@ -193,57 +174,44 @@ def sentence(found: "Interference") -> str:
     missing = f" Not measured yet: {listed([_low(w) for w in found.waiting])}." if found.waiting else ""
     if not found.effects:
         return f"{said}{missing}" if missing else f"{said} Nothing could be disturbed here."
+    so_far = " so far" if found.waiting else ""
     if len(found.labels) == 1:
         most = max(found.effects, key=lambda e: abs(e.delta_logprob))
-        so_far = " so far" if found.waiting else ""
         return (
             f"With one option nothing can flip. {said} What changes is its log-probability, most under "
             f"“{most.title}”{so_far}: {signed(most.delta_logprob)} nats.{missing}"
         )
-    return f"{_idle(found)} {said} {_moved(found)}{_others(found)}{missing}"
+    idle, short = found.idle, brief(before)
+    some = idle or found.effects
+    total, flips = len(some), [e for e in some if e.flipped]
+    most = max(some, key=lambda e: (e.flipped, e.js))
+    if not idle:
+        of = "the one change" if total == 1 else f"the {total} changes"
+        first = f"{len(flips) or 'None'} of {of} made here, which should or may change the answer “{short}”, does"
+    elif not flips:
+        of = "The change" if total == 1 else f"None of the {total} changes"
+        first = f"{of} that should not matter {'does not flip' if total == 1 else 'flips'} the answer “{short}”"
+    else:
+        flip = "flips" if len(flips) == 1 else "flip"
+        of = f": {len(flips)} of {total} changes that should not matter {flip} it"
+        many = of if total > 1 else ", and should not"
+        first = f"“{most.title}” flips “{short}” to “{brief(found.labels[most.best])}”{many}"
+    after = f", “{found.labels[most.best]}” has {percent(most.probability.max())}" if most.flipped else ""
+    moved = (
+        f"The probabilities move most under “{most.title}” ({most.js:.2f} bits): “{before}” goes to "
+        f"{percent(most.probability[found.best])}{after}."
+    )
+    others = []  # what should change the answer, and what may: told apart, for there a flip is no interference
+    for should, which in ((True, "should"), (None, "may")):
+        changed = [e.flipped for e in found.effects if e.should is should]
+        if changed and idle:
+            others.append(f"{sum(changed)} of {len(changed)} that {which}")
+    also = f" Of the other changes, the answer is changed by {listed(others)}." if others else ""
+    return f"{first}{so_far}. {said} {moved}{also}{missing}"
 
 
 def _low(title: str) -> str:
     return title[0].lower() + title[1:]
-
-
-def _idle(found: "Interference") -> str:
-    """What should not matter, and whether it does."""
-    idle, before = found.idle, brief(found.labels[found.best])
-    so_far, total = " so far" if found.waiting else "", len(found.idle)
-    if not idle:
-        others = found.effects
-        flips = sum(e.flipped for e in others)
-        of = "the one change" if len(others) == 1 else f"the {len(others)} changes"
-        return f"{flips or 'None'} of {of} made here, which should or may change the answer “{before}”, does{so_far}."
-    flips = [e for e in idle if e.flipped]
-    if not flips:
-        of = "The change" if total == 1 else f"None of the {total} changes"
-        does = "does not flip" if total == 1 else "flips"
-        return f"{of} that should not matter {does} the answer “{before}”{so_far}."
-    most = max(flips, key=lambda e: e.js)
-    flip = "flips" if len(flips) == 1 else "flip"
-    many = f": {len(flips)} of {total} changes that should not matter {flip} it" if total > 1 else ", and should not"
-    return f"“{most.title}” flips “{before}” to “{brief(found.labels[most.best])}”{many}{so_far}."
-
-
-def _moved(found: "Interference") -> str:
-    most = max(found.idle or found.effects, key=lambda e: (e.flipped, e.js))
-    after = "" if not most.flipped else f", “{found.labels[most.best]}” has {percent(most.probability.max())}"
-    return (
-        f"The probabilities move most under “{most.title}” ({most.js:.2f} bits): “{found.labels[found.best]}” goes to "
-        f"{percent(most.probability[found.best])}{after}."
-    )
-
-
-def _others(found: "Interference") -> str:
-    """What should change the answer, and what may: told apart, for there a flip is no interference."""
-    parts = []
-    for should, which in ((True, "should"), (None, "may")):
-        some = [e for e in found.effects if e.should is should]
-        if some and found.idle:
-            parts.append(f"{sum(e.flipped for e in some)} of {len(some)} that {which}")
-    return f" Of the other changes, the answer is changed by {listed(parts)}." if parts else ""
 
 
 def response(found: "Dose") -> go.Figure:
@@ -256,23 +224,27 @@ def response(found: "Dose") -> go.Figure:
     others = [i for i in range(len(found.labels)) if i != found.target]
     if others and not rivals:
         rivals = [max(others, key=lambda i: found.probability[:, i].max())]
-    lines = [_line(found, found.target, ANSWER, "solid")]
-    lines += [_line(found, rival, _RIVALS[n], DASHES[n + 1]) for n, rival in enumerate(rivals)]
+    looks = [(found.target, ANSWER), *zip(rivals, _RIVALS, strict=False)]
+    lines = [
+        go.Scatter(
+            x=found.strength, y=100 * found.probability[:, option], name=escape(found.labels[option][:32]),
+            mode="lines+markers", customdata=found.amount, marker={"size": 8},
+            line={"color": colour, "width": 2.5, "dash": DASHES[n]},
+            hovertemplate=f"strength %{{x:.2f}} (%{{customdata:.3g}} {escape(found.unit)}): %{{y:.1f}} %",
+        )
+        for n, (option, colour) in enumerate(looks)
+    ]
     marks = {}
     if not math.isnan(found.flip):
-        marks = {
-            "shapes": [{
-                "type": "line", "x0": found.flip, "x1": found.flip, "y0": 0, "y1": 1, "yref": "paper",
-                "line": {"dash": "dot", "width": 2, "color": NEUTRAL},
-            }],
-            "annotations": [{
-                "x": found.flip, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
-                "text": f"flips {_where(found)}" if found.counted else f"flips at {found.flip:.2f}",
-            }],
-        }
+        told = f"flips {_where(found)}" if found.counted else f"flips at {found.flip:.2f}"
+        note = {"x": found.flip, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": told}
+        marks = {"shapes": [upright(found.flip, dash="dot", yref="paper")], "annotations": [note]}
+    most = found.amount[-1] / found.strength[-1] if found.strength[-1] else 0.0
+    full = "" if most == 1 else f"1 = {most:.3g} {found.unit}; "
+    title = f"Strength: {found.title.lower()}<br>({full}n = {len(found.strength)} strengths)"
     return figure(
         345, *lines, margin={"l": 8, "r": 16, "t": 64, "b": 8}, legend={"y": 1.1}, showlegend=True, **marks,
-        xaxis={"title": _axis(found), "range": [-0.02, 1.02]},
+        xaxis={"title": title, "range": [-0.02, 1.02]},
         yaxis={"title": "Probability among the options, %", "range": [-3, 103]},
     )
 
@@ -284,21 +256,6 @@ def _where(found: "Dose") -> str:
         return f"between {few:.0f} and {more:.0f} {found.unit}"
     most = found.amount[-1] / found.strength[-1]
     return f"at strength {found.flip:.2f}" + ("" if most == 1 else f" ({found.flip * most:.3g} {found.unit})")
-
-
-def _line(found: "Dose", option: int, colour: str, dash: str) -> go.Scatter:
-    return go.Scatter(
-        x=found.strength, y=100 * found.probability[:, option], name=escape(found.labels[option][:32]),
-        mode="lines+markers", customdata=found.amount,
-        line={"color": colour, "width": 2.5, "dash": dash}, marker={"size": 8},
-        hovertemplate=f"strength %{{x:.2f}} (%{{customdata:.3g}} {escape(found.unit)}): %{{y:.1f}} %",
-    )
-
-
-def _axis(found: "Dose") -> str:
-    most = found.amount[-1] / found.strength[-1] if found.strength[-1] else 0.0
-    full = "" if most == 1 else f"1 = {most:.3g} {found.unit}; "
-    return f"Strength: {found.title.lower()}<br>({full}n = {len(found.strength)} strengths)"
 
 
 def effectiveness(found: "Dose") -> go.Figure | None:
@@ -334,27 +291,26 @@ def response_sentence(found: "Dose") -> str:
         after = brief(found.labels[int(found.logprob[found.flipped].argmax())])
         said = f"{raised}, the answer “{before}” flips to “{after}” {_where(found)}."
     went = f"From none to {end}, {whose} goes from {percent(found.cue[0])} to {percent(found.cue[-1])}."
-    return f"{said} {went} {_helped(found)}".strip()
-
-
-def _helped(found: "Dose") -> str:
+    told = f"{said} {went}"
     if not found.gain.size:
-        return ""
+        return told
     if not found.odds_gain.size:
-        return "With one option a hint has nothing to add."
+        return f"{told} With one option a hint has nothing to add."
     weak = int(np.argmin(found.cue))
     if found.cue[0] - found.cue[weak] < _CLEARLY:
-        return "The picture's cue does not weaken, so nothing can be said about help for a weak cue."
+        return f"{told} The picture's cue does not weaken, so nothing can be said about help for a weak cue."
     adds = (
         f"The hint “{found.hint}” adds {signed(100 * found.gain[0], 0)} points where the picture is clear "
         f"and {signed(100 * found.gain[weak], 0)} where it is weakest"
     )
-    if found.gain[weak] - found.gain[0] < _CLEARLY:
-        return f"{adds}: no inverse effectiveness here."
     odds = f"{signed(found.odds_gain[0], 1)} and {signed(found.odds_gain[weak], 1)} nats of log-odds"
-    if found.odds_gain[weak] - found.odds_gain[0] >= _CLEAR_ODDS:
-        return f"{adds} ({odds}): in this one question the weaker cue gains more, as inverse effectiveness has it."
-    return f"{adds}, but in log-odds it does not clearly gain more ({odds}): the ceiling at 100 % explains it."
+    if found.gain[weak] - found.gain[0] < _CLEARLY:
+        helped = ": no inverse effectiveness here."
+    elif found.odds_gain[weak] - found.odds_gain[0] >= _CLEAR_ODDS:
+        helped = f" ({odds}): in this one question the weaker cue gains more, as inverse effectiveness has it."
+    else:
+        helped = f", but in log-odds it does not clearly gain more ({odds}): the ceiling at 100 % explains it."
+    return f"{told} {adds}{helped}"
 
 
 DOSES = ("in the first half", "in the second half", "never")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,39 +117,28 @@ class Interference(Chances, Result):
     def table(self) -> Table:
         header = ["condition", "side", "option", "probability", "logprob", "flipped", "js_bits", "delta_logprob_nats",
                   "should_change"]
-        rows = [["origin", "", *cells, "", "", "", ""] for cells in self._cells(self.logprob)]
-        for effect in self.effects:
-            told = [effect.flipped, effect.js, effect.delta_logprob, effect.should]
-            rows += [[effect.name, effect.side, *cells, *told] for cells in self._cells(effect.logprob)]
-        return Table(header, rows)
+        told = [(["origin", ""], self.logprob, [""] * 4)]
+        told += [([e.name, e.side], e.logprob, [e.flipped, e.js, e.delta_logprob, e.should]) for e in self.effects]
+        return Table(header, [[*a, *cells, *b] for a, of, b in told for cells in self._cells(of)])
 
     def _cells(self, logprob: np.ndarray):
         return zip(self.options, probability(logprob), logprob, strict=True)
 
-    def _told(self, logprob: np.ndarray) -> list[dict]:
-        return [{"text": t, "probability": p, "logprob": q} for t, p, q in self._cells(logprob)]
-
     def to_json(self) -> dict:
-        return plain(
-            {
-                "question": self.question,
-                "target": self.options[self.target],
-                "truth_known": self.truth_known,
-                "proposed": self.proposed,
-                "origin": {"options": self._told(self.logprob)},
-                "perturbations": [
-                    {
-                        "name": e.name, "side": e.side, "text": e.text, "options": self._told(e.logprob),
-                        "flipped": e.flipped, "should_change": e.should, "js": e.js, "delta_logprob": e.delta_logprob,
-                        "loss": e.loss,
-                    }
-                    for e in self.effects
-                ],
-                "left_out": [{"title": title, "reason": reason} for title, reason in self.left_out],
-                "waiting": self.waiting,
-                "provenance": self.provenance,
-            }
-        )  # fmt: skip
+        def options(logprob: np.ndarray) -> list[dict]:
+            return [{"text": t, "probability": p, "logprob": q} for t, p, q in self._cells(logprob)]
+
+        return plain({
+            "question": self.question, "target": self.options[self.target], "truth_known": self.truth_known,
+            "proposed": self.proposed, "origin": {"options": options(self.logprob)},
+            "perturbations": [
+                {"name": e.name, "side": e.side, "text": e.text, "options": options(e.logprob), "flipped": e.flipped,
+                 "should_change": e.should, "js": e.js, "delta_logprob": e.delta_logprob, "loss": e.loss}
+                for e in self.effects
+            ],
+            "left_out": [{"title": title, "reason": reason} for title, reason in self.left_out],
+            "waiting": self.waiting, "provenance": self.provenance,
+        })
 
 
 @dataclass(frozen=True)
@@ -163,14 +152,8 @@ class Asked:
 
 
 def interfere(
-    model: "MLLM",
-    picture: Image.Image | None,
-    question: str,
-    checkpoint: str = BASE,
-    given: Sequence[str] = (),
-    names: Sequence[str] = DEFAULT,
-    settings: Settings | None = None,
-    known: "Known | None" = None,
+    model: "MLLM", picture: Image.Image | None, question: str, checkpoint: str = BASE, given: Sequence[str] = (),
+    names: Sequence[str] = DEFAULT, settings: Settings | None = None, known: "Known | None" = None,
     progress: Callable[[float, str], None] = lambda share, what: None,
 ) -> Iterator[Interference]:
     """The effect of the perturbations ``names`` (of ``perturbations.ALL``): first all but the attacks, in as few
@@ -185,6 +168,7 @@ def interfere(
     began = time.perf_counter()
     settings = settings or Settings()
     chosen = perturbations(names)
+    attacks = [p for p in chosen if p.modality is not None]
 
     def told(done: float, what: str) -> None:
         progress(done / (1 + len(chosen)), what.lower())
@@ -193,54 +177,48 @@ def interfere(
     asked = ask(
         model, picture, question, checkpoint, given, settings, known, lambda share: told(share, "finding options")
     )
-    found = Interference(
-        provenance=Provenance(**model.provenance(checkpoint, settings.seed)),
-        question=question,
-        checkpoint=checkpoint,
-        options=asked.options.texts,
-        labels=asked.options.labels,
-        proposed=asked.options.source == "proposed",
-        target=asked.case.target,
-        truth_known=asked.options.truth is not None,
-        logprob=asked.logprob,
-        waiting=tuple(p.title for p in chosen if p.modality is not None),
-    )
-    made, left_out = [], []
+    made, effects, left_out = [], [], []
+
+    def so_far(waiting: Sequence[Perturbation]) -> Interference:
+        took = model.provenance(checkpoint, settings.seed, time.perf_counter() - began)
+        options = asked.options
+        return Interference(
+            provenance=Provenance(**took), question=question, checkpoint=checkpoint, options=options.texts,
+            labels=options.labels, proposed=options.source == "proposed", target=asked.case.target,
+            truth_known=options.truth is not None, logprob=asked.logprob, effects=tuple(effects),
+            left_out=tuple(left_out), waiting=tuple(p.title for p in waiting),
+        )
+
     for perturbation in chosen:
-        if perturbation.modality is None:
-            told(1, perturbation.title)
-            try:
-                made.append((perturbation, *_disturbed(model, asked, perturbation)))
-            except (InputError, ModelError) as error:  # the others can still be done
-                left_out.append((perturbation.title, str(error).rstrip(".")))
-    prompts = [prompt for _, prompt, _ in made]
-    failed: dict[int, str] = {}
+        if perturbation.modality is not None:
+            continue
+        told(1, perturbation.title)
+        try:
+            what = perturbation.make(asked.case)
+            if isinstance(what, str):
+                prompt, shown = with_sentence(model, asked, what), {"text": what}
+            else:
+                thumbnail = what.convert("RGB").resize(asked.origin.size or what.size)  # as the model sees it
+                thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
+                prompt, shown = with_picture(model, asked, what), {"picture": thumbnail}
+            made.append((perturbation, prompt, shown))
+        except (InputError, ModelError) as error:  # the others can still be done
+            left_out.append((perturbation.title, str(error).rstrip(".")))
+    prompts, failed = [prompt for _, prompt, _ in made], {}
     read = scored(
         model, asked, prompts, checkpoint, lambda share: told(1 + share * len(made), "comparing options"), failed
     )
     left_out += [(made[i][0].title, reason) for i, reason in sorted(failed.items())]
-    effects = [
+    effects += [
         _effect(perturbation, asked, values, **shown)
         for i, ((perturbation, _, shown), values) in enumerate(zip(made, read, strict=True))
         if i not in failed
     ]
-
-    def so_far() -> Interference:
-        took = model.provenance(checkpoint, settings.seed, time.perf_counter() - began)
-        return replace(
-            found, effects=tuple(effects), left_out=tuple(left_out), waiting=found.waiting[attacks:],
-            provenance=Provenance(**took),
-        )  # fmt: skip
-
-    attacks = 0
-    yield so_far()
-    for perturbation in chosen:
-        if perturbation.modality is None:
-            continue
-        done = 1 + len(chosen) - len(found.waiting) + attacks
-        step = lambda share, done=done, title=perturbation.title: told(done + share, title)  # noqa: E731
+    yield so_far(attacks)
+    for n, perturbation in enumerate(attacks):
+        before = 1 + len(chosen) - len(attacks) + n
+        step = lambda share, before=before, title=perturbation.title: told(before + share, title)  # noqa: E731
         step(0)
-        attacks += 1
         if not bool((asked.origin.segments == perturbation.modality).any()):
             left_out.append((perturbation.title, "there is no picture to attack"))
         else:
@@ -251,7 +229,16 @@ def interfere(
                 effects.append(_effect(perturbation, asked, values, loss=attacked.loss))
             except (InputError, ModelError) as error:  # the others can still be done
                 left_out.append((perturbation.title, str(error).rstrip(".")))
-        yield so_far()
+        yield so_far(attacks[n + 1 :])
+
+
+def _effect(perturbation: Perturbation, asked: Asked, logprob: np.ndarray, **shown) -> Effect:
+    target, origin = asked.case.target, asked.logprob
+    return Effect(
+        perturbation.name, perturbation.title, perturbation.side, logprob,
+        flipped=int(logprob.argmax()) != asked.case.best, js=jensen_shannon(probability(origin), probability(logprob)),
+        delta_logprob=float(logprob[target] - origin[target]), should=should_change(perturbation, asked.case), **shown,
+    )
 
 
 def perturbations(names: Sequence[str]) -> list[Perturbation]:
@@ -264,14 +251,8 @@ def perturbations(names: Sequence[str]) -> list[Perturbation]:
 
 
 def ask(
-    model: "MLLM",
-    picture: Image.Image | None,
-    question: str,
-    checkpoint: str,
-    given: Sequence[str],
-    settings: Settings,
-    known: "Known | None",
-    told: Callable[[float], None] = lambda share: None,
+    model: "MLLM", picture: Image.Image | None, question: str, checkpoint: str, given: Sequence[str],
+    settings: Settings, known: "Known | None", told: Callable[[float], None] = lambda share: None,
 ) -> Asked:
     """The undisturbed question. Its wrong option is the likeliest that does not mean the right one ("bees" for a bee)
     nor is, if there is a choice, what the model says anyway. ``told`` the share done while options are proposed; what
@@ -283,15 +264,13 @@ def ask(
     (logprob,) = logprobs(model, [origin], options.texts, checkpoint)
     best = int(logprob.argmax())
     target = best if options.truth is None else options.truth
-    same = {
-        i for i, meaning in enumerate(options.meanings) if meaning.casefold() == options.meanings[target].casefold()
-    }
-    ranked = [int(i) for i in np.argsort(-logprob, kind="stable") if i not in same]
+    meanings = [meaning.casefold() for meaning in options.meanings]
+    ranked = [int(i) for i in np.argsort(-logprob, kind="stable") if meanings[i] != meanings[target]]
     wrong = next((i for i in ranked if i != best), ranked[0] if ranked else None)
     case = Case(
         picture, question, options, best, target, wrong, settings.sentence, settings.picture, settings.occluded,
         settings.seed, frozenset(known.contents or ()) if known else frozenset(),
-    )  # fmt: skip
+    )
     return Asked(origin, options, logprob, case)
 
 
@@ -308,12 +287,8 @@ def with_picture(model: "MLLM", asked: Asked, picture: Image.Image) -> "Encoded"
 
 
 def scored(
-    model: "MLLM",
-    asked: Asked,
-    prompts: Sequence["Encoded"],
-    checkpoint: str,
-    told: Callable[[float], None] = lambda share: None,
-    failed: dict[int, str] | None = None,
+    model: "MLLM", asked: Asked, prompts: Sequence["Encoded"], checkpoint: str,
+    told: Callable[[float], None] = lambda share: None, failed: dict[int, str] | None = None,
 ) -> np.ndarray:
     """Log-probability of each option after each prompt ``[prompts, options]``, nats; the origin itself keeps its own
     numbers to the last bit.
@@ -350,31 +325,5 @@ def probability(logprob: np.ndarray) -> np.ndarray:
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     """Jensen-Shannon divergence of two distributions, bits: 0 where they are the same, 1 where they share nothing."""
     middle = (p + q) / 2
-    return max((_kl(p, middle) + _kl(q, middle)) / 2, 0.0)
-
-
-def _kl(p: np.ndarray, q: np.ndarray) -> float:
-    some = p > 0
-    return float((p[some] * np.log2(p[some] / q[some])).sum())
-
-
-def _disturbed(model: "MLLM", asked: Asked, perturbation: Perturbation) -> tuple["Encoded", dict]:
-    """The disturbed prompt, and what of it is shown."""
-    made = perturbation.make(asked.case)
-    if isinstance(made, str):
-        return with_sentence(model, asked, made), {"text": made}
-    thumbnail = made.convert("RGB").resize(asked.origin.size or made.size)  # as the model sees it
-    thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    return with_picture(model, asked, made), {"picture": thumbnail}
-
-
-def _effect(perturbation: Perturbation, asked: Asked, logprob: np.ndarray, **shown) -> Effect:
-    target, origin = asked.case.target, asked.logprob
-    return Effect(
-        perturbation.name, perturbation.title, perturbation.side, logprob,
-        flipped=int(logprob.argmax()) != asked.case.best,
-        js=jensen_shannon(probability(origin), probability(logprob)),
-        delta_logprob=float(logprob[target] - origin[target]),
-        should=should_change(perturbation, asked.case),
-        **shown,
-    )  # fmt: skip
+    to_middle = [float((x[x > 0] * np.log2(x[x > 0] / middle[x > 0])).sum()) for x in (p, q)]
+    return max(sum(to_middle) / 2, 0.0)

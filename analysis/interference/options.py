@@ -80,10 +80,7 @@ def options_for(
 
 
 def proposed(
-    model: "MLLM",
-    encoded: "Encoded",
-    checkpoint: str,
-    count: int = PROPOSED,
+    model: "MLLM", encoded: "Encoded", checkpoint: str, count: int = PROPOSED,
     told: Callable[[float], None] = lambda share: None,
 ) -> tuple[str, ...]:
     """Up to ``count`` different answers of the model's own, the greedy one first.

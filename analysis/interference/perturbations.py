@@ -236,10 +236,6 @@ def _plain(colour: str) -> Callable[[Case], Image.Image]:
     return lambda case: Image.new("RGB", case.picture.size if case.picture else (SIDE, SIDE), colour)
 
 
-def _all_noise(case: Case) -> Image.Image:
-    return noisy(_plain("grey")(case), 1.0, case.seed)
-
-
 def _partly_covered(case: Case) -> Image.Image:
     if case.picture is None:
         raise Unfit("there is no picture to cover")
@@ -257,7 +253,7 @@ ALL = {
         Perturbation("other-picture", "Another picture", "image", other_picture),
         Perturbation("black", "Black picture", "image", _plain("black")),
         Perturbation("white", "White picture", "image", _plain("white")),
-        Perturbation("noise", "Gaussian noise", "image", _all_noise),
+        Perturbation("noise", "Gaussian noise", "image", lambda case: noisy(_plain("grey")(case), 1.0, case.seed)),
         Perturbation("wrong-picture", "Picture of a wrong option", "image", wrong_picture),
         Perturbation("occlusion", "Partly covered picture", "image", _partly_covered),
         Perturbation("own-picture", "Your own picture", "image", own_picture),

@@ -69,14 +69,8 @@ class Attacked:
 
 
 def attack(
-    model: "MLLM",
-    encoded: "Encoded",
-    modality: Modality,
-    options: Sequence[str],
-    target: int,
-    checkpoint: str = BASE,
-    settings: Attack | None = None,
-    told: Callable[[float], None] = lambda share: None,
+    model: "MLLM", encoded: "Encoded", modality: Modality, options: Sequence[str], target: int, checkpoint: str = BASE,
+    settings: Attack | None = None, told: Callable[[float], None] = lambda share: None,
 ) -> Attacked:
     """Noise on the tokens of one modality that makes the option ``target`` as unlikely as possible.
 
@@ -90,8 +84,9 @@ def attack(
     where = (encoded.segments == modality)[:, None]
     if not bool(where.any()):
         raise InputError(f"This prompt has no {modality.name.lower()} tokens to attack.")
-    tails = [model.encoder.continuation(encoded, option) for option in options]
-    tokens = _telling(tails, target)
+    tails = [list(model.encoder.continuation(encoded, option)) for option in options]
+    shared = max((common_prefix(tails[target], tail) for i, tail in enumerate(tails) if i != target), default=0)
+    tokens = tails[target][: shared + 1]
     clean = model.embeddings(encoded, checkpoint).cpu()
     scale = float(clean[where[:, 0]].square().mean().sqrt())
     radius, step = settings.epsilon * scale, settings.step_size * scale
@@ -101,9 +96,24 @@ def attack(
     for number in range(steps + 1):
         told(number / (steps + 1))
         delta.requires_grad_(True)
+        gradient, full = None, False
         with model.using(checkpoint):  # the gradient needs the weights that the loss was computed with
-            loss = _loss(model, encoded, delta, tokens, checkpoint)
-            gradient = _gradient(model, loss, delta) if number < steps else None
+            loss = delta.new_zeros(())
+            for i, token in enumerate(tokens):
+                prompt = encoded.followed(tokens[:i]).with_embedding_noise(pad(delta, (0, 0, 0, i)))
+                logits = model.forward([prompt], checkpoint, grad=True).logits[0]
+                loss = loss + (logits.logsumexp(-1) - logits[token]).to(loss)
+            try:
+                gradient = torch.autograd.grad(loss, delta)[0] if number < steps else None
+            except (RuntimeError, MemoryError) as error:
+                if not exhausted(error):
+                    raise
+                full = True
+        if full:  # out of the handler, whose error holds what was allocated
+            raise ModelError(
+                f"Out of memory on {model.device} for the gradient of an attack on {len(delta)} tokens. Leave the "
+                "attacks out, or take a smaller picture or shorter options."
+            )
         losses.append(loss.item())
         delta = delta.detach()
         if losses[-1] >= max(losses):
@@ -112,33 +122,3 @@ def attack(
             delta = (delta + step * gradient.sign() * where).clamp(-radius, radius)
     noisy = encoded.with_embedding_noise(strongest) if radius else encoded
     return Attacked(noisy, strongest, radius, np.array(losses))
-
-
-def _telling(tails: Sequence[Sequence[int]], target: int) -> list[int]:
-    """The beginning of one option's tokens, up to the first that tells it from all others."""
-    own = list(tails[target])
-    shared = max((common_prefix(own, tail) for i, tail in enumerate(tails) if i != target), default=0)
-    return own[: shared + 1]
-
-
-def _loss(model: "MLLM", encoded: "Encoded", delta: torch.Tensor, tokens: list[int], checkpoint: str) -> torch.Tensor:
-    """Negative log-probability of ``tokens`` after the prompt with ``delta`` added, nats."""
-    total = delta.new_zeros(())
-    for i, token in enumerate(tokens):
-        prompt = encoded.followed(tokens[:i]).with_embedding_noise(pad(delta, (0, 0, 0, i)))
-        logits = model.forward([prompt], checkpoint, grad=True).logits[0]
-        total = total + (logits.logsumexp(-1) - logits[token]).to(total)
-    return total
-
-
-def _gradient(model: "MLLM", loss: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
-    try:
-        return torch.autograd.grad(loss, delta)[0]
-    except (RuntimeError, MemoryError) as error:
-        if not exhausted(error):
-            raise
-    # out of the handler, whose error holds what was allocated
-    raise ModelError(
-        f"Out of memory on {model.device} for the gradient of an attack on {len(delta)} tokens. Leave the attacks out, "
-        "or take a smaller picture or shorter options."
-    )

@@ -58,9 +58,19 @@ def logprobs_each(model: "MLLM", posed: Sequence[Posed], checkpoint: str = BASE)
     for batch in _batches(posed):
         prompts, options = [p.prompt for p in batch], list(zip(*(p.tails for p in batch), strict=True))
         at_once = max(min(_ROWS, _TOKENS // prompts[-1].length) // len(batch), 1)  # else the prompt is read again
-        parts = [options[i : i + at_once] for i in range(0, len(options), at_once)]
-        values = np.concatenate([_within_memory(model, prompts, part, checkpoint) for part in parts], axis=1)
-        found |= zip(map(id, batch), values, strict=True)
+        values = []
+        for start in range(0, len(options), at_once):
+            part = options[start : start + at_once]
+
+            def read(rows: Sequence[int], part=part, prompts=prompts) -> Sequence[np.ndarray]:
+                asked, tails = [prompts[i] for i in rows], [[option[i] for i in rows] for option in part]
+                if len(rows) > 1:
+                    return _scored(model, asked, tails, checkpoint)
+                return [np.array(halved(tails, lambda some: _scored(model, asked, some, checkpoint)[0]))]
+
+            # where memory is short in halves, of the prompts and then of the options, down to one of each
+            values.append(np.stack(halved(range(len(prompts)), read)))
+        found |= zip(map(id, batch), np.concatenate(values, axis=1), strict=True)
     return [found[id(p)] for p in posed]
 
 
@@ -69,15 +79,13 @@ def padded(encoded: "Encoded", length: int, token: int) -> "Encoded":
     missing = length - encoded.length
     if missing == 0:
         return encoded
-    fill = {"input_ids": token}
     inputs = {
-        key: pad(value, (missing, 0), value=fill.get(key, 0)) if value.shape == (1, encoded.length) else value
+        key: pad(value, (missing, 0), value=token if key == "input_ids" else 0)
+        if value.shape == (1, encoded.length) else value
         for key, value in encoded.inputs.items()
     }
     return replace(
-        encoded,
-        inputs=inputs,
-        segments=pad(encoded.segments, (missing, 0), value=PADDING),
+        encoded, inputs=inputs, segments=pad(encoded.segments, (missing, 0), value=PADDING),
         positions=pad(encoded.positions, (missing, 0)),
         grids=tuple(replace(grid, start=grid.start + missing) for grid in encoded.grids),
         noise=None if encoded.noise is None else pad(encoded.noise, (0, 0, missing, 0)),
@@ -97,18 +105,6 @@ def _batches(posed: Sequence[Posed]) -> list[list[Posed]]:
     return batches
 
 
-def _within_memory(model: "MLLM", prompts: list["Encoded"], options: list[tuple], checkpoint: str) -> np.ndarray:
-    """``_scored``; where memory is short in halves, of the prompts and then of the options, down to one of each."""
-
-    def read(rows: Sequence[int]) -> Sequence[np.ndarray]:
-        asked, tails = [prompts[i] for i in rows], [[option[i] for i in rows] for option in options]
-        if len(rows) > 1:
-            return _scored(model, asked, tails, checkpoint)
-        return [np.array(halved(tails, lambda some: _scored(model, asked, some, checkpoint)[0]))]
-
-    return np.stack(halved(range(len(prompts)), read))
-
-
 def _scored(
     model: "MLLM", batch: list["Encoded"], options: Sequence[Sequence[Sequence[int]]], checkpoint: str
 ) -> np.ndarray:
@@ -116,11 +112,8 @@ def _scored(
     filler = model.tokenizer.pad_token_id or 0
     tails = [option[i] for i in range(len(batch)) for option in options]
     counts = torch.tensor([len(tail) for tail in tails])
-    width = int(counts.max())
-    ids = torch.full((len(tails), width), filler)
-    for row, tail in enumerate(tails):
-        ids[row, : len(tail)] = torch.tensor(tail)
-    longest = max(prompt.length for prompt in batch)
+    width, longest = int(counts.max()), max(prompt.length for prompt in batch)
+    ids = torch.tensor([[*tail, *[filler] * (width - len(tail))] for tail in tails])
     rows = [padded(prompt, longest, filler) for prompt in batch]
     flow = Flow(model.model, rows, edits=model.edits(checkpoint))
     with model.using(checkpoint):

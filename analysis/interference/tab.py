@@ -76,16 +76,10 @@ def _dosed(asked: Asked, progress) -> Iterator[Dose]:
 
 
 ONE = Section(
-    name="one",
-    title="One question",
+    name="one", title="One question",
     question="What flips an answer that should stay?",
     about="The question is asked again with one thing changed: a sentence in front of it, or another picture.",
-    label="as published",
-    paper=_PAPER,
-    measure=_disturbed,
-    quick=True,
-    run="Disturb",
-    sentence=figure.sentence,
+    label="as published", paper=_PAPER, measure=_disturbed, quick=True, run="Disturb", sentence=figure.sentence,
     views=(
         View("chart", lambda shown: figure.options(shown.result)),
         View("beside", _beside, html=True),
@@ -130,15 +124,10 @@ ONE = Section(
 )
 
 DOSE = Section(
-    name="dose",
-    title="Dose",
+    name="dose", title="Dose",
     question="How much of a disturbance does the answer stand?",
     about="One change from nothing, exactly the question as asked, to full strength.",
-    label="as published",
-    paper=_PAPER,
-    measure=_dosed,
-    quick=True,
-    run="Raise the dose",
+    label="as published", paper=_PAPER, measure=_dosed, quick=True, run="Raise the dose",
     sentence=figure.response_sentence,
     views=(
         View("chart", lambda shown: figure.response(shown.result)),

@@ -10,12 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.attribution import endpoint, figure, measure
-from analysis.attribution.integral import FEWEST_STEPS, integrated_gradients
-from analysis.attribution.measure import METHODS, Attribution, Patches, Word, attribute, split, words_of
+from analysis.attribution import figure, measure
+from analysis.attribution.measure import (
+    FEWEST_STEPS,
+    METHODS,
+    Attribution,
+    Patches,
+    Word,
+    attribute,
+    integrated_gradients,
+    split,
+    words_of,
+)
 from analysis.attribution.section import WHY
 from analysis.bar import examples
 from analysis.charts import data_uri
+from analysis.interference import endpoint
 from analysis.result import Provenance
 from analysis.section import Asked, Shown, headline
 from models import catalog

@@ -67,16 +67,10 @@ def _many(asked: Asked, progress=kept.quiet, only_kept: bool = False) -> Conflic
 
 
 CONFLICT = Section(
-    name="conflict",
-    title="Picture against text",
+    name="conflict", title="Picture against text",
     question="When the text says one thing and the picture another, who is believed?",
     about="Asked three times: from the text alone, from the picture alone, and from both.",
-    label="as published",
-    paper=_PAPER,
-    measure=_put,
-    quick=True,
-    run="Put them in conflict",
-    sentence=figure.single,
+    label="as published", paper=_PAPER, measure=_put, quick=True, run="Put them in conflict", sentence=figure.single,
     views=(View("sides", _wording, html=True), View("chart", lambda shown: figure.oscillation(shown.result))),
     controls=_controls,
     tries=(
@@ -98,20 +92,12 @@ CONFLICT = Section(
 )
 
 CONFLICTS = Section(
-    name="conflicts",
-    title="Many conflicts",
+    name="conflicts", title="Many conflicts",
     question="Does the side that the model is surer of win?",
     about="Drawn scenes of one thing, none, a third or most of it covered, and texts that name another thing plainly, "
     "with a “perhaps”, or in two steps. They are drawings whatever the model: one trained on photos may know fewer.",
-    label="as published",
-    paper=_PAPER,
-    of=MODEL,
-    long=True,
-    measure=_many,
-    kept=partial(_many, only_kept=True),
-    run="Measure many",
-    costs="a minute or more where it was not measured before",
-    sentence=figure.sentence,
+    label="as published", paper=_PAPER, of=MODEL, long=True, measure=_many, kept=partial(_many, only_kept=True),
+    run="Measure many", costs="a minute or more where it was not measured before", sentence=figure.sentence,
     views=(
         View("chart", lambda shown: figure.law(shown.result)),
         View("tiers", lambda shown: figure.tiers(shown.result), html=True, folded="By difficulty"),

@@ -1,7 +1,8 @@
 """What the raw answers say: accuracy, drop, flips, divergence, and what a checkpoint gets back or costs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -104,28 +105,21 @@ class Accuracies(Result):
             "flip_high", "js_bits", "delta_logprob_nats", "recovery", "recovery_low", "recovery_high", "clean_change",
             "clean_change_low", "clean_change_high",
         ]  # fmt: skip
-        beside = {(c.panel, c.model, c.checkpoint, c.condition): c.difference for c in self.compared}
-        nothing = [_NAN] * 3
+        beside = {(c.panel, c.model, c.checkpoint, c.condition, None): c.difference for c in self.compared}
         rows = []
         for r in self.rows:
-            drop = r.drop or Difference()
-            change = beside.get((r.panel, r.model, r.checkpoint, r.condition)) if r.segment is None else None
-            told = _ends(change) if change else nothing
-            told = [*nothing, *told] if r.condition == ORIGIN else [*told, *nothing]
+            drop, nothing = r.drop or Difference(), Difference()
+            change = beside.get((r.panel, r.model, r.checkpoint, r.condition, r.segment), nothing)
+            told = [nothing, change] if r.condition == ORIGIN else [change, nothing]
+            accuracy, dropped, flip, *told = ([of.value, of.low, of.high] for of in (r.accuracy, drop, r.flip, *told))
             rows.append([
-                r.set, r.kind, r.model, r.checkpoint, r.segment or "all", r.condition, r.n, *_ends(r.accuracy),
-                r.chance, *_ends(drop), drop.p, *_ends(r.flip), r.js, r.delta_logprob, *told,
-            ])  # fmt: skip
+                r.set, r.kind, r.model, r.checkpoint, r.segment or "all", r.condition, r.n, *accuracy, r.chance,
+                *dropped, drop.p, *flip, r.js, r.delta_logprob, *told[0], *told[1],
+            ])
         return Table(header, rows)
 
     def to_json(self) -> dict:
-        return plain({
-            "panels": self.panels, "rows": self.rows, "compared": self.compared, "provenance": self.provenance,
-        })  # fmt: skip
-
-
-def _ends(of: Estimate) -> list[float]:
-    return [of.value, of.low, of.high]
+        return plain({name: getattr(self, name) for name in ("panels", "rows", "compared", "provenance")})
 
 
 @dataclass(frozen=True)
@@ -147,33 +141,40 @@ def accuracies(blocks: tuple[Block, ...]) -> Accuracies | None:
     """
     if not blocks:
         return None
-    panels = list(dict.fromkeys(b.panel for b in blocks))
-    order = {kind: i for i, kind in enumerate(KINDS)}
-    panels.sort(key=lambda p: order[p.kind])
+    kinds = list(KINDS)
+    panels = sorted(dict.fromkeys(b.panel for b in blocks), key=lambda p: kinds.index(p.kind))
     columns = tuple(dict.fromkeys((b.model, b.checkpoint) for b in blocks))
-    read = {(b.panel, b.model, b.checkpoint, b.condition): _read(b) for b in blocks}
-    rows, compared = [], []
+    read, shown, rows, compared = {}, [], [], []
+    for block in blocks:
+        logprob = tuple(None if row is None else np.array(row) for row in block.logprob)
+        best = np.array([-1 if row is None else int(row.argmax()) for row in logprob])
+        right = (best == np.array(block.panel.right)).astype(float)
+        read[block.panel, block.model, block.checkpoint, block.condition] = _Read(best >= 0, right, best, logprob)
     for place, panel in enumerate(panels):
-        for condition in (ORIGIN, *KINDS[panel.kind].conditions):
-            for column in columns:
-                found = read.get((panel, *column, condition))
-                if found is None:
-                    continue
-                origin = read[panel, *column, ORIGIN]
-                about = {
-                    "panel": place, "kind": panel.kind, "set": panel.name, "model": column[0], "checkpoint": column[1],
-                    "condition": condition, "title": titled(condition),
-                }  # fmt: skip
-                of = (_row(panel, found, origin, segment, about) for segment in (None, *_segments(panel)))
-                rows += [row for row in of if row is not None]
-                base = read.get((panel, column[0], BASE, condition))
-                if column[1] != BASE and base is not None:
-                    first = read[panel, column[0], BASE, ORIGIN]
-                    if beside := _beside(condition, found, origin, base, first, about):
-                        compared.append(beside)
-    shown = [
-        Shown(p.kind, p.name, KINDS[p.kind].title, KINDS[p.kind].about, len(p.right), _segments(p)) for p in panels
-    ]
+        kind, segments = KINDS[panel.kind], tuple(dict.fromkeys(s for s in panel.segments if s is not None))
+        shown.append(Shown(panel.kind, panel.name, kind.title, kind.about, len(panel.right), segments))
+        for condition, (model, checkpoint) in product((ORIGIN, *kind.conditions), columns):
+            found = read.get((panel, model, checkpoint, condition))
+            if found is None:
+                continue
+            origin = read[panel, model, checkpoint, ORIGIN]
+            about = {
+                "panel": place, "kind": panel.kind, "set": panel.name, "model": model, "checkpoint": checkpoint,
+                "condition": condition, "title": titled(condition),
+            }
+            of = (_row(panel, found, origin, segment, about) for segment in (None, *segments))
+            rows += [row for row in of if row is not None]
+            base = read.get((panel, model, BASE, condition))
+            if checkpoint == BASE or base is None:
+                continue
+            first = read[panel, model, BASE, ORIGIN]
+            some = found.made & origin.made & base.made & first.made
+            pair = found.right, base.right
+            if condition != ORIGIN:
+                pair = first.right - base.right, origin.right - found.right
+            if some.any():
+                change = difference(pair[0][some], pair[1][some])
+                compared.append(Compared(**about, reference=BASE, n=int(some.sum()), difference=change))
     return Accuracies(
         provenance=Provenance(**together([block.provenance for block in blocks])), panels=tuple(shown),
         columns=columns, rows=tuple(rows), compared=tuple(compared), blocks=blocks,
@@ -185,17 +186,6 @@ def titled(condition: str) -> str:
     return "As asked" if condition == ORIGIN else ALL[condition].title
 
 
-def _segments(panel: Panel) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(s for s in panel.segments if s is not None))
-
-
-def _read(block: Block) -> _Read:
-    logprob = tuple(None if row is None else np.array(row) for row in block.logprob)
-    best = np.array([-1 if row is None else int(row.argmax()) for row in logprob])
-    right = (best == np.array(block.panel.right)).astype(float)
-    return _Read(np.array([row is not None for row in logprob]), right, best, logprob)
-
-
 def _row(panel: Panel, found: _Read, origin: _Read, segment: str | None, about: dict) -> Row | None:
     some = found.made & origin.made
     if segment is not None:
@@ -204,26 +194,12 @@ def _row(panel: Panel, found: _Read, origin: _Read, segment: str | None, about: 
         return None
     right = found.right[some]
     chance = float((1 / np.array(panel.choices)[some]).mean())
-    row = {**about, "segment": segment, "accuracy": mean(right), "chance": chance}
-    if about["condition"] == ORIGIN:
-        return Row(**row)
+    row = Row(**about, segment=segment, accuracy=mean(right), chance=chance)
+    if row.condition == ORIGIN:
+        return row
     pairs = [(origin.logprob[i], found.logprob[i], panel.right[i]) for i in np.flatnonzero(some)]
-    return Row(
-        **row,
-        drop=difference(origin.right[some], right),
-        flip=mean((found.best != origin.best)[some]),
+    return replace(
+        row, drop=difference(origin.right[some], right), flip=mean((found.best != origin.best)[some]),
         js=float(np.mean([jensen_shannon(probability(a), probability(b)) for a, b, _ in pairs])),
         delta_logprob=float(np.mean([b[right_one] - a[right_one] for a, b, right_one in pairs])),
     )
-
-
-def _beside(condition: str, found: _Read, origin: _Read, base: _Read, first: _Read, about: dict) -> Compared | None:
-    """A checkpoint's block (``origin``: as asked) beside the base's (``first``: as asked)."""
-    some = found.made & origin.made & base.made & first.made
-    if not some.any():
-        return None
-    if condition == ORIGIN:
-        change = difference(found.right[some], base.right[some])
-    else:
-        change = difference((first.right - base.right)[some], (origin.right - found.right)[some])
-    return Compared(**about, reference=BASE, n=int(some.sum()), difference=change)

@@ -91,19 +91,13 @@ def _segment(shown: Shown) -> str | None:
 
 
 SETS = Section(
-    name="sets",
-    title="Sets and remedies",
+    name="sets", title="Sets and remedies",
     question="How often does an answer fall, and does training against it help?",
     about="Whole sets, each question as asked and disturbed where it should not matter. <i>Plain</i>, "
     "<i>heuristic</i>, <i>adversarial</i> and <i>consistent</i> were trained as long, the last three against this.",
-    label="small",
-    paper=("Diagnosing and Mitigating Modality Interference", "https://arxiv.org/abs/2505.19616"),
-    of=SET,
-    long=True,
-    measure=_measured,
-    kept=_kept,
-    costs="the model on the left, in a few minutes; it joins what is shown",
-    sentence=figure.sentence,
+    label="small", paper=("Diagnosing and Mitigating Modality Interference", "https://arxiv.org/abs/2505.19616"),
+    of=SET, long=True, measure=_measured, kept=_kept,
+    costs="the model on the left, in a few minutes; it joins what is shown", sentence=figure.sentence,
     views=(
         View("chart", _draw),
         View("all", lambda shown: figure.accuracy(shown.result, _segment(shown)), folded="All sets and disturbances"),
