@@ -110,7 +110,7 @@ def sentence(found: "Attribution") -> str:
     strongest = f"Most for it is {most[1]} ({nats(most[0])})" if most[0] > 0 else "Nothing is for it"
     against = f"most against it {least[1]} ({nats(least[0])})" if least[0] < 0 else "nothing is against it"
     parts = [share, f"{strongest}, {against}."]
-    whole, total = found.value - found.baseline, found.image + found.text
+    whole, total = found.value - found.baseline, found.image + sum(w.score for w in found.words)
     missed = abs(found.convergence_delta)
     if found.method == "ablation":
         parts.append(

@@ -113,11 +113,6 @@ class Attribution(Result):
         """The picture's scores added up, nats."""
         return float(sum(p.values.sum() for p in self.patches) + self.rest)
 
-    @property
-    def text(self) -> float:
-        """The words' scores added up, nats."""
-        return float(sum(w.score for w in self.words))
-
     def table(self) -> Table:
         rows = [["word", None, None, None, w.text, w.score] for w in self.words]
         for grid, found in enumerate(self.patches):
@@ -129,7 +124,7 @@ class Attribution(Result):
 
 @dataclass(frozen=True)
 class Parts:
-    """``part`` int64 ``[T]``: which part each token belongs to, -1 for the template's.
+    """``part`` int64 ``[T]``: which of ``count`` parts each token belongs to, -1 for the template's.
 
     Parts are the ``words`` in their order, then blocks of the picture, then, where some image tokens see no cell of
     a grid, those together. ``cells`` are the tokens of each grid, int64 ``[rows, columns]``; ``boxes`` what each grid
@@ -137,13 +132,10 @@ class Parts:
     """
 
     part: np.ndarray
+    count: int
     words: tuple[str, ...]
     cells: tuple[np.ndarray, ...]
     boxes: tuple["Box", ...]
-
-    @property
-    def count(self) -> int:
-        return int(self.part.max(initial=-1)) + 1
 
     def sums(self, tokens: np.ndarray) -> np.ndarray:
         """Scores of tokens ``[T]`` added up by part, float64 ``[parts]``."""
@@ -171,7 +163,7 @@ def split(encoded: "Encoded", tokenizer, side: int = SIDE) -> Parts:
         part[tokens] = count + rows[:, None] * (columns.max() + 1) + columns[None]
         count = int(part.max()) + 1
     part[(kinds == Modality.IMAGE) & (part < 0)] = count
-    return Parts(part, words, cells, tuple(g.box for g in grids))
+    return Parts(part, int(part.max(initial=-1)) + 1, words, cells, tuple(g.box for g in grids))
 
 
 def words_of(ids: Sequence[int], tokenizer, most: int = MOST_WORDS) -> tuple[tuple[str, ...], np.ndarray]:
@@ -225,7 +217,10 @@ def attribute(
             raise InputError("The model answers nothing to this question, so there is no answer to explain: give one.")
     ids, cut = ids[:MOST_TOKENS], len(ids) > MOST_TOKENS
     parts = split(prompt, model.tokenizer, _COARSE if method == "shapley" else SIDE)
-    forwards = forwards_of(steps) if method == METHODS[0] else (orders if method == "shapley" else 1) * parts.count + 3
+    forwards = (orders if method == "shapley" else 1) * parts.count + 3
+    if method == METHODS[0]:  # the most: each gradient, and what the ends of stretches are worth
+        first = _spare(steps)
+        forwards = steps + len(_EDGES) + first + max(steps - FEWEST_STEPS - _POINTS * first, 0) // (2 * _POINTS)
     chance = _Chance(model, prompt, ids, checkpoint, parts, progress, forwards)
     delta = float("nan")
     if method == "integrated_gradients":
@@ -283,11 +278,10 @@ class _Chance:
     def of_embeddings(self, embeddings: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
         """... where the decoder reads ``embeddings`` ``[rows, T, d]`` instead of ``own`` ``[T, d]``."""
         noise = embeddings - own
-
-        def change(prompt, row):
-            return prompt.with_embedding_noise(pad(noise[row], (0, 0, 0, prompt.length - len(own))))
-
-        return self._of(change, len(noise), torch.is_grad_enabled() and noise.requires_grad)
+        return self._of(
+            lambda prompt, row: prompt.with_embedding_noise(pad(noise[row], (0, 0, 0, prompt.length - len(own)))),
+            len(noise), torch.is_grad_enabled() and noise.requires_grad,
+        )
 
     def of_presence(self, present: torch.Tensor) -> torch.Tensor:
         """... where parts are shown (1) or hidden (0) as ``present`` ``[rows, parts]`` says."""
@@ -344,10 +338,8 @@ class Integral:
     value: float
     baseline: float
     steps: int
+    delta: float
 
-    @property
-    def delta(self) -> float:
-        return float(self.scores.sum() - (self.value - self.baseline))
 
 
 def integrated_gradients(
@@ -380,35 +372,31 @@ def integrated_gradients(
     scores: dict[tuple[float, float], np.ndarray] = {}
     missed: dict[tuple[float, float], float] = {}
 
-    def few(things: Sequence, count: int) -> list[Sequence]:
-        return [things[i : i + count] for i in range(0, len(things), count)]
-
     def look(shares: Sequence[float]) -> None:
-        for some in few([s for s in dict.fromkeys(shares) if s not in values], rows):
+        unknown = [s for s in dict.fromkeys(shares) if s not in values]
+        for some in (unknown[i : i + rows] for i in range(0, len(unknown), rows)):
             with torch.no_grad():
                 values.update(zip(some, value(on_path(some)).tolist(), strict=True))
-
-    def gain(stretch: tuple[float, float]) -> float:
-        return values[stretch[1]] - values[stretch[0]]
 
     look(_EDGES)
     new, spare = list(pairwise(_EDGES)), _spare(steps)
     while spare > 0:
-        total = sum(abs(gain(stretch)) for stretch in new)
-        large = sorted((s for s in new if abs(gain(s)) > _LARGE * total), key=lambda s: -abs(gain(s)))[:spare]
+        gains = {(start, end): abs(values[end] - values[start]) for start, end in new}
+        total = sum(gains.values())
+        large = sorted((s for s in new if gains[s] > _LARGE * total), key=lambda s: -gains[s])[:spare]
         if not large:
             break
         spare -= len(large)
         new = [s for s in new if s not in large] + _halves(large)
         look([share for stretch in new for share in stretch])
-    spent, whole = 0, abs(gain((_EDGES[0], _EDGES[-1])))
+    spent, whole, at_once = 0, abs(values[_EDGES[-1]] - values[_EDGES[0]]), max(rows // _POINTS, 1)
     while new:
         look([share for stretch in new for share in stretch])
-        for some in few(new, max(rows // _POINTS, 1)):
+        for some in (new[i : i + at_once] for i in range(0, len(new), at_once)):
             starts, ends = (on_path(shares) for shares in zip(*some, strict=True))
             found = method.attribute(ends, starts, n_steps=_POINTS, internal_batch_size=rows)
             scores |= zip(some, found.detach().double().cpu().numpy(), strict=True)
-            missed |= {stretch: float(scores[stretch].sum() - gain(stretch)) for stretch in some}
+            missed |= {(a, b): float(scores[a, b].sum() - (values[b] - values[a])) for a, b in some}
         spent += _POINTS * len(new)
         room = max(steps - spent, 0) // (2 * _POINTS)
         # those without which the others miss no more than _CLOSE together, worst first
@@ -421,7 +409,8 @@ def integrated_gradients(
         for stretch in worst:
             del scores[stretch], missed[stretch]
         new = _halves(worst)
-    return Integral(sum(scores.values()), values[_EDGES[-1]], values[_EDGES[0]], spent)
+    total, end, start = sum(scores.values()), values[_EDGES[-1]], values[_EDGES[0]]
+    return Integral(total, end, start, spent, float(total.sum() - (end - start)))
 
 
 def _spare(steps: int) -> int:
@@ -433,9 +422,3 @@ def _halves(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float
     """Each cut in two in the logarithm; the first, which begins at 0, at a tenth."""
     cut = [(start, (start * end) ** 0.5 if start else end / 10, end) for start, end in stretches]
     return [half for start, middle, end in cut for half in ((start, middle), (middle, end))]
-
-
-def forwards_of(steps: int) -> int:
-    """The most rows that ``value`` is asked for: each gradient, and what the ends of stretches are worth."""
-    first = _spare(steps)
-    return steps + len(_EDGES) + first + max(steps - FEWEST_STEPS - _POINTS * first, 0) // (2 * _POINTS)

@@ -10,6 +10,7 @@ _METHODS = (
     ("hide many at a time (Shapley values), slow", "shapley"),
     ("fade all in (integrated gradients), check the sum", "integrated_gradients"),
 )
+_ABLATION = {"explain": "ablation", "answer": ""}
 _EXPLAINED = (
     ("Ablation", "One part at a time is hidden from the model, and its score is what the answer loses. Where two parts "
      "say the same, neither is missed, so the scores need not add up."),
@@ -23,12 +24,11 @@ _EXPLAINED = (
 
 
 def _explained(asked: Asked, progress) -> Attribution:
-    def told(share: float) -> None:
-        progress(share, "following the gradient" if asked["explain"] == "integrated_gradients" else "hiding, comparing")
-
+    doing = "following the gradient" if asked["explain"] == "integrated_gradients" else "hiding, comparing"
     with asked.opened() as model:
         return attribute(
-            model, asked.picture, asked.question, asked.checkpoint, asked["answer"], asked["explain"], progress=told
+            model, asked.picture, asked.question, asked.checkpoint, asked["answer"], asked["explain"],
+            progress=lambda share: progress(share, doing),
         )
 
 
@@ -48,14 +48,11 @@ WHY = Section(
         Words("answer", "Answer to explain", folded=True, info="Empty: the model's own.", hint="cat", most=200),
     ),
     tries=(
-        Try("Above or below?", "helicopter", "Is the helicopter above the house?",
-            {"explain": "ablation", "answer": ""}),
-        Try("No part alone is missed", "bee-and-flower", "What is at the top left?",
-            {"explain": "ablation", "answer": ""}),
-        Try("A part that speaks against it", "snowman-unseen-style", "Is there a snowman in the picture?",
-            {"explain": "ablation", "answer": ""}),
+        Try("Above or below?", "helicopter", "Is the helicopter above the house?", _ABLATION),
+        Try("No part alone is missed", "bee-and-flower", "What is at the top left?", _ABLATION),
+        Try("A part that speaks against it", "snowman-unseen-style", "Is there a snowman in the picture?", _ABLATION),
         Try("A method that warns of itself", "bee-and-flower", "What is at the top left?",
-            {"explain": "integrated_gradients", "answer": ""}),
+            {**_ABLATION, "explain": "integrated_gradients"}),
     ),
     prediction=Prediction("what carries more of the answer?", figure.CARRIERS, figure.carrier),
     then="Next: picture and text that contradict each other. "

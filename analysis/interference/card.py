@@ -8,8 +8,8 @@ import numpy as np
 from analysis.interference.conflict import figure as of_conflicts
 from analysis.interference.conflict.measure import ITEMS, Conflicts, measured
 from analysis.interference.dataset import figure as of_sets
-from analysis.interference.dataset.measure import KINDS, MITIGATION, ORIGIN, chosen, measure
-from analysis.interference.dataset.result import Accuracies, accuracies, titled
+from analysis.interference.dataset.measure import KINDS, MITIGATION, ORIGIN, TITLES, chosen, measure
+from analysis.interference.dataset.result import Accuracies, accuracies
 from analysis.table import Head, Table
 from analysis.wording import between, estimate, share, signed
 from models import catalog
@@ -71,7 +71,7 @@ def sets_told(found: Accuracies) -> str:
                 for segment in dict.fromkeys(r.segment for r in pieces)
                 for name in dict.fromkeys(r.checkpoint for r in pieces)
             ]
-            heads = [Head(titled(c).lower(), shares=True) for c in both]
+            heads = [Head(TITLES[c].lower(), shares=True) for c in both]
             parts.append(Table(["items", "accuracy, %", *heads], cells).markdown())
     return "\n\n".join([*parts, of_sets.sentence(found)])
 

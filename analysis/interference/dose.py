@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from analysis.interference.measure import Settings, ask, probability, scored, with_picture, with_sentence
+from analysis.interference.measure import Chances, Settings, ask, probability, scored, with_picture, with_sentence
 from analysis.interference.perturbations import Unfit, facts, noisy, occluded, statement, statements
 from analysis.interference.pgd import attack
 from analysis.result import Provenance, Result, plain
@@ -55,7 +55,7 @@ KINDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dose(Result):
+class Dose(Chances, Result):
     """Option log-probabilities by strength; it grows while it is measured, ``done`` says when it is whole.
 
     ``strength`` ``[s]`` from 0 (the origin) to 1, ``amount`` the same in ``unit``; ``logprob`` float64
@@ -81,19 +81,9 @@ class Dose(Result):
     done: bool = False
 
     @property
-    def probability(self) -> np.ndarray:
-        """Softmax over the options ``[s, options]``."""
-        return probability(self.logprob)
-
-    @property
     def best(self) -> int:
         """Index of the option that is likeliest at strength 0."""
         return int(self.logprob[0].argmax())
-
-    @property
-    def counted(self) -> bool:
-        """Whether amounts are whole numbers of sentences: there is nothing between two of them."""
-        return KINDS[self.kind].say is not None
 
     @property
     def flipped(self) -> int | None:
@@ -196,7 +186,9 @@ def respond(
         logprob = [asked.logprob]
         for i, share in enumerate(strength[1:].tolist()):
             told = lambda part, i=i, share=share: progress((1 + i + part) / strengths, f"strength {share:.2f}")  # noqa: E731
-            where = dose.modality, options.texts, target, checkpoint, settings.attack.scaled(share)
+            full = settings.attack
+            weaker = replace(full, epsilon=full.epsilon * share, step_size=full.step_size * share)
+            where = dose.modality, options.texts, target, checkpoint, weaker
             attacked = attack(model, asked.origin, *where, told=told).encoded
             logprob += [*scored(model, asked, [attacked], checkpoint)]
             yield measured(logprob)

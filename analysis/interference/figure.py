@@ -25,6 +25,7 @@ _CLEARLY = 0.02  # of probability: less is no change
 _CLEAR_ODDS = 0.1  # nats of log-odds: less is no change
 _LINE, _HEAD = 17, 26  # pixels: of a line beside a bar, of a group's title
 _ORIGIN = "As asked"
+_COUNTED = "sentences"  # there is nothing between two of them
 
 
 def options(found: "Interference") -> go.Figure:
@@ -171,7 +172,7 @@ def sentence(found: "Interference") -> str:
         said += "."
     if found.proposed:
         said += " No options were given: these are the model's own likeliest answers."
-    missing = f" Not measured yet: {listed([_low(w) for w in found.waiting])}." if found.waiting else ""
+    missing = f" Not measured yet: {listed([w[0].lower() + w[1:] for w in found.waiting])}." if found.waiting else ""
     if not found.effects:
         return f"{said}{missing}" if missing else f"{said} Nothing could be disturbed here."
     so_far = " so far" if found.waiting else ""
@@ -210,10 +211,6 @@ def sentence(found: "Interference") -> str:
     return f"{first}{so_far}. {said} {moved}{also}{missing}"
 
 
-def _low(title: str) -> str:
-    return title[0].lower() + title[1:]
-
-
 def response(found: "Dose") -> go.Figure:
     """Probability of the target, and of each option that leads at first, after the flip or at the end (where the target
     alone does: of the strongest other), against strength, %; the flip point is marked.
@@ -236,7 +233,7 @@ def response(found: "Dose") -> go.Figure:
     ]
     marks = {}
     if not math.isnan(found.flip):
-        told = f"flips {_where(found)}" if found.counted else f"flips at {found.flip:.2f}"
+        told = f"flips {_where(found)}" if found.unit == _COUNTED else f"flips at {found.flip:.2f}"
         note = {"x": found.flip, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": told}
         marks = {"shapes": [upright(found.flip, dash="dot", yref="paper")], "annotations": [note]}
     most = found.amount[-1] / found.strength[-1] if found.strength[-1] else 0.0
@@ -251,7 +248,7 @@ def response(found: "Dose") -> go.Figure:
 
 def _where(found: "Dose") -> str:
     """Where the answer flips."""
-    if found.counted:
+    if found.unit == _COUNTED:
         few, more = found.amount[found.flipped - 1 : found.flipped + 1]
         return f"between {few:.0f} and {more:.0f} {found.unit}"
     most = found.amount[-1] / found.strength[-1]
@@ -282,7 +279,7 @@ def response_sentence(found: "Dose") -> str:
     target, before = found.labels[found.target], brief(found.labels[found.best])
     whose = f"the right “{target}”" if found.truth_known else f"“{target}”, the model's own answer,"
     end = "full strength" if found.done else f"strength {found.strength[-1]:.2f} (not yet more)"
-    raised = f"Raising “{_low(found.title)}”"
+    raised = f"Raising “{found.title[0].lower()}{found.title[1:]}”"
     if len(found.labels) == 1:
         said = f"{raised} cannot flip the answer: there is one option."
     elif found.flipped is None:

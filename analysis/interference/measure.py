@@ -49,18 +49,18 @@ class Settings:
 
 
 class Chances:
-    """What follows from ``logprob``, float64 ``[options]``, nats."""
+    """What follows from ``logprob``, float64 ``[..., options]``, nats."""
 
     logprob: np.ndarray
 
     @property
     def probability(self) -> np.ndarray:
-        """Softmax over the options."""
+        """Softmax over the options ``[..., options]``."""
         return probability(self.logprob)
 
     @property
     def best(self) -> int:
-        """Index of the likeliest option."""
+        """Index of the likeliest of ``[options]``."""
         return int(self.logprob.argmax())
 
 
@@ -117,22 +117,20 @@ class Interference(Chances, Result):
     def table(self) -> Table:
         header = ["condition", "side", "option", "probability", "logprob", "flipped", "js_bits", "delta_logprob_nats",
                   "should_change"]
-        told = [(["origin", ""], self.logprob, [""] * 4)]
-        told += [([e.name, e.side], e.logprob, [e.flipped, e.js, e.delta_logprob, e.should]) for e in self.effects]
-        return Table(header, [[*a, *cells, *b] for a, of, b in told for cells in self._cells(of)])
+        told = [(["origin", ""], self, [""] * 4)]
+        told += [([e.name, e.side], e, [e.flipped, e.js, e.delta_logprob, e.should]) for e in self.effects]
+        return Table(header, [[*a, *option.values(), *b] for a, of, b in told for option in self._options(of)])
 
-    def _cells(self, logprob: np.ndarray):
-        return zip(self.options, probability(logprob), logprob, strict=True)
+    def _options(self, of: Chances) -> list[dict]:
+        cells = zip(self.options, of.probability, of.logprob, strict=True)
+        return [{"text": text, "probability": p, "logprob": q} for text, p, q in cells]
 
     def to_json(self) -> dict:
-        def options(logprob: np.ndarray) -> list[dict]:
-            return [{"text": t, "probability": p, "logprob": q} for t, p, q in self._cells(logprob)]
-
         return plain({
             "question": self.question, "target": self.options[self.target], "truth_known": self.truth_known,
-            "proposed": self.proposed, "origin": {"options": options(self.logprob)},
+            "proposed": self.proposed, "origin": {"options": self._options(self)},
             "perturbations": [
-                {"name": e.name, "side": e.side, "text": e.text, "options": options(e.logprob), "flipped": e.flipped,
+                {"name": e.name, "side": e.side, "text": e.text, "options": self._options(e), "flipped": e.flipped,
                  "should_change": e.should, "js": e.js, "delta_logprob": e.delta_logprob, "loss": e.loss}
                 for e in self.effects
             ],

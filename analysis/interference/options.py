@@ -58,14 +58,14 @@ def options_for(
     """
     letters = options_in(question)
     truth = turn.answer if turn else None
-    if texts := _distinct(given):
+    if texts := tuple(dict.fromkeys(t.strip() for t in given if t.strip())):  # without blanks and repetitions
         source = "given"
     elif turn and turn.choices:
         source, texts = "suggested", turn.choices
     elif letters:
         source, texts = "listed", tuple(letters)
     else:
-        source, texts = "proposed", _distinct(propose())
+        source, texts = "proposed", tuple(dict.fromkeys(t.strip() for t in propose() if t.strip()))
         if truth is not None and _place(truth, truth, texts, tuple(map(_meaning, texts))) is None:
             texts = (truth, *texts)
     if not texts:
@@ -106,22 +106,18 @@ def proposed(
     return tuple(found.values())
 
 
+@dataclass
 class _Begun(Greedy):
     """Greedy without ``special`` tokens, but for the first one: that of rank ``rank`` (0: the likeliest)."""
 
-    def __init__(self, rank: int, special: Sequence[int]):
-        self.rank, self.special = rank, special
+    rank: int
+    special: Sequence[int]
 
     def choose(self, logits: torch.Tensor, step: int) -> Choice:
         ordinary = logits[0].clone()
         ordinary[[i for i in self.special if i < len(ordinary)]] = -torch.inf
         rank = 0 if step else min(self.rank, len(ordinary) - 1)
         return Choice(int(ordinary.topk(rank + 1).indices[-1]))
-
-
-def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
-    """Without blanks and repetitions, in their order."""
-    return tuple(dict.fromkeys(t.strip() for t in texts if t.strip()))
 
 
 def _bare(text: str) -> str:

@@ -73,11 +73,6 @@ class Perturbation:
 # --- sentences
 
 
-def unrelated(case: Case) -> str:
-    """A true sentence about something that is neither asked about nor seen."""
-    return facts(case, 1)[0]
-
-
 def misleading(case: Case) -> str:
     """A description that names a wrong option."""
     return statement(_wrong(case), case)
@@ -89,18 +84,6 @@ def contradiction(case: Case) -> str:
     shown = case.picture is not None and target in CONCEPTS
     denial = f"There is no {target}." if shown else f"The answer is not {target}."
     return denial if case.wrong is None else f"{denial} {statement(_wrong(case), case)}"
-
-
-def distraction(case: Case) -> str:
-    """Another task in front of the one that was set."""
-    return f"{P.CAPTION[0]} {P.COUNT_ALL[0]} Now answer only this:"
-
-
-def own_sentence(case: Case) -> str:
-    """The visitor's own sentence."""
-    if not case.sentence.strip():
-        raise Unfit("your own sentence is empty: type one")
-    return case.sentence.strip()
 
 
 def statement(meaning: str, case: Case) -> str:
@@ -116,9 +99,8 @@ def statement(meaning: str, case: Case) -> str:
         if concept and bare == "no":
             return f"There is no {concept.name}."
         if concept and bare.isdecimal() and int(bare) < len(NUMBERS):
-            number = int(bare)
-            one = number == 1
-            return f"There {'is' if one else 'are'} {NUMBERS[number]} {concept.name if one else concept.plural}."
+            are = f"is {NUMBERS[1]} {concept.name}" if int(bare) == 1 else f"are {NUMBERS[int(bare)]} {concept.plural}"
+            return f"There {are}."
     elif concept and bare in KINDS:
         return _kind_of(concept.name, bare)
     return f"The answer is {meaning}."
@@ -128,8 +110,7 @@ def statements(case: Case, count: int) -> list[str]:
     """``count`` sentences that all name the same wrong option, in different words while there are any."""
     meaning = _wrong(case)
     if case.picture is not None and meaning in CONCEPTS:
-        plain = [w for w in P.STATEMENT if "{at}" not in w]
-        texts = [w.format(a=CONCEPTS[meaning].a) for w in plain]
+        texts = [w.format(a=CONCEPTS[meaning].a) for w in P.STATEMENT if "{at}" not in w]
     else:
         texts = [statement(meaning, case), f"The answer is {meaning}.", f"It is {meaning}.", f"I say {meaning}."]
     texts = list(dict.fromkeys(texts))
@@ -147,18 +128,15 @@ def facts(case: Case, count: int) -> list[str]:
     others = [CONCEPTS[str(n)] for n in order if n not in named]
     found = [_kind_of(c.name, c.kind) for c in others if c.kind != "thing" and c.kind not in words]
     partners = [(c, CONCEPTS[PARTNERS[c.name]]) for c in others if c.name in PARTNERS and PARTNERS[c.name] not in named]
-    found += [f"{_capital(c.a)} often comes with {partner.a}." for c, partner in partners]
+    found += [f"{c.a[0].upper()}{c.a[1:]} often comes with {partner.a}." for c, partner in partners]
     if len(found) < count:
         raise Unfit(f"only {len(found)} sentences can be said that name nothing of the question and its options")
     return found[:count]
 
 
 def _kind_of(name: str, kind: str) -> str:
-    return f"{_capital(CONCEPTS[name].a)} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}."
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+    thing = CONCEPTS[name].a
+    return f"{thing[0].upper()}{thing[1:]} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}."
 
 
 def _wrong(case: Case) -> str:
@@ -197,13 +175,6 @@ def wrong_picture(case: Case) -> Image.Image:
     return Scene((placed(meaning, TRAINED_STYLES[0], (0.5, 0.5), 0.7),)).render(SIDE)
 
 
-def own_picture(case: Case) -> Image.Image:
-    """The visitor's own picture."""
-    if case.replacement is None:
-        raise Unfit("there is no picture of your own: upload one")
-    return case.replacement
-
-
 def noisy(picture: Image.Image, strength: float, seed: int = 0) -> Image.Image:
     """(1 - strength) of the picture and ``strength`` of Gaussian noise, mean 127.5, deviation 64, of 255.
 
@@ -236,27 +207,34 @@ def _plain(colour: str) -> Callable[[Case], Image.Image]:
     return lambda case: Image.new("RGB", case.picture.size if case.picture else (SIDE, SIDE), colour)
 
 
-def _partly_covered(case: Case) -> Image.Image:
-    if case.picture is None:
-        raise Unfit("there is no picture to cover")
-    return occluded(case.picture, case.occluded, case.seed)
+def _there(thing, why_not: str):
+    if not thing:
+        raise Unfit(why_not)
+    return thing
 
 
 ALL = {
     p.name: p
     for p in (
-        Perturbation("unrelated", "Unrelated fact", "text", unrelated),
+        # a true sentence about something that is neither asked about nor seen
+        Perturbation("unrelated", "Unrelated fact", "text", lambda case: facts(case, 1)[0]),
         Perturbation("misleading", "Misleading description", "text", misleading),
         Perturbation("contradiction", "Contradicting statement", "text", contradiction),
-        Perturbation("distraction", "Distracting instruction", "text", distraction),
-        Perturbation("own-sentence", "Your own sentence", "text", own_sentence),
+        # another task in front of the one that was set
+        Perturbation("distraction", "Distracting instruction", "text",
+                     lambda case: f"{P.CAPTION[0]} {P.COUNT_ALL[0]} Now answer only this:"),
+        Perturbation("own-sentence", "Your own sentence", "text",
+                     lambda case: _there(case.sentence.strip(), "your own sentence is empty: type one")),
         Perturbation("other-picture", "Another picture", "image", other_picture),
         Perturbation("black", "Black picture", "image", _plain("black")),
         Perturbation("white", "White picture", "image", _plain("white")),
         Perturbation("noise", "Gaussian noise", "image", lambda case: noisy(_plain("grey")(case), 1.0, case.seed)),
         Perturbation("wrong-picture", "Picture of a wrong option", "image", wrong_picture),
-        Perturbation("occlusion", "Partly covered picture", "image", _partly_covered),
-        Perturbation("own-picture", "Your own picture", "image", own_picture),
+        Perturbation("occlusion", "Partly covered picture", "image", lambda case: occluded(
+            _there(case.picture, "there is no picture to cover"), case.occluded, case.seed
+        )),
+        Perturbation("own-picture", "Your own picture", "image",
+                     lambda case: _there(case.replacement, "there is no picture of your own: upload one")),
         Perturbation("pgd-image", "Attack on image tokens", "adversarial", modality=Modality.IMAGE),
         Perturbation("pgd-text", "Attack on question tokens", "adversarial", modality=Modality.QUESTION),
     )

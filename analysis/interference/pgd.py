@@ -6,7 +6,7 @@ delta <- Proj_{|delta| <= epsilon}(delta + step * sign(grad loss)), from delta =
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,10 +49,6 @@ class Attack:
         if isinstance(self.steps, bool) or self.steps != int(self.steps) or not 1 <= self.steps <= MOST_STEPS:
             raise InputError(f"An attack takes 1 to {MOST_STEPS} whole steps, not {self.steps!r}.")
         object.__setattr__(self, "steps", int(self.steps))
-
-    def scaled(self, share: float) -> "Attack":
-        """The same attack in a ball of ``share`` of its size, with steps as much smaller."""
-        return replace(self, epsilon=self.epsilon * share, step_size=self.step_size * (share or 1.0))
 
 
 @dataclass(frozen=True)

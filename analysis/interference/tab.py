@@ -13,7 +13,7 @@ from analysis.interference.dose import KINDS, Dose, respond
 from analysis.interference.measure import Interference, Settings, interfere
 from analysis.interference.perturbations import ALL
 from analysis.interference.pgd import Attack
-from analysis.section import Asked, Prediction, Room, Section, Shown, Try, Upload, View
+from analysis.section import Asked, Prediction, Room, Section, Try, Upload, View
 
 _PAPER = ("Diagnosing and Mitigating Modality Interference", "https://arxiv.org/abs/2505.19616")
 _OWN = ("own-sentence", "own-picture")  # made as soon as there is one
@@ -35,44 +35,37 @@ _STRENGTH = (
 )
 
 
-def _more(side: str, title: str, first: tuple[str, ...] = ()) -> Several:
-    offered = [(p.title, p.name) for p in ALL.values() if p.side == side and p.name not in _OWN]
-    return Several(f"change-{side}", title, offered, first, folded=True)
+_MORE = tuple(
+    Several(f"change-{side}", f"More disturbances: {title}", [
+        (p.title, p.name) for p in ALL.values() if p.side == side and p.name not in _OWN
+    ], first, folded=True)
+    for side, title, first in (("text", "the text", _TEXT), ("image", "the picture", _IMAGE),
+                               ("adversarial", "attacks on what the decoder reads", ()))
+)
 
 
-def _settings(asked: Asked, **more) -> Settings:
-    return Settings(attack=Attack(asked["epsilon"], asked["steps"], asked["size"]), seed=asked["seed"], **more)
-
-
-def _given(asked: Asked) -> list[str]:
-    return [o.strip() for o in asked["options"].split(",") if o.strip()]
+def _how(asked: Asked, **more) -> dict:
+    """What both sections hand on: the options that are given, settings, and what is known of the picture."""
+    attack = Attack(asked["epsilon"], asked["steps"], asked["size"])
+    given = [option.strip() for option in asked["options"].split(",") if option.strip()]
+    return {"given": given, "settings": Settings(attack=attack, seed=asked["seed"], **more), "known": asked.known}
 
 
 def _disturbed(asked: Asked, progress) -> Iterator[Interference]:
     """Shown at once without the attacks, then again after each."""
     own = open_picture(asked.upload) if asked.upload else None
-    settings = _settings(asked, sentence=asked["sentence"], picture=own, occluded=asked["covered"])
+    how = _how(asked, sentence=asked["sentence"], picture=own, occluded=asked["covered"])
     names = [name for side in ("text", "image", "adversarial") for name in asked[f"change-{side}"]]
     names += [name for name, there in zip(_OWN, (asked["sentence"].strip(), own), strict=True) if there]
     with asked.opened() as model:
-        yield from interfere(
-            model, asked.picture, asked.question, asked.checkpoint, _given(asked), names, settings, asked.known,
-            progress,
-        )
-
-
-def _beside(shown: Shown) -> str:
-    """What was put in the picture's place, and why a text after *Text:* is no remark."""
-    found = shown.result
-    return figure.put_in(found) + why_text(found.provenance.model, *(e.text for e in found.effects))
+        where = asked.picture, asked.question, asked.checkpoint
+        yield from interfere(model, *where, names=names, progress=progress, **how)
 
 
 def _dosed(asked: Asked, progress) -> Iterator[Dose]:
     with asked.opened() as model:
-        yield from respond(
-            model, asked.picture, asked.question, asked["dose"], asked.checkpoint, _given(asked), _settings(asked),
-            asked.known, progress,
-        )
+        where = asked.picture, asked.question, asked["dose"], asked.checkpoint
+        yield from respond(model, *where, progress=progress, **_how(asked))
 
 
 ONE = Section(
@@ -82,20 +75,20 @@ ONE = Section(
     label="as published", paper=_PAPER, measure=_disturbed, quick=True, run="Disturb", sentence=figure.sentence,
     views=(
         View("chart", lambda shown: figure.options(shown.result)),
-        View("beside", _beside, html=True),
+        # what was put in the picture's place, and why a text after *Text:* is no remark
+        View("beside", lambda shown: figure.put_in(shown.result) + why_text(
+            shown.result.provenance.model, *(e.text for e in shown.result.effects)
+        ), html=True),
         View("table", lambda shown: figure.table(shown.result), html=True, folded="All numbers, and what was said"),
         View("changes", lambda shown: figure.changes(shown.result), folded="How far the bars moved"),
         View("attacks", lambda shown: figure.attacks(shown.result), folded="How the attacks went"),
     ),
     controls=(
         Words("sentence", "Your own sentence in front of the question", most=2000, hint="My aunt says: a dog."),
-        _more("text", "More disturbances: the text", _TEXT),
-        _more("image", "More disturbances: the picture", _IMAGE),
-        _more("adversarial", "More disturbances: attacks on what the decoder reads"),
+        *_MORE,
         _OPTIONS,
         Number("covered", "Covered share of the picture", folded=True, low=0.0, high=1.0, value=0.5, step=0.05),
-        _SEED,
-        *_STRENGTH,
+        _SEED, *_STRENGTH,
     ),
     upload=Upload(
         "Your own picture in its place", lambda **settings: picture_input(height=180, show_label=False, **settings),
@@ -134,12 +127,7 @@ DOSE = Section(
         View("gain", lambda shown: figure.effectiveness(shown.result),
              folded="What a sentence adds while the picture fades"),
     ),
-    controls=(
-        One("dose", "Dose", [(k.title, k.name) for k in KINDS.values()], at=RUN),
-        _OPTIONS,
-        _SEED,
-        *_STRENGTH,
-    ),
+    controls=(One("dose", "Dose", [(k.title, k.name) for k in KINDS.values()], at=RUN), _OPTIONS, _SEED, *_STRENGTH),
     tries=(
         Try("Noise, more and more", "three-penguins", "What is this?", {"dose": "noise"}),
         Try("One misleading sentence is enough", "three-penguins", "What is this?", {"dose": "statements"}),

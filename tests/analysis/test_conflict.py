@@ -18,7 +18,7 @@ from analysis.interference import card, endpoint
 from analysis.interference.conflict import figure
 from analysis.interference.conflict import measure as many
 from analysis.interference.conflict.balance import Fit, NearAndFar, binned, fit, near_and_far
-from analysis.interference.conflict.figure import SIDES, followed, lean, sentence, single
+from analysis.interference.conflict.figure import SIDES, lean, sentence, single
 from analysis.interference.conflict.measure import (
     OCCLUSIONS,
     TEXTS,
@@ -355,7 +355,7 @@ def test_tiers_by_hand():
     items[2].tier = "hedged"
     found = measure(Scripted(rows), items, layers=False)
     covered, direct, hedged = found.by_tier
-    assert (covered.side, covered.name, covered.n, covered.right.value, covered.counted) == (
+    assert (covered.side, covered.name, covered.right.n, covered.right.value, covered.followed.n) == (
         "picture",
         "30% covered",
         3,
@@ -363,7 +363,7 @@ def test_tiers_by_hand():
         2,
     )
     assert (direct.name, direct.right.value, direct.followed.value) == ("direct", 1, 0.5)
-    assert (hedged.name, hedged.n, hedged.right.value, hedged.counted) == ("hedged", 1, 0, 0)
+    assert (hedged.name, hedged.right.n, hedged.right.value, hedged.followed.n) == ("hedged", 1, 0, 0)
     assert not hedged.followed.known
     assert (direct.followed.low, direct.followed.high) == pytest.approx((0.0945, 0.9055), abs=1e-3)  # Wilson
     html = figure.tiers(found)
@@ -640,7 +640,7 @@ def test_many_conflicts_on_the_page_and_what_is_kept(used, cache):
 
 
 def test_what_is_predicted_is_what_is_told(one):
-    assert [followed(replace(one, followed=f)) for f in (0, 1, -1)] == list(SIDES)
+    assert [CONFLICT.prediction.outcome(replace(one, followed=f)) for f in (0, 1, -1)] == list(SIDES)
     rows = [(2, 8, "dog", "cat", "dog")] * 40
     texts = measure(Scripted(rows), [item(i) for i in range(40)], layers=False)
     assert lean(texts) == "the text" and "mostly the text" in sentence(texts)

@@ -111,7 +111,8 @@ def test_the_page_says_why_a_text_to_be_read_is_followed(embedded, driven, text)
     assert f"Ask again {'without' if text.startswith('Text:') else 'with'} “Text:”" in both.seen["sides"]
     other = replace(one.shown.result.provenance, model="another/model")
     another = replace(one.shown, result=replace(one.shown.result, provenance=other))
-    assert "trained to answer" not in tab._beside(another)
+    beside = next(view for view in tab.ONE.views if view.name == "beside")
+    assert "trained to answer" not in beside.draw(another)
 
 
 def test_each_section_opens_where_something_happens(embedded, driven):

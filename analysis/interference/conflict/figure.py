@@ -141,7 +141,8 @@ def inside(found: "Conflicts") -> go.Figure | None:
 def tier_table(found: "Conflicts") -> Table:
     """Each difficulty of either side: right from that side alone, and how many follow the text; 95 % intervals."""
     rows = [
-        [f"{t.side}: {t.name.replace('%', ' %')}", t.n, share(t.right), t.counted, share(t.followed)]
+        [f"{t.side}: {t.name.replace('%', ' %')}", t.right.n, share(t.right), t.followed.n,
+         share(t.followed)]
         for t in found.by_tier
     ]
     return Table(["Difficulty", "n", "Right from that side alone", "Count", "Follow the text"], rows)
@@ -222,12 +223,7 @@ def lean(found: "Conflicts") -> str | None:
 
 
 SIDES = ("the picture", "the text", "neither")
-"""What ``followed`` can be."""
-
-
-def followed(found: "Conflict") -> str:
-    """Which side the answer from both follows."""
-    return SIDES[found.followed]
+"""Which side the answer from both follows, by ``followed``."""
 
 
 def single(found: "Conflict") -> str:
@@ -235,7 +231,7 @@ def single(found: "Conflict") -> str:
     answer, chance = brief(found.answers[2].strip()), found.probability[2, 1]
     said = f"From both, the model answers “{answer}”" if answer else "From both, the model answers nothing"
     ahead = f"Of the two, “{found.told if chance > 0.5 else found.seen}” has {percent(max(chance, 1 - chance))} of the"
-    whom = "neither side alone is followed" if found.followed < 0 else f"it follows {followed(found)}"
+    whom = "neither side alone is followed" if found.followed < 0 else f"it follows {SIDES[found.followed]}"
     parts = [f"{said}: {whom}.", f"{ahead} probability."]
     wrong = [side for side, right in zip(("the text", "the picture"), found.right, strict=True) if not right]
     if wrong:

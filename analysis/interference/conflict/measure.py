@@ -114,7 +114,7 @@ def digest(items: Sequence[Triplet]) -> str:
 class Tier:
     """Items of one difficulty of one side, ``"picture"`` (share covered) or ``"text"`` (its wording).
 
-    ``right`` of ``n`` are answered rightly from that side alone; ``followed`` is the share of the ``counted`` ones
+    ``right``: the share that is answered rightly from that side alone; ``followed`` is the share of those that count
     that follow the text, unknown where none counts.
     """
 
@@ -123,20 +123,12 @@ class Tier:
     right: Estimate
     followed: Estimate
 
-    @property
-    def n(self) -> int:
-        return self.right.n
-
-    @property
-    def counted(self) -> int:
-        return self.followed.n
-
     def to_json(self) -> dict:
         return {
-            "side": self.side, "name": self.name, "n": self.n, "right": self.right.value,
-            "right_interval": (self.right.low, self.right.high), "counted": self.counted,
+            "side": self.side, "name": self.name, "n": self.right.n, "right": self.right.value,
+            "right_interval": (self.right.low, self.right.high), "counted": self.followed.n,
             "followed": self.followed.value, "followed_interval": (self.followed.low, self.followed.high),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,14 +169,11 @@ class Conflicts(Result):
     @property
     def by_tier(self) -> tuple[Tier, ...]:
         """Each difficulty of the picture, then each of the text, in order of appearance."""
-        sides = (("picture", [f"{v:.0%} covered" for v in self.occlusion], self.right_image),
-                 ("text", self.tiers, self.right_text))  # fmt: skip
-        found = []
-        for side, names, right in sides:
+        covered, found = [f"{v:.0%} covered" for v in self.occlusion], []
+        for side, names, right in (("picture", covered, self.right_image), ("text", self.tiers, self.right_text)):
             for name in dict.fromkeys(names):
                 some = np.array([n == name for n in names])
-                follow = self.followed[some & self.counted]
-                found.append(Tier(side, name, mean(right[some]), mean(follow)))
+                found.append(Tier(side, name, mean(right[some]), mean(self.followed[some & self.counted])))
         return tuple(found)
 
     def to_json(self) -> dict:
@@ -192,7 +181,7 @@ class Conflicts(Result):
         headline = {
             "n": len(self.seen), "counted": tfr.n, "following_text": tfr.value,
             "following_text_interval": (tfr.low, tfr.high), "by_tier": [tier.to_json() for tier in self.by_tier],
-        }  # fmt: skip
+        }
         return plain(headline) | super().to_json()
 
     def table(self) -> Table:
@@ -256,23 +245,16 @@ def margins(model: "MLLM", prompts: Sequence["Encoded"], firsts: np.ndarray, che
     return np.stack(in_order(prompts, read, rows=max(min(batch, int(_LENS_NUMBERS // each)), 1)))
 
 
-def first_tokens(model: "MLLM", prompt: "Encoded", seen: str, told: str) -> list[int]:
-    """The token that each of two answers begins with."""
-    return [model.encoder.continuation(prompt, word)[0] for word in (seen, told)]
-
-
 def follows(answer: str, seen: str, told: str) -> int:
     """1 where an answer names ``told`` alone, 0 where it names ``seen`` alone, else -1.
 
     A single letter or figure counts where it is the whole answer: ``"A bee."`` does not choose option A.
     """
-
-    def named(word: str) -> bool:
-        if len(word) == 1:
-            return answer.strip(" .()").casefold() == word.casefold()
-        return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE) is not None
-
-    sides = [named(seen.strip()), named(told.strip())]
+    sides = []
+    for word in (seen.strip(), told.strip()):
+        whole = answer.strip(" .()").casefold() == word.casefold()
+        inside = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE)
+        sides.append(whole if len(word) == 1 else inside is not None)
     return sides.index(True) if sum(sides) == 1 else -1
 
 
@@ -323,7 +305,10 @@ def asked(
             if side != "both":
                 entropy[side] = entropies(model, prompts, checkpoint, batch).tolist()
         if layers:
-            firsts = [first_tokens(model, p, i.seen, i.told) for p, i in zip(prompts, some, strict=True)]
+            firsts = [
+                [model.encoder.continuation(prompt, word)[0] for word in (i.seen, i.told)]
+                for prompt, i in zip(prompts, some, strict=True)
+            ]
             try:
                 read = margins(model, prompts, np.array(firsts), checkpoint, batch)
                 changes = [None if np.isnan(row).any() else int(switched(row).sum()) for row in read]

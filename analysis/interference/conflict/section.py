@@ -81,7 +81,8 @@ CONFLICT = Section(
             {**_TRY, "text": "The picture shows a key."}),
         Try("The picture wins", "ghost-at-night", "What tool is it?", _TRY),
     ),
-    prediction=Prediction("which side will the answer follow?", figure.SIDES, figure.followed),
+    prediction=Prediction("which side will the answer follow?", figure.SIDES,
+                          lambda found: figure.SIDES[found.followed]),
     then="Next: one input can be odd, so here are hundreds. "
     '<button type="button" data-go="interference/conflicts">Many conflicts</button>',
     reading="<p><b>Unsure</b> is the entropy of the first token: 0 nats is certain, 0.69 is a toss-up between two. "

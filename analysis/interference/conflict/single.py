@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from analysis.interference.conflict import measure as many
-from analysis.interference.measure import Settings, ask, probability
+from analysis.interference.measure import Chances, Settings, ask
 from analysis.interference.perturbations import statement
 from analysis.interference.scoring import logprobs
 from analysis.result import Provenance, Result, plain
@@ -27,7 +27,7 @@ _LONGEST = 200  # characters of an answer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conflict(Result):
+class Conflict(Chances, Result):
     """What a model did with one conflict, from ``SIDES``: the text alone, the picture alone, both.
 
     ``answers`` are greedy; ``entropy`` ``[3]``, nats, is of the next token; ``logprob`` ``[3, 2]``, nats, of ``seen``
@@ -54,11 +54,6 @@ class Conflict(Result):
         return float(many.relative_uncertainty(self.entropy[0], self.entropy[1]))
 
     @property
-    def probability(self) -> np.ndarray:
-        """Softmax over the two answers ``[3, 2]``."""
-        return probability(self.logprob)
-
-    @property
     def right(self) -> tuple[bool, bool]:
         """Whether the text alone gives what it says, and the picture alone what it shows."""
         text, picture = (many.follows(answer, self.seen, self.told) for answer in self.answers[:2])
@@ -77,20 +72,16 @@ class Conflict(Result):
         return Table(["what", "layer", "from", "answer", "value"], rows)
 
     def to_json(self) -> dict:
-        return plain(
-            {
-                "question": self.question, "text": self.text, "seen": self.seen, "told": self.told,
-                "truth_known": self.truth_known,
-                "from": [
-                    {"side": side, "answer": answer, "entropy": h, "seen": p, "told": q}
-                    for side, answer, h, (p, q) in zip(SIDES, self.answers, self.entropy, self.probability, strict=True)
-                ],
-                "followed": {1: "text", 0: "picture", -1: "neither"}[self.followed],
-                "relative_uncertainty": self.relative, "margin": self.margin,
-                "switches": int(self.switched.sum()) if len(self.margin) else None, "unread": self.unread,
-                "provenance": self.provenance,
-            }
-        )  # fmt: skip
+        sides = zip(SIDES, self.answers, self.entropy, self.probability, strict=True)
+        return plain({
+            "question": self.question, "text": self.text, "seen": self.seen, "told": self.told,
+            "truth_known": self.truth_known,
+            "from": [{"side": s, "answer": a, "entropy": h, "seen": p, "told": q} for s, a, h, (p, q) in sides],
+            "followed": {1: "text", 0: "picture", -1: "neither"}[self.followed],
+            "relative_uncertainty": self.relative, "margin": self.margin,
+            "switches": int(self.switched.sum()) if len(self.margin) else None, "unread": self.unread,
+            "provenance": self.provenance,
+        })
 
 
 def conflict(
@@ -143,7 +134,7 @@ def conflict(
     progress(0.6, "writing three answers")
     answers = tuple(model.answers(prompts, checkpoint, many.TOKENS))
     progress(0.8, "listening in between the layers")
-    firsts = many.first_tokens(model, prompts[2], seen, told)
+    firsts = [model.encoder.continuation(prompts[2], word)[0] for word in (seen, told)]
     margin, unread = np.zeros(0), ""
     if firsts[0] == firsts[1]:
         unread = (

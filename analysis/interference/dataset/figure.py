@@ -40,7 +40,9 @@ def label(found: "Accuracies", column: tuple[str, str]) -> str:
     return checkpoint if len({m for m, _ in found.columns}) == 1 else f"{model.split('/')[-1]}: {checkpoint}"
 
 
-def remedies(found: "Accuracies", place: int, condition: str, segment: str | None = None) -> go.Figure | None:
+def remedies(
+    found: "Accuracies", place: int | None, condition: str, segment: str | None = None
+) -> go.Figure | None:
     """On the set at ``place``, for every checkpoint accuracy as asked (hollow) and under ``condition`` (full), %, with
     95 % intervals; a dotted line is the accuracy of guessing. None where nothing was measured.
     """

@@ -63,6 +63,8 @@ KINDS = {
 
 CONDITIONS = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.conditions))
 """Every perturbation of some kind, by name."""
+TITLES = {ORIGIN: "As asked", **{name: ALL[name].title for name in CONDITIONS}}
+"""How each condition is called on the page."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class ItemSet:
         return fingerprint.of_items([q.item for q in self.questions])
 
 
-def item_set(kind: str, name: str, items: Sequence[EvalItem], places: Sequence[str] = ()) -> ItemSet:
-    """``items`` as a set of ``kind``; ``places`` are how messages name each (default: by number).
+def item_set(kind: str, name: str, items: Sequence[EvalItem], file: Path | None = None) -> ItemSet:
+    """``items`` as a set of ``kind``; messages name each by its line in ``file``, or by its number.
 
     The wrong option of an item is drawn by its number among the wrong ones, before any model has answered: it is the
     same one for every model and checkpoint, so that all are told the same thing and may be compared item by item (in
@@ -99,7 +101,10 @@ def item_set(kind: str, name: str, items: Sequence[EvalItem], places: Sequence[s
     """
     if kind not in KINDS:
         raise InputError(f"There is no kind of set {kind!r}. There are: {', '.join(KINDS)}.")
-    places, found = places or [f"item {i}" for i in range(1, len(items) + 1)], []
+    places, found = [f"item {i}" for i in range(1, len(items) + 1)], []
+    if file:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        places = [f"line {number}" for number, line in enumerate(lines, 1) if line.strip()]
     for i, item in enumerate(items):
         where = f"{name}, {places[i]}"
         if not item.choices and not options_in(item.question):
@@ -119,12 +124,6 @@ def item_set(kind: str, name: str, items: Sequence[EvalItem], places: Sequence[s
             raise EvalSetError(f'{where}: field "choices" has no wrong option: give at least two different ones.')
         found.append(Question(item, options, int(np.random.default_rng(i).choice(wrong)), where))
     return ItemSet(kind, name, tuple(found))
-
-
-def lines_of(file: Path) -> list[str]:
-    """How messages name each item of a file."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [f"line {number}" for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def disturbed(model: "MLLM", question: Question, index: int, condition: str) -> "Encoded | None":
@@ -257,7 +256,7 @@ def together(blocks: Sequence[Block], more: Sequence[Block]) -> tuple[Block, ...
 def shipped_set(kind: str) -> ItemSet:
     """The set of ``kind`` that comes with the embedded default. Raises ``EvalSetError`` where it is not whole."""
     file = ASSETS / "interference" / f"{kind}.jsonl"
-    return item_set(kind, file.name, evalset.load(file), lines_of(file))
+    return item_set(kind, file.name, evalset.load(file), file)
 
 
 def chosen(kinds: Sequence[str]) -> list[ItemSet]:

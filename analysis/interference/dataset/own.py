@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis import archive
 from analysis.bar import open_picture
-from analysis.interference.dataset.measure import ItemSet, item_set, lines_of
+from analysis.interference.dataset.measure import ItemSet, item_set
 from models import evalset
 from models.errors import EvalSetError, InputError
 
@@ -52,4 +52,4 @@ def opened(file: str | Path, kind: str) -> Iterator[ItemSet]:
                 raise EvalSetError(f"{listed.name}: picture {picture.name!r}: {error}") from error
             # anew, as it will be read: upright, RGB, no larger than any other picture on the page
             seen.save(picture, "PNG", compress_level=1)
-        yield item_set(kind, listed.name, items, lines_of(listed))
+        yield item_set(kind, listed.name, items, listed)

@@ -6,9 +6,8 @@ from itertools import product
 
 import numpy as np
 
-from analysis.interference.dataset.measure import KINDS, ORIGIN, Block, Panel
+from analysis.interference.dataset.measure import KINDS, ORIGIN, TITLES, Block, Panel
 from analysis.interference.measure import jensen_shannon, probability
-from analysis.interference.perturbations import ALL
 from analysis.result import Provenance, Result, plain, together
 from analysis.statistics import Difference, Estimate, difference, ends, mean
 from analysis.table import Table
@@ -93,11 +92,6 @@ class Accuracies(Result):
     blocks: tuple[Block, ...] = field(default=(), repr=False)
     newest: "Accuracies | None" = field(default=None, repr=False)
 
-    @property
-    def segments(self) -> tuple[str, ...]:
-        """Every segment of some panel."""
-        return tuple(dict.fromkeys(s for panel in self.panels for s in panel.segments))
-
     def table(self) -> Table:
         header = [
             "set", "kind", "model", "checkpoint", "segment", "condition", "n", "accuracy", "accuracy_low",
@@ -160,7 +154,7 @@ def accuracies(blocks: tuple[Block, ...]) -> Accuracies | None:
             origin = read[panel, model, checkpoint, ORIGIN]
             about = {
                 "panel": place, "kind": panel.kind, "set": panel.name, "model": model, "checkpoint": checkpoint,
-                "condition": condition, "title": titled(condition),
+                "condition": condition, "title": TITLES[condition],
             }
             of = (_row(panel, found, origin, segment, about) for segment in (None, *segments))
             rows += [row for row in of if row is not None]
@@ -179,11 +173,6 @@ def accuracies(blocks: tuple[Block, ...]) -> Accuracies | None:
         provenance=Provenance(**together([block.provenance for block in blocks])), panels=tuple(shown),
         columns=columns, rows=tuple(rows), compared=tuple(compared), blocks=blocks,
     )
-
-
-def titled(condition: str) -> str:
-    """How a condition is called on the page."""
-    return "As asked" if condition == ORIGIN else ALL[condition].title
 
 
 def _row(panel: Panel, found: _Read, origin: _Read, segment: str | None, about: dict) -> Row | None:

@@ -8,8 +8,8 @@ import gradio as gr
 from analysis.form import DRAW, One, Several, Switch
 from analysis.interference.dataset import figure, own
 from analysis.interference.dataset import measure as sets
-from analysis.interference.dataset.measure import CONDITIONS, KINDS, Block, measure
-from analysis.interference.dataset.result import Accuracies, accuracies, titled
+from analysis.interference.dataset.measure import CONDITIONS, KINDS, TITLES, Block, measure
+from analysis.interference.dataset.result import Accuracies, accuracies
 from analysis.section import SET, Asked, Prediction, Section, Shown, Try, Upload, View
 from models import catalog
 from models.checkpoints import BASE
@@ -51,19 +51,19 @@ def _measured(asked: Asked, progress) -> Accuracies:
     return replace(accuracies(sets.together(before.blocks if before else (), new)), newest=accuracies(new))
 
 
-def _keys(found: Accuracies) -> list[str]:
-    """How each panel is called in links: by its kind, and a second one of a kind by its set, too."""
+def _places(found: Accuracies) -> dict[str, int]:
+    """The place of each panel by how it is called in links: by its kind, a second one of a kind by its set, too."""
     kinds = [p.kind for p in found.panels]
-    return [k if k not in kinds[:i] else f"{k}: {found.panels[i].set}" for i, k in enumerate(kinds)]
+    return {k if k not in kinds[:i] else f"{k}: {found.panels[i].set}": i for i, k in enumerate(kinds)}
 
 
 def _controls(raw, result: Accuracies | None) -> tuple:
     kinds = [(k.title, k.name) for k in KINDS.values()]
-    panels = dict(zip(_keys(result), result.panels, strict=True)) if result else {}
+    panels = {key: result.panels[i] for key, i in _places(result).items()} if result else {}
     own_sets = [(f"{p.title} ({p.set[:30]})", key) for key, p in panels.items() if key != p.kind]
     items = One("items", "Items", [*kinds, *own_sets], at=DRAW)
     chosen = items.read(raw.get("items")) or items.first
-    under = [(titled(c), c) for c in KINDS[chosen.split(":")[0]].conditions]
+    under = [(TITLES[c], c) for c in KINDS[chosen.split(":")[0]].conditions]
     segments = panels[chosen].segments if chosen in panels else ()
     return (
         items,
@@ -71,18 +71,11 @@ def _controls(raw, result: Accuracies | None) -> tuple:
         *([One("segment", "Of them", [_ALL, *segments], at=DRAW)] if segments else []),
         Several("kinds", "Sets to measure", [(f"{k.title}: {k.about}", k.name) for k in KINDS.values()], tuple(KINDS),
                 folded=True),
-        Several("conditions", "Disturbances to measure", [(titled(c), c) for c in CONDITIONS], CONDITIONS, folded=True),
+        Several("conditions", "Disturbances to measure", [(TITLES[c], c) for c in CONDITIONS], CONDITIONS, folded=True),
         Switch("every", "All checkpoints of the model", info="else the chosen one and its base", folded=True),
         One("own", "What the answers of a set of yours depend on", kinds, folded=True,
             info="the picture alone, the words alone, or both"),
     )
-
-
-def _draw(shown: Shown):
-    keys = _keys(shown.result)
-    if shown["items"] not in keys:
-        return None
-    return figure.remedies(shown.result, keys.index(shown["items"]), shown["under"], _segment(shown))
 
 
 def _segment(shown: Shown) -> str | None:
@@ -99,13 +92,17 @@ SETS = Section(
     of=SET, long=True, measure=_measured, kept=_kept,
     costs="the model on the left, in a few minutes; it joins what is shown", sentence=figure.sentence,
     views=(
-        View("chart", _draw),
+        View("chart", lambda shown: figure.remedies(shown.result, _places(shown.result).get(shown["items"]),
+                                                    shown["under"], _segment(shown))),
         View("all", lambda shown: figure.accuracy(shown.result, _segment(shown)), folded="All sets and disturbances"),
         View("table", lambda shown: figure.table(shown.result, _segment(shown)), html=True,
              folded="All numbers: drops and flips"),
         View("recovery", lambda shown: figure.recovery(shown.result), html=True, folded="What is got back, and lost"),
     ),
-    figures=lambda shown: [figure.accuracy(shown.result, s) for s in (None, *shown.result.segments)],
+    figures=lambda shown: [
+        figure.accuracy(shown.result, segment)
+        for segment in dict.fromkeys((None, *(s for panel in shown.result.panels for s in panel.segments)))
+    ],
     controls=_controls,
     upload=Upload(
         "Measure a set of your own",
