@@ -113,18 +113,14 @@ def sentence(found: "Attribution") -> str:
     whole, total = found.value - found.baseline, found.image + sum(w.score for w in found.words)
     missed = abs(found.convergence_delta)
     if found.method == "ablation":
-        parts.append(
-            f"Hidden one at a time, parts need not add up: they make {nats(total)} where all hidden at once make "
-            f"{nats(whole)}."
-        )
+        alone = f"Hidden one at a time, parts need not add up: they make {nats(total)}"
+        parts.append(f"{alone} where all hidden at once make {nats(whole)}.")
     elif found.method == "shapley":
         orders = f"{found.effort} random orders of showing the parts"
         parts.append(f"Together they make {nats(whole)}, shared out by {orders}.")
     elif missed > _CLOSE * abs(whole):  # by too much to be believed; not-a-number is no miss
-        parts.insert(0, (
-            f"Beware: the scores add up to {nats(total)} where they should make {nats(whole)}: check them with "
-            "ablation."
-        ))
+        beware = f"Beware: the scores add up to {nats(total)} where they should make {nats(whole)}"
+        parts.insert(0, f"{beware}: check them with ablation.")
     else:
         parts.append(f"Together they make {nats(total)}; the integral misses the whole by {missed:.2g} nats.")
     if found.size and not found.patches:

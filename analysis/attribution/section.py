@@ -26,10 +26,8 @@ _EXPLAINED = (
 def _explained(asked: Asked, progress) -> Attribution:
     doing = "following the gradient" if asked["explain"] == "integrated_gradients" else "hiding, comparing"
     with asked.opened() as model:
-        return attribute(
-            model, asked.picture, asked.question, asked.checkpoint, asked["answer"], asked["explain"],
-            progress=lambda share: progress(share, doing),
-        )
+        where = asked.picture, asked.question, asked.checkpoint, asked["answer"], asked["explain"]
+        return attribute(model, *where, progress=lambda share: progress(share, doing))
 
 
 WHY = Section(

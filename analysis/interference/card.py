@@ -59,9 +59,8 @@ def sets_told(found: Accuracies) -> str:
         if some:
             names = {c.condition: f"recovery, {c.title.lower()}" for c in some} | {ORIGIN: "clean change"}
             heads = {c.condition: Head(names[c.condition], digits=1, sign=True, shares=True) for c in some}
-            parts.append(_grid(
-                "points against the base", heads, {(c.checkpoint, c.condition): c.difference for c in some}
-            ))
+            differences = {(c.checkpoint, c.condition): c.difference for c in some}
+            parts.append(_grid("points against the base", heads, differences))
         both = (ORIGIN, _HEADLINE)
         pieces = [r for r in all_rows if r.segment is not None and r.condition in both]
         if any(r.condition == _HEADLINE for r in pieces):

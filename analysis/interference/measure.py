@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from analysis.interference.options import Options, options_for, proposed
-from analysis.interference.perturbations import ALL, DEFAULT, Case, Perturbation, Side, should_change
+from analysis.interference.perturbations import ALL, DEFAULT, Case, Perturbation, Side, picked, should_change
 from analysis.interference.pgd import Attack, attack
 from analysis.interference.scoring import logprobs
 from analysis.result import Provenance, Result, plain
@@ -165,7 +165,7 @@ def interfere(
     """
     began = time.perf_counter()
     settings = settings or Settings()
-    chosen = perturbations(names)
+    chosen = picked(names, ALL, "perturbation", "perturbation")
     attacks = [p for p in chosen if p.modality is not None]
 
     def told(done: float, what: str) -> None:
@@ -237,15 +237,6 @@ def _effect(perturbation: Perturbation, asked: Asked, logprob: np.ndarray, **sho
         flipped=int(logprob.argmax()) != asked.case.best, js=jensen_shannon(probability(origin), probability(logprob)),
         delta_logprob=float(logprob[target] - origin[target]), should=should_change(perturbation, asked.case), **shown,
     )
-
-
-def perturbations(names: Sequence[str]) -> list[Perturbation]:
-    """The perturbations called ``names``, each once. Raises ``InputError`` for an unknown one, or none."""
-    if unknown := [n for n in names if n not in ALL]:
-        raise InputError(f"There is no perturbation {unknown[0]!r}. There are: {', '.join(ALL)}.")
-    if not names:
-        raise InputError(f"No perturbation was chosen. There are: {', '.join(ALL)}.")
-    return [ALL[name] for name in dict.fromkeys(names)]
 
 
 def ask(

@@ -5,7 +5,7 @@ that it knows, and plain English for everything else.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -240,6 +240,17 @@ ALL = {
     )
 }
 """Every perturbation, by name."""
+
+
+def picked(names: Sequence[str], among: dict, what: str, chosen: str) -> list:
+    """Those ``among`` that are called ``names``, each once. Raises ``InputError`` for an unknown one, or none."""
+    there = f"There are: {', '.join(among)}."
+    if unknown := [name for name in names if name not in among]:
+        raise InputError(f"There is no {what} {unknown[0]!r}. {there}")
+    if not names:
+        raise InputError(f"No {chosen} was chosen. {there}")
+    return [among[name] for name in dict.fromkeys(names)]
+
 
 _NO = {"no", "none", "nothing", "0", "zero"}
 

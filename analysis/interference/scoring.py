@@ -105,9 +105,7 @@ def _batches(posed: Sequence[Posed]) -> list[list[Posed]]:
     return batches
 
 
-def _scored(
-    model: "MLLM", batch: list["Encoded"], options: Sequence[Sequence[Sequence[int]]], checkpoint: str
-) -> np.ndarray:
+def _scored(model: "MLLM", batch: list["Encoded"], options: Sequence[Sequence], checkpoint: str) -> np.ndarray:
     """Log-probabilities ``[batch, options]``; ``options[k][i]`` are the tokens of option k after prompt i."""
     filler = model.tokenizer.pad_token_id or 0
     tails = [option[i] for i in range(len(batch)) for option in options]

@@ -33,8 +33,6 @@ _STRENGTH = (
     Number("size", "Attack: size of a step", folded=True, low=0.005, high=0.5, value=_ATTACK.step_size, step=0.005,
            info=_UNIT),
 )
-
-
 _MORE = tuple(
     Several(f"change-{side}", f"More disturbances: {title}", [
         (p.title, p.name) for p in ALL.values() if p.side == side and p.name not in _OWN

@@ -29,10 +29,8 @@ def why_text(model: str, *texts: str) -> str:
 
 def _put(asked: Asked, progress) -> Conflict:
     with asked.opened() as model:
-        return conflict(
-            model, asked.picture, asked.question, asked["text"], asked["seen"], asked["told"], asked.checkpoint,
-            asked.known, progress,
-        )
+        said = asked["text"], asked["seen"], asked["told"]
+        return conflict(model, asked.picture, asked.question, *said, asked.checkpoint, asked.known, progress)
 
 
 def _wording(shown: Shown) -> str:

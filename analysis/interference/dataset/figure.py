@@ -40,14 +40,12 @@ def label(found: "Accuracies", column: tuple[str, str]) -> str:
     return checkpoint if len({m for m, _ in found.columns}) == 1 else f"{model.split('/')[-1]}: {checkpoint}"
 
 
-def remedies(
-    found: "Accuracies", place: int | None, condition: str, segment: str | None = None
-) -> go.Figure | None:
-    """On the set at ``place``, for every checkpoint accuracy as asked (hollow) and under ``condition`` (full), %, with
-    95 % intervals; a dotted line is the accuracy of guessing. None where nothing was measured.
+def remedies(found: "Accuracies", place: int | None, under: str, segment: str | None = None) -> go.Figure | None:
+    """On the set at ``place``, for every checkpoint accuracy as asked (hollow) and ``under`` a condition (full), %,
+    with 95 % intervals; a dotted line is the accuracy of guessing. None where nothing was measured.
     """
     at = {(r.model, r.checkpoint, r.condition): r for r in found.rows if r.panel == place and r.segment == segment}
-    both = [(column, at.get((*column, "origin")), at.get((*column, condition))) for column in found.columns]
+    both = [(column, at.get((*column, "origin")), at.get((*column, under))) for column in found.columns]
     both = [row for row in both if None not in row]
     if not both:
         return None

@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis import kept
 from analysis.interference.options import Options, options_for
-from analysis.interference.perturbations import ALL, Case, Unfit
+from analysis.interference.perturbations import ALL, Case, Unfit, picked
 from analysis.interference.scoring import Posed, logprobs_each, pose
 from models import catalog, evalset, fingerprint
 from models.answers import options_in
@@ -261,11 +261,7 @@ def shipped_set(kind: str) -> ItemSet:
 
 def chosen(kinds: Sequence[str]) -> list[ItemSet]:
     """The sets of these kinds. Raises ``InputError`` for an unknown kind, or none."""
-    if unknown := [k for k in kinds if k not in KINDS]:
-        raise InputError(f"There is no kind of set {unknown[0]!r}. There are: {', '.join(KINDS)}.")
-    if not kinds:
-        raise InputError(f"No set was chosen. There are: {', '.join(KINDS)}.")
-    return [shipped_set(kind) for kind in dict.fromkeys(kinds)]
+    return [shipped_set(kind.name) for kind in picked(kinds, KINDS, "kind of set", "set")]
 
 
 def shipped_answers() -> tuple[Block, ...]:
