@@ -253,8 +253,8 @@ def _recovered(found: "Accuracies", head: "Row") -> str:
         best_of = f"the best, {name}, changes" if many else "it changes"
         said = f"{who}: {best_of} the drop by {_number(-change.value, sign=True)} points ({_range(-change)})"
     as_asked = "multimodal", best.model, best.checkpoint, "origin"
-    clean = [c.difference for c in found.compared if (c.kind, c.model, c.checkpoint, c.condition) == as_asked]
-    for cost in clean[:1]:
+    costs = (c.difference for c in found.compared if (c.kind, c.model, c.checkpoint, c.condition) == as_asked)
+    if cost := next(costs, None):
         if cost.clear:
             gains, span = ("loses", -cost) if cost.high < 0 else ("gains", cost)
             said += f"; it {gains} {_points(abs(cost.value))} on clean multimodal items ({_range(span)})"
