@@ -5,6 +5,7 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import signal
 import stat
 import threading
@@ -461,6 +462,10 @@ def test_the_sentence_where_nothing_is_got_back():
     assert "With as few" not in same
     unclear = told_of(base_origin=right(4, 5), base_misleading=right(4, 5))
     assert unclear.startswith("5 image-heavy items cannot tell whether a sentence that names a wrong answer matters")
+    unclear = told_of(base_origin=right(8, 10), base_misleading=right(7, 10, start=1))  # of 10, 2 lost and 1 won
+    told = re.search(r": (\S+) points \(95 % (\S+) to (\S+)\)", unclear.replace("−", "-"))
+    change, low, high = map(int, told.groups())
+    assert low <= change == -10 <= high and abs(low) > abs(high)
     few = told_of(base_origin=right(4, 5), base_misleading=right(2, 5))
     assert few.endswith("With as few as 5 items these intervals say little.")
 

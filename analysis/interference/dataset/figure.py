@@ -220,7 +220,7 @@ def _told(found: "Accuracies") -> str:
         said = f"{what} costs {who} nothing {where}: {_points(-drop.value)} more are right ({_range(-drop)})"
     elif head.n < _FEW:
         matters = f"{head.n} {head.kind} items cannot tell whether {what.lower()} matters to {who}"
-        said = f"{matters}: {change} ({_range(drop)})"
+        said = f"{matters}: {change} ({_range(-drop)})"
     else:
         said = f"{what} has no clear effect on {who} {where}: {change} ({_range(-drop)})"
     went = f"As asked {percent(before)} of {head.n} items are right, then {percent(head.accuracy.value)}."
