@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from analysis.embedding_space import cloud, own, recipes, spaces
+from analysis.embedding_space import cloud, recipes, spaces
 from analysis.embedding_space.maps import pca
 from analysis.embedding_space.measure import space_of
-from analysis.embedding_space.pairs import Pairs, drawings
+from analysis.embedding_space.pairs import Pairs, drawings, opened
 from analysis.embedding_space.result import Space
 from analysis.embedding_space.sentence import sentence
 from analysis.embedding_space.spaces import Key
@@ -105,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file, read = Path(folder) / "own.zip", []
         archive(file)
-        opening = seconds(lambda: read.append(own.opened(file)))
+        opening = seconds(lambda: read.append(opened(file)))
         read.clear()
     made = []
     measure = own_space(count)

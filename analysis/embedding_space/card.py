@@ -10,7 +10,7 @@ import numpy as np
 from analysis.embedding_space import maps, recipes, runs
 from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import LIKENESS, MEASURES, Space
-from analysis.embedding_space.retrieval import DIRECTIONS, KS, Over, Repeated, Versus, over, repeated, versus
+from analysis.embedding_space.retrieval import DIRECTIONS, KS, Over, Versus, over, repeated, versus
 from analysis.embedding_space.runs import Run
 from analysis.embedding_space.sentence import sentence
 from analysis.statistics import Difference, Estimate
@@ -50,11 +50,16 @@ def section(
 def told(spaces: dict[str, Space], trained: dict[str, tuple[Run, ...]]) -> str:
     """The section's Markdown, of any numbers; ``spaces`` and the trainings of each by the titles of their methods."""
     first = next(iter(spaces.values()))
+    counts = [f"{title} {len(of)}" for title, of in trained.items() if len(of) > 1]
+    seeds = "One training seed."
+    if counts:
+        seeds = f"Trained more than once, from other seeds: {', '.join(counts)}; every other method once."
+    repeats = {title: of for title, of in trained.items() if len(of) > 1}
     parts = [
         "## Embedding space: one domain after another",
         f"crosstalk-clip (phase 0, base) is trained further on one domain after another; n = {first.n} pairs: every "
         "drawing in the art style that no training saw, alone on white, with its name. Interpolation is halfway "
-        f"between the weights of the base and of each plain phase. {_seeds(trained)} Round brackets are 95 % intervals "
+        f"between the weights of the base and of each plain phase. {seeds} Round brackets are 95 % intervals "
         "over pairs (Wilson for shares, bootstrap for means, paired bootstrap for differences): what other drawings "
         "would change. Square brackets are the smallest and the largest of the seeds: what another training changes; "
         "all trainings start from the same base.",
@@ -70,22 +75,19 @@ def told(spaces: dict[str, Space], trained: dict[str, tuple[Run, ...]]) -> str:
         "the mean text.",
         _angles(spaces),
     ]
-    if repeats := {title: of for title, of in trained.items() if len(of) > 1}:
-        parts += ["### Angles of the last phase against the base, over seeds, degrees", _angles_over(repeats)]
+    if repeats:
+        names, rows = (*_ANGLES, "floor"), []
+        for title, of in repeats.items():
+            each = [over([run.angles[name][-1] for run in of]) for name in names]
+            spans = [[number(end, 1) for end in (a.mean, a.least, a.most)] for a in each]
+            rows.append([title, len(of), *(f"{mean} [{least} to {most}]" for mean, least, most in spans)])
+        table = Table(["method", "seeds", *(MEASURES[name].title for name in names)], rows).markdown()
+        parts += ["### Angles of the last phase against the base, over seeds, degrees", table]
     titles = {of[0].method: title for title, of in trained.items()}
     if _AGAINST in titles and _PLAIN in titles:
         parts += _against(titles[_AGAINST], titles[_PLAIN], trained)
     parts += [f"{title}: {sentence(space)}" for title, space in spaces.items() if space.method in (_PLAIN, _AGAINST)]
     return "\n\n".join(parts)
-
-
-def _seeds(trained: dict[str, tuple[Run, ...]]) -> str:
-    """How often each method was trained."""
-    counts = {title: len(of) for title, of in trained.items()}
-    if set(counts.values()) == {1}:
-        return "One training seed."
-    often = ", ".join(f"{title} {count}" for title, count in counts.items() if count > 1)
-    return f"Trained more than once, from other seeds: {often}; every other method once."
 
 
 def _matrix(trained: dict[str, tuple[Run, ...]]) -> str:
@@ -94,7 +96,12 @@ def _matrix(trained: dict[str, tuple[Run, ...]]) -> str:
         found = repeated(of)
         one = found.each[0]
         for i, phase in enumerate(one.phases):
-            cells = [_cell(found, i, j) for j in range(len(one.domains))]
+            # before any phase (0) all trainings are the same model; of one the interval is over pairs
+            cells = [one.at(i, j) for j in range(len(one.domains))]
+            if found.seeds > 1 and i > 0:
+                sides = (found.matrix.mean, found.matrix.least, found.matrix.most)
+                sides = [[number(100 * share) for share in side[i]] for side in sides]
+                cells = [f"{mean} [{least} to {most}]" for mean, least, most in zip(*sides, strict=True)]
             rows.append([title, found.seeds, phase, *cells, _share(found.average, i)])
     one = repeated(next(iter(trained.values()))).each[0]
     heads = [Head(f"{name} (n = {n})", shares=True) for name, n in zip(one.domains, one.n, strict=True)]
@@ -125,15 +132,6 @@ def _angles(spaces: dict[str, Space]) -> str:
             rows.append([title, space.phases[t], *angles, *likeness, float(space.numbers["gap"][t])])
     heads = [Head(MEASURES[name].title, digits=2 if name in single else 1) for name in (*_ANGLES, *single)]
     return Table(["method", "after", *heads], rows).markdown()
-
-
-def _angles_over(repeats: dict[str, tuple[Run, ...]]) -> str:
-    names, rows = (*_ANGLES, "floor"), []
-    for title, of in repeats.items():
-        each = [over([run.angles[name][-1] for run in of]) for name in names]
-        spans = [[number(end, 1) for end in (a.mean, a.least, a.most)] for a in each]
-        rows.append([title, len(of), *(f"{mean} [{least} to {most}]" for mean, least, most in spans)])
-    return Table(["method", "seeds", *(MEASURES[name].title for name in names)], rows).markdown()
 
 
 def _against(title: str, plain: str, trained: dict[str, tuple[Run, ...]]) -> list[str]:
@@ -172,15 +170,6 @@ def _verdict(title: str, plain: str, direction: str, of: Versus) -> str:
         return f"{told}; one seed, so nothing is known of other trainings."
     same = sum((value > 0) == (pooled.value > 0) for value in each)
     return f"{told}; so it is in {same} of {len(each)} seeds ({', '.join(signed(100 * value, 1) for value in each)})."
-
-
-def _cell(of: Repeated, i: int, j: int) -> Estimate | str:
-    """A share: its interval over pairs of one training, the smallest and largest of several. Before any phase (0) all
-    trainings are the same model."""
-    if of.seeds == 1 or i == 0:
-        return of.each[0].at(i, j)
-    mean, least, most = (number(100 * side[i, j]) for side in (of.matrix.mean, of.matrix.least, of.matrix.most))
-    return f"{mean} [{least} to {most}]"
 
 
 def _share(of: Over, place: int) -> str:

@@ -1,7 +1,6 @@
 """How a cloud of pairs looks at one phase: pictures and texts, where they came from, and which of them move."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,7 +86,8 @@ def _traces(found: "Space", seen: "Cloud", phase: int, lines: str, chosen: int) 
     for domain in middles:
         here, colour = np.flatnonzero(domains == domain), colours[domain]
         if lines != "none":
-            at = _joined(seen, here, phase) if lines == "pairs" else _way(_both(seen, here), phase)
+            both = np.concatenate([seen.images[:, here], seen.words[:, here]], axis=1)
+            at = _joined(seen, here, phase) if lines == "pairs" else _way(both, phase)
             faint = tint(colour, 0.35) if flat else colour  # WebGL in 3-D knows no transparent lines
             below.append(make(**_places(at), mode="lines", hoverinfo="skip", line={"width": 1, "color": faint}))
         for kind, said in (("images", "picture"), ("words", "name")):
@@ -118,10 +118,6 @@ def _traces(found: "Space", seen: "Cloud", phase: int, lines: str, chosen: int) 
         hoverinfo="skip", line={"width": 3, "color": NEUTRAL}, marker=ring,
     )
     return [*below, *marks, *ways, picked]
-
-
-def _both(seen: "Cloud", pairs: np.ndarray) -> np.ndarray:
-    return np.concatenate([seen.images[:, pairs], seen.words[:, pairs]], axis=1)
 
 
 def _apart(ends: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -172,14 +168,6 @@ def _axes(seen: "Cloud", span: np.ndarray) -> dict:
         for i, (axis, title) in enumerate(zip(_AXES, titles, strict=True))
     }
     return {"scene": {"aspectmode": "cube", "bgcolor": _CLEAR, "dragmode": "orbit", **axes}}
-
-
-def shares(seen: "Cloud", phases: Sequence[str]) -> str:
-    """How much of each phase the picture holds, in words; empty where that cannot be said."""
-    if np.isnan(seen.explained).any():
-        return ""
-    told = ", ".join(f"{name} {share:.0%}" for name, share in zip(phases, seen.explained, strict=True))
-    return f"Share of the variance that the picture holds: {told}."
 
 
 def moved(seen: "Cloud", whole: tuple[np.ndarray, np.ndarray], phase: int) -> float:

@@ -1,7 +1,7 @@
-"""The contrastive matrix of a few chosen pairs, before and after: the rows that went wrong, and how it looks."""
+"""The contrastive matrix of a few chosen pairs, before and after: rows that went wrong, how it looks, its section."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,21 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, WRONG, figure
+from analysis.embedding_space import cloud, spaces
+from analysis.embedding_space.spaces import (
+    COSTS,
+    GO,
+    PAPER,
+    STYLE,
+    Spaces,
+    keys_of,
+    loaded,
+    phases_of,
+    trained,
+    uri,
+)  # fmt: skip
+from analysis.form import DRAW, Control, One, Words, pick
+from analysis.section import SET, Asked, Section, Shown, Try, View
 from analysis.table import SCROLL
 from analysis.wording import number, signed
 from models.errors import InputError
@@ -19,6 +34,11 @@ if TYPE_CHECKING:
 MOST = 40
 """Chosen pairs above which a matrix cannot be read."""
 
+VIEWS = ("after", "before", "change")
+_ROWS = 12  # pairs of a matrix, at first
+_EVERY = "a mix of all domains"
+_SCALE = [[0, "rgba(0,114,178,0.05)"], [1, IMAGE]]
+_CHANGE = [[0, WRONG], [0.5, "rgba(138,143,152,0.08)"], [1, IMAGE]]
 _SAME = 1e-6  # of a cosine, below which two are as near
 
 
@@ -59,7 +79,8 @@ def contrast(space: "Space", chosen: Sequence[int], before: int = 0, after: int 
     old, new = (space.images[phase, places] @ space.words[phase, places].T.astype(float) for phase in (before, after))
     names = np.asarray(texts, dtype=str)
     own = names[:, None] == names[None, :]
-    nearer = [_nearer(matrix, own) for matrix in (old, new)]
+    best = [np.where(own, matrix, -np.inf).max(1, keepdims=True) for matrix in (old, new)]  # of the right ones
+    nearer = [(matrix >= least - _SAME) & ~own for matrix, least in zip((old, new), best, strict=True)]
     right = [~n.any(1) for n in nearer]
     pairs = zip(new, nearer[1], strict=True)
     true = np.eye(len(places), dtype=bool)
@@ -71,43 +92,25 @@ def contrast(space: "Space", chosen: Sequence[int], before: int = 0, after: int 
     )
 
 
-def _nearer(matrix: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Which wrong columns are at least as near as the best right one."""
-    best = np.where(own, matrix, -np.inf).max(1, keepdims=True)
-    return (matrix >= best - _SAME) & ~own
-
-
-_SCALE = [[0, "rgba(0,114,178,0.05)"], [1, IMAGE]]
-_CHANGE = [[0, WRONG], [0.5, "rgba(138,143,152,0.08)"], [1, IMAGE]]
-
-
-def heat(found: "Contrast") -> go.Figure:
+def heat(found: Contrast) -> go.Figure:
     """M = V T' in both phases and the change, cosines, rows pictures; rows that went wrong are named with ✗."""
     names = [_short(text) for text in found.texts]
     rows = [f"{'✗ ' if i in found.wrong else ''}{name}" for i, name in enumerate(names)]
-    at = list(range(len(names)))
+    told = [[f"picture {row}, text {column}" for column in names] for row in rows]
+    at, change = list(range(len(names))), found.after - found.before
     both = np.stack([found.before, found.after])
     low, high = float(both.min()), float(both.max())
-    most = max(1e-6, float(np.abs(found.after - found.before).max()))
-    parts = (
-        (found.before, found.phases[0], "coloraxis"),
-        (found.after, found.phases[1], "coloraxis"),
-        (found.after - found.before, "change", "coloraxis2"),
-    )
-    traces = [
-        go.Heatmap(
-            z=z.round(3).tolist(), x=at, y=at, coloraxis=axis, xaxis=f"x{i or ''}", yaxis=f"y{i or ''}",
-            text=[[f"picture {row}, text {column}" for column in names] for row in rows],
-            hovertemplate=f"{title}: %{{text}}<br>%{{z:.3f}}<extra></extra>",
-        )
-        for i, (z, title, axis) in zip(("", 2, 3), parts, strict=True)
-    ]
+    most = max(1e-6, float(np.abs(change).max()))
+    parts = (found.before, found.phases[0]), (found.after, found.phases[1]), (change, "change")
     gap, width = 0.03, (1 - 2 * 0.03) / 3
-    layout: dict = {}
-    for i, (_, title, _) in zip(("", 2, 3), parts, strict=True):
-        k = int(i or 1) - 1
+    ticks = {"tickvals": at, "showgrid": False, "zeroline": False, "tickfont": {"size": 11}}
+    traces, layout = [], {}
+    for k, (i, (z, title)) in enumerate(zip(("", 2, 3), parts, strict=True)):
         start = k * (width + gap)
-        ticks = {"tickvals": at, "showgrid": False, "zeroline": False, "tickfont": {"size": 11}}
+        traces.append(go.Heatmap(
+            z=z.round(3).tolist(), x=at, y=at, coloraxis="coloraxis2" if k == 2 else "coloraxis", text=told,
+            xaxis=f"x{i}", yaxis=f"y{i}", hovertemplate=f"{title}: %{{text}}<br>%{{z:.3f}}<extra></extra>",
+        ))
         layout[f"xaxis{i}"] = {"domain": [start, start + width], "title": {"text": f"texts, {title}"},
                                "ticktext": names, "tickangle": -60, "anchor": f"y{i}", **ticks}
         layout[f"yaxis{i}"] = {"autorange": "reversed", "ticktext": rows, "showticklabels": k == 0, "anchor": f"x{i}",
@@ -122,10 +125,7 @@ def heat(found: "Contrast") -> go.Figure:
     )
 
 
-VIEWS = ("after", "before", "change")
-
-
-def table(found: "Contrast", uris: "Sequence[str]", view: str = "after", chosen: int | None = None) -> str:
+def table(found: Contrast, uris: Sequence[str], chosen: int | None = None, view: str = "after") -> str:
     """The matrix of one of ``VIEWS`` as a table; pictures are buttons, ``data-pick`` the row, those gone wrong marked.
 
     ``uris`` are the pictures of the rows.
@@ -139,7 +139,17 @@ def table(found: "Contrast", uris: "Sequence[str]", view: str = "after", chosen:
     rows = []
     for i, text in enumerate(found.texts):
         state = "gone wrong" if i in found.wrong else "right" if found.right_after[i] else "wrong before and after"
-        cells = "".join(_cell(found, i, j, values[i], shades[i, j], view) for j in range(len(found.texts)))
+        cells = []
+        for j, value in enumerate(values[i]):
+            marks = (
+                ("own", j == i), ("best", view != "change" and value == values[i].max()),
+                ("less", view == "change" and value < 0),
+            )  # fmt: skip
+            cells.append(
+                f'<td class="{" ".join(css for css, on in marks if on)}" style="--a:{shades[i, j]:.2f}" '
+                f'title="{escape(f"picture {text}, text {found.texts[j]}: {_went(found, i, j)}")}">'
+                f"{number(value, 2, sign=view == 'change')}</td>"
+            )
         label = escape(f"{text}: {state}. Show what is preferred now.")
         pressed = ' aria-pressed="true"' if i == chosen else ""
         sign = "✗ " if i in found.wrong else ""
@@ -147,7 +157,7 @@ def table(found: "Contrast", uris: "Sequence[str]", view: str = "after", chosen:
             f'<tr class="{"lost" if sign else ""}"><th scope="row"><button type="button" data-to="row" '
             f'data-set=\'{{"row": "{i}"}}\' '
             f'aria-label="{label}" title="{label}"{pressed}><img src="{uris[i]}" alt="">'
-            f"<span>{sign}{escape(_short(text))}</span></button></th>{cells}</tr>"
+            f"<span>{sign}{escape(_short(text))}</span></button></th>{''.join(cells)}</tr>"
         )
     what = {"after": f"after {found.phases[1]}", "before": f"in {found.phases[0]}"}.get(
         view, f"change of cosine from {found.phases[0]} to {found.phases[1]}; orange: less"
@@ -161,34 +171,23 @@ def table(found: "Contrast", uris: "Sequence[str]", view: str = "after", chosen:
     )
 
 
-def _cell(found: "Contrast", i: int, j: int, values: np.ndarray, shade: float, view: str) -> str:
-    css = [c for c, on in (("own", j == i), ("best", view != "change" and values[j] == values.max()),
-                           ("less", view == "change" and values[j] < 0)) if on]
-    told = f"picture {found.texts[i]}, text {found.texts[j]}: {_went(found, i, j)}"
-    shown = number(values[j], 2, sign=view == "change")
-    return f'<td class="{" ".join(css)}" style="--a:{shade:.2f}" title="{escape(told)}">{shown}</td>'
-
-
-def row(found: "Contrast", i: int, uri: str) -> str:
-    """One picture, its right text, and what is preferred to it now."""
+def row(found: Contrast, uris: Sequence[str], i: int) -> str:
+    """One picture, its right text, and what is preferred to it now; ``uris`` are the pictures of the rows."""
     if found.right_after[i]:
         verdict = '<span class="right">✓ its own text is the nearest</span>'
     else:
         verdict = '<span class="wrong">✗ others are nearer than its own text</span>'
     others = found.preferred[i][:5]
-    listed = "".join(
-        f"<p>{escape(found.texts[j])} <small>{_went(found, i, j)}</small></p>"
-        for j in others
-    )
+    listed = "".join(f"<p>{escape(found.texts[j])} <small>{_went(found, i, j)}</small></p>" for j in others)
     more = f"<p><small>preferred now</small></p>{listed}" if others else ""
     return (
-        f'<ul class="items"><li><img src="{uri}" alt=""><div><p><small>its text</small> '
+        f'<ul class="items"><li><img src="{uris[i]}" alt=""><div><p><small>its text</small> '
         f"<b>{escape(found.texts[i])}</b> <small>{_went(found, i, i)}</small>"
         f"</p><p>{verdict}</p>{more}</div></li></ul>"
     )
 
 
-def sentence(found: "Contrast") -> str:
+def sentence(found: Contrast) -> str:
     """What became of the diagonal, of the rest and of the rows, in plain words."""
     k = len(found.texts)
     before, after = int(found.right_before.sum()), int(found.right_after.sum())
@@ -199,10 +198,82 @@ def sentence(found: "Contrast") -> str:
     )
 
 
-def _went(found: "Contrast", i: int, j: int) -> str:
+def _went(found: Contrast, i: int, j: int) -> str:
     """A cosine before and after."""
     return f"{number(found.before[i, j], 2)} → {number(found.after[i, j], 2)}"
 
 
 def _short(text: str, most: int = 22) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _matrix_controls(raw: Mapping, result) -> Sequence[Control]:
+    phases = phases_of(raw)
+    return (
+        trained(raw, False),
+        One("domain", "Pairs of", offered=[_EVERY, *spaces.domains(keys_of(raw)[0])]),
+        One("before", "Before", offered=phases),
+        One("after", "After", offered=phases, value=len(phases) - 1),
+        One("view", "Show", at=DRAW, radio=True, offered=VIEWS),
+        Words("pairs", "Chosen pairs", folded=True, hint="cat; sandwich; anchor", most=4000,
+              info=f"Names, separated by semicolons, 2 to {MOST}. Empty: {_ROWS} of the domain."),
+        Words("row", value="", at=DRAW, hidden=True),
+        STYLE,
+    )
+
+
+def _contrasted(result: Spaces) -> Contrast:
+    return contrast(result.space, result.asked["pairs"], result.asked["before"], result.asked["after"])
+
+
+def _matrix(asked: Asked, progress=None) -> Spaces | None:
+    """The space with the places of the chosen pairs among those shown: of names, separated by semicolons, or the first
+    ones. Raises ``InputError`` for a name that no pair has."""
+    found = loaded(asked, progress, names=("before", "after"))
+    if found is None:
+        return None
+    space, names = found.space, cloud.names(found.space)
+    called = {name.casefold(): i for i, name in enumerate(names)}
+    wanted = [name.strip() for name in asked["pairs"].split(";") if name.strip()]
+    if gone := [name for name in wanted if name.casefold() not in called]:
+        raise InputError(f"No pair here is called “{gone[0]}”. There are {', '.join(names[:5])} …")
+    chosen = [called[name.casefold()] for name in wanted]
+    if not chosen:  # a domain's first, or some from everywhere; never fewer than two
+        own = [i for i, place in enumerate(space.shown) if space.domains[place] == asked["domain"]]
+        step = max(1, len(names) // _ROWS) if asked["domain"] == _EVERY else 1
+        chosen = (own if len(own) > 1 else list(range(0, len(names), step)))[:_ROWS]
+    found = replace(found, asked={**found.asked, "pairs": chosen})
+    _contrasted(found)  # refuses what is no choice
+    return found
+
+
+def _rows(shown: Shown) -> tuple[Contrast, list[str], int]:
+    """The matrices, the pictures of their rows, and the row that was clicked; at first one that went wrong."""
+    found, (key,) = _contrasted(shown.result), shown.result.keys
+    place = pick(shown["row"], len(found.texts))
+    row = place if place is not None else found.wrong[0] if found.wrong else 0
+    return found, [uri(key, int(shown.result.space.shown[i])) for i in found.chosen], row
+
+
+MATRIX = Section(
+    name="matrix",
+    title="Contrastive matrix",
+    question="Whose name is nearer to a picture than its own?",
+    about="The cosine of every picture with every name. Training wants the diagonal large; Mod-X also keeps the rest "
+    "of the matrix as it was.",
+    label="small", paper=PAPER, of=SET, costs=COSTS,
+    measure=_matrix, kept=_matrix, controls=_matrix_controls,
+    sentence=lambda found: sentence(_contrasted(found)),
+    views=(
+        View("row", lambda shown: row(*_rows(shown)), html=True),
+        View("matrix", lambda shown: table(*_rows(shown), shown["view"]), html=True),
+        View("heat", lambda shown: heat(_contrasted(shown.result)), folded="Before, after and change"),
+    ),
+    tries=(
+        Try("A mix of all domains", values={"domain": _EVERY}),
+        Try("Who takes the animals' names?", values={"domain": "animals"}),
+        Try("The same animals with Mod-X", values={"domain": "animals", "trained": "mod-x"}),
+        Try("Symbols, trained last", values={"domain": "symbols"}),
+    ),
+    then="Try it with words of your own: " + GO.format("search", "Search"),
+)

@@ -4,7 +4,6 @@ from analysis.embedding_space import recipes, runs
 from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import LIKENESS, OF_A_PHASE
 from analysis.embedding_space.retrieval import DIRECTIONS, recalls
-from analysis.embedding_space.runs import Run
 from analysis.embedding_space.sentence import sentence
 from analysis.endpoints import checked
 from analysis.result import plain
@@ -49,16 +48,14 @@ def embedding_space(method: str = "plain", phase: str = "") -> dict:
             **{name: found.numbers[name] for name in OF_A_PHASE},
             "recall": {name: of.matrix for name, of in recall.items()},
             "forgetting": {name: of.forgetting for name, of in recall.items()},
-            "trainings": [_ends(run) for run in (runs.of_space(found), *runs.load(recipe, drawings()))],
+            "trainings": [
+                {
+                    "training": run.label, "recall": {name: recalls(run, name).average[-1] for name in DIRECTIONS},
+                    "rotation_degrees": {side: run.angles[f"rotation_{side}"][-1] for side in ("image", "text")},
+                    "deviation_degrees": run.angles["deviation"][-1],
+                }
+                for run in (runs.of_space(found), *runs.load(recipe, drawings()))
+            ],
             "sentence": sentence(found, s), "provenance": found.provenance,
         }
     )  # fmt: skip
-
-
-def _ends(run: Run) -> dict:
-    """What one training comes to after its last phase, against the base."""
-    return {
-        "training": run.label, "recall": {name: recalls(run, name).average[-1] for name in DIRECTIONS},
-        "rotation_degrees": {side: run.angles[f"rotation_{side}"][-1] for side in ("image", "text")},
-        "deviation_degrees": run.angles["deviation"][-1],
-    }  # fmt: skip

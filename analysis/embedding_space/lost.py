@@ -1,30 +1,42 @@
-"""The section about what was lost: named pairs before and after, and recall of every training."""
+"""The section about what was lost: named pairs before and after, recall of every training, and methods side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import product
+from typing import TYPE_CHECKING
 
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.charts import DASHES, SERIES, figure
 from analysis.embedding_space import recipes, retrieval, spaces
-from analysis.embedding_space import retrieval_figure as recall
-from analysis.embedding_space.choices import (
+from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, KS, ranks_in, recalls, repeated, versus
+from analysis.embedding_space.spaces import (
     BESIDE,
     COSTS,
     GO,
     PAPER,
     PLAIN,
     STYLE,
+    Key,
+    Spaces,
     keys_of,
     loaded,
     phases_of,
     place_of,
     trained,
     uri,
-)
-from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, KS, recalls, repeated, versus
-from analysis.embedding_space.spaces import Key, Spaces
+)  # fmt: skip
 from analysis.form import DRAW, Control, One
 from analysis.section import SET, Asked, Prediction, Section, Shown, Try, View
-from analysis.table import Table
+from analysis.statistics import Estimate
+from analysis.table import SCROLL, Head, Table
+from analysis.wording import between, estimate, percent, signed
+
+if TYPE_CHECKING:
+    from analysis.embedding_space.retrieval import Recalls, Repeated, Versus
+    from analysis.embedding_space.spaces import Whole
 
 _CARDS = 12  # pairs shown
 
@@ -34,31 +46,24 @@ class Lost(Spaces):
     """Retrieval of one or two trainings: its table is recall, of every direction, k and phase."""
 
     def table(self) -> Table:
-        rows = []
-        for whole in self.whole:
-            for direction, title in DIRECTIONS.items():
-                for among in AMONG:
-                    for k in KS:
-                        of = recalls(whole.space, direction, k, among)
-                        rows += [
-                            [whole.title, title, AMONG[among], k, phase, domain, of.matrix[i, j], of.low[i, j],
-                             of.high[i, j], of.n[j]]
-                            for i, phase in enumerate(of.phases) for j, domain in enumerate(of.domains)
-                        ]
+        rows = [
+            [whole.title, title, name, k, phase, domain, of.matrix[i, j], of.low[i, j], of.high[i, j], of.n[j]]
+            for whole in self.whole
+            for (direction, title), (among, name), k in product(DIRECTIONS.items(), AMONG.items(), KS)
+            for of in [recalls(whole.space, direction, k, among)]
+            for i, phase in enumerate(of.phases)
+            for j, domain in enumerate(of.domains)
+        ]
         return Table(["method", "direction", "candidates", "k", "after", "domain", "recall", "low", "high", "n"], rows)
 
 
-_HOW = ("direction", "k", "among")
-
-
 def _lost(asked: Asked, progress=None) -> Lost | None:
-    found = loaded(asked, progress, True, _HOW)
+    found = loaded(asked, progress, True, ("direction", "k", "among"))
     return found and Lost(provenance=found.provenance, keys=found.keys, asked=found.asked)
 
 
 def _lost_controls(raw: Mapping, result) -> Sequence[Control]:
-    phases = phases_of(raw, True)
-    domains = spaces.domains(keys_of(raw, True)[0])
+    phases, domains = phases_of(raw, True), spaces.domains(keys_of(raw, True)[0])
     return (
         trained(raw, True),
         One("domain", "Pairs of", at=DRAW, offered=[("all domains", -1), *((d, j) for j, d in enumerate(domains))]),
@@ -70,46 +75,130 @@ def _lost_controls(raw: Mapping, result) -> Sequence[Control]:
     )
 
 
-def _how(shown: Shown) -> tuple[str, int, str]:
-    asked = shown.result.asked
-    return asked["direction"], asked["k"], asked["among"]
+def _how(found: Lost) -> tuple[str, int, str]:
+    return found.asked["direction"], found.asked["k"], found.asked["among"]
 
 
 def _cards(shown: Shown) -> str:
-    """Pairs that were lost, the worst of each training in turn, with their ranks in all."""
-    (direction, k, among), every, keys = _how(shown), shown.result.whole, shown.result.keys
-    names, place = every[0].space.domain_names, int(shown["domain"])
-    domain = names[place] if 0 <= place < len(names) else ""
-    gone = [retrieval.lost(of.space, direction, k, among, int(shown["after"]), domain) for of in every]
+    """Pairs that were lost, the worst of each training in turn, with the rank of the right answer in all: when its own
+    domain was just trained (or before any), and now."""
+    (direction, k, among), every, after = _how(shown.result), shown.result.whole, int(shown["after"])
+    first, place = every[0].space, int(shown["domain"])
+    domain = first.domain_names[place] if 0 <= place < len(first.domain_names) else ""
+    gone = [retrieval.lost(of.space, direction, k, among, after, domain) for of in every]
     turns = [int(row[i]) for i in range(_CARDS) for row in gone if i < len(row)]
     worst = list(dict.fromkeys(turns))[:_CARDS]
-    phase = every[0].space.phases[place_of(every[0], shown["after"])]
+    phase = first.phases[place_of(every[0], after)]
     counts = ", ".join(f"{len(row)} with {of.title}" for row, of in zip(gone, every, strict=True))
     where = f"{domain or 'All domains'}, after {phase}"
     if not worst:
         return f'<div class="card quiet">{escape(where)}: nothing that was found is lost.</div>'
-    pairs = [(every[0].space.texts[i], every[0].space.domains[i], uri(keys[0], i)) for i in worst]
-    ranks = [[recall.before_and_now(of.space, i, direction, among, int(shown["after"])) for of in every] for i in worst]
+    cards = []
+    for i in worst:
+        told = []
+        for of in every:
+            ranks, now = ranks_in(of.space, direction, among)[:, i], place_of(of, after)
+            own = of.space.trained.index(first.domains[i]) if first.domains[i] in of.space.trained else 0
+            css = "right" if ranks[now] <= k else "wrong"
+            then = ranks[own if own < now else 0]
+            told.append(f'<p><small>{escape(of.title)}</small> {then} → <b class="{css}">{ranks[now]}</b></p>')
+        cards.append(
+            f'<li><img src="{uri(shown.result.keys[0], i)}" alt=""><div><p><b>{escape(first.texts[i])}</b> '
+            f'<span class="kind">{escape(first.domains[i])}</span></p>{"".join(told)}</div></li>'
+        )
     chosen = f"the {len(worst)} worst" + (", in turn" if len(every) > 1 else "")
     return (
         f'<p class="key" aria-live="polite">{escape(where)}: lost are {escape(counts)}; {chosen}. The rank of the '
         f"right answer, just after its own domain was trained → after {escape(phase)}.</p>"
-        + recall.cards(pairs, ranks, [of.title for of in every], k)
+        f'<ul class="items ranks">{"".join(cards)}</ul>'
+    )
+
+
+def matrix(found: "Recalls", chosen: tuple[int, int] | None = None) -> str:
+    """Recall as a table of buttons, rows phases, columns domains, which set ``after`` and ``domain``."""
+    head = "".join(
+        f'<th scope="col">{escape(d)}<small>n = {n}</small></th>' for d, n in zip(found.domains, found.n, strict=True)
+    )
+    rows = []
+    for i, phase in enumerate(found.phases):
+        cells = []
+        for j, domain in enumerate(found.domains):
+            of = found.at(i, j)
+            label = escape(f"{phase}, {domain}: {percent(of.value)}, 95 % interval {between(of)} %, n = {of.n}")
+            css = " ".join(c for c, on in (("own", found.own[j] == i), ("chosen", chosen == (i, j))) if on)
+            pressed = ' aria-pressed="true"' if chosen == (i, j) else ""
+            cells.append(
+                f'<td><button type="button" class="{css}" style="--a:{of.value:.2f}" data-to="pairs"{pressed} '
+                f'data-set=\'{{"after": "{i}", "domain": "{j}"}}\' aria-label="{label}" title="{label}">'
+                f"{100 * of.value:.0f}</button></td>"
+            )
+        mean = f"<td><b>{100 * found.average[i]:.0f}</b></td>"
+        rows.append(f'<tr><th scope="row">{escape(phase)}</th>{"".join(cells)}{mean}</tr>')
+    lost = "".join(f"<td>{points(-value)}</td>" for value in found.forgetting)
+    return (
+        f'{SCROLL}<table class="matrix"><thead><tr><th></th>{head}<th scope="col">mean</th></tr></thead><tbody>'
+        f'{"".join(rows)}<tr class="reference"><th scope="row" title="At the end minus the best since its own phase">'
+        f"lost, points</th>{lost}<td>{points(-float(found.forgetting.mean()))}</td></tr></tbody></table></div>"
+        f'<p class="key">R@{found.k}, {DIRECTIONS[found.direction]}, candidates: {AMONG[found.among]}, %, by phase '
+        "(rows) and domain (columns). Outlined: a domain right after its own phase. Choose a cell to see which "
+        "pictures were lost.</p>"
     )
 
 
 def _matrices(shown: Shown) -> str:
     """Recall by phase and domain of each training: a cell sets whose pairs are shown."""
-    place, parts = (int(shown["after"]), int(shown["domain"])), []
+    parts = []
     for of in shown.result.whole:
-        found = recalls(of.space, *_how(shown))
-        parts.append(f"<h4>{escape(of.title)}</h4>{recall.matrix(found, (place_of(of, place[0]), place[1]))}")
+        chosen = place_of(of, int(shown["after"])), int(shown["domain"])
+        parts.append(f"<h4>{escape(of.title)}</h4>{matrix(recalls(of.space, *_how(shown.result)), chosen)}")
     return "".join(parts)
 
 
-def _course(shown: Shown):
-    of = shown.result.whole[-1]
-    return recall.course(recalls(of.space, *_how(shown)), of.title)
+def course(found: "Recalls", title: str) -> go.Figure:
+    """Recall of each domain phase by phase, per cent; the large marker is the domain's own phase."""
+    lines = [
+        go.Scatter(
+            x=list(found.phases), y=100 * found.matrix[:, j], name=f"{domain} (n = {found.n[j]})", mode="lines+markers",
+            line={"color": SERIES[j % len(SERIES)], "width": 2.5, "dash": DASHES[j % len(DASHES)]},
+            marker={"size": [13 if i == found.own[j] else 6 for i in range(len(found.phases))]},
+            customdata=100 * np.stack([found.low[:, j], found.high[:, j]], 1),
+            hovertemplate="%{y:.0f} % (95 %: %{customdata[0]:.0f} to %{customdata[1]:.0f})",
+        )
+        for j, domain in enumerate(found.domains)
+    ]
+    return figure(
+        400, *lines, hovermode="x unified", margin={"l": 8, "r": 16, "t": 84, "b": 8},
+        xaxis={"title": f"Phase of {title}, in the order of training"},
+        yaxis={"title": f"R@{found.k}, %", "rangemode": "tozero"},
+    )
+
+
+def averages(found: "dict[str, Repeated]") -> go.Figure | None:
+    """Mean recall over domains, phase by phase, a line for each method; a method with other phases is a marker at the
+    end. Of a method trained more than once: the mean over its seeds, with bars from the smallest to the largest. None
+    where there is no method."""
+    if not found:
+        return None
+    longest, lines = max((of.each[0].phases for of in found.values()), key=len), []
+    for i, (title, of) in enumerate(found.items()):
+        whole, colour = of.each[0].phases == longest, SERIES[i % len(SERIES)]
+        at = slice(None) if whole else [0, -1]
+        mean, least, most = (100 * side[at] for side in (of.average.mean, of.average.least, of.average.most))
+        bars = {"symmetric": False, "array": most - mean, "arrayminus": mean - least, "thickness": 1.5, "width": 5}
+        lines.append(go.Scatter(
+            x=list(longest) if whole else [longest[0], longest[-1]], y=mean,
+            mode="lines+markers" if whole else "markers", hovertemplate="%{y:.1f} %",
+            name=title if of.seeds == 1 else f"{title} ({of.seeds} seeds)",
+            line={"color": colour, "width": 2.5, "dash": DASHES[i % len(DASHES)]},
+            marker={"size": 8 if whole else 13, "color": colour, "symbol": "circle" if whole else "diamond"},
+            error_y={"visible": of.seeds > 1, **bars},
+        ))
+    first = next(iter(found.values())).each[0]
+    return figure(
+        360, *lines, hovermode="x unified", margin={"l": 8, "r": 16, "t": 64, "b": 8},
+        xaxis={"title": f"Phase (n = {int(first.n.sum())} pairs)"},
+        yaxis={"title": f"R@{first.k}, mean of domains, %", "rangemode": "tozero"},
+    )
 
 
 def _everyone(shown: Shown) -> dict[str, tuple]:
@@ -120,21 +209,116 @@ def _everyone(shown: Shown) -> dict[str, tuple]:
     return {of.title: of.runs for of in every if of}
 
 
-def _methods(shown: Shown):
-    found = {title: repeated(runs, *_how(shown)) for title, runs in _everyone(shown).items()}
-    return recall.averages(found) if found else None
+def methods(found: "dict[str, Repeated]", against: "dict[str, Versus]", base: str) -> str:
+    """What each method reaches, loses, and how it compares with ``base`` pair by pair, points. Of several trainings the
+    smallest and the largest share stand in the interval's place."""
+    told = {"unit": "points", "digits": 1, "sign": True}
+    end = "Mean over domains after the last phase; smallest to largest of the seeds."
+    since = "At the end minus right after its own phase, mean over the domains before the last: backward transfer (BWT)"
+    minus = "All pairs after the last phase, paired bootstrap over pairs (95 %), over the seeds that both have."
+    heads = [
+        "method", Head("seeds", "How often it was trained, each time from another seed."),
+        Head("at the end", end, unit="%", digits=1),
+        Head("lost", "At the end minus the best since its own phase, mean over domains.", **told),
+        Head("since its own phase", f"{since}.", **told), Head(f"minus {base}", minus, **told),
+    ]  # fmt: skip
+    rows = []
+    for title, of in found.items():
+        shares = of.average
+        ends = (float(shares.least[-1]), float(shares.most[-1])) if shares.n > 1 else ()
+        last, change = Estimate(float(shares.mean[-1]), *ends), against.get(title)
+        lost, back = -float(of.forgetting.mean.mean()), float(of.backward.mean)
+        rows.append([title, of.seeds, last, lost, back, change and change.pooled.final])
+    return Table(heads, rows).html()
+
+
+_DIFFERENCES = {
+    "final": "all domains, at the end",
+    "earlier": "domains before the last, at the end",
+    "kept": "of these, what they lost or gained since their own phase",
+}
+"""What is compared (fields of ``Compared``), in words."""
 
 
 def _methods_told(shown: Shown) -> str:
-    """Every method against the plain one, pair by pair, and training by training where there are several."""
-    trained, how = _everyone(shown), _how(shown)
+    """Every method against the plain one, pair by pair; and where there are several trainings, seed by seed and of all
+    seeds, with what each interval covers, points."""
+    trained, how = _everyone(shown), _how(shown.result)
     base = next((title for title, runs in trained.items() if runs[0].method == PLAIN), None)
     if base is None:
         return ""
     against = {title: versus(runs, trained[base], *how) for title, runs in trained.items() if title != base}
-    told = [recall.training_by_training(of, title, base) for title, of in against.items() if len(of.each) > 1]
-    everyone = {title: repeated(runs, *how) for title, runs in trained.items()}
-    return recall.methods(everyone, against, base) + "".join(told)
+    told = [methods({title: repeated(runs, *how) for title, runs in trained.items()}, against, base)]
+    for title, of in against.items():
+        if (count := len(of.each)) > 1:
+            labels = [*of.each, f"mean of {count} seeds, over pairs"]
+            heads = [Head(label, unit="points", digits=1, sign=True) for label in labels]
+            rows = [
+                [name, *(getattr(one, which) for one in of.each.values()), getattr(of.pooled, which),
+                 "{} to {}".format(*(points(end) for end in of.between(which)))]
+                for which, name in _DIFFERENCES.items() if getattr(of.pooled, which) is not None
+            ]
+            told.append(
+                f"<h4>{escape(title)} minus {escape(base)}, training by training</h4>"
+                f'{Table(["", *heads, "over seeds, points"], rows).html()}<p class="key">n = {of.pooled.n} pairs, '
+                f"{of.pooled.n_earlier} of them in domains before the last. {covers(count)}</p>"
+            )
+    return "".join(told)
+
+
+def covers(seeds: int) -> str:
+    """What the two kinds of interval say, and what they do not."""
+    return (
+        "Intervals over pairs (paired bootstrap) tell what other drawings would change, with these very trainings. "
+        f"What another training would change only the seeds tell: the last interval is Student's t over {seeds} of "
+        f"them ({seeds - 1} degree{'s' if seeds > 2 else ''} of freedom), wide because they are few. All start from "
+        "the same base."
+    )
+
+
+def points(value: float) -> str:
+    """A share as points with its sign; none where it is rounded to zero."""
+    return signed(100 * float(value), 1)
+
+
+def sentence(found: "Sequence[Whole]", direction: str, k: int, among: str) -> str:
+    """What is left of the domains before the last, plain beside another method where there are two."""
+    every = [recalls(of.space, direction, k, among) for of in found]
+    (old, *_, n), titles = every[0].earlier(), [of.title for of in found]
+    if not old:
+        return "There is only one phase here, so nothing was lost yet."
+    what, of = ("names", "pictures") if direction == "i2t" else ("pictures", "names")
+    near = "" if k == 1 else f" among the first {k}"
+    _, before, after, _ = zip(*(one.earlier() for one in every), strict=True)
+    shares, then = map(percent, after), map(percent, before)
+    more = (
+        f"Counted are the domains before the last, n = {n} pairs, candidates: {AMONG[among]}. Right after the training "
+        f"of its own domain it was {', '.join(map('{} with {}'.format, then, titles))}."
+    )
+    if len(found) == 1 or not all(one.runs for one in found):
+        told = ", ".join(map("{} still finds {}".format, titles, shares))
+        return f"Of earlier domains' {of}, {told} of the {what}{near}. {more}"
+    (plain, beside), against = shares, versus(found[1].runs, found[0].runs, direction, k, among)
+    low, high = against.between("earlier")
+    seeds = "; one training of each, so nothing is known of others"
+    if not np.isnan(low):
+        seeds = f", {points(low)} to {points(high)} over {len(against.each)} trainings"
+    return (
+        f"Of earlier domains' {of}, {titles[0]} still finds {plain} of the {what}{near}, {titles[1]} {beside}: "
+        f"{verdict(against)}. {more} {titles[1]} minus {titles[0]}: {estimate(against.pooled.earlier, 1, True)} points "
+        f"over pairs{seeds}."
+    )
+
+
+def verdict(of: "Versus") -> str:
+    """Whether the first of two methods keeps more of the domains before the last, in a few words. Of several trainings
+    the interval over seeds decides, as it alone covers another training."""
+    seeds, pooled = len(of.each), of.pooled.earlier
+    low, high = of.between("earlier") if seeds > 1 else (pooled.low, pooled.high)
+    if not (low > 0 or high < 0):
+        return "no difference can be told"
+    which = "more" if low > 0 else "fewer"
+    return f"{which}, over {seeds} trainings" if seeds > 1 else f"{which}, in one training"
 
 
 _KEEPS = ("Mod-X", "plain", "no difference can be told")
@@ -145,7 +329,7 @@ def _keeps(result: Lost) -> str | None:
     every = result.whole
     if [of.space.method for of in every] != [PLAIN, BESIDE]:
         return None
-    told = recall.verdict(versus(every[1].runs, every[0].runs, *(result.asked[name] for name in _HOW)))
+    told = verdict(versus(every[1].runs, every[0].runs, *_how(result)))
     return _KEEPS[0] if told.startswith("more") else _KEEPS[1] if told.startswith("fewer") else _KEEPS[2]
 
 
@@ -156,13 +340,20 @@ LOST = Section(
     about="A small CLIP learnt many drawings, then animals, food, travel, objects, symbols: one after another. With "
     "<b>Mod-X</b> it also keeps how pictures and names stood to each other.",
     label="small", paper=PAPER, of=SET, costs=COSTS,
-    measure=_lost, kept=_lost, controls=_lost_controls,
-    sentence=lambda found: recall.sentence(found.whole, *(found.asked[name] for name in _HOW)),
+    measure=_lost, kept=_lost, controls=_lost_controls, sentence=lambda found: sentence(found.whole, *_how(found)),
     views=(
         View("pairs", _cards, html=True),
         View("matrices", _matrices, html=True, folded="All numbers: recall by phase and domain"),
-        View("methods", _methods, folded="Methods side by side"),
-        View("course", _course, folded="Each domain, phase by phase"),
+        View(
+            "methods", folded="Methods side by side", draw=lambda shown: averages(
+                {title: repeated(runs, *_how(shown.result)) for title, runs in _everyone(shown).items()}
+            ),
+        ),
+        View(
+            "course", folded="Each domain, phase by phase", draw=lambda shown: course(
+                recalls(shown.result.whole[-1].space, *_how(shown.result)), shown.result.whole[-1].title
+            ),
+        ),
         View("table", _methods_told, html=True, folded="Methods side by side, in numbers"),
     ),
     prediction=Prediction("after all five, who still finds more of the earlier names?", _KEEPS, _keeps),

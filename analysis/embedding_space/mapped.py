@@ -9,10 +9,22 @@ import gradio as gr
 import numpy as np
 
 from analysis.embedding_space import cloud, maps, recipes, spaces
-from analysis.embedding_space.choices import GO, PAPER, PLAIN, STYLE, loaded, phases_of, place_of, trained, uri
-from analysis.embedding_space.own import MOST_PAIRS
+from analysis.embedding_space.pairs import MOST_PAIRS
 from analysis.embedding_space.sentence import sentence
-from analysis.embedding_space.spaces import Key, Spaces, Whole
+from analysis.embedding_space.spaces import (
+    GO,
+    PAPER,
+    PLAIN,
+    STYLE,
+    Key,
+    Spaces,
+    Whole,
+    loaded,
+    phases_of,
+    place_of,
+    trained,
+    uri,
+)  # fmt: skip
 from analysis.form import DRAW, Control, One, Words
 from analysis.section import SET, Asked, Section, Shown, Try, Upload, View
 from models import dual_catalog, hub
@@ -69,18 +81,18 @@ def _panel(shown: Shown, which: int):
     lines = shown["lines"] if len(of.space.shown) <= cloud.MANY else "none"
     # maps of neighbours are made for each space alone: no ruler is the same for both
     both = [c for each in result.clouds for c in each] if seen.method == "pca" else clouds
-    title, chosen = _titled(of, seen, turned, phase), _chosen(of, shown["pair"])
-    return cloud.draw(of.space, seen, cloud.spans(*both), title, phase, lines, chosen)
-
-
-def _titled(of: Whole, seen: maps.Cloud, turned: bool, phase: int) -> str:
-    title = f"<b>{escape(of.title)}</b>, {escape(of.space.phases[phase])}, n = {len(of.space.shown)} pairs"
-    if seen.method != "pca":
-        return f"{title}<br><span style='font-size:12px'>{maps.METHODS[seen.method]}: neighbours alone count</span>"
-    whole = of.space.images, of.space.words
-    share = cloud.moved(seen, maps.aligned(*whole) if turned else whole, phase)
-    way = "" if np.isnan(share) else f" and {share:.0%} of what moved"
-    return f"{title}<br><span style='font-size:12px'>holds {seen.explained[phase]:.0%} of the spread{way}</span>"
+    if seen.method == "pca":
+        full = of.space.images, of.space.words
+        share = cloud.moved(seen, maps.aligned(*full) if turned else full, phase)
+        way = "" if np.isnan(share) else f" and {share:.0%} of what moved"
+        holds = f"holds {seen.explained[phase]:.0%} of the spread{way}"
+    else:
+        holds = f"{maps.METHODS[seen.method]}: neighbours alone count"
+    title = (
+        f"<b>{escape(of.title)}</b>, {escape(of.space.phases[phase])}, n = {len(of.space.shown)} pairs"
+        f"<br><span style='font-size:12px'>{holds}</span>"
+    )
+    return cloud.draw(of.space, seen, cloud.spans(*both), title, phase, lines, _chosen(of, shown["pair"]))
 
 
 def _chosen(of: Whole, name: str) -> int:
@@ -111,11 +123,14 @@ def _pair(shown: Shown) -> str:
 
 
 def _shares(shown: Shown) -> str:
-    told = [
-        f"<p>{escape(of.title)}, {_SEEN['turned' if i else 'raw']}: {escape(text)}</p>"
-        for of, clouds in zip(shown.result.whole, shown.result.clouds, strict=True)
-        for i, seen in enumerate(clouds) if (text := cloud.shares(seen, of.space.phases))
-    ]
+    """How much of each phase's variance each picture holds, in words."""
+    told = []
+    for of, clouds in zip(shown.result.whole, shown.result.clouds, strict=True):
+        for i, seen in enumerate(clouds):
+            if not np.isnan(seen.explained).any():
+                shares = map("{} {:.0%}".format, of.space.phases, seen.explained)
+                text = f"Share of the variance that the picture holds: {', '.join(shares)}."
+                told.append(f"<p>{escape(of.title)}, {_SEEN['turned' if i else 'raw']}: {escape(text)}</p>")
     return "".join(told) or (
         "<p>This map looks at distances alone, which no rotation changes: raw and turned back are one and the same. "
         "Distances far apart, and the sizes of islands, mean nothing here.</p>"
@@ -125,11 +140,9 @@ def _shares(shown: Shown) -> str:
 def _map_sentence(found: Spaces) -> str:
     """What still moves after one rotation of each modality, by training; then each training's own sentence."""
     every, first = found.whole, found.whole[0].space
-    if len(first.phases) < 2:
+    if len(first.phases) < 2 or len(every) == 1:
         return sentence(first)
     left = [f"{of.space.spreads['residual_image'].mean[0, -1]:.1f}°" for of in every]
-    if len(every) == 1:
-        return sentence(first)
     told = f"Turned back, pictures still move by {left[0]} with {every[0].title}, by {left[1]} with {every[1].title}"
     return (
         f"{told}: that is disorder, no turn of the whole. Those are angles in all dimensions, from {first.phases[0]} "
@@ -154,6 +167,12 @@ _MAP_READING = (
     "space.</p>"
 )
 
+_VIEWS = (
+    View("first", lambda shown: _panel(shown, 0)),
+    View("pair", _pair, html=True),
+    View("shares", _shares, html=True, folded="How much the picture holds, phase by phase"),
+)
+
 MAP = Section(
     name="map",
     title="The map",
@@ -162,12 +181,7 @@ MAP = Section(
     label="small", paper=PAPER, of=SET, long=True,
     costs="a minute for a style or a map that nobody has measured yet, else a moment",
     measure=_mapped, kept=_mapped, controls=_map_controls, sentence=_map_sentence,
-    views=(
-        View("first", lambda shown: _panel(shown, 0)),
-        View("second", lambda shown: _panel(shown, 1)),
-        View("pair", _pair, html=True),
-        View("shares", _shares, html=True, folded="How much the picture holds, phase by phase"),
-    ),
+    views=(_VIEWS[0], View("second", lambda shown: _panel(shown, 1)), *_VIEWS[1:]),
     figures=_animated,
     tries=(
         Try("What still moves", values={"seen": "turned"}),
@@ -192,14 +206,13 @@ _FORMAT = (
 def _own_controls(raw: Mapping, result) -> Sequence[Control]:
     methods = [(of.title, name) for name, of in recipes.recipes().items()]
     first = methods[0][1] if methods else ""
-    if hub.public():
-        which = [One("model", "Dual encoder", offered=dual_catalog.listed())]
-        which.append(One("phases", "Phases", offered=[("none", ""), *methods], value=first))
-    else:
-        which = [
-            Words("model", "Dual encoder", value=dual_catalog.EMBEDDED, info="or a folder, or a Hub id"),
-            Words("phases", "Phases", value=first, info="a method, a checkpoint set or none"),
-        ]
+    which = (
+        One("model", "Dual encoder", offered=dual_catalog.listed()),
+        One("phases", "Phases", offered=[("none", ""), *methods], value=first),
+    ) if hub.public() else (
+        Words("model", "Dual encoder", value=dual_catalog.EMBEDDED, info="or a folder, or a Hub id"),
+        Words("phases", "Phases", value=first, info="a method, a checkpoint set or none"),
+    )  # fmt: skip
     phases = [(label, i) for i, label in enumerate(result.space.phases)] if result else []
     return (
         *which,
@@ -220,21 +233,14 @@ def _pictured(key: Key, progress=None) -> Spaces | None:
     return found and replace(found, clouds=(_clouds(found.whole[0], "PCA", "2-D"),))
 
 
-def _example(asked: Asked) -> Spaces | None:
-    """Until something is measured, the plain training of the drawings is shown."""
-    return None if asked.upload or asked["model"] != dual_catalog.EMBEDDED else _pictured(Key(PLAIN))
-
-
 def _elsewhere(shown: Shown) -> str:
     """Where else a visitor's space can be looked at: all sections then show it."""
     (key,) = shown.result.keys
     if not key.own:
         return '<div class="card quiet">An example: plain, on the drawings. Press Measure for yours.</div>'
     titles = {"lost": "what was lost", "map": "other maps", "angles": "angles", "matrix": "matrix", "search": "search"}
-    buttons = " ".join(
-        f"""<button type="button" data-set='{{"trained": "own-{key.own}"}}' data-go="embedding_space/{place}">"""
-        f"{title}</button>" for place, title in titles.items()
-    )
+    button = f"""<button type="button" data-set='{{"trained": "own-{key.own}"}}' data-go="embedding_space/"""
+    buttons = " ".join(f'{button}{place}">{title}</button>' for place, title in titles.items())
     return (
         f'<div class="card">Yours in the other sections: {buttons}<p class="key">For two hours, and for whoever has a '
         "link to it.</p></div>"
@@ -248,17 +254,14 @@ OWN = Section(
     about="Any CLIP or SigLIP, its checkpoints in the order of training, and pairs of picture and text.",
     label="as published", paper=PAPER, of=SET, long=True,
     costs="a second for a hundred pairs and phase on the small model, minutes for a large one",
-    measure=_own, kept=_example, controls=_own_controls,
+    measure=_own, controls=_own_controls,
+    # until something is measured, the plain training of the drawings is shown
+    kept=lambda asked: None if asked.upload or asked["model"] != dual_catalog.EMBEDDED else _pictured(Key(PLAIN)),
     upload=Upload(
         "Your pairs (.zip)", partial(gr.File, file_types=[".zip"], height=140, show_label=False), _FORMAT
     ),
     sentence=lambda found: sentence(found.space),
-    views=(
-        View("first", lambda shown: _panel(shown, 0)),
-        View("elsewhere", _elsewhere, html=True),
-        View("pair", _pair, html=True),
-        View("shares", _shares, html=True, folded="How much the picture holds, phase by phase"),
-    ),
+    views=(_VIEWS[0], View("elsewhere", _elsewhere, html=True), *_VIEWS[1:]),
     figures=_animated,
     reading=_MAP_READING + "<p>Phases are a checkpoint set: a folder, or a Hub repository, with a "
     "<code>checkpoints.json</code>, as for every model here (see the README).</p>",

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,13 @@ def pca(images: np.ndarray, words: np.ndarray, dimensions: int = 2) -> tuple[Clo
     checked(images, words)
     clouds = _together(images, words)
     fitted = PCA(dimensions, svd_solver="covariance_eigh").fit(clouds[0])
-    return _drawn(fitted, clouds), _drawn(fitted, _turned_back(clouds))
+    drawn = []
+    for of in (clouds, _turned_back(clouds)):
+        seen, n = of @ fitted.components_.T - fitted.mean_ @ fitted.components_.T, of.shape[1] // 2
+        total = np.einsum("tnd,tnd->t", of, of) / of.shape[1] - (of.mean(axis=1) ** 2).sum(axis=1)
+        held = np.divide(seen.var(axis=1).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 1e-12)
+        drawn.append(Cloud("pca", seen[:, :n], seen[:, n:], held))
+    return drawn[0], drawn[1]
 
 
 def checked(images: np.ndarray, words: np.ndarray) -> None:
@@ -101,14 +107,6 @@ def _turned_back(clouds: np.ndarray) -> np.ndarray:
     return np.stack(turned)
 
 
-def _drawn(fitted: PCA, clouds: np.ndarray) -> Cloud:
-    seen = clouds @ fitted.components_.T - fitted.mean_ @ fitted.components_.T
-    total = np.einsum("tnd,tnd->t", clouds, clouds) / clouds.shape[1] - (clouds.mean(axis=1) ** 2).sum(axis=1)
-    held = np.divide(seen.var(axis=1).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 1e-12)
-    n = clouds.shape[1] // 2
-    return Cloud("pca", seen[:, :n], seen[:, n:], held)
-
-
 def embedded(
     images: np.ndarray,
     words: np.ndarray,
@@ -125,8 +123,14 @@ def embedded(
     where there is nothing to draw, ``ModelError`` where the work failed.
     """
     checked(images, words)
-    clouds = _halved(images, words)
-    made_of = _made_of(clouds, method, dimensions)
+    # in half precision, as embeddings are kept: those measured just now and those read from disk make the same map
+    clouds = np.concatenate([images, words], axis=1).astype(np.float16).astype(np.float32)
+    made_of = {
+        "version": _VERSION, "method": method, "dimensions": dimensions, "neighbours": NEIGHBOURS,
+        "perplexity": PERPLEXITY, "seed": SEED, "shape": clouds.shape,
+        "library": importlib.metadata.version(_LIBRARY[method]),
+        "data": hashlib.sha256(np.ascontiguousarray(clouds)).hexdigest()[:24],
+    }  # fmt: skip
     if found := kept.load(_ROOM, made_of):
         flat = np.frombuffer(base64.b64decode(found["base64"]), "<f2").reshape(found["shape"])
     elif progress is None:
@@ -137,21 +141,6 @@ def embedded(
     flat = flat.astype(np.float64)
     n = images.shape[1]
     return Cloud(method, flat[:, :n], flat[:, n:], np.full(len(flat), np.nan))
-
-
-def _halved(images: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """All points of each phase, images first; in half precision, as embeddings are kept, so that those measured just
-    now and those read from disk make the same map."""
-    return np.concatenate([images, words], axis=1).astype(np.float16).astype(np.float32)
-
-
-def _made_of(clouds: np.ndarray, method: str, dimensions: int) -> dict:
-    return {
-        "version": _VERSION, "method": method, "dimensions": dimensions, "neighbours": NEIGHBOURS,
-        "perplexity": PERPLEXITY, "seed": SEED, "shape": clouds.shape,
-        "library": importlib.metadata.version(_LIBRARY[method]),
-        "data": hashlib.sha256(np.ascontiguousarray(clouds)).hexdigest()[:24],
-    }
 
 
 def _made(clouds: np.ndarray, method: str, dimensions: int, progress: Callable[[float, str], None]) -> np.ndarray:
@@ -205,14 +194,11 @@ def _umap(clouds: np.ndarray, dimensions: int) -> np.ndarray:
     aligned_umap.optimize_layout_aligned_euclidean = partial(
         aligned_umap.optimize_layout_aligned_euclidean, verbose=True
     )
-    few = min(NEIGHBOURS, clouds.shape[1] - 1)
+    few, same = min(NEIGHBOURS, clouds.shape[1] - 1), {i: i for i in range(clouds.shape[1])}
+    settings = {"n_neighbors": few, "n_components": dimensions, "random_state": SEED, "verbose": True}
     if len(clouds) == 1:
-        return UMAP(n_neighbors=few, n_components=dimensions, random_state=SEED, verbose=True).fit_transform(clouds[0])[
-            None
-        ]
-    same = {i: i for i in range(clouds.shape[1])}
-    fit = AlignedUMAP(n_neighbors=few, n_components=dimensions, random_state=SEED, verbose=True)
-    return np.stack(fit.fit_transform(list(clouds), relations=[same] * (len(clouds) - 1)))
+        return UMAP(**settings).fit_transform(clouds[0])[None]
+    return np.stack(AlignedUMAP(**settings).fit_transform(list(clouds), relations=[same] * (len(clouds) - 1)))
 
 
 def _tsne(clouds: np.ndarray, dimensions: int) -> np.ndarray:
@@ -228,15 +214,10 @@ def _tsne(clouds: np.ndarray, dimensions: int) -> np.ndarray:
     return np.stack(maps)
 
 
-def _main(arguments: Iterable[str]) -> None:
-    given, made = arguments
+if __name__ == "__main__":
+    given, made = sys.argv[1:]
     with np.load(given) as read:
-        clouds, method, dimensions = read["clouds"], str(read["method"]), int(read["dimensions"])
-    found = {"umap": _umap, "tsne": _tsne}[method](clouds, dimensions)
+        found = {"umap": _umap, "tsne": _tsne}[str(read["method"])](read["clouds"], int(read["dimensions"]))
     # a point that umap-learn cannot place, without any neighbour, goes to the middle
     found = np.where(np.isfinite(found), found, np.nanmean(found, axis=1, keepdims=True))
     np.save(made, found.astype(np.float32))
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1:])

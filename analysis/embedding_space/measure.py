@@ -92,14 +92,12 @@ def measure(
         return None
     if fresh:
         return replace(fresh[0], provenance=Provenance(**value["provenance"]))
-    return unpacked(value, **_told(pairs, phases, method))
+    return unpacked(value, **_given(pairs, phases, method))
 
 
-def _told(pairs: Pairs, phases: Sequence[Phase], method: str) -> dict:
-    return {
-        "method": method, "phases": tuple(p.label for p in phases), "trained": tuple(p.trained for p in phases),
-        "texts": pairs.texts, "domains": pairs.domains,
-    }  # fmt: skip
+def _given(pairs: Pairs, phases: Sequence[Phase], method: str) -> dict:
+    labels, trained = (tuple(getattr(phase, name) for phase in phases) for name in ("label", "trained"))
+    return {"method": method, "phases": labels, "trained": trained, "texts": pairs.texts, "domains": pairs.domains}
 
 
 def space_of(
@@ -117,24 +115,40 @@ def space_of(
     v, t = sp.checked(images, words)
     few, many = sp.couples(n, COUPLES, _SEED), sp.couples(n, _SPREAD_OUT, _SEED)
     steps = [(a, b) for b in range(count) for a in range(b + 1)]
-    values: dict[str, dict] = {name: {} for name in BETWEEN_PHASES}
+    values: dict[str, list] = {name: [] for name in BETWEEN_PHASES}
     likeness = {name: np.full((count, count), np.nan) for name in LIKENESS}
     for done, (a, b) in enumerate(steps):
         progress(0.6 * done / len(steps), f"angles, {phases[b].label} against {phases[a].label}")
-        spread, single = _unmoved(n, few) if a == b else _between(v[a], t[a], v[b], t[b], few)
+        if a == b:  # nothing has turned, so there is no share of it that a rotation explains
+            spread = {name: np.zeros(few.shape[1] if name in _OF_COUPLES else n) for name in BETWEEN_PHASES}
+            single = {"floor": 0.0, "cka_image": 1.0, "cka_text": 1.0}
+        else:
+            spread, single = _between(v[a], t[a], v[b], t[b], few)
         for name, of in spread.items():
-            values[name][a, b] = of
+            values[name].append(of)
         for name, number in single.items():
             likeness[name][a, b] = number
     places = []
     for i, phase in enumerate(phases):
         progress(0.6 + 0.4 * i / count, f"retrieval, {phase.label}")
         places.append(all_ranks(v[i], t[i], pairs.texts, pairs.domains))
-    at = pairs.sample(shown, _SEED)
+    at, where = pairs.sample(shown, _SEED), tuple(np.array(steps).T)
+    spreads = {}
+    stacked = {name: np.stack(of) for name, of in values.items()}
+    single = [name for name in stacked if name not in _OF_COUPLES]
+    # couples of samples share samples, so their mean gets no interval
+    ends = sp.intervals(np.concatenate([stacked[name] for name in single]), _SEED)
+    ends = dict(zip(single, zip(*(np.split(side, len(single)) for side in ends), strict=True), strict=True))
+    for name, of in stacked.items():
+        mean, low, high = (np.full((count, count), np.nan) for _ in range(3))
+        percentiles = np.full((count, count, len(PERCENTILES)), np.nan)
+        mean[where], percentiles[where] = of.mean(1), np.percentile(of, PERCENTILES, axis=1).T
+        low[where], high[where] = ends.get(name, (np.nan, np.nan))
+        spreads[name] = Spread(mean, low, high, percentiles, of.shape[1])
     return Space(
-        provenance=provenance, **_told(pairs, phases, method), shown=at, images=v[:, at].astype(np.float32),
+        provenance=provenance, **_given(pairs, phases, method), shown=at, images=v[:, at].astype(np.float32),
         words=t[:, at].astype(np.float32), gallery=coarse(v) if len(at) < n else None, likeness=likeness,
-        spreads=_spreads(values, count),
+        spreads=spreads,
         numbers={
             "angle": np.array([sp.angles(x, y).mean() for x, y in zip(v, t, strict=True)]),
             "gap": np.array([sp.gap(x, y) for x, y in zip(v, t, strict=True)]),
@@ -169,29 +183,3 @@ def _between(v, t, v_after, t_after, which: np.ndarray) -> tuple[dict[str, np.nd
         "cka_text": cka(t, t_after),
     }
     return spread, single
-
-
-def _unmoved(n: int, which: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """The same of a phase against itself: nothing has turned, so there is no share of it that a rotation explains."""
-    zeros = {name: np.zeros(which.shape[1] if name in _OF_COUPLES else n) for name in BETWEEN_PHASES}
-    return zeros, {"floor": 0.0, "cka_image": 1.0, "cka_text": 1.0}
-
-
-def _spreads(values: dict[str, dict[tuple[int, int], np.ndarray]], count: int) -> dict[str, Spread]:
-    """``values[name][s, t]`` as distributions; couples of samples share samples, so their mean gets no interval."""
-    stacked = {name: np.stack(list(of.values())) for name, of in values.items()}
-    single = [name for name in stacked if name not in _OF_COUPLES]
-    spans = sp.intervals(np.concatenate([stacked[name] for name in single]), _SEED)
-    spans = dict(zip(single, zip(*(np.split(side, len(single)) for side in spans), strict=True), strict=True))
-    return {name: _spread(of, tuple(values[name]), count, spans.get(name)) for name, of in stacked.items()}
-
-
-def _spread(values: np.ndarray, places: Sequence[tuple[int, int]], count: int, span) -> Spread:
-    where = tuple(np.array(places).T)
-    mean, low, high = (np.full((count, count), np.nan) for _ in range(3))
-    percentiles = np.full((count, count, len(PERCENTILES)), np.nan)
-    mean[where] = values.mean(1)
-    percentiles[where] = np.percentile(values, PERCENTILES, axis=1).T
-    if span:
-        low[where], high[where] = span
-    return Spread(mean, low, high, percentiles, values.shape[1])

@@ -59,13 +59,10 @@ def recipes(root: Path = SET) -> dict[str, Recipe]:
         if (root / folder / "checkpoints.json").exists():
             phases = Phase.of_set(Manifest.load(root / folder))
             if method == "interpolation":
-                phases = tuple(p if p.checkpoint == BASE else _halfway(p) for p in phases)
+                blends = [p.checkpoint if p.checkpoint == BASE else Blend(BASE, p.checkpoint, _HALF) for p in phases]
+                phases = tuple(Phase(p.label, p.trained, blend) for p, blend in zip(phases, blends, strict=True))
             found[method] = Recipe(method, title, about, root / folder, phases)
     return found
-
-
-def _halfway(phase: Phase) -> Phase:
-    return Phase(phase.label, phase.trained, Blend(BASE, phase.checkpoint, _HALF))
 
 
 def recipe(method: str, root: Path = SET) -> Recipe:

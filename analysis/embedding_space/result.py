@@ -173,32 +173,23 @@ class Space(Result):
 
     def table(self) -> Table:
         head = ["measure", "unit", "before", "after", "mean", "low", "high", "n"]
-        rows = [
-            [m.title, m.unit, self.phases[s], self.phases[t], of.mean[s, t], of.low[s, t], of.high[s, t], of.n]
-            for name, m in BETWEEN_PHASES.items()
-            for of in [self.spreads[name]]
-            for s, t in self.earlier()
-        ]
-        nan = float("nan")
-        rows += [
-            [m.title, m.unit, self.phases[s], self.phases[t], self.likeness[name][s, t], nan, nan, self.n]
-            for name, m in LIKENESS.items()
-            for s, t in self.earlier()
-        ]
-        rows += [
-            [m.title, m.unit, "", phase, self.numbers[name][t], nan, nan, self.n]
-            for name, m in OF_A_PHASE.items()
-            for t, phase in enumerate(self.phases)
-        ]
+        earlier = [(s, t) for t in range(len(self.phases)) for s in range(t)]
+        nan, rows = float("nan"), []
+        for name, m in (BETWEEN_PHASES | LIKENESS).items():
+            for s, t in earlier:
+                if of := self.spreads.get(name):
+                    told = [of.mean[s, t], of.low[s, t], of.high[s, t], of.n]
+                else:
+                    told = [self.likeness[name][s, t], nan, nan, self.n]
+                rows.append([m.title, m.unit, self.phases[s], self.phases[t], *told])
+        for name, m in OF_A_PHASE.items():
+            told = zip(self.phases, self.numbers[name], strict=True)
+            rows += [[m.title, m.unit, "", phase, value, nan, nan, self.n] for phase, value in told]
         return Table(head, rows)
 
     def to_json(self) -> dict:
         """Without the embeddings, which no file of a visitor needs."""
         return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in _LARGE}
-
-    def earlier(self) -> list[tuple[int, int]]:
-        """Every phase against every earlier one: (before, after)."""
-        return [(s, t) for t in range(len(self.phases)) for s in range(t)]
 
 
 def coarse(vectors: np.ndarray) -> np.ndarray:

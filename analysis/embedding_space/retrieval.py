@@ -98,6 +98,16 @@ class Recalls:
     forgetting: np.ndarray
     backward: float
 
+    def earlier(self, phase: int = -1) -> tuple[list[int], float, float, int]:
+        """The domains whose own phase is before ``phase``, and of their pairs together: recall right after their own
+        phase, recall in ``phase``, and how many they are; not-a-number where there is no such domain."""
+        phase %= len(self.phases)
+        old = [j for j, own in enumerate(self.own) if own < phase]
+        if not old:
+            return old, float("nan"), float("nan"), 0
+        rows = ([self.matrix[self.own[j], j] for j in old], self.matrix[phase, old])
+        return old, *(float(np.average(row, weights=self.n[old])) for row in rows), int(self.n[old].sum())
+
     def at(self, phase: int, domain: int) -> Estimate:
         ends = float(self.low[phase, domain]), float(self.high[phase, domain])
         return Estimate(float(self.matrix[phase, domain]), *ends, int(self.n[domain]))
@@ -122,7 +132,7 @@ def recalls(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "dom
     columns = [right[:, domains == name] for name in names]
     matrix = np.stack([c.mean(1) for c in columns], 1)
     spans = np.array([[interval(row) for row in c] for c in columns])  # [domains, phases, 2]
-    own = _own(space)
+    own = tuple(_own(space, names))
     lost = [matrix[own[j] :, j].max() - matrix[-1, j] for j in range(len(names))]
     earlier = [j for j in range(len(names)) if own[j] < len(matrix) - 1]
     changed = [matrix[-1, j] - matrix[own[j], j] for j in earlier]
@@ -136,9 +146,9 @@ def recalls(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "dom
 def lost(space: Ranked, direction: str, k: int, among: str, phase: int, domain: str = "") -> np.ndarray:
     """Places of the pairs that were found right after their own domain was trained (or before any training, where none
     was until then) and are not found in ``phase``, the worst first; of all domains, or of one."""
-    right, own = hits(space, direction, k, among), _own(space)
+    right = hits(space, direction, k, among)
     phase = min(phase, len(right) - 1)
-    since = np.array([s if s < phase else 0 for s in own])[_index(space)]
+    since = [s if s < phase else 0 for s in _own(space, space.domains)]
     gone = (right[since, np.arange(right.shape[1])] == 1) & (right[phase] == 0)
     here = np.flatnonzero(gone & np.isin(space.domains, [domain] if domain else space.domain_names))
     return here[np.argsort(-ranks_in(space, direction, among)[phase, here], kind="stable")]
@@ -149,8 +159,9 @@ def ranks_in(space: Ranked, direction: str, among: str) -> np.ndarray:
     return space.ranks[direction if among == "all" else f"{direction}_domain"]
 
 
-def _own(space: Ranked) -> tuple[int, ...]:
-    return tuple(space.trained.index(name) if name in space.trained else 0 for name in space.domain_names)
+def _own(space: Ranked, of: Sequence[str]) -> list[int]:
+    """The phases that trained on the domains ``of``: phase 0 where none did."""
+    return [space.trained.index(name) if name in space.trained else 0 for name in of]
 
 
 @dataclass(frozen=True)
@@ -185,27 +196,18 @@ def compared(
         raise InputError(f"{len(a)} and {len(b)} trainings cannot be compared: give as many of each method.")
     if any((of.texts, of.domains) != (a[0].texts, a[0].domains) for of in (*a, *b)):
         raise InputError(f"{a[0].method} and {b[0].method} were measured on different pairs: measure both on the same.")
-    (last, change, old), (other, before, too) = (_ends(side, direction, k, among) for side in (a, b))
+    ends = []  # of every pair: hit after the last phase, its change since its own, and whether that is not the last
+    for runs in (a, b):
+        right = np.mean([hits(run, direction, k, among) for run in runs], axis=0)
+        own = np.array(_own(runs[0], runs[0].domains))
+        ends.append((right[-1], right[-1] - right[own, np.arange(right.shape[1])], own < len(right) - 1))
+    (last, change, old), (other, before, too) = ends
     old = old & too
     return Compared(
         direction, k, among, len(old), int(old.sum()), len(a), difference(last, other),
         difference(last[old], other[old]) if old.any() else None,
         difference(change[old], before[old]) if old.any() else None,
     )
-
-
-def _ends(runs: Sequence[Ranked], direction: str, k: int, among: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of every pair ``[n]``: hit after the last phase and its change since the pair's own, means over ``runs``, and
-    whether its own phase is not the last."""
-    right = np.mean([hits(run, direction, k, among) for run in runs], axis=0)
-    own = np.array(_own(runs[0]))[_index(runs[0])]
-    first = right[own, np.arange(right.shape[1])]
-    return right[-1], right[-1] - first, own < len(right) - 1
-
-
-def _index(space: Ranked) -> np.ndarray:
-    places = {name: j for j, name in enumerate(space.domain_names)}
-    return np.array([places[d] for d in space.domains])
 
 
 @dataclass(frozen=True)
@@ -276,8 +278,5 @@ def versus(
     first, second = ({run.label: run for run in side} for side in (a, b))
     both = [label for label in first if label in second]
     each = {label: compared([first[label]], [second[label]], direction, k, among) for label in both}
-    if len(each) == 1:
-        return Versus(each, each[both[0]])
-    return Versus(
-        each, compared([first[label] for label in both], [second[label] for label in both], direction, k, among)
-    )
+    pooled = [[side[label] for label in both] for side in (first, second)]
+    return Versus(each, each[both[0]] if len(each) == 1 else compared(*pooled, direction, k, among))

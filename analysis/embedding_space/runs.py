@@ -79,7 +79,17 @@ def of_space(space: Space, seed: int | None = None) -> Run:
 
 def load(recipe: "Recipe", pairs: Pairs) -> tuple[Run, ...]:
     """The kept runs of a method, by seed; none where they are of other pairs or were trained from another model."""
-    return tuple(_unpacked(told, recipe, pairs) for told in _kept(recipe, pairs))
+    labels, trained = (tuple(getattr(phase, name) for phase in recipe.phases) for name in ("label", "trained"))
+    found = []
+    for told in _kept(recipe, pairs):
+        raw = {name: zlib.decompress(base64.b64decode(of)) for name, of in told["ranks"].items()}
+        ranks = {name: np.frombuffer(of, np.uint8).reshape(len(labels), len(pairs)) for name, of in raw.items()}
+        found.append(Run(
+            told["seed"], recipe.method, labels, trained, pairs.texts, pairs.domains,
+            {name: of.astype(np.int64) for name, of in ranks.items()},
+            {name: np.array(of) for name, of in told["angles"].items()}, Provenance(**told["provenance"]),
+        ))
+    return tuple(found)
 
 
 def collect(
@@ -106,12 +116,25 @@ def collect(
             if adapters in (ships, *(told["adapters"] for told in kept.values())):
                 continue
             log(f"{recipe.title}, seed {seed}: every phase on {len(pairs)} pairs")
-            kept[seed] = _packed(of_space(_space(recipe, state, pairs, opened or _opened, log), seed), adapters)
-            _write(recipe, pairs, [kept[seed] for seed in sorted(kept)])
+            run = of_space(_space(recipe, state, pairs, opened, log), seed)
+            kept[seed] = {
+                "seed": seed, "adapters": adapters, "provenance": asdict(run.provenance),
+                "angles": {name: of.round(4).tolist() for name, of in run.angles.items()},
+                "ranks": {
+                    name: base64.b64encode(zlib.compress(of.astype(np.uint8).tobytes(), 9)).decode()
+                    for name, of in run.ranks.items()
+                },
+            }  # fmt: skip
+            every = {"made_of": _made_of(recipe, pairs), "runs": [kept[seed] for seed in sorted(kept)]}
+            draft = recipe.folder / f".{FILE}"
+            draft.write_text(json.dumps(every, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            draft.replace(recipe.folder / FILE)
 
 
-def _space(recipe: "Recipe", state: Path, pairs: Pairs, opened: Callable, log: Callable) -> Space:
+def _space(recipe: "Recipe", state: Path, pairs: Pairs, opened: Callable | None, log: Callable) -> Space:
     """The space of a method's phases in a folder of training states."""
+    from models.dual_encoder import DualEncoder
+
     said = [-1]
 
     def progress(share: float, what: str) -> None:
@@ -121,14 +144,9 @@ def _space(recipe: "Recipe", state: Path, pairs: Pairs, opened: Callable, log: C
 
     with tempfile.TemporaryDirectory(prefix="crosstalk-runs-") as folder:
         phases.write(state, Path(folder), [recipe.method])
-        encoder = opened(Path(folder) / recipe.method)
+        trained = Path(folder) / recipe.method
+        encoder = opened(trained) if opened else DualEncoder.open(recipes.MODEL, phases=trained)
         return measure(encoder, pairs, recipe.phases, recipe.method, recipes.SHOWN, progress)
-
-
-def _opened(folder: Path) -> "DualEncoder":
-    from models.dual_encoder import DualEncoder
-
-    return DualEncoder.open(recipes.MODEL, phases=folder)
 
 
 def _made_of(recipe: "Recipe", pairs: Pairs) -> dict:
@@ -145,37 +163,6 @@ def _kept(recipe: "Recipe", pairs: Pairs) -> list[dict]:
         return []
     told = json.loads(file.read_text(encoding="utf-8"))
     return told["runs"] if told["made_of"] == _made_of(recipe, pairs) else []
-
-
-def _write(recipe: "Recipe", pairs: Pairs, runs: list[dict]) -> None:
-    text = json.dumps({"made_of": _made_of(recipe, pairs), "runs": runs}, ensure_ascii=False, indent=1)
-    draft = recipe.folder / f".{FILE}"
-    draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(recipe.folder / FILE)
-
-
-def _packed(run: Run, adapters: list[str]) -> dict:
-    """A run as JSON; ``adapters`` are the fingerprints of the weights that it was measured with."""
-    ranks = {
-        name: base64.b64encode(zlib.compress(of.astype(np.uint8).tobytes(), 9)).decode()
-        for name, of in run.ranks.items()
-    }
-    angles = {name: of.round(4).tolist() for name, of in run.angles.items()}
-    told = {"seed": run.seed, "adapters": adapters, "provenance": asdict(run.provenance)}
-    return told | {"angles": angles, "ranks": ranks}
-
-
-def _unpacked(told: dict, recipe: "Recipe", pairs: Pairs) -> Run:
-    shape = len(recipe.phases), len(pairs)
-    ranks = {
-        name: np.frombuffer(zlib.decompress(base64.b64decode(of)), np.uint8).reshape(shape).astype(np.int64)
-        for name, of in told["ranks"].items()
-    }
-    labels, trained = (tuple(getattr(phase, name) for phase in recipe.phases) for name in ("label", "trained"))
-    return Run(
-        told["seed"], recipe.method, labels, trained, pairs.texts, pairs.domains, ranks,
-        {name: np.array(of) for name, of in told["angles"].items()}, Provenance(**told["provenance"]),
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

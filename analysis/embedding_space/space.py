@@ -5,8 +5,6 @@ an earlier one, ``before`` and ``after`` hold the same samples. Angles are in de
 (Mod-X), 2203.02053 (modality gap), 2005.10242 (alignment and uniformity).
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
@@ -141,14 +139,11 @@ def intervals(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray
 
     All rows are drawn alike, the same items at a time.
     """
-    means = np.concatenate([weights @ values.T for weights in _weights(values.shape[1], seed)])
+    rng, n = np.random.default_rng(seed), values.shape[1]
+    # how much of each item is in each resample, some resamples at a time
+    drawn = (rng.multinomial(n, np.full(n, 1 / n), size=_AT_ONCE) / n for _ in range(0, _DRAWS, _AT_ONCE))
+    means = np.concatenate([weights @ values.T for weights in drawn])
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
     flat = np.ptp(values, axis=1) == 0
     return np.where(flat, values[:, 0], low), np.where(flat, values[:, 0], high)
 
-
-def _weights(n: int, seed: int) -> Iterator[np.ndarray]:
-    """How much of each of ``n`` items is in each resample, some resamples at a time; rows sum to 1."""
-    rng = np.random.default_rng(seed)
-    for _ in range(0, _DRAWS, _AT_ONCE):
-        yield rng.multinomial(n, np.full(n, 1 / n), size=_AT_ONCE) / n

@@ -1,34 +1,48 @@
-"""The spaces that the room shows, each found again by a small key: methods of the embedded default, visitors' own."""
+"""The spaces that the room shows, each found again by a small key: methods of the embedded default, visitors' own; and
+what all sections share: whose space is shown, by the same controls in each, and pictures of pairs."""
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from analysis import kept
-from analysis.embedding_space import own, recipes, runs
+from analysis.charts import data_uri
+from analysis.embedding_space import recipes, runs
 from analysis.embedding_space.maps import Cloud
 from analysis.embedding_space.measure import Phase, measure
-from analysis.embedding_space.pairs import Pairs, drawings
+from analysis.embedding_space.pairs import Pairs, drawings, opened
 from analysis.embedding_space.recipes import SHOWN
 from analysis.embedding_space.result import Space
+from analysis.form import One
 from analysis.kept import Progress, quiet
 from analysis.result import Result, plain
+from analysis.section import Asked
 from analysis.table import Table
 from models import dual_catalog
 from models.checkpoints import BASE
-from models.embedded.pictures import UNSEEN_STYLE
+from models.embedded.pictures import STYLES, UNSEEN_STYLE
 from models.errors import InputError
 
 if TYPE_CHECKING:
     from analysis.embedding_space.runs import Run
     from models.dual_encoder import DualEncoder
 
+PAPER = ("Mod-X", "https://arxiv.org/abs/2305.07437")
+COSTS = "a minute for a style that nobody has measured yet, else a moment"
+PLAIN, BESIDE = "plain", "mod-x"
+GO = '<button type="button" data-go="embedding_space/{}">{}</button>'
+STYLE = One(
+    "style", "Drawings in style", folded=True, shared=True, value=UNSEEN_STYLE,
+    offered=[(f"{s}{' (never trained on)' if s == UNSEEN_STYLE else ''}", s) for s in reversed(STYLES)],
+)
+_LINKED = re.compile(r"own-[0-9a-f]{16}")
 _MOST, _MOST_OWN = 10, 3  # spaces in memory: those of visitors' thousands of pairs take hundreds of MB
 _OWN = "embedding_space-own"  # in ``kept``: what a visitor measured, by the name that her links have for it
 
@@ -44,10 +58,6 @@ class Whole:
     phases: tuple[Phase, ...]
     opened: "Callable[[], AbstractContextManager[DualEncoder]]"
     runs: "tuple[Run, ...]" = ()
-
-    def picture(self, shown: int):
-        """The picture of a pair by its place among those shown."""
-        return self.pairs.picture(int(self.space.shown[shown]))
 
 
 @dataclass(frozen=True)
@@ -90,13 +100,9 @@ def load(keys: Sequence[Key], asked: Mapping, progress: Progress | None = None) 
     """The spaces of ``keys``; measured, telling ``progress``, where nobody has yet, or None without it."""
     found = []
     for i, key in enumerate(keys):
-        part = progress and partial(_part, progress, i / len(keys), 1 / len(keys))
+        part = progress and (lambda done, what, i=i: progress((i + done) / len(keys), what))
         found.append(whole(key, part))
     return None if None in found else Spaces(provenance=found[0].space.provenance, keys=tuple(keys), asked=asked)
-
-
-def _part(progress: Progress, start: float, share: float, done: float, what: str) -> None:
-    progress(start + share * done, what)
 
 
 _memory: "OrderedDict[Key, Whole]" = OrderedDict()
@@ -113,7 +119,10 @@ def whole(key: Key, progress: Progress | None = None) -> Whole | None:
             _memory.move_to_end(key)
             return _memory[key]
     if key.own:
-        return _remembered(key, _again(key.own, progress or quiet))
+        told = kept.load(_OWN, {"own": key.own})
+        if told is None or (told["file"] and not Path(told["file"]).is_file()):
+            raise InputError("This space was given up for newer ones. Measure it again.")
+        return _remembered(key, _own(told["model"], told["phases"], told["file"], progress or quiet))
     chosen = recipes.recipe(key.method)
     space = recipes.measured(chosen, key.style, progress) if progress else recipes.kept_space(chosen, key.style)
     if space is None:
@@ -154,15 +163,8 @@ def own_key(model: str, phases: str, file: str | None, progress: Progress = quie
     return key
 
 
-def _again(token: str, progress: Progress) -> Whole:
-    told = kept.load(_OWN, {"own": token})
-    if told is None or (told["file"] and not Path(told["file"]).is_file()):
-        raise InputError("This space was given up for newer ones. Measure it again.")
-    return _own(told["model"], told["phases"], told["file"], progress)
-
-
 def _own(model: str, phases: str, file: str | None, progress: Progress) -> Whole:
-    pairs, shown = (own.opened(file), None) if file else (drawings(), SHOWN)
+    pairs, shown = (opened(file), None) if file else (drawings(), SHOWN)
     if model.strip() in ("", dual_catalog.EMBEDDED):
         chosen = recipes.recipe(phases.strip() or next(iter(recipes.recipes()), ""))
         how, steps, method = partial(recipes.opened, chosen), chosen.phases, chosen.method
@@ -172,3 +174,50 @@ def _own(model: str, phases: str, file: str | None, progress: Progress) -> Whole
         steps = steps or (Phase.of_set(encoder.phases.manifest) if encoder.phases else (Phase(BASE, "", BASE),))
         space = measure(encoder, pairs, steps, method, shown, progress)
     return Whole(" · ".join(filter(None, (space.provenance.model, method, pairs.name))), space, pairs, steps, how)
+
+
+def trained(raw: Mapping, beside: bool) -> One:
+    """Whose space: a method of the embedded default, or one that the visitor has measured; the same in all sections."""
+    alone = {PLAIN: "Plain alone"} if beside else {}
+    offered = [(alone.get(name, of.title), name) for name, of in recipes.recipes().items()]
+    if _LINKED.fullmatch(str(raw.get("trained"))):
+        offered.append(("Yours", raw["trained"]))
+    return One("trained", "Beside plain" if beside else "Trained by", shared=True, offered=offered,
+               value=BESIDE if beside else PLAIN)
+
+
+def keys_of(values: Mapping, beside: bool = False) -> tuple[Key, ...]:
+    method, style = str(values.get("trained") or (BESIDE if beside else PLAIN)), values.get("style") or UNSEEN_STYLE
+    if _LINKED.fullmatch(method):
+        return (Key(own=method.removeprefix("own-")),)
+    return tuple(Key(name, style) for name in ((PLAIN, method) if beside and method != PLAIN else (method,)))
+
+
+def phases_of(values: Mapping, beside: bool = False) -> list[tuple[str, int]]:
+    """The phases of the longest training among those shown, with their places."""
+    longest: Sequence[str] = ()
+    for key in keys_of(values, beside):
+        with suppress(InputError):  # of a space that is gone: told when it is shown
+            found = recipes.recipes().get(key.method)
+            told = whole(key, quiet).space.phases if key.own else [p.label for p in found.phases] if found else ()
+            longest = max(longest, told, key=len)
+    return [(label, i) for i, label in enumerate(longest)]
+
+
+def loaded(asked: Asked, progress=None, beside: bool = False, names: Sequence[str] = ()) -> Spaces | None:
+    """The spaces that are asked for, with the controls that their sentence depends on; None where ``progress`` is None
+    and they were not measured yet."""
+    return load(keys_of(asked.values, beside), {name: asked[name] for name in names}, progress)
+
+
+def place_of(whole: Whole, phase: int | None) -> int:
+    """``phase`` of the training that has the most; another one's last phase stands beside all later ones, and for
+    none."""
+    last = len(whole.space.phases) - 1
+    return last if phase is None else min(phase, last)
+
+
+@lru_cache(maxsize=1024)
+def uri(key: Key, place: int, side: int = 112) -> str:
+    """The picture of the pair at ``place`` among all."""
+    return data_uri(whole(key, quiet).pairs.picture(place), side)

@@ -18,7 +18,8 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from analysis import kept
-from analysis.embedding_space import card, own, recipes, search
+from analysis.embedding_space import card, recipes, search
+from analysis.embedding_space import pairs as own
 from analysis.embedding_space import space as sp
 from analysis.embedding_space.contrast import contrast
 from analysis.embedding_space.endpoint import embedding_space

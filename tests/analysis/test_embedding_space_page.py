@@ -13,17 +13,7 @@ from scipy.spatial.distance import pdist
 
 from analysis import bar as shared_bar
 from analysis import kept, section
-from analysis.embedding_space import (
-    choices,
-    cloud,
-    contrast,
-    figure,
-    maps,
-    measure,
-    recipes,
-    retrieval_figure,
-    spaces,
-)
+from analysis.embedding_space import cloud, contrast, lost, maps, measure, recipes, spaces, tab
 from analysis.embedding_space.measure import Phase
 from analysis.embedding_space.result import MEASURES
 from analysis.embedding_space.retrieval import recalls, repeated, versus
@@ -46,7 +36,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(kept, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(spaces, "_memory", type(spaces._memory)())
-    choices.uri.cache_clear()
+    spaces.uri.cache_clear()
 
 
 def turned(degrees=40, n=30):
@@ -309,19 +299,19 @@ def test_how_much_of_the_way_the_picture_holds_by_hand():
 
 def test_violins_are_drawn_through_the_percentiles_of_the_later_phases():
     space = a_space()
-    drawn = figure.angles(space, "rotation", 0)
+    drawn = tab.angles(space, "rotation", 0)
     assert [t.name for t in drawn.data] == ["images (n = 30)", "texts (n = 30)"]
     np.testing.assert_allclose(drawn.data[0].y[:101], space.spreads["rotation_image"].percentiles[0, 1], atol=1e-4)
     np.testing.assert_allclose(drawn.data[0].y, [40] * 101 + [80] * 101, atol=1e-3)
-    assert set(figure.angles(space, "pair", 1).data[0].x) == {"food"}
-    assert "degrees" in figure.angles(space, "between").layout.yaxis.title.text
-    assert "degrees" not in figure.angles(space, "disagreement").layout.yaxis.title.text
-    assert figure.angles(space, "rotation", 2) is None  # nothing comes after the last
+    assert set(tab.angles(space, "pair", 1).data[0].x) == {"food"}
+    assert "degrees" in tab.angles(space, "between").layout.yaxis.title.text
+    assert "degrees" not in tab.angles(space, "disagreement").layout.yaxis.title.text
+    assert tab.angles(space, "rotation", 2) is None  # nothing comes after the last
 
 
 def test_numbers_tell_every_measure_with_its_meaning():
     space = a_space()
-    html = figure.numbers(space)
+    html = tab.numbers(space)
     for of in MEASURES.values():
         assert escape(of.title) in html and escape(of.about) in html
     assert html.count("40.0") >= 2 and "against base" in html and "n = 30 pairs" in html
@@ -346,13 +336,13 @@ def test_rows_that_went_wrong_are_marked_with_what_is_preferred():
     html = contrast.table(found, ["data:"] * 4)
     assert html.count("gone wrong") == 2 * 2 and html.count('class="lost"') == 2  # in label and title
     assert "&lt;hen&gt;" in html and "<hen>" not in html
-    shown = contrast.row(found, 0, "data:")
+    shown = contrast.row(found, ["data:"] * 4, 0)
     assert shown.index("cat") < shown.index("dog") and "1.00 → 0.00" in shown
-    assert "its own text is the nearest" in contrast.row(found, 1, "data:")
+    assert "its own text is the nearest" in contrast.row(found, ["data:"] * 4, 1)
     assert contrast.sentence(found).startswith(
         "Of 4 pictures 4 had their own name nearest in base, 2 after animals; 2 went wrong. "
     )
-    assert "less" in contrast.table(found, ["data:"] * 4, "change")
+    assert "less" in contrast.table(found, ["data:"] * 4, view="change")
     heat = contrast.heat(found)
     np.testing.assert_allclose(np.array(heat.data[2].z), np.round(found.after - found.before, 3))
 
@@ -366,21 +356,21 @@ def test_the_matrix_and_the_methods_tell_their_numbers():
     hit[2, :15] = rng.random(15) < 0.5
     space = planted.made_up(hit, DOMAINS, ["", "animals", "food"])
     found = recalls(space)
-    html = retrieval_figure.matrix(found, (2, 0))
+    html = lost.matrix(found, (2, 0))
     share = hit[2, :15].mean()
     pressed = re.search(r"aria-pressed=\"true\" data-set='([^']*)' aria-label=\"([^\"]*)\"", html)
     assert pressed[1] == '{"after": "2", "domain": "0"}'
     assert pressed[2].startswith(f"{space.phases[2]}, animals: {100 * share:.0f} %")
     assert html.count('class="own') == 2 and "R@1, image → text" in html
     assert f"−{100 * (1 - share):.1f}" in html
-    course = retrieval_figure.course(found, "Plain")
+    course = lost.course(found, "Plain")
     np.testing.assert_allclose(course.data[0].y, [100, 100, 100 * share])
     short = planted.made_up(np.ones((2, 30)), DOMAINS, ["", ""], "joint")
     runs = {"Plain": (of_space(space),), "Joint": (of_space(short),)}
     everyone = {title: repeated(of) for title, of in runs.items()}
-    both = retrieval_figure.averages(everyone)
+    both = lost.averages(everyone)
     assert both.data[1].mode == "markers" and list(both.data[1].x) == [space.phases[0], space.phases[-1]]
-    table = retrieval_figure.methods(everyone, {"Joint": versus(runs["Joint"], runs["Plain"])}, "plain")
+    table = lost.methods(everyone, {"Joint": versus(runs["Joint"], runs["Plain"])}, "plain")
     assert f"+{100 * (1 - hit[2].mean()):.1f} <small>(" in table
 
 
@@ -541,7 +531,7 @@ def test_angles_follow_their_phase_and_kind(demo, methods):
     assert "against animals" in driven.seen["foot"]
     driven.change("kind", against="1", kind="pair")
     assert [trace.name for trace in driven.seen["angles"].data] == ["pairs (n = 30)"]
-    assert len(section_of("angles").drawn(driven.shown)) == len(figure.ANGLES)
+    assert len(section_of("angles").drawn(driven.shown)) == len(tab.KINDS)
 
 
 def test_the_matrix_follows_domain_names_and_rows(demo, methods):

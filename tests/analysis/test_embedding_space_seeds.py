@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis import kept
-from analysis.embedding_space import card, recipes, retrieval_figure, runs
+from analysis.embedding_space import card, lost, recipes, runs
 from analysis.embedding_space import spaces as room
 from analysis.embedding_space.lost import LOST
 from analysis.embedding_space.retrieval import over, recalls, repeated, t_interval, versus
@@ -226,7 +226,7 @@ def test_the_page_tells_means_spread_and_number_of_seeds(both):
     assert f"<td>3</td><td>{np.mean(ends):.1f} <small>{span}</small></td>" in told
     assert told.count("training by training") == 1 and "Mod-X minus Plain" in told
     assert "as shipped" in told and "seed 2" in told and "+20.8" in told and "(2 degrees of freedom)" in told
-    assert "with these very trainings" in retrieval_figure.covers(3)
+    assert "with these very trainings" in lost.covers(3)
     own = replace(shown, result=replace(shown.result, keys=(Key(own="mine"),)))
     assert next(v for v in LOST.views if v.name == "table").draw(own) == ""
 
@@ -239,7 +239,7 @@ def test_the_page_tells_means_spread_and_number_of_seeds(both):
 def test_of_several_trainings_the_interval_over_them_decides(between, said, monkeypatch):
     found = versus(KEEPS, PLAIN)
     monkeypatch.setattr(type(found), "between", lambda self, which: between)
-    assert retrieval_figure.verdict(found) == said
+    assert lost.verdict(found) == said
 
 
 def test_the_card_tells_every_seed_and_what_the_intervals_cover(both):
