@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.attention import trained
-from analysis.attention.decay import Decay
 from analysis.attention.figure import arms_table
 from analysis.attention.sample import ITEMS, LINKS, Looks, looks, of_sets
-from analysis.statistics import Estimate, difference, mean
+from analysis.statistics import difference, mean
 from analysis.table import Head, Table
 from analysis.wording import between, change, plural
 from models import catalog
@@ -19,6 +18,13 @@ if TYPE_CHECKING:
 
     from analysis.attention.trained import Trained
     from models.mllm import MLLM
+
+
+_READS = {
+    "none": "nothing to fit", "open": "two layers", "flat": "no clear decay", "fading": "decay", "growing": "growth",
+    "unsteady fading": "less, not exponentially", "unsteady growing": "more, not exponentially",
+}  # fmt: skip
+"""What each kind of ``Decay`` is called."""
 
 
 def section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
@@ -38,15 +44,15 @@ def _attention(found: Looks) -> str:
     n, layers = found.right.shape[1], found.share.shape[2]
     rows = []
     for i, name in enumerate(found.checkpoints):
-        apart = (found.disparity(i), found.disparity(i, per_key=True))
-        rows.append([name, *map(_over_items, (*found.image(i).T, *apart))])
+        columns = (*found.image(i).T, found.disparity(i), found.disparity(i, per_key=True))
+        rows.append([name, *(mean(values[~np.isnan(values)]) for values in columns)])
     names = [*(f"image, layer {i + 1}" for i in range(layers)), "disparity, mass", "disparity, per token"]
     fits = []
     for link in LINKS:
         for i, name in enumerate(found.checkpoints):
             whole, gamma = found.decay(i, link), found.gamma(i, link)
             span = None if np.isnan(whole.gamma.low) else between(whole.gamma, 2, times=1)
-            fits.append([link, name, gamma if gamma.known else "no such link", span, whole.r2, _says(whole)])
+            fits.append([link, name, gamma if gamma.known else "no such link", span, whole.r2, _READS[whole.kind]])
     heads = [
         "link", "checkpoint", Head("gamma (95 % over items)", digits=2), "95 % of the fit over layers",
         Head("R2", digits=2), "reads as",
@@ -73,9 +79,8 @@ def _meaning(found: Looks) -> str:
     base = found.checkpoints.index(BASE)
     whole, each = (float(np.nanmean(found.disparity(base, per_key))) for per_key in (False, True))
     image = [found.image(i).mean() for i in range(len(found.checkpoints))]
-    read = {link: found.decay(base, link) for link in LINKS}
-    fading = [k for k, d in read.items() if d.kind == "fading"]
-    other = [k for k, d in read.items() if d.kind != "fading"]
+    fading = [link for link in LINKS if found.decay(base, link).kind == "fading"]
+    other = [link for link in LINKS if link not in fading]
     said = f"In the base, self- and cross-modal attention are {100 * whole:.0f} % apart as shares"
     said += f" and {100 * each:.0f} % per token. "
     said += f"An exponential decay shows in {' and '.join(fading)}" if fading else "No link decays exponentially"
@@ -102,18 +107,3 @@ def _moda(found: "Trained") -> str:
             trained.sentence(found),
         ]
     )
-
-
-def _over_items(values: np.ndarray) -> Estimate:
-    return mean(values[~np.isnan(values)])
-
-
-def _says(whole: Decay) -> str:
-    words = {"none": "nothing to fit", "open": "two layers", "flat": "no clear decay", "fading": "decay"}
-    words |= {
-        "growing": "growth",
-        "unsteady fading": "less, not exponentially",
-        "unsteady growing": "more, not exponentially",
-    }
-    return words[whole.kind]
-

@@ -11,30 +11,18 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
-from analysis.charts import (
-    ANSWER,
-    DASHES,
-    IMAGE,
-    NEUTRAL,
-    SERIES,
-    TEXT,
-    WRONG,
-    cells,
-    empty,
-    figure,
-    over_picture,
-    tint,
-)
+from analysis import charts
+from analysis.charts import ANSWER, DASHES, IMAGE, NEUTRAL, SERIES, TEXT, WRONG, figure, over_picture, tint
 from analysis.statistics import Estimate
 from analysis.table import Head, Table
 from analysis.wording import estimate
 
 if TYPE_CHECKING:
-    from analysis.attention.across import Across
-    from analysis.attention.measure import Attention, Word
+    from analysis.attention.measure import Attention
     from analysis.attention.probe import Carried, WhatIf
+    from analysis.attention.sample import Across
     from analysis.attention.trained import Trained
-    from analysis.attention.where import Looked, Patches, Where
+    from analysis.attention.where import Looked, Where
 
 KINDS = (
     ("image", "the picture", IMAGE, "solid"),
@@ -73,18 +61,27 @@ def words(found: "Looked", uri: str | None) -> str:
     of = found.attention
     if not of.written:
         return '<div class="card quiet">The model answers nothing.</div>'
-    chosen, told = of.written_word, []
-    most = max(max(w.image for w in of.words), 0.01)
+    chosen, told, number, about = of.written_word, [], "", "choose it"
+    most, last = max(max(w.image for w in of.words), 0.01), max(t.position for t in of.tokens if t.kind != "answer")
     for word in of.words:
-        share = f"{100 * word.image:.0f} %"
-        css = "word invented" if word.invented else "word"
-        number, about = (f"<small>{share}</small>", _about(word, share)) if of.picture else ("", "choose it")
+        if of.picture:
+            number = f"<small>{100 * word.image:.0f} %</small>"
+            about = f"{100 * word.image:.0f} % of the attention is on the picture"
+            about += ", where this is not" if word.invented else ""
+        # the place of the token that writes the word, and what it writes
+        token = escape(f"{last + word.first}:{of.written[word.first].strip()}".replace('"', ""))
         told.append(
-            f'<button type="button" class="{css}" aria-pressed="{str(word == chosen).lower()}" '
-            f'style="--a:{word.image / most if of.picture else 0:.2f}" data-set=\'{{"token": "{_token(of, word)}"}}\' '
-            f'title="{about}"><span>{escape(word.text) or "␣"}</span>{number}</button>'
+            f'<button type="button" class="word{" invented" if word.invented else ""}" '
+            f'aria-pressed="{str(word == chosen).lower()}" style="--a:{word.image / most if of.picture else 0:.2f}" '
+            f'data-set=\'{{"token": "{token}"}}\' title="{about}"><span>{escape(word.text) or "␣"}</span>'
+            f"{number}</button>"
         )
-    shaded = _shaded(found.where, uri)
+    shaded = ""  # the picture, dark where the word does not look
+    if uri and found.where.patches:
+        shaded = (
+            f'<div class="shaded"><img src="{uri}" alt="The picture, dark where this word does not look">'
+            f'<img src="{_mask(found.where)}" alt=""></div>'
+        )
     key = "Under each word: how much of the attention is on the picture while it is written. Choose one: where it looks"
     key += " is lit, and its layers are drawn below." if shaded else ", by layer, is drawn below."
     if any(w.invented for w in of.words):
@@ -96,26 +93,6 @@ def words(found: "Looked", uri: str | None) -> str:
     )
 
 
-def _token(of: "Attention", word: "Word") -> str:
-    """The value of the control ``token`` for a word: the place of the token that writes it, and what it writes."""
-    last = max(t.position for t in of.tokens if t.kind != "answer")
-    return escape(f"{last + word.first}:{of.written[word.first].strip()}".replace('"', ""))
-
-
-def _about(word: "Word", share: str) -> str:
-    return f"{share} of the attention is on the picture{', where this is not' if word.invented else ''}"
-
-
-def _shaded(found: "Where", uri: str | None) -> str:
-    """The picture, dark where the word does not look; nothing where there is none."""
-    if not uri or not found.patches:
-        return ""
-    return (
-        f'<div class="shaded"><img src="{uri}" alt="The picture, dark where this word does not look">'
-        f'<img src="{_mask(found)}" alt=""></div>'
-    )
-
-
 def _mask(found: "Where") -> str:
     """A ``data:`` address of a picture that darkens what gets little attention an area: nothing is over the place that
     gets most. Grids that lie over each other are added up.
@@ -123,7 +100,7 @@ def _mask(found: "Where") -> str:
     density = np.zeros((_MASK, _MASK))
     for patches in found.patches:
         left, top, right, bottom = (round(_MASK * edge) for edge in patches.box)
-        each = patches.values / _area(patches)
+        each = patches.density
         down, across = (
             np.arange(count) * size // max(count, 1)
             for count, size in zip((bottom - top, right - left), each.shape, strict=True)
@@ -137,11 +114,6 @@ def _mask(found: "Where") -> str:
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def _area(patches: "Patches") -> float:
-    left, top, right, bottom = patches.box
-    return (right - left) * (bottom - top) / patches.values.size
-
-
 def layers(found: "Attention", per_key: bool = False) -> go.Figure:
     """Attention of the chosen token to each kind of token by layer, %: all of it, or what one key gets (log axis)."""
     values = 100 * (found.per_key if per_key else found.mass)
@@ -152,14 +124,12 @@ def layers(found: "Attention", per_key: bool = False) -> go.Figure:
         if not found.keys[:, k].any():
             continue
         shown = np.where(values[:, k] > 0, values[:, k], np.nan) if per_key else values[:, k]
-        lines.append(
-            go.Scatter(
-                x=places, y=shown, name=f"{called} ({found.keys[:, k].max():.0f} tokens)", mode="lines+markers",
-                line={"color": colour, "width": 3 if kind == "image" else 2, "dash": dash}, marker={"size": 8},
-                customdata=np.stack([found.keys[:, k].astype(object), np.array(types, dtype=object)], 1),
-                hovertemplate="layer %{x}: %{y:.3g} % on %{customdata[0]:.0f} tokens %{customdata[1]}",
-            )
-        )
+        lines.append(go.Scatter(
+            x=places, y=shown, name=f"{called} ({found.keys[:, k].max():.0f} tokens)", mode="lines+markers",
+            line={"color": colour, "width": 3 if kind == "image" else 2, "dash": dash}, marker={"size": 8},
+            customdata=np.stack([found.keys[:, k].astype(object), np.array(types, dtype=object)], 1),
+            hovertemplate="layer %{x}: %{y:.3g} % on %{customdata[0]:.0f} tokens %{customdata[1]}",
+        ))
     title = "Attention per token, % (log)" if per_key else "Share of attention, %"
     word = found.written_word
     who = f"while “{_short(word.text)}” is written" if word else f"of the token “{_short(found.token)}”"
@@ -207,10 +177,8 @@ def by_word(found: "Attention") -> go.Figure | None:
     return figure(
         340, *thin, thick, *([marks] if wrong else []), showlegend=True,
         xaxis={
-            "title": "Word of the answer",
-            "tickvals": places[::every],
-            "ticktext": [_short(w.text) for w in said[::every]],
-            "tickangle": -60 if len(places) > 6 else 0,
+            "title": "Word of the answer", "tickangle": -60 if len(places) > 6 else 0,
+            "tickvals": places[::every], "ticktext": [_short(w.text) for w in said[::every]],
         },
         yaxis={"title": "Attention to the picture, %", "rangemode": "tozero"},
     )
@@ -247,19 +215,15 @@ def decay(found: "Attention", warning: str = "") -> go.Figure | None:
         if not np.nan_to_num(link.score).any():
             continue
         shown = np.where(link.score > 0, link.score, np.nan)
-        drawn.append(
-            go.Scatter(
-                x=places, y=100 * shown, name=link.name, mode="markers", legendgroup=link.name,
-                marker={"color": colour, "size": 10, "symbol": symbol}, hovertemplate="layer %{x}: %{y:.3g} % a token",
-            )
-        )
+        drawn.append(go.Scatter(
+            x=places, y=100 * shown, name=link.name, mode="markers", legendgroup=link.name,
+            marker={"color": colour, "size": 10, "symbol": symbol}, hovertemplate="layer %{x}: %{y:.3g} % a token",
+        ))
         if link.decay.gamma.known:
-            drawn.append(
-                go.Scatter(
-                    x=places, y=100 * link.decay.at(places), mode="lines", legendgroup=link.name, showlegend=False,
-                    line={"color": colour, "width": 2, "dash": "dash"}, hoverinfo="skip",
-                )
-            )
+            drawn.append(go.Scatter(
+                x=places, y=100 * link.decay.at(places), mode="lines", legendgroup=link.name, showlegend=False,
+                line={"color": colour, "width": 2, "dash": "dash"}, hoverinfo="skip",
+            ))
     told = {"title": {"text": warning, "font": {"size": 15, "color": WRONG}, "x": 0, "y": 0.98}} if warning else {}
     return figure(
         340, *drawn, showlegend=True, margin={"l": 8, "r": 16, "t": 96 if warning else 76, "b": 8}, **told,
@@ -269,21 +233,19 @@ def decay(found: "Attention", warning: str = "") -> go.Figure | None:
 
 def choices(found: "Attention") -> str:
     """The tokens of the prompt as buttons: the words that may look, and the patches of a picture that has few."""
-    texts = [t for t in found.tokens if t.kind in ("question", "instruction")]
-    image = [t for t in found.tokens if t.kind == "image"]
-
-    def buttons(tokens) -> str:
-        return "".join(
-            f'<button type="button" aria-pressed="{str(t.position == found.position).lower()}" data-to="layers" '
-            f'data-set=\'{{"token": "{t.position}:{escape(t.text.strip()).replace(chr(34), "")}"}}\'>'
-            f"{escape(t.text.strip()) or '␣'}</button>"
-            for t in tokens
-        )
-
-    patches = f"<p class='key'>A patch of the picture:</p><div class='chips'>{buttons(image)}</div>" if image else ""
+    texts, image = [], []
+    for token in found.tokens:
+        if token.kind != "answer":
+            text = escape(token.text.strip())
+            (image if token.kind == "image" else texts).append(
+                f'<button type="button" aria-pressed="{str(token.position == found.position).lower()}" '
+                f'data-to="layers" data-set=\'{{"token": "{token.position}:{text.replace(chr(34), "")}"}}\'>'
+                f"{text or '␣'}</button>"
+            )
+    patches = f"<p class='key'>A patch of the picture:</p><div class='chips'>{''.join(image)}</div>" if image else ""
     return (
         "<p class='key'>A piece of the prompt, the template's included. The last one writes the first word.</p>"
-        f"<div class='chips'>{buttons(texts)}</div>{patches}"
+        f"<div class='chips'>{''.join(texts)}</div>{patches}"
     )
 
 
@@ -313,13 +275,24 @@ def heads(found: "Attention", layer: int = 0, head: int = 0, mode: str = "raw") 
                 f"{'' if wide else f'{100 * share[i, j]:.0f}'}</button>"
             )
         rows.append("".join(line))
-    columns = f"grid-template-columns:2em repeat({found.heads},minmax(0,1fr))"
+    columns, steps = f"grid-template-columns:2em repeat({found.heads},minmax(0,1fr))", ""
+    if layer:
+        there = (
+            ("‹ layer", layer - 1, head), ("layer ›", layer + 1, head), ("‹ head", layer, head - 1),
+            ("head ›", layer, head + 1), (f"all heads of layer {layer}", layer, 0),
+        )  # fmt: skip
+        buttons = "".join(
+            f"<button type=\"button\" data-set='{_spot(to, of, mode)}' "
+            f'aria-label="layer {to}, {f"head {of}" if of else "all heads"}">{title}</button>'
+            for title, to, of in there
+            if 1 <= to <= found.layers and 0 <= of <= found.heads and (to, of) != (layer, head)
+        )
+        steps = f'<p class="chips steps" role="group" aria-label="Another layer or head">{buttons}</p>'
     return (
         f'<div class="card"><div class="heads{" wide" if wide else ""}" style="{columns}" '
         f'role="group" aria-label="Attention to the picture by layer and head">{"".join(rows)}</div>'
-        f"{_steps(found, layer, head, mode)}"
-        '<p class="key">Rows: layers. Columns: heads. In each: the share of its attention on the picture, in %. '
-        "Choose one to see where it looks.</p></div>"
+        f'{steps}<p class="key">Rows: layers. Columns: heads. In each: the share of its attention on the picture, in '
+        "%. Choose one to see where it looks.</p></div>"
     )
 
 
@@ -328,37 +301,20 @@ def _spot(layer: int, head: int, mode: str) -> str:
     return json.dumps({"spot": f"{layer},{head}", **({"attention": "raw"} if mode == "rollout" else {})})
 
 
-def _steps(found: "Attention", layer: int, head: int, mode: str) -> str:
-    if not layer:
-        return ""
-    there = (
-        ("‹ layer", layer - 1, head), ("layer ›", layer + 1, head), ("‹ head", layer, head - 1),
-        ("head ›", layer, head + 1), (f"all heads of layer {layer}", layer, 0),
-    )
-    buttons = "".join(
-        f"<button type=\"button\" data-set='{_spot(to, of, mode)}' "
-        f'aria-label="layer {to}, {f"head {of}" if of else "all heads"}">{title}</button>'
-        for title, to, of in there
-        if 1 <= to <= found.layers and 0 <= of <= found.heads and (to, of) != (layer, head)
-    )
-    return f'<p class="chips steps" role="group" aria-label="Another layer or head">{buttons}</p>'
-
-
 def overlay(found: "Where", uri: str | None) -> go.Figure:
     """The picture (``uri``), dark where no attention goes; each patch tells its share when it is pointed at."""
     if not found.patches:
         why = "The picture's tokens have no known places" if found.size else "No picture, so there are no patches"
-        return empty(why, 160)
-    density = [p.values / _area(p) for p in found.patches]
-    most = max(float(d.max()) for d in density) or 1.0
+        return charts.empty(why, 160)
+    most = max(float(p.density.max()) for p in found.patches) or 1.0
     seen = 0 if uri else _STRONG  # over a picture the mask shows it, and cells are there to be pointed at
     traces = [
         go.Heatmap(
-            z=dense, **cells(patches.box, *patches.values.shape), zmin=0, zmax=most, showscale=False,
-            colorscale=[[0, tint(IMAGE, 0)], [1, tint(IMAGE, seen)]], customdata=100 * patches.values,
+            z=p.density, **charts.cells(p.box, *p.values.shape), zmin=0, zmax=most, showscale=False,
+            colorscale=[[0, tint(IMAGE, 0)], [1, tint(IMAGE, seen)]], customdata=100 * p.values,
             hovertemplate="%{customdata:.2f} % of the attention<extra></extra>",
         )
-        for patches, dense in zip(found.patches, density, strict=True)
+        for p in found.patches
     ]
     drawn = over_picture(330, traces, uri, found.size)
     if uri:
@@ -370,27 +326,23 @@ def overlay(found: "Where", uri: str | None) -> go.Figure:
 def tokens(found: "Where") -> str:
     """All tokens in their order, the picture as one, each shaded by its share of the attention; numbers on pointing."""
     most = max(float(found.weights.max(initial=0.0)), found.image) or 1.0
-    spans, shown = [], False
-    for word, share in zip(found.words, found.weights, strict=True):
-        if found.size and not shown and word.position > found.picture_at:
-            spans.append(_span("the picture", found.image, most, IMAGE))
-            shown = True
-        spans.append(_span(word.text.strip() or "␣", float(share), most, NEUTRAL, word.position == found.position))
-    if found.size and not shown:
-        spans.append(_span("the picture", found.image, most, IMAGE))
+    parts = [
+        (word.text.strip() or "␣", float(share), NEUTRAL, word.position == found.position)
+        for word, share in zip(found.words, found.weights, strict=True)
+    ]
+    if found.size:
+        before = sum(word.position <= found.picture_at for word in found.words)
+        parts.insert(before, ("the picture", found.image, IMAGE, False))
+    spans = [
+        f'<dfn class="term" tabindex="0" style="background:{tint(colour, _STRONG * share / most)};'
+        f'{"outline:2px solid var(--text);" if own else ""}border-radius:4px;padding:2px 4px">{escape(text)}'
+        f'<span role="tooltip">{100 * share:.1f} % of the attention</span></dfn>'
+        for text, share, colour, own in parts
+    ]
     return (
         f'<div class="card"><p class="attributed" style="line-height:2.1">{" ".join(spans)}</p><p class="key">'
         "Grey: text tokens, the template's included. Blue: the picture as a whole. The darkest is the largest share; "
         "point at one, or tap it, for its number.</p></div>"
-    )
-
-
-def _span(text: str, share: float, most: float, colour: str, own: bool = False) -> str:
-    edge = "outline:2px solid var(--text);" if own else ""
-    return (
-        f'<dfn class="term" tabindex="0" style="background:{tint(colour, _STRONG * share / most)};{edge}'
-        f'border-radius:4px;padding:2px 4px">{escape(text)}<span role="tooltip">{100 * share:.1f} % of the attention'
-        "</span></dfn>"
     )
 
 
@@ -415,8 +367,7 @@ def carried(found: "Carried") -> go.Figure:
             line={"color": colour, "dash": dash, "width": 2},
         )
         for name, level, colour, dash in (
-            ("nothing is cut", found.plain, ANSWER, "solid"),
-            ("cut in all layers", found.without, IMAGE, "dash"),
+            ("nothing is cut", found.plain, ANSWER, "solid"), ("cut in all layers", found.without, IMAGE, "dash"),
         )
     ]
     return figure(
@@ -444,25 +395,22 @@ def scaled(found: "Carried") -> go.Figure:
 
 def what_if(found: "WhatIf") -> go.Figure:
     """Attention to the picture by layer when the answer begins, before and after the change, %."""
-    return compared(
-        {"as it is": found.before.mass[:, 0], "changed": found.after.mass[:, 0]}, "Attention to the picture, %"
-    )
+    looks = {"as it is": found.before.mass[:, 0], "changed": found.after.mass[:, 0]}
+    return compared(looks, "Attention to the picture, %")
 
 
 def what_if_links(found: "WhatIf") -> go.Figure:
     """What one image token gets from text tokens of the prompt by layer, before and after, %."""
-    curves = {
-        "as it is": found.before.link("text-to-image").score,
-        "changed": found.after.link("text-to-image").score,
-    }
+    sides = {"as it is": found.before, "changed": found.after}
+    curves = {name: side.link("text-to-image").score for name, side in sides.items()}
     return compared(curves, "Text to picture, % per token")
 
 
 def answers(found: "WhatIf") -> str:
     """Both answers, one above the other."""
-    rows = (("As it is", found.before.answer), ("Changed", found.after.answer))
     lines = "".join(
-        f"<tr><th scope='row'>{name}</th><td>{escape(said) or '<i>nothing</i>'}</td></tr>" for name, said in rows
+        f"<tr><th scope='row'>{name}</th><td>{escape(said) or '<i>nothing</i>'}</td></tr>"
+        for name, said in (("As it is", found.before.answer), ("Changed", found.after.answer))
     )
     return f'<div class="card"><table class="plain"><tbody>{lines}</tbody></table></div>'
 
@@ -472,17 +420,15 @@ def compared(curves: dict[str, np.ndarray], what: str, spread: dict[str, tuple] 
     colours = (IMAGE, TEXT, ANSWER, *SERIES[3:])
     lines = []
     for i, (name, values) in enumerate(curves.items()):
-        low, high = (spread or {}).get(name, (None, None))
         bars = None
-        if low is not None:
+        if spread:
+            low, high = spread[name]
             bars = {"type": "data", "array": 100 * (high - values), "arrayminus": 100 * (values - low), "width": 5}
-        lines.append(
-            go.Scatter(
-                x=np.arange(1, len(values) + 1), y=100 * values, name=escape(name), mode="lines+markers", error_y=bars,
-                line={"color": colours[i % len(colours)], "width": 2.5, "dash": DASHES[i // 2 % len(DASHES)]},
-                marker={"size": 8}, hovertemplate="layer %{x}: %{y:.1f} %",
-            )
-        )
+        lines.append(go.Scatter(
+            x=np.arange(1, len(values) + 1), y=100 * values, name=escape(name), mode="lines+markers", error_y=bars,
+            line={"color": colours[i % len(colours)], "width": 2.5, "dash": DASHES[i // 2 % len(DASHES)]},
+            marker={"size": 8}, hovertemplate="layer %{x}: %{y:.1f} %",
+        ))
     count = max(map(len, curves.values()))
     rows = -(-len(curves) // 3)
     return figure(
@@ -526,13 +472,10 @@ def trained_accuracy(found: "Trained") -> go.Figure:
     for a, (name, colour) in enumerate(zip(_ARMS, (NEUTRAL, IMAGE), strict=True)):
         values = 100 * found.accuracy[a].mean(0)
         low, high = 100 * found.accuracy[a].min(0), 100 * found.accuracy[a].max(0)
-        spread = {"type": "data", "array": high - values, "arrayminus": values - low}
-        bars.append(
-            go.Bar(
-                x=found.tasks, y=values, name=name, marker_color=colour, error_y=spread,
-                hovertemplate="%{x}: %{y:.0f} %",
-            )
-        )
+        bars.append(go.Bar(
+            x=found.tasks, y=values, name=name, marker_color=colour, hovertemplate="%{x}: %{y:.0f} %",
+            error_y={"type": "data", "array": high - values, "arrayminus": values - low},
+        ))
     return figure(
         330, *bars, barmode="group", showlegend=True,
         xaxis={"title": f"Task ({min(found.n)} items each)", "tickangle": -40},
@@ -554,12 +497,9 @@ def arms_table(found: "Trained") -> Table:
     for i, (task, gain) in enumerate(zip((*found.tasks, "all"), found.gains, strict=True)):
         arms = [found.accuracy[a].mean(1) if task == "all" else found.accuracy[a][:, i] for a in range(2)]
         rows.append([f"right, {task}", *map(_seeds, arms), gain])
-    rows += [
-        [f"attention to the picture, layer {i + 1}", *map(_seeds, found.image[:, :, i]), None]
-        for i in range(found.image.shape[2])
-    ]
-    for name, values in (("disparity of shares", found.apart), ("disparity per token", found.apart_per_key)):
-        rows.append([name, *map(_seeds, values), None])
+    named = {f"attention to the picture, layer {i + 1}": found.image[:, :, i] for i in range(found.image.shape[2])}
+    named |= {"disparity of shares": found.apart, "disparity per token": found.apart_per_key}
+    rows += [[name, *map(_seeds, values), None] for name, values in named.items()]
     for link, values in found.gamma.items():
         rows.append([f"factor from layer to layer (γ), {link}", *(_seeds(v, 1, 2, "") for v in values), None])
     return Table(["", "Plain attention", "MODA", gain_of], rows)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import stats
 
-from analysis.attention.decay import Decay, fit
 from analysis.attention.tokens import KINDS, NAMES, Token, answer_tokens, invented, pieces, prompt_tokens
 from analysis.result import Provenance, Result, plain
+from analysis.statistics import Estimate
 from analysis.table import Table
 from models.errors import InputError
 from models.instruments import AttentionMass
@@ -26,8 +27,44 @@ if TYPE_CHECKING:
     from models.readings import ModalityMass
 
 MOST_TOKENS = 64  # of an answer
+FEW = 8  # layers: with fewer the interval of a fit is wide
+STRAIGHT = 0.8  # R2 from which a curve counts as exponential
+_WHOLE = 0.95
 _SIDES = {"image": [Modality.IMAGE], "text": [Modality.QUESTION, Modality.INSTRUCTION, Modality.ANSWER]}
 _PROMPT = {"image": [Modality.IMAGE], "text": [Modality.QUESTION, Modality.INSTRUCTION]}
+
+
+@dataclass(frozen=True)
+class Decay:
+    """The fit log(score_l) = a + l log(gamma), least squares over layers (MODA, arXiv 2507.04635, section 3).
+
+    ``gamma`` is the factor from one layer to the next, below 1 where attention fades (interval: Student's t with
+    ``layers`` - 2 degrees of freedom, of the slope); ``r2`` 0 to 1, how much of the variation over layers the line
+    explains; ``start`` the fitted score before layer 1. ``layers`` are those with a score above 0, since others have no
+    logarithm. Not-a-number where there are fewer than two of them, for the interval and ``r2`` fewer than three.
+    """
+
+    gamma: Estimate
+    r2: float
+    start: float
+    layers: int
+
+    @property
+    def kind(self) -> str:
+        """ "none" (nothing to fit), "open" (two layers: no interval), "flat" (the interval holds 1), "fading" or
+        "growing", and either of them with "unsteady " before it where ``r2`` is below 0.8: not exponential."""
+        if not self.gamma.known:
+            return "none"
+        if np.isnan(self.gamma.low):
+            return "open"
+        if self.gamma.low <= 1 <= self.gamma.high:
+            return "flat"
+        trend = "fading" if self.gamma.value < 1 else "growing"
+        return trend if self.r2 >= STRAIGHT else f"unsteady {trend}"
+
+    def at(self, layers: np.ndarray) -> np.ndarray:
+        """The fitted score in ``layers`` (counted from 1)."""
+        return self.start * self.gamma.value ** np.asarray(layers, dtype=float)
 
 
 @dataclass(frozen=True)
@@ -163,61 +200,46 @@ class Attention(Result):
 
     def table(self) -> Table:
         rows = [
-            [
-                layer + 1,
-                head + 1,
-                kind,
-                self.share[layer, head, k],
-                self.contribution[layer, head, k],
-                self.keys[layer, k],
-            ]
-            for layer in range(self.layers)
-            for head in range(self.heads)
-            for k, kind in enumerate(KINDS)
+            [layer + 1, head + 1, KINDS[k], share, self.contribution[layer, head, k], self.keys[layer, k]]
+            for (layer, head, k), share in np.ndenumerate(self.share)
         ]
         return Table(["layer", "head", "kind", "share", "value_norm_share", "keys"], rows)
 
     def to_json(self) -> dict:
-        main = self.link("text-to-image").decay
+        fits = {}
+        for of in self.links:
+            gamma, r2 = of.decay.gamma, of.decay.r2
+            told = {"gamma": gamma.value, "interval": [gamma.low, gamma.high], "r2": r2, "reads_as": of.decay.kind}
+            fits[of.name] = {**told, "score": of.score, "share": of.share, "visible": of.visible}
+        main = {name: fits["text-to-image"][name] for name in ("gamma", "interval", "r2", "reads_as")}
+        by_kind = {
+            name: [dict(zip(KINDS, row, strict=True)) for row in getattr(self, name)]
+            for name in ("mass", "per_key", "keys")
+        }
         return plain(
             {
-                "question": self.question,
-                "answer": self.answer,
+                "question": self.question, "answer": self.answer,
                 "token": {"position": self.position, "text": self.token, "kind": self.kind, "writing": self.writing},
-                "mass": [dict(zip(KINDS, row, strict=True)) for row in self.mass],
-                "per_key": [dict(zip(KINDS, row, strict=True)) for row in self.per_key],
-                "keys": [dict(zip(KINDS, row, strict=True)) for row in self.keys],
+                **by_kind,
                 "disparity": {
                     name: {"layers": 100 * values, "mean": 100 * mean(values)}
                     for name, values in (("mass", self.disparity()), ("per_key", self.disparity(per_key=True)))
                 },
-                "decay": {**_told(main), "links": {k.name: _link_told(k) for k in self.links}},
+                "decay": {**main, "links": fits},
                 "heads": self.share[:, :, Modality.IMAGE],
                 "heads_value_norm": self.contribution[:, :, Modality.IMAGE],
                 "by_token": [
                     {
-                        "token": token,
-                        "logprob": self.logprob[i],
+                        "token": token, "logprob": self.logprob[i],
                         "image": self.written_share[:, i, Modality.IMAGE].mean(),
                         "layers": self.written_share[:, i, Modality.IMAGE],
                         "invented": self.invented[i] if self.invented else None,
                     }
                     for i, token in enumerate(self.written)
                 ],
-                "tokens": self.tokens,
-                "layer_types": self.layer_types,
-                "provenance": self.provenance,
+                "tokens": self.tokens, "layer_types": self.layer_types, "provenance": self.provenance,
             }
         )
-
-
-def _told(found: Decay) -> dict:
-    of = found.gamma
-    return {"gamma": of.value, "interval": [of.low, of.high], "r2": found.r2, "reads_as": found.kind}
-
-
-def _link_told(link: Link) -> dict:
-    return {**_told(link.decay), "score": link.score, "share": link.share, "visible": link.visible}
 
 
 def _ratio(share: np.ndarray, keys: np.ndarray) -> np.ndarray:
@@ -237,6 +259,29 @@ def disparity(own: np.ndarray, other: np.ndarray) -> np.ndarray:
     return _ratio(np.abs(own - other), np.maximum(own, other))
 
 
+def fit(scores: np.ndarray) -> Decay:
+    """The decay of ``scores`` ``[layers]``, attention per key from the first layer to the last."""
+    scores = np.asarray(scores, dtype=float)
+    layers = np.arange(1, len(scores) + 1)
+    some = np.nan_to_num(scores) > 0
+    count, nothing = int(some.sum()), float("nan")
+    if count < 2:
+        return Decay(Estimate(), nothing, nothing, count)
+    x, y = layers[some], np.log(scores[some])
+    line = stats.linregress(x, y)
+    gamma, start = float(np.exp(line.slope)), float(np.exp(line.intercept))
+    if count < 3:
+        return Decay(Estimate(gamma, n=count), nothing, start, count)
+    # scipy's own error is 1 - r2, which cancels where the fit is good and is not there where all scores are equal
+    missed = float(((y - line.intercept - line.slope * x) ** 2).sum())
+    error = np.sqrt(missed / (count - 2) / ((x - x.mean()) ** 2).sum())
+    reach = stats.t.ppf((1 + _WHOLE) / 2, count - 2) * error
+    low, high = (float(np.exp(line.slope + side * reach)) for side in (-1, 1))
+    spread = float(((y - y.mean()) ** 2).sum())
+    r2 = 1 - missed / spread if spread else 1.0
+    return Decay(Estimate(gamma, low, high, count), r2, start, count)
+
+
 def links(mass: "ModalityMass", row: int = 0) -> tuple[Link, ...]:
     """Self- and cross-modal attention of a prompt, row ``row`` of the batch, with their decay over layers.
 
@@ -245,8 +290,7 @@ def links(mass: "ModalityMass", row: int = 0) -> tuple[Link, ...]:
     """
     count = np.asarray(mass.queries[row], dtype=float)
     share = np.nan_to_num(mass.share[:, row].astype(float).mean(1)) * count[:, None]  # [layers, query, key], summed
-    visible = mass.keys[:, row].astype(float)
-    visible = np.nan_to_num(visible) * count[:, None]
+    visible = np.nan_to_num(mass.keys[:, row].astype(float)) * count[:, None]
     found = []
     for query, key in (("text", "image"), ("image", "image"), ("image", "text"), ("text", "text")):
         asking, asked = _PROMPT[query], _PROMPT[key]
@@ -304,26 +348,17 @@ def attend(
     tokens = (*prompt_tokens(encoded, model.tokenizer), *answer_tokens(written, last + 1))
     kind = "answer" if position > last else KINDS[int(encoded.segments[position])]
     text = next((t.text for t in tokens if t.position == position), "a patch of the picture")
-    after = position - last
     types = tuple(getattr(model.model.config.get_text_config(decoder=True), "layer_types", None) or ())
     return Attention(
         provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
-        question=question,
-        checkpoint=str(checkpoint),
-        picture=picture is not None,
-        position=position,
-        token=text,
-        kind=kind,
-        writing=written[after] if 0 <= after < len(written) else "",
-        tokens=tokens,
+        question=question, checkpoint=str(checkpoint), picture=picture is not None,
+        position=position, token=text, kind=kind, tokens=tokens,
+        writing=written[position - last] if 0 <= position - last < len(written) else "",
         share=share[:, :, at],
         contribution=again.contributions.share[:, 0, :, 0].astype(float),
         keys=rows.keys[:, 0, at].astype(float),
-        written=written,
-        written_ids=tuple(s.token_id for s in steps),
+        written=written, written_ids=tuple(s.token_id for s in steps),
         logprob=np.array([s.logprob for s in steps], dtype=float),
         written_share=share[:, :, writing].mean(1),
-        invented=marked,
-        links=links(again.mass),
-        layer_types=types if len(set(types)) > 1 else (),
-    )
+        invented=marked, links=links(again.mass), layer_types=types if len(set(types)) > 1 else (),
+    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from analysis.bar import Known
     from models.mllm import MLLM
 
-WHO = {"answering": ANSWERING, "text": (Modality.QUESTION, Modality.INSTRUCTION, Modality.ANSWER)}
+TEXT = (Modality.QUESTION, Modality.INSTRUCTION, Modality.ANSWER)
+WHO = {"answering": ANSWERING, "text": TEXT}
 """Whose attention to the picture is changed: of the tokens that write the answer, or of all text."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 _SHORT = 8  # tokens of the model's own answer whose probability is followed
-TEXT = (Modality.QUESTION, Modality.INSTRUCTION, Modality.ANSWER)
 Told = Callable[[float, str], None]
 
 
@@ -69,11 +69,6 @@ class Carried(Result):
         return Table(["what", "first_layer", "last_layer", "weight", "logprob"], rows)
 
 
-def window_of(layers: int) -> int:
-    """How many layers are cut together unless one says otherwise: a sixth of them."""
-    return max(round(layers / 6), 1)
-
-
 def carry(
     model: "MLLM",
     picture: "Image.Image | None",
@@ -96,7 +91,7 @@ def carry(
             "There is no picture, so there is no attention to one that could be cut. Choose one at the top."
         )
     layers = len(decoder_of(model.model).layers)
-    width = width or window_of(layers)
+    width = width or max(round(layers / 6), 1)
     if not 1 <= width <= layers:
         raise InputError(f"The window has {width} layers: it must have 1 to {layers}.")
     if who not in WHO:
@@ -117,20 +112,11 @@ def carry(
     scaled = np.array(found[len(first) :])
     return Carried(
         provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
-        question=question,
-        target=target,
-        tokens=int(scores.tokens[0]),
-        truth_known=turn is not None,
-        who=who,
-        width=width,
-        layers=layers,
-        first=np.array(first) + 1,
-        cut=np.array(found[: len(first)]),
-        plain=float(scaled[WEIGHTS.index(1.0)]),
-        without=float(scaled[WEIGHTS.index(0.0)]),
-        weights=np.array(WEIGHTS),
-        scaled=scaled,
-    )
+        question=question, target=target, tokens=int(scores.tokens[0]), truth_known=turn is not None,
+        who=who, width=width, layers=layers, first=np.array(first) + 1, cut=np.array(found[: len(first)]),
+        plain=float(scaled[WEIGHTS.index(1.0)]), without=float(scaled[WEIGHTS.index(0.0)]),
+        weights=np.array(WEIGHTS), scaled=scaled,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -147,11 +133,9 @@ class Change:
 
     def interventions(self) -> list:
         """What the model is given. Raises ``InputError`` for numbers out of range."""
+        warmth = ((Modality.IMAGE,), self.image), (TEXT, self.text)
         found = [] if self.beta is None else [PseudoScores(self.beta)]
-        for keys, temperature in (((Modality.IMAGE,), self.image), (TEXT, self.text)):
-            if temperature != 1:
-                found.append(Scale(keys=keys, temperature=temperature))
-        return found
+        return found + [Scale(keys=keys, temperature=value) for keys, value in warmth if value != 1]
 
     def __str__(self) -> str:
         parts = [f"pseudo-scores with β = {self.beta:g}"] if self.beta is not None else []
@@ -176,7 +160,7 @@ class WhatIf(Result):
 
     def to_json(self) -> dict:
         return {
-            "change": {"beta": self.change.beta, "image": self.change.image, "text": self.change.text},
+            "change": asdict(self.change),
             "before": self.before.to_json(),
             "after": self.after.to_json(),
             "logprob": list(self.chance),
@@ -203,9 +187,6 @@ def what_if(
     after = attend(model, picture, question, checkpoint, known=known, interventions=interventions)
     chance = [float("nan")] * 2
     if before.answer:
-        encoded = model.encode(picture, question)
-        chance = [
-            float(model.score(encoded, [before.answer], checkpoint, interventions=given).per_token[0])
-            for given in ((), interventions)
-        ]
-    return WhatIf(provenance=after.provenance, change=change, before=before, after=after, chance=(chance[0], chance[1]))
+        asked = model.encode(picture, question), [before.answer], checkpoint
+        chance = [float(model.score(*asked, interventions=given).per_token[0]) for given in ((), interventions)]
+    return WhatIf(provenance=after.provenance, change=change, before=before, after=after, chance=tuple(chance))

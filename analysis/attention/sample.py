@@ -1,5 +1,7 @@
-"""Attention over many items and checkpoints, kept on disk: what the model's card and the comparison of MODA rest on."""
+"""Attention of several checkpoints: over many items, kept on disk, what the model's card and the comparison of MODA
+rest on; and to one question, where every checkpoint of a set looks when it begins to answer it."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import kept
-from analysis.attention.decay import Decay, fit
-from analysis.attention.measure import disparity, links
+from analysis.attention.measure import Decay, disparity, fit, links
 from analysis.attention.tokens import NAMES
 from analysis.result import Provenance, Result, together
 from analysis.statistics import Estimate, spread
@@ -16,12 +17,15 @@ from analysis.table import Table
 from models import fingerprint
 from models.answers import score
 from models.batches import batched
-from models.errors import CheckpointError
+from models.errors import CheckpointError, InputError
 from models.evalset import load
 from models.instruments import AttentionMass
 from models.segments import Modality
+from models.spelling import Spelling
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from models.evalset import EvalItem
     from models.manifest import Manifest
     from models.mllm import MLLM
@@ -97,12 +101,33 @@ class Looks(Result):
 
     def table(self) -> Table:
         rows = [
-            [name, self.tasks[i], i, layer + 1, self.share[c, i, layer, Modality.IMAGE], self.right[c, i]]
-            for c, name in enumerate(self.checkpoints)
-            for i in range(len(self.tasks))
-            for layer in range(self.share.shape[2])
+            [self.checkpoints[c], self.tasks[i], i, layer + 1, share, self.right[c, i]]
+            for (c, i, layer), share in np.ndenumerate(self.share[..., Modality.IMAGE])
         ]
         return Table(["checkpoint", "task", "item", "layer", "image_share", "score"], rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Across(Result):
+    """Attention to the picture of the token that writes the answer's first, for each of ``checkpoints``.
+
+    ``share`` float64 ``[checkpoints, layers]``, 0 to 1, mean over heads; ``per_key``: divided by the number of
+    image tokens. ``begins``: the first token each would write, ``probability`` its probability.
+    """
+
+    question: str
+    checkpoints: tuple[str, ...]
+    share: np.ndarray
+    per_key: np.ndarray
+    begins: tuple[str, ...]
+    probability: np.ndarray
+
+    def table(self) -> Table:
+        rows = [
+            [self.checkpoints[i], layer + 1, share, self.per_key[i, layer], self.begins[i], self.probability[i]]
+            for (i, layer), share in np.ndenumerate(self.share)
+        ]
+        return Table(["checkpoint", "layer", "image_share", "image_per_key", "begins_with", "probability"], rows)
 
 
 def of_sets(manifest: "Manifest", count: int = ITEMS) -> Sample:
@@ -143,8 +168,7 @@ def looks(
     right = [[score(a, i.answer, i.style, NAMES) for a, i in zip(r["answers"], sample.items, strict=True)] for r in raw]
     return Looks(
         provenance=Provenance(**together([r["provenance"] for r in raw], model.name, ", ".join(checkpoints))),
-        checkpoints=tuple(checkpoints),
-        tasks=sample.tasks,
+        checkpoints=tuple(checkpoints), tasks=sample.tasks,
         share=np.array([r["share"] for r in raw], dtype=float),
         keys=np.array([r["keys"] for r in raw], dtype=float),
         scores={name: np.array([r["scores"][name] for r in raw], dtype=float) for name in raw[0]["scores"]},
@@ -174,3 +198,34 @@ def _looked(model: "MLLM", checkpoint: str, sample: Sample, places: Sequence[int
 def _short(values: np.ndarray) -> list:
     """Six digits are more than float32 computes, and half of what JSON would write."""
     return np.array([float(f"{v:.6g}") for v in values.ravel()]).reshape(values.shape).tolist()
+
+
+def across(model: "MLLM", picture: "Image.Image | None", question: str) -> Across:
+    """One forward for all checkpoints that can share a batch, one each for the others.
+
+    Raises ``InputError`` without a picture.
+    """
+    began = time.perf_counter()
+    if picture is None:
+        raise InputError("There is no picture, so no checkpoint can look at one. Choose one at the top.")
+    encoded = model.encode(picture, question)
+    names = model.checkpoint_names
+    together = [n for n in names if model.checkpoints and n in model.checkpoints.batchable]
+    batches = [together] * bool(together) + [[n] for n in names if n not in together]
+    found = {}
+    for batch in batches:
+        checkpoint = batch if len(batch) > 1 else batch[0]
+        forward = model.forward([encoded] * len(batch), checkpoint, [AttentionMass("last")])
+        rows = forward.readings.rows
+        chances = forward.logits.softmax(-1).max(-1)
+        for i, name in enumerate(batch):
+            share = rows.share[:, i, :, 0, Modality.IMAGE].astype(float).mean(1)
+            keys = rows.keys[:, i, 0, Modality.IMAGE]
+            token = Spelling(model.tokenizer).add(int(chances.indices[i]))
+            found[name] = (share, share / np.maximum(keys, 1), token, float(chances.values[i]))
+    share, per_key, begins, probability = zip(*(found[n] for n in names), strict=True)
+    return Across(
+        provenance=Provenance(**model.provenance("all", seconds=time.perf_counter() - began)),
+        question=question, checkpoints=tuple(names), share=np.stack(share), per_key=np.stack(per_key),
+        begins=begins, probability=np.array(probability),
+    )  # fmt: skip

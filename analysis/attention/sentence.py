@@ -5,21 +5,20 @@ On the page, the first sentence of each is its headline, of at most 25 words.
 
 import math
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.attention.decay import FEW
-from analysis.attention.measure import mean
-from analysis.wording import listed, plural, points
+from analysis.attention.measure import FEW, mean
+from analysis.wording import listed, ninth, plural, points
 from analysis.wording import percent as chance
 
 if TYPE_CHECKING:
-    from analysis.attention.across import Across
-    from analysis.attention.decay import Decay
-    from analysis.attention.measure import Attention, Link, Word
+    from analysis.attention.measure import Attention, Decay, Word
     from analysis.attention.probe import Carried, WhatIf
-    from analysis.attention.where import Patches, Where
+    from analysis.attention.sample import Across
+    from analysis.attention.where import Where
 
 _LEVEL = 1.25  # times: less apart is about as much
 _STOPS = 0.25  # of what it was at first: a loss, or a gain, that is told as one
@@ -85,14 +84,20 @@ def _looking(words: "list[Word]") -> str:
 
 def headline(found: "Attention") -> str:
     """Where the chosen token looks: its shares, the layer that looks most, attention per key, and the disparity."""
-    who = _who(found)
+    last = max(t.position for t in found.tokens if t.kind != "answer")
+    named = f"token {found.position}, “{found.token.strip() or '␣'}”,"
+    who = f"The picture's {named}" if found.kind == "image" else named[0].upper() + named[1:]
+    if word := found.written_word:
+        first = "its first piece" if found.position == last + word.first else "a piece of it"
+        piece = "it" if word.first == word.last else first
+        who = f"When “{word.text or '␣'}” is written, the token that writes {piece}"
     shares = found.mass.mean(0)
     names = ("the picture", "the question", "the template", "its own answer")
     if not found.picture:
         parts = [f"{percent(s)} to {n}" for s, n in zip(shares, names, strict=True) if s > 0]
         return (
-            f"There is no picture, so nothing can look at one: {_low(who)} gives {listed(parts)}. Choose a picture "
-            "to see how picture and text share the attention."
+            f"There is no picture, so nothing can look at one: {who[0].lower()}{who[1:]} gives {listed(parts)}. "
+            "Choose a picture to see how picture and text share the attention."
         )
     if not found.keys[:, 0].any():
         return f"{who} stands before the picture and cannot see it: all of its attention goes to the template."
@@ -106,67 +111,40 @@ def headline(found: "Attention") -> str:
     most = int(found.mass[:, 0].argmax())
     if found.layers > 1:
         said += f" Layer {most + 1} looks at the picture most ({percent(found.mass[most, 0])})."
-    return f"{said} {_each(found)} {_apart(found)}".strip()
-
-
-def _who(found: "Attention") -> str:
-    if word := found.written_word:
-        piece = "it" if word.first == word.last else "its first piece" if _at_first(found, word) else "a piece of it"
-        return f"When “{word.text or '␣'}” is written, the token that writes {piece}"
-    named = f"token {found.position}, “{found.token.strip() or '␣'}”,"
-    return f"The picture's {named}" if found.kind == "image" else named[0].upper() + named[1:]
-
-
-def _at_first(found: "Attention", word: "Word") -> bool:
-    return found.position == max(t.position for t in found.tokens if t.kind != "answer") + word.first
-
-
-def _low(text: str) -> str:
-    return text[0].lower() + text[1:]
-
-
-def _each(found: "Attention") -> str:
-    """What one token of the picture gets against one of the text."""
     image, text = mean(found.toward("image", per_key=True)), mean(found.toward("text", per_key=True))
-    if np.isnan(image) or np.isnan(text) or min(image, text) == 0:
-        return ""
-    times = max(image, text) / min(image, text)
-    said = f"One token of the picture gets {percent(image)}, one of the text {percent(text)}"
-    if times < _LEVEL:
-        return f"{said}: about as much."
-    return f"{said}: {times:.1f} times {'more' if image > text else 'less'} for the picture's."
-
-
-def _apart(found: "Attention") -> str:
-    whole, each = mean(found.disparity()), mean(found.disparity(per_key=True))
-    if np.isnan(whole):
-        return ""
-    return f"Self- and cross-modal attention are {100 * whole:.0f} % apart as shares and {100 * each:.0f} % per token."
+    parts = [said]
+    if not np.isnan([image, text]).any() and min(image, text) > 0:
+        times = max(image, text) / min(image, text)
+        than = f"{times:.1f} times {'more' if image > text else 'less'} for the picture's"
+        said = f"One token of the picture gets {percent(image)}, one of the text {percent(text)}"
+        parts.append(f"{said}: {'about as much' if times < _LEVEL else than}.")
+    apart, each = mean(found.disparity()), mean(found.disparity(per_key=True))
+    if not np.isnan(apart):
+        said = f"Self- and cross-modal attention are {100 * apart:.0f} % apart as shares"
+        parts.append(f"{said} and {100 * each:.0f} % per token.")
+    return " ".join(parts)
 
 
 def decay(found: "Attention") -> str:
     """Each link's decay over layers, in words."""
     if not found.picture:
         return "There is no picture, so no link to it or from it can fade."
-    said = " ".join(_link(link, found) for link in found.links if link.name != "text-to-text")
-    if not (short := few(found)):
-        return said
-    if found.layers > 2:
-        short += f": a fit has {plural(found.layers - 2, 'degree')} of freedom, and wide intervals"
-    return f"{short}. {said}"
-
-
-def _link(link: "Link", found: "Attention") -> str:
-    name = link.name[0].upper() + link.name[1:]
-    if not link.visible.any():
-        return f"{name}: there is no such link, because every text token comes after the picture and none is seen."
-    said = f"{name}: {trend(link.decay)}"
-    if link.name == "image-to-text" and link.visible.max() < 4:
-        said += (
-            f" Mind that an image token sees only {link.visible.max():.0f} text token"
-            f"{'s' * (round(link.visible.max()) != 1)} here, of the template and before the picture, often a sink."
-        )
-    return said
+    parts = []
+    if short := few(found):
+        freedom = f": a fit has {plural(found.layers - 2, 'degree')} of freedom, and wide intervals"
+        parts.append(f"{short}{freedom if found.layers > 2 else ''}.")
+    for link in found.links:
+        name, seen = link.name.capitalize(), link.visible.max()
+        if link.name == "text-to-text":
+            continue
+        told = "there is no such link, because every text token comes after the picture and none is seen."
+        parts.append(f"{name}: {trend(link.decay) if link.visible.any() else told}")
+        if link.name == "image-to-text" and 0 < seen < 4:
+            parts.append(
+                f"Mind that an image token sees only {seen:.0f} text token{'s' * (round(seen) != 1)} here, of the "
+                "template and before the picture, often a sink."
+            )
+    return " ".join(parts)
 
 
 def trend(found: "Decay") -> str:
@@ -177,7 +155,9 @@ def trend(found: "Decay") -> str:
     numbers = f"γ = {gamma:.2f}"
     if found.kind == "open":
         return f"{numbers} from two layers, which a line fits whatever they are."
-    numbers += f" (95 % interval {_factor(found.gamma.low)} to {_factor(found.gamma.high)}, R² = {found.r2:.2f})"
+    # ends with as many digits as it takes to tell them from 1
+    ends = [f"{v:.4f}" if 0 < abs(v - 1) < 0.005 else f"{v:.2f}" for v in (found.gamma.low, found.gamma.high)]
+    numbers += f" (95 % interval {ends[0]} to {ends[1]}, R² = {found.r2:.2f})"
     if found.kind == "flat":
         return f"no decay can be told: {numbers}, and the interval holds 1."
     change = 100 * abs(gamma - 1)
@@ -188,11 +168,6 @@ def trend(found: "Decay") -> str:
     if gamma < 1:
         said += f", halving every {np.log(0.5) / np.log(gamma):.1f} layers"
     return f"{said}."
-
-
-def _factor(value: float) -> str:
-    """A factor with as many digits as it takes to tell it from 1."""
-    return f"{value:.4f}" if 0 < abs(value - 1) < 0.005 else f"{value:.2f}"
 
 
 def by_word(found: "Attention") -> str:
@@ -256,8 +231,14 @@ def where(found: "Where", word: str = "") -> str:
         said = f"{when}, {which} has no picture to look at."
     else:
         kind = "weighted attention" if found.mode == "value_norm" else "attention"
-        share, place = _densest(found.patches)
-        there = f", {percent(share)} {place}" if share else ""
+        ninths = Counter()  # of the picture: how much of the attention each gets
+        for part in found.patches:
+            (left, top, right, bottom), (rows, columns) = part.box, part.values.shape
+            for (row, column), value in np.ndenumerate(part.values):
+                x, y = left + (column + 0.5) * (right - left) / columns, top + (row + 0.5) * (bottom - top) / rows
+                ninths[ninth(x, y)] += float(value)
+        place, share = max(ninths.items(), key=lambda item: item[1], default=("", 0.0))
+        there = f", {percent(share)} {'in' if place == 'middle' else 'at'} the {place}" if share else ""
         said = f"{when}, {which} has {percent(found.image)} of its {kind} on the picture{there}."
     if not found.head:
         said += " That is the mean of its heads." if found.layer else " Each is followed through the ones before."
@@ -267,21 +248,6 @@ def where(found: "Where", word: str = "") -> str:
         said += f" Of the text, {name} gets most ({percent(found.weights[top])})"
         said += ", the prompt's first token: often a sink that means nothing." if not found.words[top].position else "."
     return said
-
-
-_PLACES = [f"at the {row} {column}".rstrip() for row in ("top", "", "bottom") for column in ("left", "", "right")]
-
-
-def _densest(patches: "tuple[Patches, ...]") -> tuple[float, str]:
-    """The ninth of the picture that gets most of the attention: how much, and what it is called."""
-    ninths = np.zeros(9)
-    for part in patches:
-        (left, top, right, bottom), (rows, columns) = part.box, part.values.shape
-        for (row, column), value in np.ndenumerate(part.values):
-            x, y = left + (column + 0.5) * (right - left) / columns, top + (row + 0.5) * (bottom - top) / rows
-            ninths[3 * min(max(int(3 * y), 0), 2) + min(max(int(3 * x), 0), 2)] += value
-    most = int(ninths.argmax())
-    return float(ninths[most]), "in the middle" if most == 4 else " ".join(_PLACES[most].split())
 
 
 def carried(found: "Carried") -> str:
@@ -335,16 +301,14 @@ def what_if(found: "WhatIf") -> str:
         text = [100 * a.link("text-to-image").share.mean() for a in (before, after)]
         said += f" Of the attention of the prompt's text tokens it was {text[0]:.1f} %, now {text[1]:.1f} %."
     if found.change.beta is not None:
-        drained = [percent(_drained(after, side)) for side in (("text", "image") if before.picture else ("text",))]
-        said += f" Pseudo-scores drain {drained[0]} of the attention of the prompt's text tokens"
-        said += f" and {drained[1]} of its image tokens'." if before.picture else "."
+        held = dict.fromkeys(("text", "image"), 0.0)  # of the attention of the prompt's tokens; the rest goes nowhere
+        for link in after.links:
+            held[link.query] += float(link.share.mean())
+        drained = {side: percent(max(0.0, 1 - share)) for side, share in held.items()}
+        said += f" Pseudo-scores drain {drained['text']} of the attention of the prompt's text tokens"
+        said += f" and {drained['image']} of its image tokens'." if before.picture else "."
         said += " Nothing comes after the prompt's last token, so it is not drained itself."
     return f"{said} The model was not trained for this."
-
-
-def _drained(found: "Attention", side: str) -> float:
-    """Share of the attention of the prompt's text or image tokens that goes nowhere, mean over layers."""
-    return max(0.0, 1 - sum(float(link.share.mean()) for link in found.links if link.query == side))
 
 
 def across(found: "Across") -> str:

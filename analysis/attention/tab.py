@@ -6,13 +6,13 @@ import numpy as np
 
 from analysis import form, kept
 from analysis.attention import figure, sentence, trained
-from analysis.attention.across import Across, across
 from analysis.attention.measure import Attention, attend
 from analysis.attention.probe import Carried, Change, WhatIf, carry, what_if
+from analysis.attention.sample import Across, across
 from analysis.attention.tokens import telling
 from analysis.attention.where import MODES, Looked, Spot, look
 from analysis.form import DRAW, RUN, Number, One, Switch, Words
-from analysis.section import SET, Asked, Prediction, Room, Section, Shown, Try, View
+from analysis.section import SET, Asked, Prediction, Room, Section, Try, View
 from models import catalog
 from models.errors import CheckpointError, InputError
 
@@ -25,6 +25,10 @@ _TOKEN = Words("token", at=RUN, hidden=True, shared=True)
 """The token that looks, set by clicks: its place and what it writes or, in the prompt, is: "59:banana". Empty: the one
 that tells the most. Another answer with another word there does not follow it.
 """
+
+
+def _of(asked: Asked) -> tuple:
+    return asked.model, asked.checkpoint, asked.path, asked.question, asked["token"]
 
 
 def _attended(model, asked: Asked) -> Attention:
@@ -44,13 +48,6 @@ def _where(model, asked: Asked, found: Attention, layer: int, head: int, mode: s
     )
 
 
-def _of(asked: Asked) -> tuple:
-    return asked.model, asked.checkpoint, asked.path, asked.question, asked["token"]
-
-
-# over the answer
-
-
 def _looked(asked: Asked, progress) -> Looked:
     with asked.opened() as model:
         found = _attended(model, asked)
@@ -58,37 +55,27 @@ def _looked(asked: Asked, progress) -> Looked:
     return Looked(provenance=found.provenance, of=_of(asked), attention=found, where=where)
 
 
-def _layers(shown: Shown):
-    return figure.layers(shown.result.attention, per_key=shown["scale"] == _PER_TOKEN)
-
-
-def _decay(shown: Shown):
-    return figure.decay(shown.result.attention, sentence.few(shown.result.attention))
+def _of_attention(draw):
+    """A view of where one token looks, by layer."""
+    return lambda shown: draw(shown.result.attention)
 
 
 OVER = Section(
     name="over",
     title="Over the answer",
     question="Does it look at the picture while it answers?",
-    label="as published",
-    paper=_MODA,
-    quick=True,
-    pictured=True,
-    measure=_looked,
-    run="Look",
+    label="as published", paper=_MODA, quick=True, pictured=True, run="Look", measure=_looked,
     sentence=lambda found: sentence.over(found.attention),
     views=(
         View("words", lambda shown: figure.words(shown.result, shown.uri), html=True),
-        View("layers", _layers),
-        View("writing", lambda shown: figure.by_word(shown.result.attention), folded="Word by word, in every layer"),
+        View("layers", lambda shown: figure.layers(shown.result.attention, shown["scale"] == _PER_TOKEN)),
+        View("writing", _of_attention(figure.by_word), folded="Word by word, in every layer"),
+        View("disparity", _of_attention(figure.disparity), folded="Within picture and text, or across"),
         View(
-            "disparity", lambda shown: figure.disparity(shown.result.attention),
-            folded="Within picture and text, or across",
+            "decay", _of_attention(lambda found: figure.decay(found, sentence.few(found))),
+            folded="Does it fade from layer to layer?",
         ),
-        View("decay", _decay, folded="Does it fade from layer to layer?"),
-        View(
-            "tokens", lambda shown: figure.choices(shown.result.attention), html=True, folded="Let another token look"
-        ),
+        View("tokens", _of_attention(figure.choices), html=True, folded="Let another token look"),
     ),
     controls=(
         One(
@@ -121,54 +108,33 @@ OVER = Section(
 )
 
 
-# layers and heads
-
-
 def _spotted(asked: Asked, progress) -> Spot:
+    """Of the layer (from 1) and the head (0: all) that the control ``spot`` names, as in "3,2"; where there is no such,
+    of those that look at the picture most."""
     before = asked.shown
     with asked.opened() as model:
         # for another cell of the same input nothing but the cell is read anew
         found = before.attention if before and before.of == _of(asked) else _attended(model, asked)
-        where = _where(model, asked, found, *_cell(found, asked["spot"]), asked["attention"])
+        layer, _, head = asked["spot"].partition(",")
+        layer, head = form.pick(layer, found.layers + 1), form.pick(head, found.heads + 1)
+        if not layer or head is None:
+            most = np.unravel_index(int(found.share[:, :, 0].argmax()), found.share.shape[:2])
+            layer, head = (int(place) + 1 for place in most)
+        where = _where(model, asked, found, layer, head, asked["attention"])
     return Spot(provenance=found.provenance, of=_of(asked), attention=found, where=where)
-
-
-def _cell(found: Attention, spot: str) -> tuple[int, int]:
-    """Layer (from 1) and head (0: all) that ``spot`` names, as in "3,2"; where there is no such, those that look at the
-    picture most.
-    """
-    layer, _, head = spot.partition(",")
-    layer, head = form.pick(layer, found.layers + 1), form.pick(head, found.heads + 1)
-    if layer and head is not None:
-        return layer, head
-    layer, head = np.unravel_index(int(found.share[:, :, 0].argmax()), found.share.shape[:2])
-    return int(layer) + 1, int(head) + 1
-
-
-def _said_where(found: Spot) -> str:
-    word = found.attention.written_word
-    return sentence.where(found.where, word.text if word else "")
 
 
 HEADS = Section(
     name="heads",
     title="Layers and heads",
     question="Which head looks at the picture, and where?",
-    label="as published",
-    paper=("Quantifying attention flow", "https://arxiv.org/abs/2005.00928"),
-    quick=True,
-    pictured=True,
-    measure=_spotted,
-    run="Look",
-    sentence=_said_where,
+    label="as published", paper=("Quantifying attention flow", "https://arxiv.org/abs/2005.00928"),
+    quick=True, pictured=True, run="Look", measure=_spotted,
+    sentence=lambda found: sentence.where(found.where, getattr(found.attention.written_word, "text", "")),
     views=(
-        View(
-            "map",
-            lambda shown: figure.heads(
-                shown.result.attention, shown.result.where.layer, shown.result.where.head, shown.result.where.mode
-            ),
-            html=True,
-        ),
+        View("map", html=True, draw=lambda shown: figure.heads(
+            shown.result.attention, shown.result.where.layer, shown.result.where.head, shown.result.where.mode
+        )),
         View("overlay", lambda shown: figure.overlay(shown.result.where, shown.uri)),
         View(
             "words", lambda shown: figure.tokens(shown.result.where), html=True,
@@ -176,13 +142,9 @@ HEADS = Section(
         ),
     ),
     controls=(
-        One(
-            "attention", "Attention",
-            offered=(
-                ("as it is", "raw"), ("weighted by what is read", "value_norm"), ("through all layers", "rollout"),
-            ),
-            radio=True, at=RUN,
-        ),
+        One("attention", "Attention", radio=True, at=RUN, offered=(
+            ("as it is", "raw"), ("weighted by what is read", "value_norm"), ("through all layers", "rollout"),
+        )),
         Words("spot", at=RUN, hidden=True),
         _TOKEN,
     ),
@@ -200,9 +162,6 @@ HEADS = Section(
     "layer or head.</p><p>Often the first token of a prompt, or a mark of the template, gets most of the attention and "
     "has nothing to say: a sink. The map of a single head is no proof of what an answer rests on.</p>",
 )
-
-
-# cut, and what if
 
 
 def _tried(asked: Asked, progress) -> Carried | WhatIf:
@@ -248,11 +207,8 @@ CUT = Section(
     title="Cut and what-if",
     question="Did it need to look?",
     about="Cut the attention to the picture, layer by layer, and see what the answer loses; or spread it otherwise.",
-    label="as published",
-    paper=("Attention knockout", "https://arxiv.org/abs/2304.14767"),
-    quick=True,
-    measure=_tried,
-    run="Try it",
+    label="as published", paper=("Attention knockout", "https://arxiv.org/abs/2304.14767"),
+    quick=True, run="Try it", measure=_tried,
     sentence=_either(sentence.carried, sentence.what_if),
     views=(
         View("answers", _view(lambda found: "", figure.answers), html=True),
@@ -278,9 +234,6 @@ CUT = Section(
 )
 
 
-# MODA against plain attention
-
-
 def _compared(progress: kept.Progress = kept.quiet, only_kept: bool = False) -> trained.Trained | None:
     if not trained.available():
         raise CheckpointError(
@@ -296,14 +249,8 @@ MODA = Section(
     question="Does another attention, trained in, look and answer better?",
     about="MODA balances attention within and across picture and text. Here: a short training of adapters on a shallow "
     "base whose attention does not fade, so there is little to repair, and no difference says nothing of the method.",
-    label="small",
-    paper=_MODA,
-    of=SET,
-    long=True,
-    measure=lambda asked, progress: _compared(progress),
-    kept=lambda asked: _compared(only_kept=True),
-    run="Compare",
-    costs="minutes, where it was not measured before",
+    label="small", paper=_MODA, of=SET, long=True, run="Compare", costs="minutes, where it was not measured before",
+    measure=lambda asked, progress: _compared(progress), kept=lambda asked: _compared(only_kept=True),
     sentence=trained.sentence,
     views=(
         View("accuracy", lambda shown: figure.trained_accuracy(shown.result)),
@@ -316,9 +263,6 @@ MODA = Section(
 )
 
 
-# checkpoints
-
-
 def _everyone(asked: Asked, progress) -> Across:
     with asked.opened() as model:
         return across(model, asked.picture, asked.question)
@@ -329,10 +273,7 @@ CHECKPOINTS = Section(
     title="Checkpoints",
     question="Does forgetting change where it looks?",
     about="The same picture and question, at the moment when each checkpoint begins its answer.",
-    quick=True,
-    measure=_everyone,
-    run="Ask every checkpoint",
-    sentence=sentence.across,
+    quick=True, run="Ask every checkpoint", measure=_everyone, sentence=sentence.across,
     views=(
         View("chart", lambda shown: figure.across(shown.result)),
         View("layers", lambda shown: figure.across_layers(shown.result), folded="Layer by layer"),

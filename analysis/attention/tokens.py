@@ -43,12 +43,12 @@ def prompt_tokens(encoded: "Encoded", tokenizer) -> tuple[Token, ...]:
     }
     spelling, found = Spelling(tokenizer), []
     for position, (kind, token) in enumerate(zip(kinds, ids, strict=True)):
-        if kind == Modality.IMAGE:
-            spelling = Spelling(tokenizer)
-            if few:
-                found.append(Token(position, patch.get(position, "no patch of its own"), KINDS[kind]))
-        else:
+        if kind != Modality.IMAGE:
             found.append(Token(position, spelling.add(token), KINDS[kind]))
+            continue
+        spelling = Spelling(tokenizer)
+        if few:
+            found.append(Token(position, patch.get(position, "no patch of its own"), KINDS[kind]))
     return tuple(found)
 
 
@@ -86,7 +86,8 @@ def pieces(tokens: Sequence[str]) -> list[range]:
     for i, token in enumerate(tokens):
         if not token:
             continue  # a part of a character adds nothing: it goes with the token that completes it
-        if found and _within(last, token[0]):
+        both = [last, token[0]]  # of one word: letters or digits, of a writing that has spaces between words
+        if found and all(c.isalnum() and not unicodedata.name(c, "").startswith(_UNSPACED) for c in both):
             found[-1] = range(found[-1].start, i + 1)
         else:
             found.append(range(start, i + 1))
@@ -94,12 +95,6 @@ def pieces(tokens: Sequence[str]) -> list[range]:
     if found and start < len(tokens):
         found[-1] = range(found[-1].start, len(tokens))
     return found
-
-
-def _within(before: str, after: str) -> bool:
-    """Whether two letters that follow one another are of one word."""
-    spaced = (not unicodedata.name(c, "").startswith(_UNSPACED) for c in (before, after))
-    return before.isalnum() and after.isalnum() and all(spaced)
 
 
 def telling(written: Sequence[str], marked: Sequence[bool]) -> int:

@@ -34,6 +34,12 @@ class Patches:
     box: "Box"
     values: np.ndarray
 
+    @property
+    def density(self) -> np.ndarray:
+        """The shares by area: as if the whole picture were one cell."""
+        left, top, right, bottom = self.box
+        return self.values / ((right - left) * (bottom - top) / self.values.size)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Where(Result):
@@ -67,10 +73,8 @@ class Where(Result):
 
     def table(self) -> Table:
         rows = [[w.kind, w.position, w.text, None, None, s] for w, s in zip(self.words, self.weights, strict=True)]
-        for grid, found in enumerate(self.patches):
-            rows += [
-                ["image", None, f"grid {grid + 1}", *place, share] for place, share in np.ndenumerate(found.values)
-            ]
+        for i, found in enumerate(self.patches, 1):
+            rows += [["image", None, f"grid {i}", *place, share] for place, share in np.ndenumerate(found.values)]
         if self.rest:
             rows.append(["image", None, "no patch", None, None, self.rest])
         return Table(["kind", "token", "text", "row", "column", "share"], rows)
@@ -141,7 +145,15 @@ def look(
     if not 0 <= position < total:
         raise InputError(f"There is no token {position}: prompt and answer have tokens 0 to {total - 1}.")
     encoded = prompt.followed(list(written)[: max(position + 1 - prompt.length, 0)])
-    weights = _weights(model, encoded, checkpoint, position, layer - 1, head, mode, interventions)
+    asked = AttentionMap(layer - 1, position, head - 1 if head else None, value_norm=mode == "value_norm")
+    if mode == "rollout":
+        asked = Rollout(position)
+    read = model.forward([encoded], checkpoint, [asked], interventions=interventions).readings
+    weights = (read.rollouts if mode == "rollout" else read.maps)[0].weights[0].astype(float)
+    if mode == "value_norm":
+        weights = weights / weights.sum(-1, keepdims=True)
+    if mode != "rollout":
+        weights = weights.mean(0)  # over heads
     weights = np.pad(weights, (0, encoded.length - len(weights)))
     found, rest = patches(encoded, weights)
     words = [t for t in prompt_tokens(prompt, model.tokenizer) if t.kind != "image"]
@@ -151,30 +163,9 @@ def look(
     words = [w for w in words if w.position <= position]
     return Where(
         provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
-        question=question,
-        position=position,
+        question=question, position=position, mode=mode, patches=found, rest=rest, words=tuple(words), size=prompt.size,
         token=next((w.text for w in words if w.position == position), "a patch of the picture"),
-        layer=0 if mode == "rollout" else layer,
-        head=0 if mode == "rollout" else head,
-        mode=mode,
-        patches=found,
-        rest=rest,
-        words=tuple(words),
+        layer=0 if mode == "rollout" else layer, head=0 if mode == "rollout" else head,
         weights=weights[[w.position for w in words]],
         picture_at=next(iter(np.flatnonzero(prompt.segments.numpy() == Modality.IMAGE).tolist()), -1),
-        size=prompt.size,
-    )
-
-
-def _weights(model, encoded, checkpoint, position, layer, head, mode, interventions) -> np.ndarray:
-    """Share of the attention on each key, float64 ``[keys]``; adds up to 1."""
-    if mode == "rollout":
-        asked = Rollout(position)
-        found = model.forward([encoded], checkpoint, [asked], interventions=interventions).readings
-        return found.rollouts[0].weights[0].astype(float)
-    asked = AttentionMap(layer, position, head - 1 if head else None, value_norm=mode == "value_norm")
-    found = model.forward([encoded], checkpoint, [asked], interventions=interventions).readings
-    weights = found.maps[0].weights[0].astype(float)  # [heads or 1, keys]
-    if mode == "value_norm":
-        weights = weights / weights.sum(-1, keepdims=True)
-    return weights.mean(0)
+    )  # fmt: skip

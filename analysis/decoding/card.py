@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from analysis.decoding import strategies
 from analysis.decoding.dataset.figure import scores_table, sentence
-from analysis.decoding.dataset.items import embedded
-from analysis.decoding.dataset.measure import Hallucination, measure
+from analysis.decoding.dataset.measure import Hallucination, embedded, measure
 from models import catalog
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from analysis.wording import listed, nats, number, percent, plural, signed
 
 if TYPE_CHECKING:
     from analysis.decoding.game import Moment, Regions
-    from analysis.decoding.measure import Decoding, Played, Written
+    from analysis.decoding.measure import Decoding, Played
 
 TOGETHER = SERIES[3]  # of what picture and question say together; neither's own colour
 CONTEXTS = ("picture and question", "question alone", "picture alone", "neither")
@@ -33,35 +33,33 @@ def shown(token: str) -> str:
 
 def side_by_side(found: "Decoding") -> str:
     """A card for each strategy: its words, where answers part, what is not there, its speed."""
-    cards = [_card(found, w) for w in found.strategies]
+    cards = []
+    for w in found.strategies:
+        words = []
+        for i, step in enumerate(w.steps):
+            marks = [c for c, on in (("dec-apart", i == found.first_divergence), ("dec-wrong", w.touched(i))) if on]
+            told = f' title="not in the picture: {escape(", ".join(w.touched(i)))}"' if w.touched(i) else ""
+            word = escape(step.token)
+            words.append(f'<span class="{" ".join(marks)}"{told}>{word}</span>' if marks else word)
+        if not w.ended:
+            words.append('<span class="caret" aria-hidden="true"></span>')
+        elif len(w.steps) == found.first_divergence:
+            words.append('<span class="dec-apart" title="this answer ends here">&nbsp;■</span>')
+        speed = f"{plural(len(w.steps), 'token')}, {w.tokens_per_second:.0f} a second"
+        told = ("" if math.isnan(w.tokens_per_second) else speed, w.note)
+        foot = " · ".join(escape(part) for part in told if part)
+        if w.parameters and w.ended:
+            numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in w.parameters.items())
+            foot += f"<details><summary>parameters</summary>{escape(numbers)}</details>"
+        text = "".join(words) or ("<i>nothing</i>" if w.ended else "")
+        cards.append(
+            f'<div class="card"><h4>{escape(w.title)}</h4><p class="dec-text" aria-live="off">{text}</p>'
+            f'<p class="key">{foot}</p></div>'
+        )
     legend = ["Dashed: where not all answers go on alike."] if found.first_divergence is not None else []
     if found.there is not None:
         legend.append(f"Wavy underline: not in the picture, where there is {', '.join(found.there) or 'nothing'}.")
     return f'<div class="dec-cards">{"".join(cards)}</div><p class="key">{escape(" ".join(legend))}</p>'
-
-
-def _card(found: "Decoding", w: "Written") -> str:
-    words = []
-    for i, step in enumerate(w.steps):
-        marks = [c for c, on in (("dec-apart", i == found.first_divergence), ("dec-wrong", w.touched(i))) if on]
-        told = f' title="not in the picture: {escape(", ".join(w.touched(i)))}"' if w.touched(i) else ""
-        word = escape(step.token)
-        words.append(f'<span class="{" ".join(marks)}"{told}>{word}</span>' if marks else word)
-    if not w.ended:
-        words.append('<span class="caret" aria-hidden="true"></span>')
-    elif len(w.steps) == found.first_divergence:
-        words.append('<span class="dec-apart" title="this answer ends here">&nbsp;■</span>')
-    numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in w.parameters.items())
-    speed = f"{plural(len(w.steps), 'token')}, {w.tokens_per_second:.0f} a second"
-    speed = "" if math.isnan(w.tokens_per_second) else speed
-    foot = " · ".join(escape(part) for part in (speed, w.note) if part)
-    if numbers and w.ended:
-        foot += f"<details><summary>parameters</summary>{escape(numbers)}</details>"
-    text = "".join(words) or ("<i>nothing</i>" if w.ended else "")
-    return (
-        f'<div class="card"><h4>{escape(w.title)}</h4><p class="dec-text" aria-live="off">{text}</p>'
-        f'<p class="key">{foot}</p></div>'
-    )
 
 
 def timeline(found: "Decoding", name: str) -> str:
@@ -70,7 +68,20 @@ def timeline(found: "Decoding", name: str) -> str:
     if w is None or not w.steps:
         return ""
     fires, most = w.fired(found.threshold), max((m.variance for m in w.moments), default=0.0)
-    steps = [_step(w, i, fires, most) for i in range(len(w.steps))]
+    steps = []
+    for i, step in enumerate(w.steps):
+        word, chance = escape(shown(step.token)), percent(math.exp(step.logprob))
+        label, share, tip, css = f"Step {i + 1}: {shown(step.token)}, {chance}", 0.0, "", ""
+        if w.moments:
+            variance = w.moments[i].variance
+            css, share = "fired" if fires[i] else "", variance / most if most else 0.0
+            label += f", variance of the interaction {variance:.2g}" + (", a key step" if fires[i] else "")
+            tip = f'<span class="dec-tip">{contexts(w.moments[i])}</span>'
+        word = f'<span class="dec-wrong">{word}</span>' if w.touched(i) else word
+        steps.append(
+            f'<button type="button" class="dec-step {css}" style="--v:{share:.3f}" data-go="decoding/game" '
+            f'aria-label="{escape(label)}">{word}<small>{chance}</small>{tip}</button>'
+        )
     if w.moments:
         key = (
             f"Shade: variance of the interaction over the vocabulary, full at {most:.2g}. Thick line below: a key "
@@ -80,21 +91,6 @@ def timeline(found: "Decoding", name: str) -> str:
     else:
         key = "Below each word: its probability. There is no picture, so there is no interaction to shade."
     return f'<div class="card"><div class="dec-line">{"".join(steps)}</div><p class="key">{escape(key)}</p></div>'
-
-
-def _step(w: "Written", i: int, fires: list[bool], most: float) -> str:
-    step, moment = w.steps[i], w.moments[i] if w.moments else None
-    label, share, tip = f"Step {i + 1}: {shown(step.token)}, {percent(math.exp(step.logprob))}", 0.0, ""
-    if moment:
-        share = moment.variance / most if most else 0.0
-        label += f", variance of the interaction {moment.variance:.2g}" + (", a key step" if fires[i] else "")
-        tip = f'<span class="dec-tip">{contexts(moment)}</span>'
-    css = "fired" if moment and fires[i] else ""
-    word = f'<span class="dec-wrong">{escape(shown(step.token))}</span>' if w.touched(i) else escape(shown(step.token))
-    return (
-        f'<button type="button" class="dec-step {css}" style="--v:{share:.3f}" data-go="decoding/game" '
-        f'aria-label="{escape(label)}">{word}<small>{percent(math.exp(step.logprob))}</small>{tip}</button>'
-    )
 
 
 def words(found: "Played") -> str:
@@ -251,9 +247,8 @@ def split(moment: "Moment") -> go.Figure:
         ("both together", shares["together"], TOGETHER), ("picture, Shapley", owed["picture"], IMAGE),
         ("question, Shapley", owed["question"], TEXT),
     ]
-    names, values, colours = zip(*rows, strict=True)
-    names, word = [f"{n} {signed(v)}" for n, v in zip(names, values, strict=True)], escape(shown(moment.token))
-    title = f"For “{word}”, nats"
+    names, values, colours = zip(*((f"{name} {signed(v)}", v, colour) for name, v, colour in rows), strict=True)
+    title = f"For “{escape(shown(moment.token))}”, nats"
     return charts.bars(names, values, colours, title, row=32, hoverinfo="skip", marker_opacity=[1, 1, 1, 0.6, 0.6])
 
 

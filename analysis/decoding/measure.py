@@ -72,9 +72,8 @@ class Written:
         interaction varies most.
         """
         first = [*self.changed(threshold), *(i for i in range(len(self.steps)) if self.touched(i))]
-        if first:
-            return first[0]
-        return max(range(len(self.moments)), key=lambda i: self.moments[i].variance, default=0)
+        most = max(range(len(self.moments)), key=lambda i: self.moments[i].variance, default=0)
+        return first[0] if first else most
 
     def touched(self, step: int) -> tuple[str, ...]:
         """The invented objects that the token at ``step`` is a part of the name of."""
@@ -184,10 +183,7 @@ def decode(
     encoded = model.encode(picture, question)
     found = Decoding(
         provenance=Provenance(**model.provenance(checkpoint)),
-        question=question,
-        checkpoint=checkpoint,
-        picture=picture is not None,
-        threshold=inter.threshold,
+        question=question, checkpoint=checkpoint, picture=picture is not None, threshold=inter.threshold,
         there=tuple(sorted(truth.there)) if truth else None,
         strategies=tuple(Written(n, strategies.ALL[n].title, dict(p)) for n, p in wanted.items()),
     )
@@ -199,7 +195,10 @@ def decode(
         failed = [w.note for w in written if not w.steps and w.note and w.ended]
         if len(failed) == len(written):
             raise ModelError(" ".join(dict.fromkeys(failed)))
-        found = replace(found, strategies=written, first_divergence=_apart(written))
+        # strategies that have not begun, or cannot, are left out
+        begun = [w for w in written if w.steps or (w.ended and not w.note)]
+        going = min((len(w.steps) for w in begun if not w.ended), default=None)
+        found = replace(found, strategies=written, first_divergence=divergence([w.ids for w in begun], going))
         yield found
     games: dict[tuple[int, ...], tuple[Moment, ...]] = {}
     for w in found.strategies:
@@ -258,13 +257,6 @@ def play(
         where = regions(model, encoded, picture, list(written.ids), step, checkpoint, seed, side, progress)
     by = Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began))
     return Played(provenance=by, question=question, written=written, step=step, moment=moment, regions=where)
-
-
-def _apart(written: Sequence[Written]) -> int | None:
-    """The first divergence of what is written so far; strategies that have not begun, or cannot, are left out."""
-    begun = [w for w in written if w.steps or (w.ended and not w.note)]
-    going = [len(w.steps) for w in begun if not w.ended]
-    return divergence([w.ids for w in begun], min(going) if going else None)
 
 
 def _stepped(written: Written, run: Iterator["Step"]) -> Written:

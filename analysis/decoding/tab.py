@@ -9,16 +9,14 @@ import gradio as gr
 
 from analysis.decoding import figure, strategies
 from analysis.decoding.dataset import figure as sets_figure
-from analysis.decoding.dataset.items import embedded, uploaded
-from analysis.decoding.dataset.measure import CAPTIONS as SENTENCES
-from analysis.decoding.dataset.measure import Hallucination
-from analysis.decoding.dataset.measure import measure as measure_sets
+from analysis.decoding.dataset import measure as sets
+from analysis.decoding.dataset.measure import Hallucination, embedded, uploaded
 from analysis.decoding.game import BLOCKS
 from analysis.decoding.measure import LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, Played, decode, play
 from analysis.decoding.objects import Truth, truth_of
 from analysis.form import DRAW, RUN, Control, Number, One, Several, Words
 from analysis.kept import quiet
-from analysis.section import MODEL, Asked, Prediction, Room, Section, Shown, Try, Upload, View
+from analysis.section import MODEL, Asked, Prediction, Room, Section, Try, Upload, View
 from models.embedded.hallucination_sets import CAPTIONS, EXISTENCE, SUBSETS
 from models.errors import InputError
 
@@ -33,14 +31,14 @@ def _name(strategy: str, parameter: str) -> str:
     return "k" if (strategy, parameter) == ("inter", "threshold") else f"{strategy}-{parameter}"
 
 
-def _control(strategy: str, of: strategies.Parameter) -> Control:
-    name, label = _name(strategy, of.name), f"{strategies.ALL[strategy].title}: {of.label}"
-    if of.choices:
-        return One(name, label, offered=of.choices, value=of.default, folded=True)
-    return Number(name, label, low=of.minimum, high=of.maximum, value=of.default, step=of.step, folded=True)
-
-
-_PARAMETERS = tuple(_control(name, p) for name, kind in strategies.ALL.items() for p in kind.parameters)
+_PARAMETERS = tuple(
+    One(_name(name, p.name), f"{kind.title}: {p.label}", offered=p.choices, value=p.default, folded=True) if p.choices
+    else Number(
+        _name(name, p.name), f"{kind.title}: {p.label}", low=p.minimum, high=p.maximum, value=p.default, step=p.step,
+        folded=True,
+    )
+    for name, kind in strategies.ALL.items() for p in kind.parameters
+)
 _CHOSEN = Several(
     "strategies", "Strategies, up to four", offered=tuple((k.title, n) for n, k in strategies.ALL.items()),
     value=_FIRST, most=SIDE_BY_SIDE,
@@ -104,19 +102,8 @@ def _played(asked: Asked, progress) -> Played:
         )
 
 
-def _said_of_game(found: Played) -> str:
-    if found.moment is None:
-        return "There is no picture, so this is no game of two: the question plays alone."
-    return f"{figure.reading(found.moment)} {figure.where(found.regions)}"
-
-
 def _of_moment(draw):
     return lambda shown: draw(shown.result.moment) if shown.result.moment else None
-
-
-def _overlay(shown: Shown):
-    found = shown.result.regions
-    return figure.overlay(found, shown.uri, shown.asked.picture.size) if found else None
 
 
 def _set(asked: Asked):
@@ -132,7 +119,7 @@ def _measured_sets(asked: Asked, progress, only_kept: bool = False) -> Hallucina
     if not asked["compared"]:
         raise InputError("Choose at least one strategy to compare with greedy.")
     with _set(asked) as data, asked.opened() as model:
-        return measure_sets(model, data, {n: {} for n in asked["compared"]}, asked.checkpoint, progress, only_kept)
+        return sets.measure(model, data, {n: {} for n in asked["compared"]}, asked.checkpoint, progress, only_kept)
 
 
 def _of_subset(draw):
@@ -143,7 +130,7 @@ def _of_subset(draw):
 
 
 def _set_controls(raw: Mapping, result: Hallucination | None) -> tuple[Control, ...]:
-    subsets = result.subsets if result else (*SUBSETS, SENTENCES)
+    subsets = result.subsets if result else (*SUBSETS, sets.CAPTIONS)
     every = tuple((k.title, n) for n, k in strategies.ALL.items() if n != "greedy")
     return (
         One("subset", "Shown", offered=subsets, value=SUBSETS[-1], radio=True, at=DRAW),
@@ -156,11 +143,7 @@ CAPTION = Section(
     name="captions",
     title="Captions",
     question="Does another rule for the next word invent less?",
-    label="as published",
-    paper=_INTER,
-    measure=_decoded,
-    quick=True,
-    run="Decode",
+    label="as published", paper=_INTER, measure=_decoded, quick=True, run="Decode",
     sentence=lambda found: figure.sentence(found) if found.done else "",
     views=(View("answers", lambda shown: figure.side_by_side(shown.result), html=True),),
     figures=lambda shown: [f for f in [figure.strip(shown.result, shown.result.strategies[0].name)] if f],
@@ -182,11 +165,7 @@ STEPS = Section(
     name="steps",
     title="Step by step",
     question="At which word do picture and question work together?",
-    label="as published",
-    paper=_INTER,
-    measure=_stepped,
-    quick=True,
-    run="Decode",
+    label="as published", paper=_INTER, measure=_stepped, quick=True, run="Decode",
     sentence=lambda found: figure.if_moved(found, "inter"),
     views=(
         View("timeline", _steps_of(figure.timeline), html=True),
@@ -216,19 +195,18 @@ GAME = Section(
     name="game",
     title="The game",
     question="Who is behind this word: the picture, the question, or both?",
-    label="as published",
-    paper=_INTER,
-    measure=_played,
-    quick=True,
-    run="Play",
-    pictured=True,
-    sentence=_said_of_game,
+    label="as published", paper=_INTER, measure=_played, quick=True, run="Play", pictured=True,
+    sentence=lambda found: f"{figure.reading(found.moment)} {figure.where(found.regions)}" if found.moment else (
+        "There is no picture, so this is no game of two: the question plays alone."
+    ),
     views=(
         View("words", lambda shown: figure.words(shown.result), html=True),
         View("split", _of_moment(figure.split)),
         View("worked", _of_moment(figure.worked), html=True, folded="The game worked with these numbers"),
         View("strongest", _of_moment(figure.strongest), folded="Words with the largest interaction"),
-        View("map", _overlay, folded="Which part of the picture?"),
+        View("map", folded="Which part of the picture?", draw=lambda shown: shown.result.regions and figure.overlay(
+            shown.result.regions, shown.uri, shown.asked.picture.size
+        )),
     ),
     controls=(
         Words("step", hidden=True, at=RUN, most=4),
@@ -252,10 +230,7 @@ SETS = Section(
     title="Whole sets",
     question="Over hundreds of pictures: does any rule invent less?",
     about="POPE asks whether a thing is there; CHAIR counts the things in captions that are not.",
-    label="as published",
-    paper=("POPE, arXiv 2305.10355", "https://arxiv.org/abs/2305.10355"),
-    of=MODEL,
-    long=True,
+    label="as published", paper=("POPE, arXiv 2305.10355", "https://arxiv.org/abs/2305.10355"), of=MODEL, long=True,
     measure=_measured_sets,
     kept=lambda asked: None if asked.upload else _measured_sets(asked, quiet, only_kept=True),
     costs="minutes for what was not measured yet",

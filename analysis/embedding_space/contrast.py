@@ -10,18 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, WRONG, figure
 from analysis.embedding_space import cloud, spaces
-from analysis.embedding_space.spaces import (
-    COSTS,
-    GO,
-    PAPER,
-    STYLE,
-    Spaces,
-    keys_of,
-    loaded,
-    phases_of,
-    trained,
-    uri,
-)  # fmt: skip
+from analysis.embedding_space.spaces import GO, Spaces, keys_of, loaded, phases_of, uri
 from analysis.form import DRAW, Control, One, Words, pick
 from analysis.section import SET, Asked, Section, Shown, Try, View
 from analysis.table import SCROLL
@@ -210,7 +199,7 @@ def _short(text: str, most: int = 22) -> str:
 def _matrix_controls(raw: Mapping, result) -> Sequence[Control]:
     phases = phases_of(raw)
     return (
-        trained(raw, False),
+        spaces.trained(raw, False),
         One("domain", "Pairs of", offered=[_EVERY, *spaces.domains(keys_of(raw)[0])]),
         One("before", "Before", offered=phases),
         One("after", "After", offered=phases, value=len(phases) - 1),
@@ -218,7 +207,7 @@ def _matrix_controls(raw: Mapping, result) -> Sequence[Control]:
         Words("pairs", "Chosen pairs", folded=True, hint="cat; sandwich; anchor", most=4000,
               info=f"Names, separated by semicolons, 2 to {MOST}. Empty: {_ROWS} of the domain."),
         Words("row", value="", at=DRAW, hidden=True),
-        STYLE,
+        spaces.STYLE,
     )
 
 
@@ -261,7 +250,7 @@ MATRIX = Section(
     question="Whose name is nearer to a picture than its own?",
     about="The cosine of every picture with every name. Training wants the diagonal large; Mod-X also keeps the rest "
     "of the matrix as it was.",
-    label="small", paper=PAPER, of=SET, costs=COSTS,
+    label="small", paper=spaces.PAPER, of=SET, costs=spaces.COSTS,
     measure=_matrix, kept=_matrix, controls=_matrix_controls,
     sentence=lambda found: sentence(_contrasted(found)),
     views=(

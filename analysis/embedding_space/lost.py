@@ -12,22 +12,7 @@ import plotly.graph_objects as go
 from analysis.charts import DASHES, SERIES, figure
 from analysis.embedding_space import recipes, retrieval, spaces
 from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, KS, ranks_in, recalls, repeated, versus
-from analysis.embedding_space.spaces import (
-    BESIDE,
-    COSTS,
-    GO,
-    PAPER,
-    PLAIN,
-    STYLE,
-    Key,
-    Spaces,
-    keys_of,
-    loaded,
-    phases_of,
-    place_of,
-    trained,
-    uri,
-)  # fmt: skip
+from analysis.embedding_space.spaces import BESIDE, GO, PLAIN, Key, Spaces, loaded, phases_of, place_of, uri
 from analysis.form import DRAW, Control, One
 from analysis.section import SET, Asked, Prediction, Section, Shown, Try, View
 from analysis.statistics import Estimate
@@ -63,15 +48,15 @@ def _lost(asked: Asked, progress=None) -> Lost | None:
 
 
 def _lost_controls(raw: Mapping, result) -> Sequence[Control]:
-    phases, domains = phases_of(raw, True), spaces.domains(keys_of(raw, True)[0])
+    phases, domains = phases_of(raw, True), spaces.domains(spaces.keys_of(raw, True)[0])
     return (
-        trained(raw, True),
+        spaces.trained(raw, True),
         One("domain", "Pairs of", at=DRAW, offered=[("all domains", -1), *((d, j) for j, d in enumerate(domains))]),
         One("after", "After", at=DRAW, offered=phases, value=len(phases) - 1),
         One("direction", "Direction", folded=True, offered=[(title, name) for name, title in DIRECTIONS.items()]),
         One("k", "Found is who is among the first", folded=True, radio=True, offered=KS),
         One("among", "Candidates", folded=True, offered=[(title, name) for name, title in AMONG.items()]),
-        STYLE,
+        spaces.STYLE,
     )
 
 
@@ -339,7 +324,7 @@ LOST = Section(
     question="Whose names does it no longer find?",
     about="A small CLIP learnt many drawings, then animals, food, travel, objects, symbols: one after another. With "
     "<b>Mod-X</b> it also keeps how pictures and names stood to each other.",
-    label="small", paper=PAPER, of=SET, costs=COSTS,
+    label="small", paper=spaces.PAPER, of=SET, costs=spaces.COSTS,
     measure=_lost, kept=_lost, controls=_lost_controls, sentence=lambda found: sentence(found.whole, *_how(found)),
     views=(
         View("pairs", _cards, html=True),

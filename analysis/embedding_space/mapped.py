@@ -11,20 +11,7 @@ import numpy as np
 from analysis.embedding_space import cloud, maps, recipes, spaces
 from analysis.embedding_space.pairs import MOST_PAIRS
 from analysis.embedding_space.sentence import sentence
-from analysis.embedding_space.spaces import (
-    GO,
-    PAPER,
-    PLAIN,
-    STYLE,
-    Key,
-    Spaces,
-    Whole,
-    loaded,
-    phases_of,
-    place_of,
-    trained,
-    uri,
-)  # fmt: skip
+from analysis.embedding_space.spaces import GO, PLAIN, Key, Spaces, Whole, loaded, phases_of, place_of, uri
 from analysis.form import DRAW, Control, One, Words
 from analysis.section import SET, Asked, Section, Shown, Try, Upload, View
 from models import dual_catalog, hub
@@ -36,13 +23,13 @@ _SEEN = {"turned": "turned back: what still moves", "raw": "as it is"}
 def _map_controls(raw: Mapping, result, beside: bool = True) -> Sequence[Control]:
     phases = phases_of(raw, beside)
     return (
-        trained(raw, beside),
+        spaces.trained(raw, beside),
         One("phase", "Phase", at=DRAW, radio=True, play=True, offered=phases, value=len(phases) - 1),
         *_LOOK,
         _PAIR,
         One("drawn", "Drawn by", folded=True, offered=list(_PROJECTIONS)),
         One("dimensions", "Dimensions", folded=True, radio=True, offered=["2-D", "3-D"]),
-        STYLE,
+        spaces.STYLE,
     )
 
 
@@ -178,7 +165,7 @@ MAP = Section(
     title="The map",
     question="Did the space turn as a whole, or come apart?",
     about="Where a space turns as a whole, every distance stays and nothing is lost. Step through the phases, or play.",
-    label="small", paper=PAPER, of=SET, long=True,
+    label="small", paper=spaces.PAPER, of=SET, long=True,
     costs="a minute for a style or a map that nobody has measured yet, else a moment",
     measure=_mapped, kept=_mapped, controls=_map_controls, sentence=_map_sentence,
     views=(_VIEWS[0], View("second", lambda shown: _panel(shown, 1)), *_VIEWS[1:]),
@@ -252,7 +239,7 @@ OWN = Section(
     title="Your CLIP, phases or pairs",
     question="How does your own CLIP move, on your own pairs?",
     about="Any CLIP or SigLIP, its checkpoints in the order of training, and pairs of picture and text.",
-    label="as published", paper=PAPER, of=SET, long=True,
+    label="as published", paper=spaces.PAPER, of=SET, long=True,
     costs="a second for a hundred pairs and phase on the small model, minutes for a large one",
     measure=_own, controls=_own_controls,
     # until something is measured, the plain training of the drawings is shown

@@ -11,9 +11,8 @@ import pytest
 
 from analysis import kept
 from analysis.attention import card, figure, sample, sentence, trained
-from analysis.attention.decay import fit
 from analysis.attention.endpoint import attention
-from analysis.attention.measure import attend, disparity
+from analysis.attention.measure import attend, disparity, fit
 from analysis.attention.sample import LINKS, Looks, looks, of_sets
 from analysis.attention.tokens import telling
 from analysis.result import Provenance

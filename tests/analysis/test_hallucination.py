@@ -18,8 +18,18 @@ from analysis import kept
 from analysis.decoding import card, tab
 from analysis.decoding.dataset import figure
 from analysis.decoding.dataset import measure as sets
-from analysis.decoding.dataset.items import OWN, Data, embedded, uploaded
-from analysis.decoding.dataset.measure import answers, chair, counts, measure, pope, says_yes
+from analysis.decoding.dataset.measure import (
+    OWN,
+    Data,
+    answers,
+    chair,
+    counts,
+    embedded,
+    measure,
+    pope,
+    says_yes,
+    uploaded,
+)
 from analysis.decoding.objects import EMBEDDED, mentions
 from analysis.section import Asked, headline
 from analysis.statistics import difference, interval, ratio, ratio_difference

@@ -8,7 +8,6 @@ import pytest
 from analysis import kept
 from analysis.attention import sample, trained
 from analysis.decoding import strategies
-from analysis.decoding.dataset import items
 from analysis.decoding.dataset import measure as decoding
 from analysis.embedding_space import measure as space
 from analysis.embedding_space import pairs
@@ -73,7 +72,7 @@ ROOMS = {
     ),
     "conflict": (mini, conflict.measured),
     "decoding": (mini, lambda model, **how: decoding.measure(
-        model, items.embedded(), {name: {} for name in strategies.ALL}, **how
+        model, decoding.embedded(), {name: {} for name in strategies.ALL}, **how
     )),
     "attention": (mini, lambda model, **how: sample.looks(
         model, ("base", "naming"), sample.of_sets(model.manifest), **how

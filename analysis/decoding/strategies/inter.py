@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from analysis.decoding.strategies.common import choice, number, plausible, whole
-from analysis.decoding.strategies.stepwise import Draw
+from analysis.decoding.strategies.stepwise import Draw, choice, number, plausible, whole
 from models.encoding import Encoded
 from models.errors import InputError
 from models.generation import Choice

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from analysis.decoding.strategies.common import choice, number, whole
+from analysis.decoding.strategies.stepwise import choice, number, whole
 from models.encoding import Encoded
 from models.generation import Choice
 from models.search import Move, Return
