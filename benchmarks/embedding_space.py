@@ -21,8 +21,7 @@ from analysis.embedding_space import cloud, recipes, spaces
 from analysis.embedding_space.maps import pca
 from analysis.embedding_space.measure import space_of
 from analysis.embedding_space.pairs import Pairs, drawings, opened
-from analysis.embedding_space.result import Space
-from analysis.embedding_space.sentence import sentence
+from analysis.embedding_space.result import Space, sentence
 from analysis.embedding_space.spaces import Key
 from analysis.result import Provenance
 from models.checkpoints import BASE

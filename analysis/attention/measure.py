@@ -303,13 +303,9 @@ def links(mass: "ModalityMass", row: int = 0) -> tuple[Link, ...]:
 
 
 def attend(
-    model: "MLLM",
-    picture: "Image.Image | None",
-    question: str,
-    checkpoint: str = "base",
-    token: int | Callable[[Sequence[str], Sequence[bool]], int] | None = None,
-    known: "Known | None" = None,
-    interventions: Sequence = (),
+    model: "MLLM", picture: "Image.Image | None", question: str, checkpoint: str = "base",
+    token: int | Callable[[Sequence[str], Sequence[bool]], int] | None = None, known: "Known | None" = None,
+    interventions: Sequence = ()
 ) -> Attention:
     """Answer ``question`` and tell where the attention goes.
 

@@ -70,14 +70,8 @@ class Carried(Result):
 
 
 def carry(
-    model: "MLLM",
-    picture: "Image.Image | None",
-    question: str,
-    checkpoint: str = "base",
-    known: "Known | None" = None,
-    width: int = 0,
-    who: str = "answering",
-    progress: Told = lambda share, what: None,
+    model: "MLLM", picture: "Image.Image | None", question: str, checkpoint: str = "base", known: "Known | None" = None,
+    width: int = 0, who: str = "answering", progress: Told = lambda share, what: None
 ) -> Carried:
     """Cut attention to the picture in every window of ``width`` layers (0: a sixth of them), and scale it in all.
 
@@ -169,12 +163,8 @@ class WhatIf(Result):
 
 
 def what_if(
-    model: "MLLM",
-    picture: "Image.Image | None",
-    question: str,
-    change: Change,
-    checkpoint: str = "base",
-    known: "Known | None" = None,
+    model: "MLLM", picture: "Image.Image | None", question: str, change: Change, checkpoint: str = "base",
+    known: "Known | None" = None
 ) -> WhatIf:
     """Answer with the model's own attention, then under ``change``.
 

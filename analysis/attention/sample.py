@@ -147,11 +147,8 @@ def of_sets(manifest: "Manifest", count: int = ITEMS) -> Sample:
 
 
 def looks(
-    model: "MLLM | fingerprint.Unopened",
-    checkpoints: Sequence[str],
-    sample: Sample,
-    progress: kept.Progress = kept.quiet,
-    only_kept: bool = False,
+    model: "MLLM | fingerprint.Unopened", checkpoints: Sequence[str], sample: Sample,
+    progress: kept.Progress = kept.quiet, only_kept: bool = False
 ) -> Looks | None:
     """How ``checkpoints`` of ``model`` attend to ``sample`` and what they answer: kept, or measured and kept.
 

@@ -117,16 +117,8 @@ def patches(encoded: "Encoded", weights: np.ndarray) -> tuple[tuple[Patches, ...
 
 
 def look(
-    model: "MLLM",
-    picture: "Image.Image | None",
-    question: str,
-    position: int,
-    written: Sequence[int] = (),
-    checkpoint: str = "base",
-    layer: int = 1,
-    head: int = 0,
-    mode: str = MODES[0],
-    interventions: Sequence = (),
+    model: "MLLM", picture: "Image.Image | None", question: str, position: int, written: Sequence[int] = (),
+    checkpoint: str = "base", layer: int = 1, head: int = 0, mode: str = MODES[0], interventions: Sequence = ()
 ) -> Where:
     """Where the token at ``position`` of prompt and answer looks in ``layer`` (from 1) and ``head`` (0: all).
 

@@ -138,15 +138,8 @@ class Regions:
 
 
 def regions(
-    model: "MLLM",
-    encoded: "Encoded",
-    picture: "Image.Image",
-    answer: Sequence[int],
-    step: int,
-    checkpoint: str,
-    image_seed: int,
-    side: int = BLOCKS[0],
-    progress: Callable[[float], None] = lambda share: None,
+    model: "MLLM", encoded: "Encoded", picture: "Image.Image", answer: Sequence[int], step: int, checkpoint: str,
+    image_seed: int, side: int = BLOCKS[0], progress: Callable[[float], None] = lambda share: None
 ) -> Regions:
     """Which part of the picture carries the interaction for the token at ``step`` (from 0) of an answer.
 

@@ -158,14 +158,9 @@ def divergence(answers: Sequence[Sequence[int]], read: int | None = None) -> int
 
 
 def decode(
-    model: "MLLM",
-    picture: "Image.Image | None",
-    question: str,
-    wanted: Mapping[str, Mapping[str, float | str]],
-    checkpoint: str = "base",
-    length: int = LENGTH,
-    truth: Truth | None = None,
-    locator: Mapping[str, float | str] | None = None,
+    model: "MLLM", picture: "Image.Image | None", question: str, wanted: Mapping[str, Mapping[str, float | str]],
+    checkpoint: str = "base", length: int = LENGTH, truth: Truth | None = None,
+    locator: Mapping[str, float | str] | None = None
 ) -> Iterator[Decoding]:
     """The answers after each round of steps, then whole. ``wanted`` are the parameters of each strategy by its name.
 
@@ -232,14 +227,8 @@ class Played(Result):
 
 
 def play(
-    model: "MLLM",
-    picture: "Image.Image | None",
-    question: str,
-    checkpoint: str = "base",
-    truth: Truth | None = None,
-    step: int | None = None,
-    side: int = BLOCKS[0],
-    progress: Callable[[float], None] = lambda share: None,
+    model: "MLLM", picture: "Image.Image | None", question: str, checkpoint: str = "base", truth: Truth | None = None,
+    step: int | None = None, side: int = BLOCKS[0], progress: Callable[[float], None] = lambda share: None
 ) -> Played:
     """The game of one step of INTER's answer; None: of the step that tells most. Raises as ``decode`` and ``regions``;
     a step that the answer does not have is its first to look at.

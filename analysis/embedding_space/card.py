@@ -9,10 +9,9 @@ import numpy as np
 
 from analysis.embedding_space import maps, recipes, runs
 from analysis.embedding_space.pairs import drawings
-from analysis.embedding_space.result import LIKENESS, MEASURES, Space
+from analysis.embedding_space.result import LIKENESS, MEASURES, Space, sentence
 from analysis.embedding_space.retrieval import DIRECTIONS, KS, Over, Versus, over, repeated, versus
 from analysis.embedding_space.runs import Run
-from analysis.embedding_space.sentence import sentence
 from analysis.statistics import Difference, Estimate
 from analysis.table import Head, Table
 from analysis.wording import UNKNOWN, between, estimate, number, signed

@@ -1,6 +1,6 @@
 """The contrastive matrix of a few chosen pairs, before and after: rows that went wrong, how it looks, its section."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, WRONG, figure
 from analysis.embedding_space import cloud, spaces
-from analysis.embedding_space.spaces import GO, Spaces, keys_of, loaded, phases_of, uri
-from analysis.form import DRAW, Control, One, Words, pick
+from analysis.embedding_space.spaces import GO, Spaces, keys_of, loaded, phase_of, uri
+from analysis.form import DRAW, One, Words, pick
 from analysis.section import SET, Asked, Section, Shown, Try, View
 from analysis.table import SCROLL
 from analysis.wording import number, signed
@@ -196,21 +196,6 @@ def _short(text: str, most: int = 22) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _matrix_controls(raw: Mapping, result) -> Sequence[Control]:
-    phases = phases_of(raw)
-    return (
-        spaces.trained(raw, False),
-        One("domain", "Pairs of", offered=[_EVERY, *spaces.domains(keys_of(raw)[0])]),
-        One("before", "Before", offered=phases),
-        One("after", "After", offered=phases, value=len(phases) - 1),
-        One("view", "Show", at=DRAW, radio=True, offered=VIEWS),
-        Words("pairs", "Chosen pairs", folded=True, hint="cat; sandwich; anchor", most=4000,
-              info=f"Names, separated by semicolons, 2 to {MOST}. Empty: {_ROWS} of the domain."),
-        Words("row", value="", at=DRAW, hidden=True),
-        spaces.STYLE,
-    )
-
-
 def _contrasted(result: Spaces) -> Contrast:
     return contrast(result.space, result.asked["pairs"], result.asked["before"], result.asked["after"])
 
@@ -251,7 +236,18 @@ MATRIX = Section(
     about="The cosine of every picture with every name. Training wants the diagonal large; Mod-X also keeps the rest "
     "of the matrix as it was.",
     label="small", paper=spaces.PAPER, of=SET, costs=spaces.COSTS,
-    measure=_matrix, kept=_matrix, controls=_matrix_controls,
+    measure=_matrix, kept=_matrix,
+    controls=lambda raw, result: (
+        spaces.trained(raw, False),
+        One("domain", "Pairs of", offered=[_EVERY, *spaces.domains(keys_of(raw)[0])]),
+        phase_of(raw, False, "before", "Before", last=False),
+        phase_of(raw, False, "after", "After"),
+        One("view", "Show", at=DRAW, radio=True, offered=VIEWS),
+        Words("pairs", "Chosen pairs", folded=True, hint="cat; sandwich; anchor", most=4000,
+              info=f"Names, separated by semicolons, 2 to {MOST}. Empty: {_ROWS} of the domain."),
+        Words("row", value="", at=DRAW, hidden=True),
+        spaces.STYLE,
+    ),
     sentence=lambda found: sentence(_contrasted(found)),
     views=(
         View("row", lambda shown: row(*_rows(shown)), html=True),

@@ -2,9 +2,8 @@
 
 from analysis.embedding_space import recipes, runs
 from analysis.embedding_space.pairs import drawings
-from analysis.embedding_space.result import LIKENESS, OF_A_PHASE
+from analysis.embedding_space.result import LIKENESS, OF_A_PHASE, sentence
 from analysis.embedding_space.retrieval import DIRECTIONS, recalls
-from analysis.embedding_space.sentence import sentence
 from analysis.endpoints import checked
 from analysis.result import plain
 from models.errors import InputError

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from analysis.charts import DASHES, SERIES, figure
 from analysis.embedding_space import recipes, retrieval, spaces
 from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, KS, ranks_in, recalls, repeated, versus
-from analysis.embedding_space.spaces import BESIDE, GO, PLAIN, Key, Spaces, loaded, phases_of, place_of, uri
+from analysis.embedding_space.spaces import BESIDE, GO, PLAIN, Key, Spaces, loaded, phase_of, place_of, uri
 from analysis.form import DRAW, Control, One
 from analysis.section import SET, Asked, Prediction, Section, Shown, Try, View
 from analysis.statistics import Estimate
@@ -48,11 +48,11 @@ def _lost(asked: Asked, progress=None) -> Lost | None:
 
 
 def _lost_controls(raw: Mapping, result) -> Sequence[Control]:
-    phases, domains = phases_of(raw, True), spaces.domains(spaces.keys_of(raw, True)[0])
+    domains = spaces.domains(spaces.keys_of(raw, True)[0])
     return (
         spaces.trained(raw, True),
         One("domain", "Pairs of", at=DRAW, offered=[("all domains", -1), *((d, j) for j, d in enumerate(domains))]),
-        One("after", "After", at=DRAW, offered=phases, value=len(phases) - 1),
+        phase_of(raw, True, "after", "After", at=DRAW),
         One("direction", "Direction", folded=True, offered=[(title, name) for name, title in DIRECTIONS.items()]),
         One("k", "Found is who is among the first", folded=True, radio=True, offered=KS),
         One("among", "Candidates", folded=True, offered=[(title, name) for name, title in AMONG.items()]),

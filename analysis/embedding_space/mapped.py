@@ -10,8 +10,8 @@ import numpy as np
 
 from analysis.embedding_space import cloud, maps, recipes, spaces
 from analysis.embedding_space.pairs import MOST_PAIRS
-from analysis.embedding_space.sentence import sentence
-from analysis.embedding_space.spaces import GO, PLAIN, Key, Spaces, Whole, loaded, phases_of, place_of, uri
+from analysis.embedding_space.result import sentence
+from analysis.embedding_space.spaces import GO, PLAIN, Key, Spaces, Whole, loaded, phase_of, place_of, uri
 from analysis.form import DRAW, Control, One, Words
 from analysis.section import SET, Asked, Section, Shown, Try, Upload, View
 from models import dual_catalog, hub
@@ -20,23 +20,10 @@ _PROJECTIONS = {"PCA": "pca", "AlignedUMAP": "umap", "t-SNE": "tsne"}
 _SEEN = {"turned": "turned back: what still moves", "raw": "as it is"}
 
 
-def _map_controls(raw: Mapping, result, beside: bool = True) -> Sequence[Control]:
-    phases = phases_of(raw, beside)
-    return (
-        spaces.trained(raw, beside),
-        One("phase", "Phase", at=DRAW, radio=True, play=True, offered=phases, value=len(phases) - 1),
-        *_LOOK,
-        _PAIR,
-        One("drawn", "Drawn by", folded=True, offered=list(_PROJECTIONS)),
-        One("dimensions", "Dimensions", folded=True, radio=True, offered=["2-D", "3-D"]),
-        spaces.STYLE,
-    )
-
-
-_PAIR = Words("pair", "A pair, by its name", at=DRAW, hint="or click a mark")
 _LOOK = (
     One("seen", "Each phase", at=DRAW, offered=[(title, name) for name, title in _SEEN.items()]),
     One("lines", "Lines", at=DRAW, folded=True, offered=[(title, name) for name, title in cloud.LINES.items()]),
+    Words("pair", "A pair, by its name", at=DRAW, hint="or click a mark"),
 )
 
 
@@ -167,7 +154,15 @@ MAP = Section(
     about="Where a space turns as a whole, every distance stays and nothing is lost. Step through the phases, or play.",
     label="small", paper=spaces.PAPER, of=SET, long=True,
     costs="a minute for a style or a map that nobody has measured yet, else a moment",
-    measure=_mapped, kept=_mapped, controls=_map_controls, sentence=_map_sentence,
+    measure=_mapped, kept=_mapped, sentence=_map_sentence,
+    controls=lambda raw, result: (
+        spaces.trained(raw, True),
+        phase_of(raw, True, "phase", "Phase", at=DRAW, radio=True, play=True),
+        *_LOOK,
+        One("drawn", "Drawn by", folded=True, offered=list(_PROJECTIONS)),
+        One("dimensions", "Dimensions", folded=True, radio=True, offered=["2-D", "3-D"]),
+        spaces.STYLE,
+    ),
     views=(_VIEWS[0], View("second", lambda shown: _panel(shown, 1)), *_VIEWS[1:]),
     figures=_animated,
     tries=(
@@ -205,7 +200,6 @@ def _own_controls(raw: Mapping, result) -> Sequence[Control]:
         *which,
         One("phase", "Phase", at=DRAW, radio=True, play=True, offered=phases, value=len(phases) - 1),
         *_LOOK,
-        _PAIR,
         Words("trained", at=DRAW, shared=True, hidden=True),
     )
 

@@ -108,11 +108,8 @@ def _turned_back(clouds: np.ndarray) -> np.ndarray:
 
 
 def embedded(
-    images: np.ndarray,
-    words: np.ndarray,
-    method: str,
-    dimensions: int = 2,
-    progress: Callable[[float, str], None] | None = lambda share, what: None,
+    images: np.ndarray, words: np.ndarray, method: str, dimensions: int = 2,
+    progress: Callable[[float, str], None] | None = lambda share, what: None
 ) -> Cloud | None:
     """The map of all phases, images and words together; from disk where the same was made before. None where it was
     not, and there is no ``progress`` to tell of the work.

@@ -57,13 +57,8 @@ class Phase:
 
 
 def measure(
-    encoder: "DualEncoder | fingerprint.Unopened",
-    pairs: Pairs,
-    phases: Sequence[Phase],
-    method: str = "",
-    shown: int | None = None,
-    progress: kept.Progress = kept.quiet,
-    only_kept: bool = False,
+    encoder: "DualEncoder | fingerprint.Unopened", pairs: Pairs, phases: Sequence[Phase], method: str = "",
+    shown: int | None = None, progress: kept.Progress = kept.quiet, only_kept: bool = False
 ) -> Space | None:
     """The space of ``encoder`` in every one of ``phases`` on ``pairs``; loaded where it is kept.
 
@@ -101,14 +96,8 @@ def _given(pairs: Pairs, phases: Sequence[Phase], method: str) -> dict:
 
 
 def space_of(
-    images: np.ndarray,
-    words: np.ndarray,
-    pairs: Pairs,
-    phases: Sequence[Phase],
-    provenance: Provenance,
-    method: str = "",
-    shown: int | None = None,
-    progress: Callable[[float, str], None] = lambda share, what: None,
+    images: np.ndarray, words: np.ndarray, pairs: Pairs, phases: Sequence[Phase], provenance: Provenance,
+    method: str = "", shown: int | None = None, progress: Callable[[float, str], None] = lambda share, what: None
 ) -> Space:
     """Everything that is measured of embeddings ``[phases, n, d]``. Raises as ``space.checked``."""
     count, n = len(phases), len(pairs)

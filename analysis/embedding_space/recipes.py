@@ -87,10 +87,8 @@ def kept_space(chosen: Recipe, style: str = UNSEEN_STYLE) -> Space | None:
 
 
 def measured(
-    chosen: Recipe,
-    style: str = UNSEEN_STYLE,
-    progress: Progress = quiet,
-    encoder: "Callable[[Recipe], AbstractContextManager[DualEncoder]]" = opened,
+    chosen: Recipe, style: str = UNSEEN_STYLE, progress: Progress = quiet,
+    encoder: "Callable[[Recipe], AbstractContextManager[DualEncoder]]" = opened
 ) -> Space:
     """The space of a recipe on the drawings of one style: read where it was measured before, else measured by
     ``encoder``."""

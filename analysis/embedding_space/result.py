@@ -1,15 +1,18 @@
-"""What is measured of a space in phases, what each number means, and how it is packed for keeping."""
+"""What is measured of a space in phases, what each number means, what all say, and how it is packed for keeping."""
 
 import base64
 from dataclasses import dataclass, fields
 
 import numpy as np
 
+from analysis.embedding_space.retrieval import recalls
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import Estimate
 from analysis.table import Table
+from analysis.wording import percent
 
 PERCENTILES = np.arange(101)
+_STILL = 0.05  # degrees, that are told as none
 
 
 @dataclass(frozen=True)
@@ -21,30 +24,27 @@ class Measure:
     about: str
 
 
+def _both(kind: str, title: str, unit: str, about: str) -> dict[str, Measure]:
+    """The same measure of images and of texts; words in brackets are those of images, and become those of texts."""
+    image = {"images": "images", "pictures": "pictures", "picture": "picture", "v": "v"}
+    sides = {"image": image, "text": {"images": "texts", "pictures": "texts", "picture": "text", "v": "t"}}
+    return {f"{kind}_{side}": Measure(title.format(**w), unit, about.format(**w)) for side, w in sides.items()}
+
+
 BETWEEN_PHASES = {
-    "rotation_image": Measure(
-        "Rotation of images", "°", "Angle between a picture's embedding before and after: arccos(v_before · v_after)."
+    **_both(
+        "rotation", "Rotation of {images}", "°",
+        "Angle between a {picture}'s embedding before and after: arccos({v}_before · {v}_after).",
     ),
-    "rotation_text": Measure(
-        "Rotation of texts", "°", "Angle between a text's embedding before and after: arccos(t_before · t_after)."
+    **_both(
+        "between", "Change between {images}", "°",
+        "How much the angle between two {pictures} changed, |after − before|. A space that only turned has 0 "
+        "everywhere.",
     ),
-    "between_image": Measure(
-        "Change between images", "°",
-        "How much the angle between two pictures changed, |after − before|. A space that only turned has 0 everywhere.",
-    ),
-    "between_text": Measure(
-        "Change between texts", "°",
-        "How much the angle between two texts changed, |after − before|. A space that only turned has 0 everywhere.",
-    ),
-    "residual_image": Measure(
-        "Disorder of images", "°",
-        "Angle between a picture's embedding before, turned by the one rotation that fits all pictures best "
+    **_both(
+        "residual", "Disorder of {images}", "°",
+        "Angle between a {picture}'s embedding before, turned by the one rotation that fits all {pictures} best "
         "(orthogonal Procrustes), and after. What the rotation explains is harmless; this is what is left.",
-    ),
-    "residual_text": Measure(
-        "Disorder of texts", "°",
-        "Angle between a text's embedding before, turned by the one rotation that fits all texts best (orthogonal "
-        "Procrustes), and after. What the rotation explains is harmless; this is what is left.",
     ),
     "deviation": Measure(
         "Inter-modal deviation", "°",
@@ -69,24 +69,14 @@ LIKENESS = {
         "The same angle between two rotations of one modality, each fitted on another half of its samples: what the "
         "choice of samples alone gives. A deviation that is not clearly above it says nothing.",
     ),
-    "rigid_image": Measure(
-        "Rotation's share of the images' shift", "",
-        "1 − (squared distance left after the best rotation) / (squared distance before it), over all pictures: 1 "
-        "where the images turned as a whole, 0 where no rotation explains anything.",
+    **_both(
+        "rigid", "Rotation's share of the {images}' shift", "",
+        "1 − (squared distance left after the best rotation) / (squared distance before it), over all {pictures}: 1 "
+        "where the {images} turned as a whole, 0 where no rotation explains anything.",
     ),
-    "rigid_text": Measure(
-        "Rotation's share of the texts' shift", "",
-        "1 − (squared distance left after the best rotation) / (squared distance before it), over all texts: 1 where "
-        "the texts turned as a whole, 0 where no rotation explains anything.",
-    ),
-    "cka_image": Measure(
-        "CKA of images", "",
-        "Linear centred kernel alignment of the images before and after, 0 to 1: 1 where one is the other turned, "
-        "moved and scaled.",
-    ),
-    "cka_text": Measure(
-        "CKA of texts", "",
-        "Linear centred kernel alignment of the texts before and after, 0 to 1: 1 where one is the other turned, "
+    **_both(
+        "cka", "CKA of {images}", "",
+        "Linear centred kernel alignment of the {images} before and after, 0 to 1: 1 where one is the other turned, "
         "moved and scaled.",
     ),
 }
@@ -98,13 +88,10 @@ OF_A_PHASE = {
     "alignment": Measure(
         "Alignment", "", "Mean squared distance between a picture and its own text, 0 to 4: less is closer."
     ),
-    "uniformity_image": Measure(
-        "Uniformity of images", "",
-        "log of the mean of exp(−2 · squared distance) over pairs of pictures, at most 0: lower is more evenly spread.",
-    ),
-    "uniformity_text": Measure(
-        "Uniformity of texts", "",
-        "log of the mean of exp(−2 · squared distance) over pairs of texts, at most 0: lower is more evenly spread.",
+    **_both(
+        "uniformity", "Uniformity of {images}", "",
+        "log of the mean of exp(−2 · squared distance) over pairs of {pictures}, at most 0: lower is more evenly "
+        "spread.",
     ),
 }
 """Measures of one phase."""
@@ -235,3 +222,71 @@ def _unpacked(part):
         return {name: _unpacked(inner) for name, inner in part.items()}
     flat = np.frombuffer(base64.b64decode(part["base64"]), part["kind"]).reshape(part["shape"])
     return flat.astype({"<i1": np.int8, "<i4": np.int64, "<f2": np.float32, "<f8": np.float64}[part["kind"]])
+
+
+def sentence(space: Space, before: int = 0, after: int = -1) -> str:
+    """How far images and texts turned between two phases, what of it is no rotation, and what retrieval lost by it."""
+    count = len(space.phases)
+    s, t = range(count)[before], range(count)[after]
+    if s >= t:
+        return "There is only one phase here, so nothing has turned." if count == 1 else "Choose an earlier phase."
+    turned = {side: space.spreads[f"rotation_{side}"].mean[s, t] for side in ("image", "text")}
+    if max(turned.values()) < _STILL:
+        return f"From {space.phases[s]} to {space.phases[t]} nothing has turned. {_recall(space, t)}"
+    left = {side: space.spreads[f"residual_{side}"].mean[s, t] for side in ("image", "text")}
+    rigid = [space.likeness[f"rigid_{side}"][s, t] for side in ("image", "text")]
+    shares = [share for share in rigid if not np.isnan(share)]  # a side that did not move says nothing
+    kind = "part of it is the whole space turning, the rest is disorder, samples moving against each other"
+    if min(shares) > 0.9:
+        kind = "almost all of it is the whole space turning, which harms nothing by itself"
+    elif max(shares) < 0.5:
+        kind = "most of it is disorder, samples moving against each other"
+    told = ["none (nothing moved)" if np.isnan(share) else percent(share) for share in rigid]
+    apart: Spread = space.spreads["deviation"]
+    drift: Spread = space.spreads["pair"]
+    chance, change = space.likeness["floor"][s, t], drift.mean[s, t]
+    together = "The rotations of the two modalities are no further apart than chance makes them"
+    if apart.low[s, t] > chance:
+        together = f"The rotations of the two modalities are {_deg(apart.mean[s, t])} apart ({_deg(chance)} by chance)"
+    pairs = "; a picture and its own text keep their distance on average."
+    if drift.low[s, t] > 0:
+        pairs = f", and a picture and its own text drift apart by {_deg(change)}."
+    elif drift.high[s, t] < 0:
+        pairs = f", and a picture and its own text come closer by {_deg(-change)}."
+    return (
+        f"From {space.phases[s]} to {space.phases[t]} a picture's embedding turns by {_deg(turned['image'])} on "
+        f"average and a text's by {_deg(turned['text'])}. One rotation of all pictures and one of all texts explain "
+        f"{told[0]} and {told[1]} of these shifts and leave {_deg(left['image'])} and {_deg(left['text'])}: {kind}. "
+        f"{together}{pairs} {_recall(space, t)}"
+    )
+
+
+def _recall(space: Space, t: int) -> str:
+    """What retrieval of the domains trained before a phase became by then."""
+    found = recalls(space)
+    old, first, now, n = found.earlier(t)
+    if not old:
+        return ""
+    taught = any(found.own[j] for j in old)
+    when = "right after the training of its own domain" if taught else f"in {space.phases[0]}"
+    which = f"domains trained before {space.phases[t]}" if len(old) < len(found.domains) else "all domains"
+    return (
+        f"Among the names of its domain the right one comes first for {percent(first)} of the pictures {when}, and "
+        f"for {percent(now)} after {space.phases[t]} ({which}, n = {n})."
+    )
+
+
+def _deg(value: float) -> str:
+    return f"{value:.1f}°" if abs(value) < 10 else f"{value:.0f}°"
+
+
+PREDICTED = ("pictures", "texts", "both alike, within 1°")
+"""What ``outcome`` can be."""
+
+
+def outcome(space: Space) -> str | None:
+    """Which modality's embeddings turn further from the first phase to the last, on average; None with one phase."""
+    if len(space.phases) < 2:
+        return None
+    image, text = (space.spreads[f"rotation_{side}"].mean[0, -1] for side in ("image", "text"))
+    return PREDICTED[2] if abs(image - text) <= 1 else PREDICTED[0] if image > text else PREDICTED[1]

@@ -7,7 +7,7 @@ would change a number, only other seeds can tell; of three they tell little, and
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -16,27 +16,16 @@ from analysis.statistics import Difference, Estimate, difference, interval
 from models.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.embedding_space.result import Space
     from analysis.embedding_space.runs import Run
+
+    Ranked = Space | Run  # what recall is counted of: a space, or a training from another seed
 
 DIRECTIONS = {"i2t": "image → text", "t2i": "text → image"}
 KS = (1, 5, 10)
 AMONG = {"domain": "its own domain", "all": "all domains"}
 _ROWS = 1024  # queries whose similarities are in memory
 _SAME = 1e-6  # of a cosine, below which two candidates are as near
-
-
-class Ranked(Protocol):
-    """What recall is counted of: a ``Space``, or a ``Run`` of another seed. The fields are those of ``Space``."""
-
-    method: str
-    phases: tuple[str, ...]
-    trained: tuple[str, ...]
-    texts: tuple[str, ...]
-    domains: tuple[str, ...]
-    ranks: dict[str, np.ndarray]
-
-    @property
-    def domain_names(self) -> tuple[str, ...]: ...
 
 
 def ranks(v: np.ndarray, t: np.ndarray, texts: Sequence[str]) -> dict[str, np.ndarray]:
@@ -113,7 +102,7 @@ class Recalls:
         return Estimate(float(self.matrix[phase, domain]), *ends, int(self.n[domain]))
 
 
-def hits(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "domain") -> np.ndarray:
+def hits(space: "Ranked", direction: str = "i2t", k: int = 1, among: str = "domain") -> np.ndarray:
     """1 where the right answer is among the first ``k``, else 0: float64 ``[phases, n]``.
 
     Raises ``InputError`` for an unknown ``direction`` or ``among``, or a ``k`` below 1.
@@ -125,7 +114,7 @@ def hits(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "domain
     return (ranks_in(space, direction, among) <= k).astype(float)
 
 
-def recalls(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "domain") -> Recalls:
+def recalls(space: "Ranked", direction: str = "i2t", k: int = 1, among: str = "domain") -> Recalls:
     """Recall of every phase on every domain. Raises ``InputError`` as ``hits``."""
     right, domains = hits(space, direction, k, among), np.asarray(space.domains)
     names = space.domain_names
@@ -143,7 +132,7 @@ def recalls(space: Ranked, direction: str = "i2t", k: int = 1, among: str = "dom
     )
 
 
-def lost(space: Ranked, direction: str, k: int, among: str, phase: int, domain: str = "") -> np.ndarray:
+def lost(space: "Ranked", direction: str, k: int, among: str, phase: int, domain: str = "") -> np.ndarray:
     """Places of the pairs that were found right after their own domain was trained (or before any training, where none
     was until then) and are not found in ``phase``, the worst first; of all domains, or of one."""
     right = hits(space, direction, k, among)
@@ -154,12 +143,12 @@ def lost(space: Ranked, direction: str, k: int, among: str, phase: int, domain: 
     return here[np.argsort(-ranks_in(space, direction, among)[phase, here], kind="stable")]
 
 
-def ranks_in(space: Ranked, direction: str, among: str) -> np.ndarray:
+def ranks_in(space: "Ranked", direction: str, among: str) -> np.ndarray:
     """Ranks ``[phases, n]`` of the right answers in one direction, among one of ``AMONG``."""
     return space.ranks[direction if among == "all" else f"{direction}_domain"]
 
 
-def _own(space: Ranked, of: Sequence[str]) -> list[int]:
+def _own(space: "Ranked", of: Sequence[str]) -> list[int]:
     """The phases that trained on the domains ``of``: phase 0 where none did."""
     return [space.trained.index(name) if name in space.trained else 0 for name in of]
 
@@ -185,7 +174,7 @@ class Compared:
 
 
 def compared(
-    a: Sequence[Ranked], b: Sequence[Ranked], direction: str = "i2t", k: int = 1, among: str = "domain"
+    a: "Sequence[Ranked]", b: "Sequence[Ranked]", direction: str = "i2t", k: int = 1, among: str = "domain"
 ) -> Compared:
     """The trainings ``a`` of one method against those of another, ``b``, seed by seed the same, paired by item.
 

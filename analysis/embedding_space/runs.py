@@ -93,11 +93,8 @@ def load(recipe: "Recipe", pairs: Pairs) -> tuple[Run, ...]:
 
 
 def collect(
-    states: Path,
-    pairs: Pairs,
-    root: Path = phases.SET,
-    opened: "Callable[[Path], DualEncoder] | None" = None,
-    log: Callable[[str], None] = print,
+    states: Path, pairs: Pairs, root: Path = phases.SET, opened: "Callable[[Path], DualEncoder] | None" = None,
+    log: Callable[[str], None] = print
 ) -> None:
     """Measure on ``pairs`` every run whose adapters lie complete in ``states/seed<N>/phases``, and keep it with the
     sets in ``root``. ``opened`` opens the model with a checkpoint set. Killed, it goes on with the run it was at.

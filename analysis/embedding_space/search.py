@@ -1,7 +1,7 @@
 """One query in every phase: the names nearest to a picture, or the pictures nearest to words; its section."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from analysis.embedding_space.measure import Phase
 from analysis.embedding_space.pairs import Pairs
 from analysis.embedding_space.space import unit
 from analysis.embedding_space.spaces import GO, STYLE, Key, keys_of, trained, uri
-from analysis.form import Control, One, Words
+from analysis.form import One, Words
 from analysis.result import Result
 from analysis.section import PICTURE, Asked, Section, Try, View
 from analysis.table import Table
@@ -46,11 +46,8 @@ class Found:
 
 
 def by_picture(
-    encoder: "DualEncoder",
-    pairs: Pairs,
-    phases: Sequence[Phase],
-    picture: Image.Image,
-    progress: Callable[[float, str], None] = lambda share, what: None,
+    encoder: "DualEncoder", pairs: Pairs, phases: Sequence[Phase], picture: Image.Image,
+    progress: Callable[[float, str], None] = lambda share, what: None
 ) -> list[Found]:
     """The ``TOP`` nearest of all different texts in every phase. The texts are embedded once for each encoder."""
     checkpoints = [phase.checkpoint for phase in phases]
@@ -127,15 +124,6 @@ class Searched(Result):
         return Table(["phase", "rank", "text", "cosine"], rows)
 
 
-def _search_controls(raw: Mapping, result) -> Sequence[Control]:
-    return (
-        One("by", "Search by", radio=True, offered=[("words", "words"), ("the picture on the left", "picture")]),
-        Words("words", "Words", value="sandwich", hint="a cat", most=500),
-        trained(raw, False),
-        STYLE,
-    )
-
-
 def _search(asked: Asked, progress) -> Searched:
     """The pictures nearest to words, or the names nearest to the picture on the left, in every phase."""
     (key,) = keys_of(asked.values)
@@ -160,7 +148,13 @@ SEARCH = Section(
     question="What does it find for your words or picture?",
     about="Words are searched among all pictures; the picture on the left, among all names.",
     label="small", of=PICTURE, quick=True, run="Search",
-    measure=_search, controls=_search_controls,
+    measure=_search,
+    controls=lambda raw, result: (
+        One("by", "Search by", radio=True, offered=[("words", "words"), ("the picture on the left", "picture")]),
+        Words("words", "Words", value="sandwich", hint="a cat", most=500),
+        trained(raw, False),
+        STYLE,
+    ),
     sentence=lambda of: answers_sentence(of.found, of.query),
     views=(
         View("answers", html=True, draw=lambda shown: answers(

@@ -193,15 +193,16 @@ def keys_of(values: Mapping, beside: bool = False) -> tuple[Key, ...]:
     return tuple(Key(name, style) for name in ((PLAIN, method) if beside and method != PLAIN else (method,)))
 
 
-def phases_of(values: Mapping, beside: bool = False) -> list[tuple[str, int]]:
-    """The phases of the longest training among those shown, with their places."""
+def phase_of(values: Mapping, beside: bool, name: str, label: str, last: bool = True, **settings) -> One:
+    """A choice of a phase of the longest training among those shown, at first its ``last``; by their places."""
     longest: Sequence[str] = ()
     for key in keys_of(values, beside):
         with suppress(InputError):  # of a space that is gone: told when it is shown
             found = recipes.recipes().get(key.method)
             told = whole(key, quiet).space.phases if key.own else [p.label for p in found.phases] if found else ()
             longest = max(longest, told, key=len)
-    return [(label, i) for i, label in enumerate(longest)]
+    offered = [(phase, i) for i, phase in enumerate(longest)]
+    return One(name, label, offered=offered, value=len(offered) - 1 if last else None, **settings)
 
 
 def loaded(asked: Asked, progress=None, beside: bool = False, names: Sequence[str] = ()) -> Spaces | None:

@@ -2,6 +2,7 @@
 section of angles and numbers: distributions by phase, and a table that explains itself."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,9 @@ from analysis.charts import IMAGE, NEUTRAL, TEXT, figure
 from analysis.embedding_space.contrast import MATRIX
 from analysis.embedding_space.lost import LOST
 from analysis.embedding_space.mapped import MAP, OWN
-from analysis.embedding_space.result import BETWEEN_PHASES, LIKENESS, MEASURES, OF_A_PHASE
+from analysis.embedding_space.result import BETWEEN_PHASES, LIKENESS, MEASURES, OF_A_PHASE, PREDICTED, outcome, sentence
 from analysis.embedding_space.search import SEARCH
-from analysis.embedding_space.sentence import PREDICTED, outcome, sentence
-from analysis.embedding_space.spaces import COSTS, GO, PAPER, STYLE, loaded, phases_of, trained
+from analysis.embedding_space.spaces import COSTS, GO, PAPER, STYLE, loaded, phase_of, trained
 from analysis.form import DRAW, Control, One
 from analysis.section import SET, Prediction, Room, Section, Try, View
 from analysis.table import Head, Table
@@ -79,11 +79,11 @@ def numbers(found: "Space", before: int = 0) -> str:
 
 
 def _angle_controls(raw: Mapping, result) -> Sequence[Control]:
-    phases = phases_of(raw)
+    against = phase_of(raw, False, "against", "Against phase", last=False)
     return (
         trained(raw, False),
         One("kind", "Show", at=DRAW, offered=[(title, name) for name, title in KINDS.items()]),
-        One("against", "Against phase", offered=phases[:-1] or phases),
+        replace(against, offered=against.offered[:-1] or against.offered),  # nothing comes after the last
         STYLE,
     )
 
@@ -93,20 +93,15 @@ ANGLES = Section(
     title="Angles",
     question="How far did it turn, and how much is disorder?",
     label="small", paper=PAPER, of=SET, costs=COSTS,
-    measure=partial(loaded, names=("against",)), kept=partial(loaded, names=("against",)),
-    controls=_angle_controls,
+    measure=partial(loaded, names=("against",)), kept=partial(loaded, names=("against",)), controls=_angle_controls,
     sentence=lambda found: sentence(found.space, found.asked["against"]),
     views=(
         View("angles", lambda shown: angles(shown.result.space, shown["kind"], shown.result.asked["against"])),
         View("table", lambda shown: numbers(shown.result.space, shown.result.asked["against"]), html=True,
              folded="All numbers, and what each means"),
     ),
-    figures=lambda shown: [
-        angles(shown.result.space, kind, shown.result.asked["against"]) for kind in KINDS
-    ],
-    prediction=Prediction(
-        "what turns further by the last phase?", PREDICTED, lambda found: outcome(found.space)
-    ),
+    figures=lambda shown: [angles(shown.result.space, kind, shown.result.asked["against"]) for kind in KINDS],
+    prediction=Prediction("what turns further by the last phase?", PREDICTED, lambda found: outcome(found.space)),
     tries=(
         Try("How far each turned", values={"kind": "rotation"}),
         Try("What no rotation explains", values={"kind": "residual"}),

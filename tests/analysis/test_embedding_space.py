@@ -25,9 +25,8 @@ from analysis.embedding_space.contrast import contrast
 from analysis.embedding_space.endpoint import embedding_space
 from analysis.embedding_space.measure import Phase, measure, space_of
 from analysis.embedding_space.pairs import Pairs, drawings
-from analysis.embedding_space.result import MEASURES, packed, unpacked
+from analysis.embedding_space.result import MEASURES, packed, sentence, unpacked
 from analysis.embedding_space.retrieval import all_ranks, compared, ranks, recalls
-from analysis.embedding_space.sentence import sentence
 from analysis.result import Provenance
 from models.checkpoints import BASE, Blend
 from models.dual_encoder import DualEncoder

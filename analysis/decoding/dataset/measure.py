@@ -222,12 +222,8 @@ class Hallucination(Result):
 
 
 def measure(
-    model: "MLLM",
-    data: Data,
-    wanted: Mapping[str, Settings],
-    checkpoint: str = "base",
-    progress: kept.Progress = kept.quiet,
-    only_kept: bool = False,
+    model: "MLLM", data: Data, wanted: Mapping[str, Settings], checkpoint: str = "base",
+    progress: kept.Progress = kept.quiet, only_kept: bool = False
 ) -> Hallucination | None:
     """All strategies of ``wanted`` (parameters by name) and greedy on all items; kept answers are not asked for again.
 
@@ -303,13 +299,8 @@ def _captions(data: Data, given: Mapping[str, Answers]) -> list[Row]:
 
 
 def answers(
-    model: "MLLM",
-    items: Sequence[Item],
-    name: str,
-    parameters: Settings,
-    checkpoint: str,
-    limit: int,
-    places: Sequence[int] | None = None,
+    model: "MLLM", items: Sequence[Item], name: str, parameters: Settings, checkpoint: str, limit: int,
+    places: Sequence[int] | None = None
 ) -> Iterator[tuple[int, dict]]:
     """What a strategy answers to each item (at ``places``): its place, and text, tokens and seconds.
 
