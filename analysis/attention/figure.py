@@ -56,8 +56,7 @@ def layer_axis(layers: int, what: str = "Layer") -> dict:
 
 def words(found: "Looked", uri: str | None) -> str:
     """The picture (``uri``), lit where the chosen word looks, beside the answer: each word is a button with its
-    share of attention on the picture, and what is not there is marked.
-    """
+    share of attention on the picture, and what is not there is marked."""
     of = found.attention
     if not of.written:
         return '<div class="card quiet">The model answers nothing.</div>'
@@ -95,8 +94,7 @@ def words(found: "Looked", uri: str | None) -> str:
 
 def _mask(found: "Where") -> str:
     """A ``data:`` address of a picture that darkens what gets little attention an area: nothing is over the place that
-    gets most. Grids that lie over each other are added up.
-    """
+    gets most. Grids that lie over each other are added up."""
     density = np.zeros((_MASK, _MASK))
     for patches in found.patches:
         left, top, right, bottom = (round(_MASK * edge) for edge in patches.box)
@@ -205,8 +203,7 @@ def disparity(found: "Attention") -> go.Figure | None:
 
 def decay(found: "Attention", warning: str = "") -> go.Figure | None:
     """What one key gets in each layer, %, for each link of the prompt (log axis), with the fitted exponential; a
-    ``warning`` stands first. None without a picture.
-    """
+    ``warning`` stands first. None without a picture."""
     if not found.picture:
         return None
     places, drawn = np.arange(1, found.layers + 1), []
@@ -442,8 +439,7 @@ def compared(curves: dict[str, np.ndarray], what: str, spread: dict[str, tuple] 
 
 def across(found: "Across") -> go.Figure:
     """Share of attention on the picture of every checkpoint when it begins to answer, mean of layers, %, and what it
-    begins with.
-    """
+    begins with."""
     each, places = 100 * found.share.mean(1), list(range(len(found.checkpoints)))
     bars = go.Bar(
         x=each, y=places, orientation="h", marker_color=IMAGE, cliponaxis=False, textposition="auto",

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import kept
-from analysis.attention.measure import Decay, disparity, fit, links
-from analysis.attention.tokens import NAMES
+from analysis.attention.measure import NAMES, Decay, disparity, fit, links
 from analysis.result import Provenance, Result, together
 from analysis.statistics import Estimate, spread
 from analysis.table import Table
@@ -40,8 +39,7 @@ _TEXT = [Modality.QUESTION, Modality.INSTRUCTION, Modality.ANSWER]
 @dataclass(frozen=True)
 class Sample:
     """Questions about pictures, each with the task that it belongs to, and a text that says which they are: equal texts
-    mean equal items. Pictures are opened when they are asked about.
-    """
+    mean equal items. Pictures are opened when they are asked about."""
 
     items: tuple["EvalItem", ...]
     tasks: tuple[str, ...]

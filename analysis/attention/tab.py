@@ -6,10 +6,9 @@ import numpy as np
 
 from analysis import form, kept
 from analysis.attention import figure, sentence, trained
-from analysis.attention.measure import Attention, attend
+from analysis.attention.measure import Attention, attend, telling
 from analysis.attention.probe import Carried, Change, WhatIf, carry, what_if
 from analysis.attention.sample import Across, across
-from analysis.attention.tokens import telling
 from analysis.attention.where import MODES, Looked, Spot, look
 from analysis.form import DRAW, RUN, Number, One, Switch, Words
 from analysis.section import SET, Asked, Prediction, Room, Section, Try, View
@@ -27,10 +26,6 @@ that tells the most. Another answer with another word there does not follow it.
 """
 
 
-def _of(asked: Asked) -> tuple:
-    return asked.model, asked.checkpoint, asked.path, asked.question, asked["token"]
-
-
 def _attended(model, asked: Asked) -> Attention:
     given = (model, asked.picture, asked.question, asked.checkpoint)
     place, _, text = asked["token"].partition(":")
@@ -42,17 +37,29 @@ def _attended(model, asked: Asked) -> Attention:
     return attend(*given, token=telling, known=asked.known)
 
 
-def _where(model, asked: Asked, found: Attention, layer: int, head: int, mode: str = MODES[0]):
-    return look(
-        model, asked.picture, asked.question, found.position, found.written_ids, asked.checkpoint, layer, head, mode
-    )
-
-
 def _looked(asked: Asked, progress) -> Looked:
+    """Where one token looks: on the picture, in the layer that looks at it most, all heads together. Of a section with
+    a control ``spot``, in the layer (from 1) and the head (0: all) that it names, as in "3,2"; where there is no such,
+    in those that look at the picture most."""
+    of, before = (asked.model, asked.checkpoint, asked.path, asked.question, asked["token"]), asked.shown
+    spot = asked.values.get("spot")
     with asked.opened() as model:
-        found = _attended(model, asked)
-        where = _where(model, asked, found, int(found.mass[:, 0].argmax()) + 1, 0)
-    return Looked(provenance=found.provenance, of=_of(asked), attention=found, where=where)
+        # for another cell of the same input nothing but the cell is read anew
+        again = spot is not None and before and before.of == of
+        found = before.attention if again else _attended(model, asked)
+        layer, head = int(found.mass[:, 0].argmax()) + 1, 0
+        if spot is not None:
+            layer, _, head = spot.partition(",")
+            layer, head = form.pick(layer, found.layers + 1), form.pick(head, found.heads + 1)
+            if not layer or head is None:
+                most = np.unravel_index(int(found.share[:, :, 0].argmax()), found.share.shape[:2])
+                layer, head = (int(place) + 1 for place in most)
+        where = look(
+            model, asked.picture, asked.question, found.position, found.written_ids, asked.checkpoint, layer, head,
+            asked.values.get("attention", MODES[0]),
+        )
+    kind = Looked if spot is None else Spot
+    return kind(provenance=found.provenance, of=of, attention=found, where=where)
 
 
 def _of_attention(draw):
@@ -108,28 +115,12 @@ OVER = Section(
 )
 
 
-def _spotted(asked: Asked, progress) -> Spot:
-    """Of the layer (from 1) and the head (0: all) that the control ``spot`` names, as in "3,2"; where there is no such,
-    of those that look at the picture most."""
-    before = asked.shown
-    with asked.opened() as model:
-        # for another cell of the same input nothing but the cell is read anew
-        found = before.attention if before and before.of == _of(asked) else _attended(model, asked)
-        layer, _, head = asked["spot"].partition(",")
-        layer, head = form.pick(layer, found.layers + 1), form.pick(head, found.heads + 1)
-        if not layer or head is None:
-            most = np.unravel_index(int(found.share[:, :, 0].argmax()), found.share.shape[:2])
-            layer, head = (int(place) + 1 for place in most)
-        where = _where(model, asked, found, layer, head, asked["attention"])
-    return Spot(provenance=found.provenance, of=_of(asked), attention=found, where=where)
-
-
 HEADS = Section(
     name="heads",
     title="Layers and heads",
     question="Which head looks at the picture, and where?",
     label="as published", paper=("Quantifying attention flow", "https://arxiv.org/abs/2005.00928"),
-    quick=True, pictured=True, run="Look", measure=_spotted,
+    quick=True, pictured=True, run="Look", measure=_looked,
     sentence=lambda found: sentence.where(found.where, getattr(found.attention.written_word, "text", "")),
     views=(
         View("map", html=True, draw=lambda shown: figure.heads(

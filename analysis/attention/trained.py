@@ -109,8 +109,7 @@ def trained(
     model: "MLLM", items: Sample, progress: kept.Progress = kept.quiet, only_kept: bool = False
 ) -> Trained | None:
     """The comparison of the pairs of ``model`` on ``items``: from what is kept, or measured and kept; with
-    ``only_kept`` None where something would have to be measured. Raises ``CheckpointError`` where it has no pair.
-    """
+    ``only_kept`` None where something would have to be measured. Raises ``CheckpointError`` where it has no pair."""
     names = [name for pair in seeds_of(model.checkpoint_names).values() for name in pair]
     if not names:
         raise CheckpointError(f"{model.name} has no pair of checkpoints control and moda.")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.attention.measure import Attention
-from analysis.attention.tokens import Token, answer_tokens, prompt_tokens
+from analysis.attention.measure import Attention, Token, answer_tokens, prompt_tokens
 from analysis.result import Provenance, Result
 from analysis.table import Table
 from models.errors import InputError

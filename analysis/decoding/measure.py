@@ -27,8 +27,7 @@ LENGTH, LONGEST = 48, 256  # tokens of an answer: usual, most
 class Written:
     """An answer of one strategy: its ``steps``, each as a game (``moments``; none without a picture), and what it says
     is there and is not (``invented``; places are characters of the joined tokens). ``seconds`` are its own steps' time;
-    ``note`` is what it has to say about itself.
-    """
+    ``note`` is what it has to say about itself."""
 
     name: str
     title: str
@@ -69,8 +68,7 @@ class Written:
 
     def telling(self, threshold: float) -> int:
         """The step to look at first: where INTER changes the choice, else where something is invented, else where the
-        interaction varies most.
-        """
+        interaction varies most."""
         first = [*self.changed(threshold), *(i for i in range(len(self.steps)) if self.touched(i))]
         most = max(range(len(self.moments)), key=lambda i: self.moments[i].variance, default=0)
         return first[0] if first else most
@@ -208,8 +206,7 @@ def decode(
 @dataclass(frozen=True, kw_only=True)
 class Played(Result):
     """One ``step`` (from 0) of INTER's answer as a game: its ``moment``, and where in the picture it is won
-    (``regions``); both None without a picture.
-    """
+    (``regions``); both None without a picture."""
 
     question: str
     written: Written
@@ -231,8 +228,7 @@ def play(
     step: int | None = None, side: int = BLOCKS[0], progress: Callable[[float], None] = lambda share: None
 ) -> Played:
     """The game of one step of INTER's answer; None: of the step that tells most. Raises as ``decode`` and ``regions``;
-    a step that the answer does not have is its first to look at.
-    """
+    a step that the answer does not have is its first to look at."""
     began = time.perf_counter()
     inter = strategies.make("inter")
     *_, found = decode(model, picture, question, {"inter": {}}, checkpoint, truth=truth)

@@ -33,8 +33,7 @@ class Mention:
 @dataclass(frozen=True)
 class Truth:
     """What is known about the picture: the objects ``there``; ``forms``, all words looked for, with the object that
-    each names; and, of a suggested question, the true ``answer``.
-    """
+    each names; and, of a suggested question, the true ``answer``."""
 
     there: frozenset[str]
     forms: Mapping[str, str]

@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, WRONG, figure
-from analysis.embedding_space import cloud, spaces
+from analysis.embedding_space import spaces
+from analysis.embedding_space.mapped import names as named
 from analysis.embedding_space.spaces import GO, Spaces, keys_of, loaded, phase_of, uri
 from analysis.form import DRAW, One, Words, pick
 from analysis.section import SET, Asked, Section, Shown, Try, View
@@ -206,7 +207,7 @@ def _matrix(asked: Asked, progress=None) -> Spaces | None:
     found = loaded(asked, progress, names=("before", "after"))
     if found is None:
         return None
-    space, names = found.space, cloud.names(found.space)
+    space, names = found.space, named(found.space)
     called = {name.casefold(): i for i, name in enumerate(names)}
     wanted = [name.strip() for name in asked["pairs"].split(";") if name.strip()]
     if gone := [name for name in wanted if name.casefold() not in called]:

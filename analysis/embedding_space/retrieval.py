@@ -162,9 +162,6 @@ class Compared:
     counts. None where there are no such pairs. ``seeds``: how many trainings of each method the hits are means of.
     """
 
-    direction: str
-    k: int
-    among: str
     n: int
     n_earlier: int
     seeds: int
@@ -193,7 +190,7 @@ def compared(
     (last, change, old), (other, before, too) = ends
     old = old & too
     return Compared(
-        direction, k, among, len(old), int(old.sum()), len(a), difference(last, other),
+        len(old), int(old.sum()), len(a), difference(last, other),
         difference(last[old], other[old]) if old.any() else None,
         difference(change[old], before[old]) if old.any() else None,
     )

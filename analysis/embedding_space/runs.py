@@ -97,8 +97,7 @@ def collect(
     log: Callable[[str], None] = print
 ) -> None:
     """Measure on ``pairs`` every run whose adapters lie complete in ``states/seed<N>/phases``, and keep it with the
-    sets in ``root``. ``opened`` opens the model with a checkpoint set. Killed, it goes on with the run it was at.
-    """
+    sets in ``root``. ``opened`` opens the model with a checkpoint set. Killed, it goes on with the run it was at."""
     for recipe in recipes.recipes(root).values():
         if recipe.method != recipe.folder.name:
             continue  # made of another method's checkpoints

@@ -101,8 +101,7 @@ def deviation(v: np.ndarray, t: np.ndarray, of_images: np.ndarray, of_texts: np.
 
 def floor(v: np.ndarray, t: np.ndarray, v_after: np.ndarray, t_after: np.ndarray, seed: int = 0) -> float:
     """What ``deviation`` would be by chance, degrees: mean over both modalities of the angle between two rotations of
-    one, fitted on a random half of its samples each. From half as many samples it is rather too high than too low.
-    """
+    one, fitted on a random half of its samples each. From half as many samples it is rather too high than too low."""
     order = np.random.default_rng(seed).permutation(len(v))
     halves = order[::2], order[1::2]
     found = [deviation(v, t, *(rotation(x[h], y[h]) for h in halves)) for x, y in ((v, v_after), (t, t_after))]

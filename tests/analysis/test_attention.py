@@ -14,9 +14,8 @@ import torch
 from PIL import Image
 
 from analysis.attention import figure, probe, sentence, where
-from analysis.attention.measure import Attention, attend, disparity, fit
+from analysis.attention.measure import KINDS, Attention, Token, attend, disparity, fit, invented, pieces, telling
 from analysis.attention.sample import across
-from analysis.attention.tokens import KINDS, Token, invented, pieces, telling
 from analysis.bar import Known
 from analysis.section import headline
 from models.embedded.questions import Turn

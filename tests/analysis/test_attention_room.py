@@ -12,9 +12,8 @@ import pytest
 from analysis import kept
 from analysis.attention import card, figure, sample, sentence, trained
 from analysis.attention.endpoint import attention
-from analysis.attention.measure import attend, disparity, fit
+from analysis.attention.measure import attend, disparity, fit, telling
 from analysis.attention.sample import LINKS, Looks, looks, of_sets
-from analysis.attention.tokens import telling
 from analysis.result import Provenance
 from analysis.section import headline
 from analysis.statistics import spread
