@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from analysis.embedding_space import mapped, recipes, spaces
+from analysis.embedding_space import mapped, runs, spaces
 from analysis.embedding_space.maps import pca
 from analysis.embedding_space.measure import space_of
 from analysis.embedding_space.pairs import Pairs, drawings, opened
@@ -70,7 +70,7 @@ def own_space(phases: int) -> Callable[[], Space]:
     words = [v + rng.normal(size=v.shape) for v in images]
     texts, domains = tuple(f"thing {i}" for i in range(PAIRS)), tuple(f"domain {i % 6}" for i in range(PAIRS))
     pairs = Pairs("own", texts, domains, drawings().picture, "own")
-    steps = recipes.recipe("plain").phases[:phases]
+    steps = runs.recipe("plain").phases[:phases]
     by = Provenance("random", "all", "float64", "cpu")
     return lambda: space_of(np.array(images), np.array(words), pairs, steps, by, "plain")
 
@@ -86,13 +86,13 @@ def archive(file: Path) -> None:
 
 
 def main() -> None:
-    recipe, pairs = recipes.recipe("plain"), drawings()
+    recipe, pairs = runs.recipe("plain"), drawings()
     count = len(recipe.phases)
     size = first_frame()
     warm = statistics.median(seconds(first_frame) for _ in range(RUNS))
     fresh = [(in_a_process(FIRST), in_a_process(BARE)) for _ in range(3)]
     ours, bare = (statistics.median(column) for column in zip(*fresh, strict=True))
-    with recipes.opened(recipe) as encoder:
+    with runs.opened(recipe) as encoder:
         some = pairs.pictures[:EMBEDDED]
         encoder.images(some[:8], [BASE])
         each = seconds(lambda: encoder.images(some, [phase.checkpoint for phase in recipe.phases])) / EMBEDDED

@@ -17,7 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 import app
-from analysis.embedding_space import recipes
+from analysis.embedding_space import runs
 from analysis.forgetting.measure import load
 
 ROOT = Path(__file__).parents[1]
@@ -316,5 +316,5 @@ def test_the_notebook_draws_each_panel_from_its_numbers(client, monkeypatch):
     assert decoding.data[0].y == pytest.approx([step["logprob"] for step in asked["steps"]], abs=1e-4)
     (matrix,) = forgetting.data
     assert np.array_equal(matrix.z, load("sequential").matrix)
-    turned = recipes.measured(recipes.recipe("plain")).spreads["rotation_image"].mean[0]
+    turned = runs.measured(runs.recipe("plain")).spreads["rotation_image"].mean[0]
     assert space.data[0].y == pytest.approx(list(turned))

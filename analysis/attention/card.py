@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.attention import trained
+from analysis.attention import sample
 from analysis.attention.figure import arms_table
 from analysis.attention.sample import ITEMS, LINKS, Looks, looks, of_sets
 from analysis.statistics import difference, mean
@@ -16,7 +16,7 @@ from models.checkpoints import BASE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analysis.attention.trained import Trained
+    from analysis.attention.sample import Trained
     from models.mllm import MLLM
 
 
@@ -35,8 +35,8 @@ def section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
     model = opened(catalog.EMBEDDED)
     found = looks(model, model.checkpoint_names, of_sets(model.checkpoints.manifest, ITEMS))
     parts = [_attention(found)]
-    if trained.available():
-        parts.append(_moda(trained.trained(opened(trained.MODEL), trained.sample())))
+    if sample.available():
+        parts.append(_moda(sample.trained(opened(sample.MODEL), sample.sample())))
     return "\n\n".join(parts)
 
 
@@ -57,21 +57,19 @@ def _attention(found: Looks) -> str:
         "link", "checkpoint", Head("gamma (95 % over items)", digits=2), "95 % of the fit over layers",
         Head("R2", digits=2), "reads as",
     ]  # fmt: skip
-    return "\n\n".join(
-        [
-            "## Attention: disparity and decay",
-            f"n = {n} items of the evaluation sets, {n // len(set(found.tasks))} a task, for every checkpoint. Of the "
-            "token that writes the first of the answer: the share of its attention on the picture in each layer, and "
-            "how far self- and cross-modal attention are apart, |self - cross| / max(self, cross), mean over layers. "
-            "Of all tokens of the prompt: gamma, the factor from layer to layer of what one key gets (MODA, arXiv "
-            "2507.04635); below 1 a link fades. Image tokens see no question that comes after them, so their link to "
-            "text may be about an opening token of the template alone. Brackets are 95 % intervals, bootstrap over "
-            f"items; those of the fit are Student's t with {layers - 2} degrees of freedom.",
-            Table(["checkpoint", *(Head(name, unit="%") for name in names)], rows).markdown(),
-            Table(heads, fits).markdown(),
-            _meaning(found),
-        ]
-    )
+    return "\n\n".join([
+        "## Attention: disparity and decay",
+        f"n = {n} items of the evaluation sets, {n // len(set(found.tasks))} a task, for every checkpoint. Of the "
+        "token that writes the first of the answer: the share of its attention on the picture in each layer, and "
+        "how far self- and cross-modal attention are apart, |self - cross| / max(self, cross), mean over layers. "
+        "Of all tokens of the prompt: gamma, the factor from layer to layer of what one key gets (MODA, arXiv "
+        "2507.04635); below 1 a link fades. Image tokens see no question that comes after them, so their link to "
+        "text may be about an opening token of the template alone. Brackets are 95 % intervals, bootstrap over "
+        f"items; those of the fit are Student's t with {layers - 2} degrees of freedom.",
+        Table(["checkpoint", *(Head(name, unit="%") for name in names)], rows).markdown(),
+        Table(heads, fits).markdown(),
+        _meaning(found),
+    ])
 
 
 def _meaning(found: Looks) -> str:
@@ -96,14 +94,12 @@ def _meaning(found: Looks) -> str:
 
 
 def _moda(found: "Trained") -> str:
-    return "\n\n".join(
-        [
-            "### MODA against its control",
-            f"Two adapters for each of {plural(len(found.seeds), 'seed')}, from the same base, on the same batches: "
-            f"one with plain attention, one with modular duplex attention. n = {found.n[0]} items a task, in a style "
-            "that neither saw. Brackets behind an arm: lowest to highest seed; behind a difference: 95 % bootstrap "
-            "over items, each item's mean over seeds.",
-            arms_table(found).markdown(),
-            trained.sentence(found),
-        ]
-    )
+    return "\n\n".join([
+        "### MODA against its control",
+        f"Two adapters for each of {plural(len(found.seeds), 'seed')}, from the same base, on the same batches: "
+        f"one with plain attention, one with modular duplex attention. n = {found.n[0]} items a task, in a style "
+        "that neither saw. Brackets behind an arm: lowest to highest seed; behind a difference: 95 % bootstrap "
+        "over items, each item's mean over seeds.",
+        arms_table(found).markdown(),
+        sample.sentence(found),
+    ])

@@ -20,8 +20,7 @@ from analysis.wording import estimate
 if TYPE_CHECKING:
     from analysis.attention.measure import Attention
     from analysis.attention.probe import Carried, WhatIf
-    from analysis.attention.sample import Across
-    from analysis.attention.trained import Trained
+    from analysis.attention.sample import Across, Trained
     from analysis.attention.where import Looked, Where
 
 KINDS = (
@@ -49,9 +48,6 @@ _TICKS = 24  # words that an axis has room for
 def layer_axis(layers: int, what: str = "Layer") -> dict:
     """A horizontal axis of layers, counted from 1."""
     return {"title": what, "dtick": max(1, round(layers / 8)), "tick0": 1, "range": [0.8, layers + 0.2]}
-
-
-# over the answer
 
 
 def words(found: "Looked", uri: str | None) -> str:
@@ -246,9 +242,6 @@ def choices(found: "Attention") -> str:
     )
 
 
-# layers and heads
-
-
 def heads(found: "Attention", layer: int = 0, head: int = 0, mode: str = "raw") -> str:
     """Layer by head: the share of attention on the picture, as a grid of buttons; one is chosen (0: none).
 
@@ -343,9 +336,6 @@ def tokens(found: "Where") -> str:
     )
 
 
-# cut, and what if
-
-
 def carried(found: "Carried") -> go.Figure:
     """Probability of the target while attention to the picture is cut in a window of layers, %, against where."""
     middle = found.first + (found.width - 1) / 2
@@ -434,9 +424,6 @@ def compared(curves: dict[str, np.ndarray], what: str, spread: dict[str, tuple] 
     )
 
 
-# checkpoints
-
-
 def across(found: "Across") -> go.Figure:
     """Share of attention on the picture of every checkpoint when it begins to answer, mean of layers, %, and what it
     begins with."""
@@ -457,9 +444,6 @@ def across(found: "Across") -> go.Figure:
 def across_layers(found: "Across") -> go.Figure:
     """The same in each layer, a line for each checkpoint."""
     return compared(dict(zip(found.checkpoints, found.share, strict=True)), "Attention to the picture, %")
-
-
-# MODA, trained
 
 
 def trained_accuracy(found: "Trained") -> go.Figure:

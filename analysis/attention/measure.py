@@ -239,30 +239,28 @@ class Attention(Result):
             name: [dict(zip(KINDS, row, strict=True)) for row in getattr(self, name)]
             for name in ("mass", "per_key", "keys")
         }
-        return plain(
-            {
-                "question": self.question, "answer": self.answer,
-                "token": {"position": self.position, "text": self.token, "kind": self.kind, "writing": self.writing},
-                **by_kind,
-                "disparity": {
-                    name: {"layers": 100 * values, "mean": 100 * mean(values)}
-                    for name, values in (("mass", self.disparity()), ("per_key", self.disparity(per_key=True)))
-                },
-                "decay": {**main, "links": fits},
-                "heads": self.share[:, :, Modality.IMAGE],
-                "heads_value_norm": self.contribution[:, :, Modality.IMAGE],
-                "by_token": [
-                    {
-                        "token": token, "logprob": self.logprob[i],
-                        "image": self.written_share[:, i, Modality.IMAGE].mean(),
-                        "layers": self.written_share[:, i, Modality.IMAGE],
-                        "invented": self.invented[i] if self.invented else None,
-                    }
-                    for i, token in enumerate(self.written)
-                ],
-                "tokens": self.tokens, "layer_types": self.layer_types, "provenance": self.provenance,
-            }
-        )
+        return plain({
+            "question": self.question, "answer": self.answer,
+            "token": {"position": self.position, "text": self.token, "kind": self.kind, "writing": self.writing},
+            **by_kind,
+            "disparity": {
+                name: {"layers": 100 * values, "mean": 100 * mean(values)}
+                for name, values in (("mass", self.disparity()), ("per_key", self.disparity(per_key=True)))
+            },
+            "decay": {**main, "links": fits},
+            "heads": self.share[:, :, Modality.IMAGE],
+            "heads_value_norm": self.contribution[:, :, Modality.IMAGE],
+            "by_token": [
+                {
+                    "token": token, "logprob": self.logprob[i],
+                    "image": self.written_share[:, i, Modality.IMAGE].mean(),
+                    "layers": self.written_share[:, i, Modality.IMAGE],
+                    "invented": self.invented[i] if self.invented else None,
+                }
+                for i, token in enumerate(self.written)
+            ],
+            "tokens": self.tokens, "layer_types": self.layer_types, "provenance": self.provenance,
+        })
 
 
 def _ratio(share: np.ndarray, keys: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from contextlib import suppress
 import numpy as np
 
 from analysis import form, kept
-from analysis.attention import figure, sentence, trained
+from analysis.attention import figure, sample, sentence
 from analysis.attention.measure import Attention, attend, telling
 from analysis.attention.probe import Carried, Change, WhatIf, carry, what_if
 from analysis.attention.sample import Across, across
@@ -68,8 +68,7 @@ def _of_attention(draw):
 
 
 OVER = Section(
-    name="over",
-    title="Over the answer",
+    name="over", title="Over the answer",
     question="Does it look at the picture while it answers?",
     label="as published", paper=_MODA, quick=True, pictured=True, run="Look", measure=_looked,
     sentence=lambda found: sentence.over(found.attention),
@@ -85,10 +84,7 @@ OVER = Section(
         View("tokens", _of_attention(figure.choices), html=True, folded="Let another token look"),
     ),
     controls=(
-        One(
-            "scale", "Shown as", offered=(("share of attention", "share of attention"), ("for each token", _PER_TOKEN)),
-            radio=True, at=DRAW,
-        ),
+        One("scale", "Shown as", radio=True, at=DRAW, offered=("share of attention", ("for each token", _PER_TOKEN))),
         _TOKEN,
     ),
     prediction=Prediction(
@@ -116,8 +112,7 @@ OVER = Section(
 
 
 HEADS = Section(
-    name="heads",
-    title="Layers and heads",
+    name="heads", title="Layers and heads",
     question="Which head looks at the picture, and where?",
     label="as published", paper=("Quantifying attention flow", "https://arxiv.org/abs/2005.00928"),
     quick=True, pictured=True, run="Look", measure=_looked,
@@ -194,8 +189,7 @@ def _view(cut, attend):
 
 
 CUT = Section(
-    name="cut",
-    title="Cut and what-if",
+    name="cut", title="Cut and what-if",
     question="Did it need to look?",
     about="Cut the attention to the picture, layer by layer, and see what the answer loses; or spread it otherwise.",
     label="as published", paper=("Attention knockout", "https://arxiv.org/abs/2304.14767"),
@@ -225,24 +219,22 @@ CUT = Section(
 )
 
 
-def _compared(progress: kept.Progress = kept.quiet, only_kept: bool = False) -> trained.Trained | None:
-    if not trained.available():
-        raise CheckpointError(
-            f"{trained.MODEL} is not here: train it with and without MODA. Run: python -m models.embedded.moda"
-        )
-    with catalog.using(trained.MODEL) as model:
-        return trained.trained(model, trained.sample(), progress, only_kept)
+def _compared(progress: kept.Progress = kept.quiet, only_kept: bool = False) -> sample.Trained | None:
+    if not sample.available():
+        how = "train it with and without MODA. Run: python -m models.embedded.moda"
+        raise CheckpointError(f"{sample.MODEL} is not here: {how}")
+    with catalog.using(sample.MODEL) as model:
+        return sample.trained(model, sample.sample(), progress, only_kept)
 
 
 MODA = Section(
-    name="moda",
-    title="MODA against plain",
+    name="moda", title="MODA against plain",
     question="Does another attention, trained in, look and answer better?",
     about="MODA balances attention within and across picture and text. Here: a short training of adapters on a shallow "
     "base whose attention does not fade, so there is little to repair, and no difference says nothing of the method.",
     label="small", paper=_MODA, of=SET, long=True, run="Compare", costs="minutes, where it was not measured before",
     measure=lambda asked, progress: _compared(progress), kept=lambda asked: _compared(only_kept=True),
-    sentence=trained.sentence,
+    sentence=sample.sentence,
     views=(
         View("accuracy", lambda shown: figure.trained_accuracy(shown.result)),
         View("attention", lambda shown: figure.trained_attention(shown.result), folded="Where both look, by layer"),
@@ -260,8 +252,7 @@ def _everyone(asked: Asked, progress) -> Across:
 
 
 CHECKPOINTS = Section(
-    name="checkpoints",
-    title="Checkpoints",
+    name="checkpoints", title="Checkpoints",
     question="Does forgetting change where it looks?",
     about="The same picture and question, at the moment when each checkpoint begins its answer.",
     quick=True, run="Ask every checkpoint", measure=_everyone, sentence=sentence.across,

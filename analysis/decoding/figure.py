@@ -13,8 +13,7 @@ from analysis.charts import IMAGE, NEUTRAL, SERIES, TEXT, WRONG, cells, figure, 
 from analysis.wording import listed, nats, number, percent, plural, signed
 
 if TYPE_CHECKING:
-    from analysis.decoding.game import Moment, Regions
-    from analysis.decoding.measure import Decoding, Played
+    from analysis.decoding.measure import Decoding, Moment, Played, Regions
 
 TOGETHER = SERIES[3]  # of what picture and question say together; neither's own colour
 CONTEXTS = ("picture and question", "question alone", "picture alone", "neither")

@@ -11,8 +11,7 @@ from analysis.decoding import figure, strategies
 from analysis.decoding.dataset import figure as sets_figure
 from analysis.decoding.dataset import measure as sets
 from analysis.decoding.dataset.measure import Hallucination, embedded, uploaded
-from analysis.decoding.game import BLOCKS
-from analysis.decoding.measure import LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, Played, decode, play
+from analysis.decoding.measure import BLOCKS, LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, Played, decode, play
 from analysis.decoding.objects import Truth, truth_of
 from analysis.form import DRAW, RUN, Control, Number, One, Several, Words
 from analysis.kept import quiet
@@ -140,8 +139,7 @@ def _set_controls(raw: Mapping, result: Hallucination | None) -> tuple[Control, 
 
 
 CAPTION = Section(
-    name="captions",
-    title="Captions",
+    name="captions", title="Captions",
     question="Does another rule for the next word invent less?",
     label="as published", paper=_INTER, measure=_decoded, quick=True, run="Decode",
     sentence=lambda found: figure.sentence(found) if found.done else "",
@@ -162,8 +160,7 @@ CAPTION = Section(
 )
 
 STEPS = Section(
-    name="steps",
-    title="Step by step",
+    name="steps", title="Step by step",
     question="At which word do picture and question work together?",
     label="as published", paper=_INTER, measure=_stepped, quick=True, run="Decode",
     sentence=lambda found: figure.if_moved(found, "inter"),
@@ -192,8 +189,7 @@ STEPS = Section(
 )
 
 GAME = Section(
-    name="game",
-    title="The game",
+    name="game", title="The game",
     question="Who is behind this word: the picture, the question, or both?",
     label="as published", paper=_INTER, measure=_played, quick=True, run="Play", pictured=True,
     sentence=lambda found: f"{figure.reading(found.moment)} {figure.where(found.regions)}" if found.moment else (
@@ -226,8 +222,7 @@ GAME = Section(
 )
 
 SETS = Section(
-    name="sets",
-    title="Whole sets",
+    name="sets", title="Whole sets",
     question="Over hundreds of pictures: does any rule invent less?",
     about="POPE asks whether a thing is there; CHAIR counts the things in captions that are not.",
     label="as published", paper=("POPE, arXiv 2305.10355", "https://arxiv.org/abs/2305.10355"), of=MODEL, long=True,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.embedding_space import maps, recipes, runs
+from analysis.embedding_space import maps, runs
 from analysis.embedding_space.pairs import drawings
 from analysis.embedding_space.result import LIKENESS, MEASURES, Space, sentence
 from analysis.embedding_space.retrieval import DIRECTIONS, KS, Over, Versus, over, repeated, versus
@@ -29,16 +29,16 @@ _PLAIN, _AGAINST = "plain", "mod-x"
 
 def section(
     root: Path = SET,
-    encoder: "Callable[[recipes.Recipe], AbstractContextManager[DualEncoder]]" = recipes.opened,
+    encoder: "Callable[[runs.Recipe], AbstractContextManager[DualEncoder]]" = runs.opened,
     draw: Callable = maps.embedded,
 ) -> str:
     """Every method whose phases lie in ``root``. Measures, and maps for the page, what is not kept yet.
 
     Raises ``ModelError`` where there are none.
     """
-    recipes.recipe(_PLAIN, root)
-    chosen = recipes.recipes(root).values()
-    spaces = {recipe.title: recipes.measured(recipe, encoder=encoder) for recipe in chosen}
+    runs.recipe(_PLAIN, root)
+    chosen = runs.recipes(root).values()
+    spaces = {recipe.title: runs.measured(recipe, encoder=encoder) for recipe in chosen}
     for space in spaces.values():
         if space.method in (_PLAIN, _AGAINST):
             draw(space.images, space.words, "umap")

@@ -231,8 +231,7 @@ def _rows(shown: Shown) -> tuple[Contrast, list[str], int]:
 
 
 MATRIX = Section(
-    name="matrix",
-    title="Contrastive matrix",
+    name="matrix", title="Contrastive matrix",
     question="Whose name is nearer to a picture than its own?",
     about="The cosine of every picture with every name. Training wants the diagonal large; Mod-X also keeps the rest "
     "of the matrix as it was.",

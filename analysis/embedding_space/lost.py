@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.charts import DASHES, SERIES, figure
-from analysis.embedding_space import recipes, retrieval, spaces
+from analysis.embedding_space import retrieval, runs, spaces
 from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, KS, ranks_in, recalls, repeated, versus
 from analysis.embedding_space.spaces import BESIDE, GO, PLAIN, Key, Spaces, loaded, phase_of, place_of, uri
 from analysis.form import DRAW, Control, One
@@ -190,7 +190,7 @@ def _everyone(shown: Shown) -> dict[str, tuple]:
     """The trainings of every method that was measured on the same drawings, by title; none for a visitor's own."""
     if shown.result.keys[0].own:
         return {}
-    every = [spaces.whole(Key(name, shown.result.keys[0].style)) for name in recipes.recipes()]
+    every = [spaces.whole(Key(name, shown.result.keys[0].style)) for name in runs.recipes()]
     return {of.title: of.runs for of in every if of}
 
 
@@ -319,8 +319,7 @@ def _keeps(result: Lost) -> str | None:
 
 
 LOST = Section(
-    name="lost",
-    title="What was lost",
+    name="lost", title="What was lost",
     question="Whose names does it no longer find?",
     about="A small CLIP learnt many drawings, then animals, food, travel, objects, symbols: one after another. With "
     "<b>Mod-X</b> it also keeps how pictures and names stood to each other.",

@@ -1,5 +1,5 @@
-"""The sections that draw a map: of the embedded default's trainings beside each other, and of a visitor's own space; how
-a cloud of pairs looks at one phase: pictures and texts, where they came from, and which of them move."""
+"""The sections that draw a map: of the embedded default's trainings beside each other, and of a visitor's own space;
+how a cloud of pairs looks at one phase: pictures and texts, where they came from, and which of them move."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.charts import NEUTRAL, SERIES, figure, tint
-from analysis.embedding_space import maps, recipes, spaces
+from analysis.embedding_space import maps, runs, spaces
 from analysis.embedding_space.pairs import MOST_PAIRS
 from analysis.embedding_space.result import Space, sentence
 from analysis.embedding_space.spaces import GO, PLAIN, Key, Spaces, Whole, loaded, phase_of, place_of, uri
@@ -316,8 +316,7 @@ _VIEWS = (
 )
 
 MAP = Section(
-    name="map",
-    title="The map",
+    name="map", title="The map",
     question="Did the space turn as a whole, or come apart?",
     about="Where a space turns as a whole, every distance stays and nothing is lost. Step through the phases, or play.",
     label="small", paper=spaces.PAPER, of=SET, long=True,
@@ -343,8 +342,6 @@ MAP = Section(
 )
 
 
-# --- a visitor's own
-
 _FORMAT = (
     "Pairs come as one <code>.zip</code>: pictures with captions of the same name (<code>cat.png</code>, "
     "<code>cat.txt</code>; a folder is a domain), or pictures and a <code>.jsonl</code>, a line a pair: "
@@ -354,7 +351,7 @@ _FORMAT = (
 
 
 def _own_controls(raw: Mapping, result) -> Sequence[Control]:
-    methods = [(of.title, name) for name, of in recipes.recipes().items()]
+    methods = [(of.title, name) for name, of in runs.recipes().items()]
     first = methods[0][1] if methods else ""
     which = (
         One("model", "Dual encoder", offered=dual_catalog.listed()),
@@ -397,8 +394,7 @@ def _elsewhere(shown: Shown) -> str:
 
 
 OWN = Section(
-    name="own",
-    title="Your CLIP, phases or pairs",
+    name="own", title="Your CLIP, phases or pairs",
     question="How does your own CLIP move, on your own pairs?",
     about="Any CLIP or SigLIP, its checkpoints in the order of training, and pairs of picture and text.",
     label="as published", paper=spaces.PAPER, of=SET, long=True,

@@ -151,24 +151,15 @@ def space_of(
 
 def _between(v, t, v_after, t_after, which: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """``BETWEEN_PHASES`` and ``LIKENESS`` of a phase against an earlier one."""
-    of_images, of_texts = sp.rotation(v, v_after), sp.rotation(t, t_after)
-    turned_v, turned_t = v @ of_images, t @ of_texts
+    turns = sp.rotation(v, v_after), sp.rotation(t, t_after)
     spread = {
-        "rotation_image": sp.angles(v, v_after),
-        "rotation_text": sp.angles(t, t_after),
-        "between_image": sp.between(v, v_after, which),
-        "between_text": sp.between(t, t_after, which),
-        "residual_image": sp.angles(turned_v, v_after),
-        "residual_text": sp.angles(turned_t, t_after),
-        "deviation": sp.deviation(v, t, of_images, of_texts),
-        "pair": sp.angles(v_after, t_after) - sp.angles(v, t),
+        "deviation": sp.deviation(v, t, *turns), "pair": sp.angles(v_after, t_after) - sp.angles(v, t),
         "disagreement": sp.disagreement(v, t, v_after, t_after),
-    }
-    single = {
-        "floor": sp.floor(v, t, v_after, t_after, _SEED),
-        "rigid_image": sp.explained(v, v_after, turned_v),
-        "rigid_text": sp.explained(t, t_after, turned_t),
-        "cka_image": cka(v, v_after),
-        "cka_text": cka(t, t_after),
-    }
+    }  # fmt: skip
+    single = {"floor": sp.floor(v, t, v_after, t_after, _SEED)}
+    for side, before, after, turn in zip(("image", "text"), (v, t), (v_after, t_after), turns, strict=True):
+        turned = before @ turn
+        spread[f"rotation_{side}"], spread[f"residual_{side}"] = sp.angles(before, after), sp.angles(turned, after)
+        spread[f"between_{side}"] = sp.between(before, after, which)
+        single |= {f"rigid_{side}": sp.explained(before, after, turned), f"cka_{side}": cka(before, after)}
     return spread, single

@@ -1,4 +1,5 @@
-"""The same training from other seeds: what each run retrieves and how far it turns, kept beside the set that ships.
+"""The embedded default's ways of training one domain after another, and their measured spaces; and the same training
+from other seeds: what each run retrieves and how far it turns, kept beside the set that ships.
 
 ``python -m analysis.embedding_space.runs`` measures the phases that ``models.embedded.phases`` left in
 ``build/train/seed<N>``, all but those that ship, and writes ``runs.json`` into the set of their method. What is there
@@ -11,6 +12,7 @@ import json
 import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,25 +20,98 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.embedding_space import recipes
-from analysis.embedding_space.measure import measure
-from analysis.embedding_space.pairs import Pairs
+from analysis.embedding_space.measure import Phase, measure
+from analysis.embedding_space.pairs import Pairs, drawings
 from analysis.embedding_space.result import BETWEEN_PHASES, Space
+from analysis.kept import Progress, quiet
 from analysis.result import Provenance
-from models import fingerprint
-from models.embedded import phases
+from models import dual_catalog, fingerprint
+from models.checkpoints import BASE, Blend
+from models.embedded import ASSETS, SHIPPED_DTYPE, phases
+from models.embedded.pictures import UNSEEN_STYLE
+from models.errors import InputError, ModelError
 from models.manifest import Manifest
 
 if TYPE_CHECKING:
-    from analysis.embedding_space.recipes import Recipe
     from models.dual_encoder import DualEncoder
 
+MODEL = ASSETS / "crosstalk-clip"
+SHOWN = 24
+"""Pairs of a domain whose embeddings ship."""
+
+_HALF = 0.5  # how far an interpolated phase is from the base to the plain one
 FILE = "runs.json"
 STATES = Path("build/train")
 BEYOND = 11
 """The rank that stands for itself and for all worse ones: recall is counted up to 10."""
 
 _VERSION = 1  # of what is kept: another number makes kept runs stale
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way of training: its checkpoint set and the phases that are measured of it."""
+
+    method: str
+    title: str
+    folder: Path
+    phases: tuple[Phase, ...]
+
+
+_METHODS = {
+    "plain": ("Plain", "plain"),  # one domain after another, with the contrastive loss alone
+    "mod-x": ("Mod-X", "mod-x"),  # plain, and the contrastive matrix of the phase before is kept (arXiv 2305.07437)
+    "replay": ("Replay", "replay"),  # plain, with a few pairs of the earlier domains in every batch
+    "interpolation": ("Interpolation", "plain"),  # weights halfway between base and each phase of plain: no training
+    "joint": ("Joint", "joint"),  # all domains at once: the upper bound
+}
+"""Method: title, and the checkpoint set that it is made of."""
+
+
+def recipes(root: Path = phases.SET) -> dict[str, Recipe]:
+    """Every method whose checkpoint set lies in ``root``, by name."""
+    found = {}
+    for method, (title, folder) in _METHODS.items():
+        if (root / folder / "checkpoints.json").exists():
+            steps = Phase.of_set(Manifest.load(root / folder))
+            if method == "interpolation":
+                blends = [p.checkpoint if p.checkpoint == BASE else Blend(BASE, p.checkpoint, _HALF) for p in steps]
+                steps = tuple(Phase(p.label, p.trained, blend) for p, blend in zip(steps, blends, strict=True))
+            found[method] = Recipe(method, title, root / folder, steps)
+    return found
+
+
+def recipe(method: str, root: Path = phases.SET) -> Recipe:
+    """The recipe called ``method``. Raises ``InputError`` for an unknown one, ``ModelError`` where none are here."""
+    offered = recipes(root)
+    if not offered:
+        raise ModelError("The phases of crosstalk-clip are not here: make train makes them.")
+    if method not in offered:
+        raise InputError(f"There is no method {method!r}. There are: {', '.join(offered)}.")
+    return offered[method]
+
+
+def opened(chosen: Recipe) -> "AbstractContextManager[DualEncoder]":
+    """The encoder with the checkpoints of a recipe, not given up for another while in here."""
+    return dual_catalog.using(phases=chosen.folder.name)
+
+
+def kept_space(chosen: Recipe, style: str = UNSEEN_STYLE) -> Space | None:
+    """The space of a recipe that ships, or was measured here before: read, without opening a model."""
+    model = fingerprint.Unopened(MODEL.name, str(MODEL), SHIPPED_DTYPE, None, Manifest.load(chosen.folder))
+    return measure(model, drawings(style), chosen.phases, chosen.method, SHOWN, only_kept=True)
+
+
+def measured(
+    chosen: Recipe, style: str = UNSEEN_STYLE, progress: Progress = quiet,
+    encoder: "Callable[[Recipe], AbstractContextManager[DualEncoder]]" = opened
+) -> Space:
+    """The space of a recipe on the drawings of one style: read where it was measured before, else measured by
+    ``encoder``."""
+    if found := kept_space(chosen, style):
+        return found
+    with encoder(chosen) as clip:
+        return measure(clip, drawings(style), chosen.phases, chosen.method, SHOWN, progress)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +152,7 @@ def of_space(space: Space, seed: int | None = None) -> Run:
     )
 
 
-def load(recipe: "Recipe", pairs: Pairs) -> tuple[Run, ...]:
+def load(recipe: Recipe, pairs: Pairs) -> tuple[Run, ...]:
     """The kept runs of a method, by seed; none where they are of other pairs or were trained from another model."""
     labels, trained = (tuple(getattr(phase, name) for phase in recipe.phases) for name in ("label", "trained"))
     found = []
@@ -98,7 +173,7 @@ def collect(
 ) -> None:
     """Measure on ``pairs`` every run whose adapters lie complete in ``states/seed<N>/phases``, and keep it with the
     sets in ``root``. ``opened`` opens the model with a checkpoint set. Killed, it goes on with the run it was at."""
-    for recipe in recipes.recipes(root).values():
+    for recipe in recipes(root).values():
         if recipe.method != recipe.folder.name:
             continue  # made of another method's checkpoints
         kept = {told["seed"]: told for told in _kept(recipe, pairs)}
@@ -127,7 +202,7 @@ def collect(
             draft.replace(recipe.folder / FILE)
 
 
-def _space(recipe: "Recipe", state: Path, pairs: Pairs, opened: Callable | None, log: Callable) -> Space:
+def _space(recipe: Recipe, state: Path, pairs: Pairs, opened: Callable | None, log: Callable) -> Space:
     """The space of a method's phases in a folder of training states."""
     from models.dual_encoder import DualEncoder
 
@@ -141,18 +216,18 @@ def _space(recipe: "Recipe", state: Path, pairs: Pairs, opened: Callable | None,
     with tempfile.TemporaryDirectory(prefix="crosstalk-runs-") as folder:
         phases.write(state, Path(folder), [recipe.method])
         trained = Path(folder) / recipe.method
-        encoder = opened(trained) if opened else DualEncoder.open(recipes.MODEL, phases=trained)
-        return measure(encoder, pairs, recipe.phases, recipe.method, recipes.SHOWN, progress)
+        encoder = opened(trained) if opened else DualEncoder.open(MODEL, phases=trained)
+        return measure(encoder, pairs, recipe.phases, recipe.method, SHOWN, progress)
 
 
-def _made_of(recipe: "Recipe", pairs: Pairs) -> dict:
+def _made_of(recipe: Recipe, pairs: Pairs) -> dict:
     return {
-        "version": _VERSION, "model": fingerprint.of_path(recipes.MODEL), "pairs": len(pairs), "data": pairs.data,
+        "version": _VERSION, "model": fingerprint.of_path(MODEL), "pairs": len(pairs), "data": pairs.data,
         "phases": [phase.label for phase in recipe.phases],
     }  # fmt: skip
 
 
-def _kept(recipe: "Recipe", pairs: Pairs) -> list[dict]:
+def _kept(recipe: Recipe, pairs: Pairs) -> list[dict]:
     """The runs in the file of a method, packed; none where they are of other pairs, another model or other phases."""
     file = recipe.folder / FILE
     if recipe.method != recipe.folder.name or not file.exists():
@@ -162,8 +237,6 @@ def _kept(recipe: "Recipe", pairs: Pairs) -> list[dict]:
 
 
 if __name__ == "__main__":
-    from analysis.embedding_space.pairs import drawings
-
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--states", type=Path, default=STATES, help="where seed<N>/phases lie")
     collect(parser.parse_args().states, drawings(), log=partial(print, flush=True))

@@ -143,8 +143,7 @@ def _search(asked: Asked, progress) -> Searched:
 
 
 SEARCH = Section(
-    name="search",
-    title="Search",
+    name="search", title="Search",
     question="What does it find for your words or picture?",
     about="Words are searched among all pictures; the picture on the left, among all names.",
     label="small", of=PICTURE, quick=True, run="Search",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from analysis import kept
 from analysis.charts import data_uri
-from analysis.embedding_space import recipes, runs
+from analysis.embedding_space import runs
 from analysis.embedding_space.maps import Cloud
 from analysis.embedding_space.measure import Phase, measure
 from analysis.embedding_space.pairs import Pairs, drawings, opened
-from analysis.embedding_space.recipes import SHOWN
 from analysis.embedding_space.result import Space
+from analysis.embedding_space.runs import SHOWN
 from analysis.form import One
 from analysis.kept import Progress, quiet
 from analysis.result import Result, plain
@@ -112,7 +112,7 @@ _lock = threading.Lock()
 def whole(key: Key, progress: Progress | None = None) -> Whole | None:
     """The space that ``key`` stands for; measured, telling ``progress``, where nobody has yet, or None without it.
 
-    Raises ``InputError`` for a visitor's that is no longer there, and what ``recipes.recipe`` raises.
+    Raises ``InputError`` for a visitor's that is no longer there, and what ``runs.recipe`` raises.
     """
     with _lock:
         if key in _memory:
@@ -123,19 +123,19 @@ def whole(key: Key, progress: Progress | None = None) -> Whole | None:
         if told is None or (told["file"] and not Path(told["file"]).is_file()):
             raise InputError("This space was given up for newer ones. Measure it again.")
         return _remembered(key, _own(told["model"], told["phases"], told["file"], progress or quiet))
-    chosen = recipes.recipe(key.method)
-    space = recipes.measured(chosen, key.style, progress) if progress else recipes.kept_space(chosen, key.style)
+    chosen = runs.recipe(key.method)
+    space = runs.measured(chosen, key.style, progress) if progress else runs.kept_space(chosen, key.style)
     if space is None:
         return None
     pairs = drawings(key.style)
     trained = runs.of_space(space), *runs.load(chosen, pairs)
-    return _remembered(key, Whole(chosen.title, space, pairs, chosen.phases, partial(recipes.opened, chosen), trained))
+    return _remembered(key, Whole(chosen.title, space, pairs, chosen.phases, partial(runs.opened, chosen), trained))
 
 
 def domains(key: Key) -> tuple[str, ...]:
     """The domains of a space, without measuring it; none of one that is gone."""
     if not key.own:
-        return tuple(dict.fromkeys(drawings(key.style).domains)) if recipes.recipes() else ()
+        return tuple(dict.fromkeys(drawings(key.style).domains)) if runs.recipes() else ()
     with suppress(InputError):
         return whole(key, quiet).space.domain_names
     return ()
@@ -166,8 +166,8 @@ def own_key(model: str, phases: str, file: str | None, progress: Progress = quie
 def _own(model: str, phases: str, file: str | None, progress: Progress) -> Whole:
     pairs, shown = (opened(file), None) if file else (drawings(), SHOWN)
     if model.strip() in ("", dual_catalog.EMBEDDED):
-        chosen = recipes.recipe(phases.strip() or next(iter(recipes.recipes()), ""))
-        how, steps, method = partial(recipes.opened, chosen), chosen.phases, chosen.method
+        chosen = runs.recipe(phases.strip() or next(iter(runs.recipes()), ""))
+        how, steps, method = partial(runs.opened, chosen), chosen.phases, chosen.method
     else:
         how, steps, method = partial(dual_catalog.using, model, phases), None, phases.strip()
     with how() as encoder:
@@ -179,7 +179,7 @@ def _own(model: str, phases: str, file: str | None, progress: Progress) -> Whole
 def trained(raw: Mapping, beside: bool) -> One:
     """Whose space: a method of the embedded default, or one that the visitor has measured; the same in all sections."""
     alone = {PLAIN: "Plain alone"} if beside else {}
-    offered = [(alone.get(name, of.title), name) for name, of in recipes.recipes().items()]
+    offered = [(alone.get(name, of.title), name) for name, of in runs.recipes().items()]
     if _LINKED.fullmatch(str(raw.get("trained"))):
         offered.append(("Yours", raw["trained"]))
     return One("trained", "Beside plain" if beside else "Trained by", shared=True, offered=offered,
@@ -198,7 +198,7 @@ def phase_of(values: Mapping, beside: bool, name: str, label: str, last: bool = 
     longest: Sequence[str] = ()
     for key in keys_of(values, beside):
         with suppress(InputError):  # of a space that is gone: told when it is shown
-            found = recipes.recipes().get(key.method)
+            found = runs.recipes().get(key.method)
             told = whole(key, quiet).space.phases if key.own else [p.label for p in found.phases] if found else ()
             longest = max(longest, told, key=len)
     offered = [(phase, i) for i, phase in enumerate(longest)]

@@ -89,8 +89,7 @@ def _angle_controls(raw: Mapping, result) -> Sequence[Control]:
 
 
 ANGLES = Section(
-    name="angles",
-    title="Angles",
+    name="angles", title="Angles",
     question="How far did it turn, and how much is disorder?",
     label="small", paper=PAPER, of=SET, costs=COSTS,
     measure=partial(loaded, names=("against",)), kept=partial(loaded, names=("against",)), controls=_angle_controls,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis import kept
-from analysis.attention import card, figure, sample, sentence, trained
+from analysis.attention import card, figure, sample, sentence
 from analysis.attention.endpoint import attention
 from analysis.attention.measure import attend, disparity, fit, telling
 from analysis.attention.sample import LINKS, Looks, looks, of_sets
@@ -163,14 +163,14 @@ def test_an_interval_over_items_holds_what_was_planted():
 
 
 def test_arms_are_paired_by_seed():
-    assert trained.seeds_of(("base", "control", "moda", "control-2", "moda-2", "moda-1", "modal")) == {
+    assert sample.seeds_of(("base", "control", "moda", "control-2", "moda-2", "moda-1", "modal")) == {
         0: ("control", "moda"),
         2: ("control-2", "moda-2"),
     }
 
 
 def test_the_comparison_by_hand():
-    found = trained.compare(planted())
+    found = sample.compare(planted())
     assert (found.seeds, found.tasks, found.n) == ((0, 1), ("naming", "counting"), (20, 20))
     np.testing.assert_allclose(found.image[:, :, 0], [[0.2, 0.4], [0.3, 0.5]])
     np.testing.assert_allclose(found.accuracy, [[[0, 0]] * 2, [[0.5, 0]] * 2])
@@ -180,7 +180,7 @@ def test_the_comparison_by_hand():
     assert (naming.value, counting.value, every.value) == (0.5, 0, 0.25)
     assert naming.clear and not counting.clear and every.clear
     apart = 100 * found.apart_per_key.mean(1)
-    assert trained.sentence(found) == (
+    assert sample.sentence(found) == (
         f"MODA is more accurate by +25.0 points ({100 * every.low:+.1f} to {100 * every.high:+.1f}, 40 items), over "
         "items; seeds are few. Trained the same way for 2 seeds, plain attention puts 30 % on the picture when it "
         "begins to answer and MODA 40 % (+10.0 to +10.0 points by seed); self- and cross-modal attention per token are "
@@ -199,16 +199,16 @@ def test_the_comparison_by_hand():
 def test_equal_arms_and_no_arms_in_words():
     same = planted()
     same.right[:] = 1
-    assert "no difference can be told" in trained.sentence(trained.compare(same))
+    assert "no difference can be told" in sample.sentence(sample.compare(same))
     with pytest.raises(CheckpointError, match="no pair"):
-        trained.compare(planted(names=("base", "moda")))
+        sample.compare(planted(names=("base", "moda")))
 
 
 # the card
 
 
 def test_the_card_says_what_was_measured(mllm, monkeypatch):
-    monkeypatch.setattr(trained, "available", lambda: False)
+    monkeypatch.setattr(sample, "available", lambda: False)
     monkeypatch.setattr(card, "ITEMS", 4)
     told = card.section(lambda name: mllm)
     assert told.startswith("## Attention: disparity and decay\n\nn = 4 items")
@@ -222,10 +222,10 @@ def test_the_card_says_what_was_measured(mllm, monkeypatch):
 
 
 def test_the_card_compares_both_arms():
-    told = card._moda(trained.compare(planted()))
+    told = card._moda(sample.compare(planted()))
     assert "| right, naming | 0.0 % (0.0 to 0.0) | 50.0 % (50.0 to 50.0) | +50.0 (" in told
     assert "| factor from layer to layer (γ), text-to-image | 0.81 (0.73 to 0.90) | 0.73 (0.66 to 0.81) |" in told
-    one = card._moda(trained.compare(planted(names=("control", "moda"))))
+    one = card._moda(sample.compare(planted(names=("control", "moda"))))
     assert "for each of 1 seed," in one and "(γ), text-to-image | 0.90 | 0.81 |" in one
 
 
@@ -402,9 +402,9 @@ def test_every_checkpoint(drive):
 
 def test_moda_shows_what_is_kept_and_measures_what_is_missing(page_blocks, mllm, using, monkeypatch):
     using(mllm)
-    monkeypatch.setattr(trained, "available", lambda: True)
-    monkeypatch.setattr(trained, "sample", lambda: of_sets(mllm.checkpoints.manifest, 4))
-    monkeypatch.setattr(trained, "seeds_of", lambda names: {0: ("naming", "counting")})
+    monkeypatch.setattr(sample, "available", lambda: True)
+    monkeypatch.setattr(sample, "sample", lambda: of_sets(mllm.checkpoints.manifest, 4))
+    monkeypatch.setattr(sample, "seeds_of", lambda names: {0: ("naming", "counting")})
     moda = Driven(page_blocks, "attention/moda").open()
     assert moda.shown is None and "Not measured yet" in moda.seen["told"]
     moda.press()
@@ -456,4 +456,4 @@ def test_examples_show_what_they_promise(page_blocks):
     assert found["cut", 3].before.answer != found["cut", 3].after.answer
     assert np.ptp(found["checkpoints", 0].share.mean(1)) > 0.2
     moda = Driven(page_blocks, "attention/moda").open().shown
-    assert moda is None or len(headline(trained.sentence(moda.result))[0].split()) <= 25
+    assert moda is None or len(headline(sample.sentence(moda.result))[0].split()) <= 25

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from analysis.bar import examples
-from analysis.decoding import figure, game, measure, tab
+from analysis.decoding import figure, measure, tab
 from analysis.decoding.endpoint import decode as decode_endpoint
 from analysis.decoding.figure import sentence
-from analysis.decoding.game import Moment, Regions
-from analysis.decoding.measure import Decoding, Written, decode, divergence
+from analysis.decoding.measure import Decoding, Moment, Regions, Written, decode, divergence
 from analysis.decoding.objects import EMBEDDED, Mention, Truth, forms_of, invented, mentions, truth_of
 from analysis.decoding.strategies import ALL, four_contexts
 from analysis.result import Provenance
@@ -104,7 +103,7 @@ def test_a_games_values_are_those_of_four_separate_forwards(model, picture):
     encoded = model.encode(picture, QUESTION)
     steps = list(model.generate(encoded, max_new_tokens=5))
     ids = [s.token_id for s in steps]
-    moments = game.read(model, encoded, ids, "base", 0.1, 3)
+    moments = measure.read(model, encoded, ids, "base", 0.1, 3)
     assert [m.token for m in moments] == [s.token for s in steps]
     assert [m.greedy for m in moments] == [s.token or BROKEN for s in steps]
     for i, moment in enumerate(moments):
@@ -123,23 +122,23 @@ def test_a_games_values_are_those_of_four_separate_forwards(model, picture):
 def test_long_answers_are_read_in_pieces(mllm, picture, monkeypatch):
     encoded = mllm.encode(picture, QUESTION)
     ids = [s.token_id for s in mllm.generate(encoded, max_new_tokens=7)]
-    whole = game.read(mllm, encoded, ids, "base", 0.1, 0)
-    monkeypatch.setattr(game, "_CHUNK", 3)
-    for a, b in zip(whole, game.read(mllm, encoded, ids, "base", 0.1, 0), strict=True):
+    whole = measure.read(mllm, encoded, ids, "base", 0.1, 0)
+    monkeypatch.setattr(measure, "_CHUNK", 3)
+    for a, b in zip(whole, measure.read(mllm, encoded, ids, "base", 0.1, 0), strict=True):
         np.testing.assert_allclose(a.values, b.values, atol=1e-4)
-    assert game.read(mllm, encoded, [], "base", 0.1, 0) == []
+    assert measure.read(mllm, encoded, [], "base", 0.1, 0) == []
 
 
 def test_regions_lose_what_hiding_the_block_loses(mllm, picture):
     encoded = mllm.encode(picture, QUESTION)
     ids = [s.token_id for s in mllm.generate(encoded, max_new_tokens=3)]
-    found = game.regions(mllm, encoded, picture, ids, 1, "base", 0, 4)
-    read = game.read(mllm, encoded, ids, "base", 0.1, 0)[1]
+    found = measure.regions(mllm, encoded, picture, ids, 1, "base", 0, 4)
+    read = measure.read(mllm, encoded, ids, "base", 0.1, 0)[1]
     assert found.losses.shape == (4, 4)
     assert found.whole == pytest.approx(read.dividends["together"], abs=2e-4)
     covered = picture.copy()
     width, height = picture.size
-    random = game.random_picture(picture.size, 0)
+    random = measure.random_picture(picture.size, 0)
     box = (round(width / 4), 0, round(width / 2), round(height / 4))  # row 0, column 1
     covered.paste(random.crop(box), box)
     other = encoded.with_image(covered)
@@ -148,7 +147,7 @@ def test_regions_lose_what_hiding_the_block_loses(mllm, picture):
     )]  # fmt: skip
     assert found.losses[0, 1] == pytest.approx(found.whole - float(z[0] - z[1] - z[2] + z[3]), abs=2e-4)
     with pytest.raises(InputError, match="step 5 of 3"):
-        game.regions(mllm, encoded, picture, ids, 4, "base", 0, 4)
+        measure.regions(mllm, encoded, picture, ids, 4, "base", 0, 4)
 
 
 def test_the_block_that_matters_most():
@@ -448,9 +447,9 @@ def test_only_whole_words_are_listed_in_a_game(embedded):
     picture = examples()["boat-penguin-drum"].known.picture()
     found = last(embedded, picture, "Describe the picture.", {"inter": {}})
     texts = [text for moment in found.strategies[0].moments for text, _ in moment.strongest]
-    assert len(texts) > 8 and all(game._is_word(text) for text in texts)
+    assert len(texts) > 8 and all(measure._is_word(text) for text in texts)
     spelt = {" bee": True, "3": True, " b3": True, "ing": False, " .": False, "\ufffd": False}
-    assert {text: game._is_word(text) for text in spelt} == spelt
+    assert {text: measure._is_word(text) for text in spelt} == spelt
 
 
 @pytest.mark.parametrize("section", [tab.CAPTION, tab.STEPS, tab.GAME], ids=lambda s: s.name)

@@ -18,7 +18,7 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from analysis import kept
-from analysis.embedding_space import card, recipes, search
+from analysis.embedding_space import card, runs, search
 from analysis.embedding_space import pairs as own
 from analysis.embedding_space import space as sp
 from analysis.embedding_space.contrast import contrast
@@ -454,8 +454,8 @@ def small(folder, monkeypatch, tmp_path):
     root = tmp_path / "sets"
     for method in ("plain", "mod-x"):
         shutil.copytree(folder / "set", root / method)
-    monkeypatch.setattr(recipes, "MODEL", folder / "mine")
-    monkeypatch.setattr(recipes, "drawings", lambda style: coloured())
+    monkeypatch.setattr(runs, "MODEL", folder / "mine")
+    monkeypatch.setattr(runs, "drawings", lambda style: coloured())
     return root
 
 
@@ -485,8 +485,8 @@ def test_without_trained_phases_it_is_said(tmp_path):
 
 def test_the_endpoint_gives_numbers_for_every_phase(small, folder, monkeypatch):
     card.section(small, _encoder_of(folder), lambda *of: None)
-    recipe = recipes.recipe
-    monkeypatch.setattr(recipes, "recipe", lambda method: recipe(method, small))
+    recipe = runs.recipe
+    monkeypatch.setattr(runs, "recipe", lambda method: recipe(method, small))
     found = embedding_space()
     assert found["phases"] == ["base", "same", "moved"] and found["method"] == "plain"
     assert found["rotation_degrees"]["text"] == pytest.approx([0, 0, 180], abs=1e-3)

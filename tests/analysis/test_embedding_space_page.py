@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist
 
 from analysis import bar as shared_bar
 from analysis import kept, section
-from analysis.embedding_space import contrast, lost, mapped, maps, measure, recipes, spaces, tab
+from analysis.embedding_space import contrast, lost, mapped, maps, measure, runs, spaces, tab
 from analysis.embedding_space.measure import Phase
 from analysis.embedding_space.result import MEASURES
 from analysis.embedding_space.retrieval import recalls, repeated, versus
@@ -392,9 +392,9 @@ def demo():
 def methods(monkeypatch):
     """Plain and Mod-X, with the phases of the planted spaces, instead of those that ship."""
     phases = tuple(Phase(label, "", BASE) for label in LABELS)
-    found = {n: recipes.Recipe(n, t, "", None, phases) for n, t in (("plain", "Plain"), ("mod-x", "Mod-X"))}
-    monkeypatch.setattr(recipes, "recipes", lambda *root: found)
-    monkeypatch.setattr(recipes, "kept_space", lambda *of: None)  # but for what is put
+    found = {n: runs.Recipe(n, t, None, phases) for n, t in (("plain", "Plain"), ("mod-x", "Mod-X"))}
+    monkeypatch.setattr(runs, "recipes", lambda *root: found)
+    monkeypatch.setattr(runs, "kept_space", lambda *of: None)  # but for what is put
 
 
 def half_lost():
@@ -655,7 +655,7 @@ def test_which_encoders_open(folder, monkeypatch):
 
 
 def test_without_trained_phases_it_is_said(monkeypatch):
-    monkeypatch.setattr(recipes, "recipes", lambda *root: {})
+    monkeypatch.setattr(runs, "recipes", lambda *root: {})
     with gr.Blocks() as demo:
         bar = shared_bar.build()
         with gr.Tabs(), gr.Tab("lost"):
@@ -665,8 +665,8 @@ def test_without_trained_phases_it_is_said(monkeypatch):
 
 def test_a_style_that_nobody_has_measured_is_measured_once_with_progress(demo, methods, monkeypatch):
     space, measured = a_space(), []
-    monkeypatch.setattr(recipes, "recipe", lambda method, *root: recipes.recipes()[method])
-    monkeypatch.setattr(recipes, "kept_space", lambda *a: None)
+    monkeypatch.setattr(runs, "recipe", lambda method, *root: runs.recipes()[method])
+    monkeypatch.setattr(runs, "kept_space", lambda *a: None)
 
     def slow(of, style, progress):
         measured.append((of.method, style))
@@ -674,7 +674,7 @@ def test_a_style_that_nobody_has_measured_is_measured_once_with_progress(demo, m
         time.sleep(0.7)
         return space
 
-    monkeypatch.setattr(recipes, "measured", slow)
+    monkeypatch.setattr(runs, "measured", slow)
     monkeypatch.setattr(spaces, "drawings", lambda style: planted.pairs_of(30, DOMAINS))
     monkeypatch.setattr(spaces.runs, "load", lambda *of: ())
     driven = Driven(demo, "embedding_space/angles").open(style="fluent")

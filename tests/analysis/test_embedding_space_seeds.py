@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis import kept
-from analysis.embedding_space import card, lost, recipes, runs
+from analysis.embedding_space import card, lost, runs
 from analysis.embedding_space import spaces as room
 from analysis.embedding_space.lost import LOST
 from analysis.embedding_space.retrieval import over, recalls, repeated, t_interval, versus
@@ -123,7 +123,7 @@ def trained(tmp_path, monkeypatch):
     monkeypatch.setattr(phases, "PHASES", ("x", "y"))
     (tmp_path / "clip").mkdir()
     (tmp_path / "clip" / "config.json").write_text("{}")
-    monkeypatch.setattr(recipes, "MODEL", tmp_path / "clip")
+    monkeypatch.setattr(runs, "MODEL", tmp_path / "clip")
     for seed, methods in ((0, ("plain", "mod-x")), (1, ("plain", "mod-x")), (2, ("plain",)), (10, ("plain",))):
         for method in methods:
             for i, task in enumerate(("x", "y")):
@@ -147,13 +147,13 @@ def test_runs_of_other_seeds_are_measured_once_and_kept_beside_the_set(trained):
 
     assert collect() == ["plain", "plain", "mod-x"] and any("Plain, seed 2" in line for line in log)
     assert collect() == []  # all of it was measured
-    plain = recipes.recipe("plain", trained / "sets")
+    plain = runs.recipe("plain", trained / "sets")
     found = runs.load(plain, pairs)
     assert [of.label for of in found] == ["seed 1", "seed 2"] and found[0].phases == ("base", "x", "y")
-    assert [of.label for of in runs.load(recipes.recipe("mod-x", trained / "sets"), pairs)] == ["seed 1"]
-    assert runs.load(recipes.recipe("interpolation", trained / "sets"), pairs) == ()
+    assert [of.label for of in runs.load(runs.recipe("mod-x", trained / "sets"), pairs)] == ["seed 1"]
+    assert runs.load(runs.recipe("interpolation", trained / "sets"), pairs) == ()
     phases.write(trained / "states" / "seed1", trained / "again", ["plain"])
-    whole = planted.measure(Encoder(trained / "again" / "plain"), pairs, plain.phases, "plain", recipes.SHOWN)
+    whole = planted.measure(Encoder(trained / "again" / "plain"), pairs, plain.phases, "plain", runs.SHOWN)
     for name, ranks in whole.ranks.items():
         assert np.array_equal(found[0].ranks[name], np.minimum(ranks, runs.BEYOND))
     assert np.array_equal(recalls(found[0], k=5).matrix, recalls(whole, k=5).matrix)
@@ -172,7 +172,7 @@ def test_runs_of_other_seeds_are_measured_once_and_kept_beside_the_set(trained):
 def test_runs_of_other_pairs_or_another_model_count_for_nothing(trained):
     pairs = planted.coloured()
     runs.collect(trained / "states", pairs, trained / "sets", Encoder, lambda line: None)
-    recipe = recipes.recipe("plain", trained / "sets")
+    recipe = runs.recipe("plain", trained / "sets")
     assert len(runs.load(recipe, pairs)) == 2
     assert runs.load(recipe, replace(pairs, data="other")) == ()
     (trained / "clip" / "config.json").write_text('{"trained": "again"}')
@@ -180,12 +180,12 @@ def test_runs_of_other_pairs_or_another_model_count_for_nothing(trained):
 
 
 def test_the_runs_that_ship_are_small_and_of_these_drawings():
-    for recipe in recipes.recipes().values():
+    for recipe in runs.recipes().values():
         file = recipe.folder / runs.FILE
         if file.exists():
             told = json.loads(file.read_text())
             assert file.stat().st_size < 75_000
-            assert len(runs.load(recipe, recipes.drawings())) == (recipe.method == recipe.folder.name) * len(
+            assert len(runs.load(recipe, runs.drawings())) == (recipe.method == recipe.folder.name) * len(
                 told["runs"]
             )
 
@@ -199,7 +199,7 @@ def both(monkeypatch):
     found = {"plain": PLAIN, "mod-x": KEEPS, "joint": (run((1,) * 8, None, "joint"),)}
     titles = {"plain": "Plain", "mod-x": "Mod-X", "joint": "Joint"}
     offered = {name: SimpleNamespace(title=title) for name, title in titles.items()}
-    monkeypatch.setattr(recipes, "recipes", lambda *root: offered)
+    monkeypatch.setattr(runs, "recipes", lambda *root: offered)
     hit = np.ones((3, 8), dtype=bool)
     every = {
         name: Whole(titles[name], planted.made_up(hit, DOMAINS, TRAINED, name), None, (), None, of)

@@ -6,12 +6,12 @@ from functools import partial
 import pytest
 
 from analysis import kept
-from analysis.attention import sample, trained
+from analysis.attention import sample
 from analysis.decoding import strategies
 from analysis.decoding.dataset import measure as decoding
 from analysis.embedding_space import measure as space
 from analysis.embedding_space import pairs
-from analysis.embedding_space import recipes as spaces
+from analysis.embedding_space import runs as spaces
 from analysis.forgetting import matrix, sets
 from analysis.forgetting.parts import measure as parts
 from analysis.forgetting.parts import weights
@@ -77,8 +77,8 @@ ROOMS = {
     "attention": (mini, lambda model, **how: sample.looks(
         model, ("base", "naming"), sample.of_sets(model.manifest), **how
     )),
-    "moda": (partial(unopened, trained.MODEL), lambda model, **how: sample.looks(
-        model, trained.ARMS, trained.sample(), **how
+    "moda": (partial(unopened, sample.MODEL), lambda model, **how: sample.looks(
+        model, sample.ARMS, sample.sample(), **how
     )),
     "matrix": (mini, lambda model, only_kept: whole(model)),
     "split": (mini, lambda model, **how: split(sets.answers(METHOD), model, **how)),
