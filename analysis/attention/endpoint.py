@@ -51,9 +51,7 @@ def attention(
         told = {**found.to_json(), "sentence": sentence.headline(found)}
         told["decay"]["sentence"] = sentence.decay(found)
         if layer or weighting == "rollout":
-            where = look(
-                mllm, image, question, found.position, found.written_ids, name, layer or 1, head, weighting
-            )
-            word = found.written_word
+            token, word = (found.position, found.written_ids), found.written_word
+            where = look(mllm, image, question, *token, name, layer or 1, head, weighting)
             told["map"] = {**where.to_json(), "sentence": sentence.where(where, word.text if word else "")}
     return told

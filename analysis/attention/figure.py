@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -473,7 +472,7 @@ def trained_attention(found: "Trained") -> go.Figure:
 def arms_table(found: "Trained") -> Table:
     """Both arms: accuracy by task with the paired difference, attention to the picture, disparity, decay."""
     gain_of = Head("Difference", unit="points", sign=True, digits=1)
-    rows: list[Sequence] = []
+    rows = []
     for i, (task, gain) in enumerate(zip((*found.tasks, "all"), found.gains, strict=True)):
         arms = [found.accuracy[a].mean(1) if task == "all" else found.accuracy[a][:, i] for a in range(2)]
         rows.append([f"right, {task}", *map(_seeds, arms), gain])

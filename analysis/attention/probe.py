@@ -1,13 +1,13 @@
 """What the answer loses when it may not look at the picture, layer by layer; and another attention without training."""
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.attention.measure import Attention, attend
+from analysis.kept import Progress, quiet
 from analysis.result import Provenance, Result
 from analysis.table import Table
 from models.errors import InputError
@@ -27,7 +27,6 @@ WHO = {"answering": ANSWERING, "text": TEXT}
 """Whose attention to the picture is changed: of the tokens that write the answer, or of all text."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 _SHORT = 8  # tokens of the model's own answer whose probability is followed
-Told = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ class Carried(Result):
 
 def carry(
     model: "MLLM", picture: "Image.Image | None", question: str, checkpoint: str = "base", known: "Known | None" = None,
-    width: int = 0, who: str = "answering", progress: Told = lambda share, what: None
+    width: int = 0, who: str = "answering", progress: Progress = quiet
 ) -> Carried:
     """Cut attention to the picture in every window of ``width`` layers (0: a sixth of them), and scale it in all.
 

@@ -254,13 +254,12 @@ class Trained(Result):
 
     def table(self) -> Table:
         rows = []
-        for a, arm in enumerate(ARMS):
-            for s, seed in enumerate(self.seeds):
-                rows += [[arm, seed, "accuracy", t, self.accuracy[a, s, i]] for i, t in enumerate(self.tasks)]
-                rows += [[arm, seed, "image share", i + 1, v] for i, v in enumerate(self.image[a, s])]
-                rows += [[arm, seed, "gamma", link, v[a, s]] for link, v in self.gamma.items()]
-                rows += [[arm, seed, "disparity", "mass", self.apart[a, s]]]
-                rows += [[arm, seed, "disparity", "per key", self.apart_per_key[a, s]]]
+        for a, s in np.ndindex(self.apart.shape):
+            told = [("accuracy", task, self.accuracy[a, s, i]) for i, task in enumerate(self.tasks)]
+            told += [("image share", i + 1, share) for i, share in enumerate(self.image[a, s])]
+            told += [("gamma", link, values[a, s]) for link, values in self.gamma.items()]
+            told += [("disparity", "mass", self.apart[a, s]), ("disparity", "per key", self.apart_per_key[a, s])]
+            rows += [[ARMS[a], self.seeds[s], *row] for row in told]
         return Table(["arm", "seed", "what", "where", "value"], rows)
 
 
@@ -286,8 +285,7 @@ def compare(found: Looks) -> Trained:
     parts = [of == task for task in tasks]
     each = lambda measure: np.array([[measure(i) for i in row] for row in rows])  # noqa: E731
     return Trained(
-        provenance=found.provenance,
-        seeds=tuple(pairs), tasks=tasks, n=tuple(int(p.sum()) for p in parts),
+        provenance=found.provenance, seeds=tuple(pairs), tasks=tasks, n=tuple(int(p.sum()) for p in parts),
         image=each(lambda i: found.image(i).mean(0)),
         apart=each(lambda i: np.nanmean(found.disparity(i))),
         apart_per_key=each(lambda i: np.nanmean(found.disparity(i, per_key=True))),

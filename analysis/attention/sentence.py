@@ -199,10 +199,8 @@ def few(found: "Attention") -> str:
     """What a fit over few layers cannot tell; empty where there are enough."""
     if found.layers >= FEW:
         return ""
-    return f"{_NUMBERS.get(found.layers, str(found.layers))} layers cannot tell whether attention fades"
-
-
-_NUMBERS = {1: "One", 2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six", 7: "Seven"}
+    count = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven")[found.layers]
+    return f"{count} layers cannot tell whether attention fades"
 
 
 PREDICTED = ("it falls", "it grows", "it stays within 5 points")
@@ -223,10 +221,8 @@ def outcome(found: "Attention") -> str | None:
 def where(found: "Where", word: str = "") -> str:
     """Where one token looks: ``word`` is what it writes, empty where it is a token of the prompt."""
     when = f"When “{word}” is written" if word else f"Seen from the token “{found.token.strip() or '␣'}”"
-    if found.mode == "rollout":
-        which = "the sum of all layers"
-    else:
-        which = f"head {found.head} of layer {found.layer}" if found.head else f"layer {found.layer} as a whole"
+    which = f"head {found.head} of layer {found.layer}" if found.head else f"layer {found.layer} as a whole"
+    which = "the sum of all layers" if found.mode == "rollout" else which
     if not found.size:
         said = f"{when}, {which} has no picture to look at."
     else:

@@ -192,9 +192,8 @@ def _true(found: "Decoding") -> str:
     guilty = [f"{title} ({', '.join(names)})" for title, names in wrong.items() if names]
     clean = [title for title, names in wrong.items() if not names]
     if not guilty:
-        if len(clean) > 1:
-            return "None of them says that something is there that is not."
-        return "It says of nothing that it is there when it is not."
+        one = "It says of nothing that it is there when it is not."
+        return "None of them says that something is there that is not." if len(clean) > 1 else one
     said = f"Said to be there although it is not: by {listed(guilty)}"
     return f"{said}; by {listed(clean)}, nothing." if clean else f"{said}."
 

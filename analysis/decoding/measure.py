@@ -110,17 +110,13 @@ def _moment(logits: torch.Tensor, token: int, spelling: Spelling, beta: float) -
     spelt = zip(spelling.rivals(strong_ids.tolist()), strong.tolist(), strict=True)
     whole = [(text, value) for text, value in spelt if _is_word(text)][:TOGETHER]
     greedy, moved = spelling.rivals([int(logits[0].argmax()), int(step.if_fired.argmax())])
+    tops = (
+        tuple((texts[i], p) for i, p in zip(row, chances, strict=True))
+        for row, chances in zip(ids.tolist(), values.exp().tolist(), strict=True)
+    )
     return Moment(
-        variance=step.variance,
-        values=tuple(logprobs[:, token].tolist()),
-        tops=tuple(
-            tuple((texts[i], p) for i, p in zip(row, chances, strict=True))
-            for row, chances in zip(ids.tolist(), values.exp().tolist(), strict=True)
-        ),
-        interactions={texts[i]: float(together[i]) for i in named},
-        strongest=tuple(whole),
-        greedy=greedy,
-        modified=moved,
+        variance=step.variance, values=tuple(logprobs[:, token].tolist()), tops=tuple(tops), strongest=tuple(whole),
+        interactions={texts[i]: float(together[i]) for i in named}, greedy=greedy, modified=moved,
         token=spelling.add(token),
     )
 
@@ -167,19 +163,15 @@ def regions(
     both, question, alone, neither = values(four_contexts(encoded, image_seed))
     random = random_picture(picture.size, image_seed)
     edges = [[round(i * length / side) for i in range(side + 1)] for length in picture.size]
-    boxes = [
-        (edges[0][c], edges[1][r], edges[0][c + 1], edges[1][r + 1]) for r in range(side) for c in range(side)
-    ]
-
-    def covered(box: tuple[int, int, int, int]) -> "Encoded":
-        filled = picture.convert("RGB")
-        filled.paste(random.crop(box), box)
-        return encoded.with_image(filled)
-
+    boxes = [(edges[0][c], edges[1][r], edges[0][c + 1], edges[1][r + 1]) for r in range(side) for c in range(side)]
     left: list[float] = []
     for first in range(0, len(boxes), _ROWS // 2):
         progress(first / len(boxes))
-        some = [covered(box) for box in boxes[first : first + _ROWS // 2]]
+        some = []
+        for box in boxes[first : first + _ROWS // 2]:
+            covered = picture.convert("RGB")
+            covered.paste(random.crop(box), box)
+            some.append(encoded.with_image(covered))
         found = values([*some, *(c.without_text() for c in some)])
         left += (found[: len(some)] - question - found[len(some) :] + neither).tolist()
     whole = both - question - alone + neither

@@ -13,7 +13,7 @@ from analysis.decoding.dataset import measure as sets
 from analysis.decoding.dataset.measure import Hallucination, embedded, uploaded
 from analysis.decoding.measure import BLOCKS, LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, Played, decode, play
 from analysis.decoding.objects import Truth, truth_of
-from analysis.form import DRAW, RUN, Control, Number, One, Several, Words
+from analysis.form import DRAW, RUN, Control, Number, One, Several, Words, pick
 from analysis.kept import quiet
 from analysis.section import MODEL, Asked, Prediction, Room, Section, Try, Upload, View
 from models.embedded.hallucination_sets import CAPTIONS, EXISTENCE, SUBSETS
@@ -94,10 +94,9 @@ def _steps_of(draw):
 def _played(asked: Asked, progress) -> Played:
     """One step as a game: that which is chosen, else the one that tells most."""
     with asked.opened() as model:
-        step = int(asked["step"]) if asked["step"].isascii() and asked["step"].isdecimal() else None
         return play(
-            model, asked.picture, asked.question, asked.checkpoint, _truth(asked), step, asked["side"],
-            lambda share: progress(share, "covering blocks of the picture"),
+            model, asked.picture, asked.question, asked.checkpoint, _truth(asked), pick(asked["step"], LONGEST),
+            asked["side"], lambda share: progress(share, "covering blocks of the picture"),
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.embedding_space import maps, runs
 from analysis.embedding_space.pairs import drawings
-from analysis.embedding_space.result import LIKENESS, MEASURES, Space, sentence
+from analysis.embedding_space.result import BETWEEN_PHASES, LIKENESS, MEASURES, Space, sentence
 from analysis.embedding_space.retrieval import DIRECTIONS, KS, Over, Versus, over, repeated, versus
 from analysis.embedding_space.runs import Run
 from analysis.statistics import Difference, Estimate
@@ -20,10 +20,7 @@ from models.embedded.phases import SET
 if TYPE_CHECKING:
     from models.dual_encoder import DualEncoder
 
-_ANGLES = (
-    "rotation_image", "rotation_text", "between_image", "between_text", "residual_image", "residual_text", "deviation",
-    "pair",
-)  # fmt: skip
+_ANGLES = tuple(name for name, measure in BETWEEN_PHASES.items() if measure.unit)
 _PLAIN, _AGAINST = "plain", "mod-x"
 
 

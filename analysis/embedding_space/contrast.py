@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,6 +10,7 @@ import plotly.graph_objects as go
 from analysis.charts import IMAGE, WRONG, figure
 from analysis.embedding_space import spaces
 from analysis.embedding_space.mapped import names as named
+from analysis.embedding_space.result import Space
 from analysis.embedding_space.spaces import GO, Spaces, keys_of, loaded, phase_of, uri
 from analysis.form import DRAW, One, Words, pick
 from analysis.section import SET, Asked, Section, Shown, Try, View
@@ -18,12 +18,7 @@ from analysis.table import SCROLL
 from analysis.wording import number, signed
 from models.errors import InputError
 
-if TYPE_CHECKING:
-    from analysis.embedding_space.result import Space
-
-MOST = 40
-"""Chosen pairs above which a matrix cannot be read."""
-
+MOST = 40  # chosen pairs above which a matrix cannot be read
 VIEWS = ("after", "before", "change")
 _ROWS = 12  # pairs of a matrix, at first
 _EVERY = "a mix of all domains"
@@ -55,7 +50,7 @@ class Contrast:
     off_diagonal: float
 
 
-def contrast(space: "Space", chosen: Sequence[int], before: int = 0, after: int = -1) -> Contrast:
+def contrast(space: Space, chosen: Sequence[int], before: int = 0, after: int = -1) -> Contrast:
     """The matrices of the pairs at places ``chosen`` of those shown.
 
     Raises ``InputError`` for fewer than 2 pairs, more than ``MOST``, the same one twice, or one that is not shown.

@@ -33,15 +33,13 @@ def embedding_space(method: str = "plain", phase: str = "") -> dict:
         raise InputError(f"There is no phase {phase!r}. There are: {', '.join(found.phases)}.")
     s = found.phases.index(phase) if phase else 0
     recall = {name: recalls(found, name) for name in DIRECTIONS}
-
-    def means(kind: str) -> dict:
-        return {side: found.spreads[f"{kind}_{side}"].mean[s] for side in ("image", "text")}
-
+    kinds, sides = ("rotation", "between", "residual"), ("image", "text")
+    means = {kind: {side: found.spreads[f"{kind}_{side}"].mean[s] for side in sides} for kind in kinds}
     return plain({
         "method": found.method, "against": found.phases[s], "phases": found.phases, "domains": found.domain_names,
-        "n": found.n, "rotation_degrees": means("rotation"), "between_degrees": means("between"),
+        "n": found.n, "rotation_degrees": means["rotation"], "between_degrees": means["between"],
         "deviation_degrees": found.spreads["deviation"].mean[s], "pair_degrees": found.spreads["pair"].mean[s],
-        "shift_disagreement": found.spreads["disagreement"].mean[s], "residual": means("residual"),
+        "shift_disagreement": found.spreads["disagreement"].mean[s], "residual": means["residual"],
         **{name: found.likeness[name][s] for name in LIKENESS},
         **{name: found.numbers[name] for name in OF_A_PHASE},
         "recall": {name: of.matrix for name, of in recall.items()},

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,10 +17,6 @@ from analysis.section import SET, Asked, Prediction, Section, Shown, Try, View
 from analysis.statistics import Estimate
 from analysis.table import SCROLL, Head, Table
 from analysis.wording import between, estimate, percent, signed
-
-if TYPE_CHECKING:
-    from analysis.embedding_space.retrieval import Recalls, Repeated, Versus
-    from analysis.embedding_space.spaces import Whole
 
 _CARDS = 12  # pairs shown
 
@@ -99,7 +94,7 @@ def _cards(shown: Shown) -> str:
     )
 
 
-def matrix(found: "Recalls", chosen: tuple[int, int] | None = None) -> str:
+def matrix(found: retrieval.Recalls, chosen: tuple[int, int] | None = None) -> str:
     """Recall as a table of buttons, rows phases, columns domains, which set ``after`` and ``domain``."""
     head = "".join(
         f'<th scope="col">{escape(d)}<small>n = {n}</small></th>' for d, n in zip(found.domains, found.n, strict=True)
@@ -139,7 +134,7 @@ def _matrices(shown: Shown) -> str:
     return "".join(parts)
 
 
-def course(found: "Recalls", title: str) -> go.Figure:
+def course(found: retrieval.Recalls, title: str) -> go.Figure:
     """Recall of each domain phase by phase, per cent; the large marker is the domain's own phase."""
     lines = [
         go.Scatter(
@@ -158,7 +153,7 @@ def course(found: "Recalls", title: str) -> go.Figure:
     )
 
 
-def averages(found: "dict[str, Repeated]") -> go.Figure | None:
+def averages(found: dict[str, retrieval.Repeated]) -> go.Figure | None:
     """Mean recall over domains, phase by phase, a line for each method; a method with other phases is a marker at the
     end. Of a method trained more than once: the mean over its seeds, with bars from the smallest to the largest. None
     where there is no method."""
@@ -194,7 +189,7 @@ def _everyone(shown: Shown) -> dict[str, tuple]:
     return {of.title: of.runs for of in every if of}
 
 
-def methods(found: "dict[str, Repeated]", against: "dict[str, Versus]", base: str) -> str:
+def methods(found: dict[str, retrieval.Repeated], against: dict[str, retrieval.Versus], base: str) -> str:
     """What each method reaches, loses, and how it compares with ``base`` pair by pair, points. Of several trainings the
     smallest and the largest share stand in the interval's place."""
     told = {"unit": "points", "digits": 1, "sign": True}
@@ -266,7 +261,7 @@ def points(value: float) -> str:
     return signed(100 * float(value), 1)
 
 
-def sentence(found: "Sequence[Whole]", direction: str, k: int, among: str) -> str:
+def sentence(found: Sequence[spaces.Whole], direction: str, k: int, among: str) -> str:
     """What is left of the domains before the last, plain beside another method where there are two."""
     every = [recalls(of.space, direction, k, among) for of in found]
     (old, *_, n), titles = every[0].earlier(), [of.title for of in found]
@@ -295,7 +290,7 @@ def sentence(found: "Sequence[Whole]", direction: str, k: int, among: str) -> st
     )
 
 
-def verdict(of: "Versus") -> str:
+def verdict(of: retrieval.Versus) -> str:
     """Whether the first of two methods keeps more of the domains before the last, in a few words. Of several trainings
     the interval over seeds decides, as it alone covers another training."""
     seeds, pooled = len(of.each), of.pooled.earlier
@@ -306,7 +301,7 @@ def verdict(of: "Versus") -> str:
     return f"{which}, over {seeds} trainings" if seeds > 1 else f"{which}, in one training"
 
 
-_KEEPS = ("Mod-X", "plain", "no difference can be told")
+_KEEPS = {"more": "Mod-X", "fewer": "plain", "no": "no difference can be told"}
 
 
 def _keeps(result: Lost) -> str | None:
@@ -315,7 +310,7 @@ def _keeps(result: Lost) -> str | None:
     if [of.space.method for of in every] != [PLAIN, BESIDE]:
         return None
     told = verdict(versus(every[1].runs, every[0].runs, *_how(result)))
-    return _KEEPS[0] if told.startswith("more") else _KEEPS[1] if told.startswith("fewer") else _KEEPS[2]
+    return _KEEPS[told.split()[0].rstrip(",")]
 
 
 LOST = Section(
@@ -340,7 +335,7 @@ LOST = Section(
         ),
         View("table", _methods_told, html=True, folded="Methods side by side, in numbers"),
     ),
-    prediction=Prediction("after all five, who still finds more of the earlier names?", _KEEPS, _keeps),
+    prediction=Prediction("after all five, who still finds more of the earlier names?", tuple(_KEEPS.values()), _keeps),
     tries=(
         Try("Every domain", values={"domain": -1}),
         Try("The animals, trained first", values={"domain": 1}),

@@ -21,9 +21,7 @@ from analysis.section import SET, Asked, Section, Shown, Try, Upload, View
 from models import dual_catalog, hub
 
 LINES = {"trails": "where they came from", "pairs": "each picture to its name", "none": "none"}
-MANY = 600
-"""Pairs above which lines hide everything."""
-
+MANY = 600  # pairs above which lines hide everything
 _HEIGHT = 350
 _SVG = 1200  # points above which WebGL draws them
 _AXES = "xyz"
@@ -369,11 +367,6 @@ def _own_controls(raw: Mapping, result) -> Sequence[Control]:
     )
 
 
-def _own(asked: Asked, progress) -> Spaces:
-    phases = "" if asked["phases"].strip() == "none" else asked["phases"]
-    return _pictured(spaces.own_key(asked["model"], phases, asked.upload, progress), progress)
-
-
 def _pictured(key: Key, progress=None) -> Spaces | None:
     found = spaces.load((key,), {}, progress)
     return found and replace(found, clouds=(_clouds(found.whole[0], "PCA", "2-D"),))
@@ -399,7 +392,10 @@ OWN = Section(
     about="Any CLIP or SigLIP, its checkpoints in the order of training, and pairs of picture and text.",
     label="as published", paper=spaces.PAPER, of=SET, long=True,
     costs="a second for a hundred pairs and phase on the small model, minutes for a large one",
-    measure=_own, controls=_own_controls,
+    measure=lambda asked, progress: _pictured(spaces.own_key(
+        asked["model"], "" if asked["phases"].strip() == "none" else asked["phases"], asked.upload, progress
+    ), progress),
+    controls=_own_controls,
     # until something is measured, the plain training of the drawings is shown
     kept=lambda asked: None if asked.upload or asked["model"] != dual_catalog.EMBEDDED else _pictured(Key(PLAIN)),
     upload=Upload(

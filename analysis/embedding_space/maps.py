@@ -64,7 +64,7 @@ def aligned(images: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarr
     1966): min over orthogonal R of ||X_t R - X'_{t-1}||_F, X' being aligned already. What is left is no rotation of the
     whole: disorder within a modality, and the modalities turning differently. Float64, same shapes.
     """
-    clouds = _turned_back(_together(images, words))
+    clouds = _turned_back(np.concatenate([images, words], axis=1, dtype=np.float64))
     return clouds[:, : images.shape[1]], clouds[:, images.shape[1] :]
 
 
@@ -75,7 +75,7 @@ def pca(images: np.ndarray, words: np.ndarray, dimensions: int = 2) -> tuple[Clo
     three pairs, or embeddings that are no numbers.
     """
     checked(images, words)
-    clouds = _together(images, words)
+    clouds = np.concatenate([images, words], axis=1, dtype=np.float64)  # [phases, 2 * pairs, d]
     fitted = PCA(dimensions, svd_solver="covariance_eigh").fit(clouds[0])
     drawn = []
     for of in (clouds, _turned_back(clouds)):
@@ -92,11 +92,6 @@ def checked(images: np.ndarray, words: np.ndarray) -> None:
         raise InputError(f"A cloud needs at least {LEAST} pairs; there are {images.shape[1]}.")
     if not (np.isfinite(images).all() and np.isfinite(words).all()):
         raise InputError("Some embeddings are not numbers, so they cannot be drawn: the model's weights are broken.")
-
-
-def _together(images: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """All embeddings of each phase, float64 ``[phases, 2 * pairs, d]``, images first."""
-    return np.concatenate([images, words], axis=1, dtype=np.float64)
 
 
 def _turned_back(clouds: np.ndarray) -> np.ndarray:

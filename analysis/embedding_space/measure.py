@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from models.dual_encoder import DualEncoder
 
 ROOM = "embedding_space"
-COUPLES = 2000
-"""Pairs of samples, at most, for changes between samples."""
-
+COUPLES = 2000  # pairs of samples, at most, for changes between samples
 _OF_COUPLES = ("between_image", "between_text")  # measures over pairs of samples, the others are over pairs
 _SPREAD_OUT = 20000  # pairs of samples, at most, for uniformity
 _VERSION = 2  # of what is measured: another number makes kept entries stale

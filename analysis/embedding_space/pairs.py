@@ -24,9 +24,7 @@ MOST_PAIRS = 5000
 MOST_FILES = 2 * MOST_PAIRS + 1
 MOST_BYTES = 500_000_000  # unpacked
 MOST_DOMAINS = 40
-ALL = "all"
-"""The domain of pairs that name none."""
-
+ALL = "all"  # the domain of pairs that name none
 _CAPTION, _LIST = ".txt", ".jsonl"
 _LONGEST = 2000  # letters of a text; models read far fewer
 _NAMED = 3  # files that a message names

@@ -36,15 +36,11 @@ if TYPE_CHECKING:
     from models.dual_encoder import DualEncoder
 
 MODEL = ASSETS / "crosstalk-clip"
-SHOWN = 24
-"""Pairs of a domain whose embeddings ship."""
-
+SHOWN = 24  # pairs of a domain whose embeddings ship
 _HALF = 0.5  # how far an interpolated phase is from the base to the plain one
 FILE = "runs.json"
 STATES = Path("build/train")
-BEYOND = 11
-"""The rank that stands for itself and for all worse ones: recall is counted up to 10."""
-
+BEYOND = 11  # the rank that stands for itself and for all worse ones: recall is counted up to 10
 _VERSION = 1  # of what is kept: another number makes kept runs stale
 
 

@@ -10,9 +10,7 @@ from scipy.linalg import orthogonal_procrustes
 
 from models.errors import InputError, ModelError
 
-LEAST = 2
-"""Pairs below which there are no angles between samples, and so no space."""
-
+LEAST = 2  # pairs below which there are no angles between samples, and so no space
 _DRAWS = 2000  # of a bootstrap
 _AT_ONCE = 200  # of these, whose weights are in memory
 _TURN_LEAST = 1e-9  # of the pull of one sample, with which a rotation prefers not to turn

@@ -4,7 +4,6 @@ section of angles and numbers: distributions by phase, and a table that explains
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,15 +12,21 @@ from analysis.charts import IMAGE, NEUTRAL, TEXT, figure
 from analysis.embedding_space.contrast import MATRIX
 from analysis.embedding_space.lost import LOST
 from analysis.embedding_space.mapped import MAP, OWN
-from analysis.embedding_space.result import BETWEEN_PHASES, LIKENESS, MEASURES, OF_A_PHASE, PREDICTED, outcome, sentence
+from analysis.embedding_space.result import (
+    BETWEEN_PHASES,
+    LIKENESS,
+    MEASURES,
+    OF_A_PHASE,
+    PREDICTED,
+    Space,
+    outcome,
+    sentence,
+)
 from analysis.embedding_space.search import SEARCH
 from analysis.embedding_space.spaces import COSTS, GO, PAPER, STYLE, loaded, phase_of, trained
 from analysis.form import DRAW, Control, One
 from analysis.section import SET, Prediction, Room, Section, Try, View
 from analysis.table import Head, Table
-
-if TYPE_CHECKING:
-    from analysis.embedding_space.result import Space
 
 KINDS = {
     "rotation": "Rotation: to itself, before and after",
@@ -34,7 +39,7 @@ KINDS = {
 """Distributions on offer: a prefix of the measures of images and of texts, or the measure of both."""
 
 
-def angles(found: "Space", kind: str, before: int = 0) -> go.Figure | None:
+def angles(found: Space, kind: str, before: int = 0) -> go.Figure | None:
     """Distributions of one of ``KINDS`` in every phase after ``before``, against it; images and texts apart. None
     where no phase comes after it.
 
@@ -63,7 +68,7 @@ def angles(found: "Space", kind: str, before: int = 0) -> go.Figure | None:
     )
 
 
-def numbers(found: "Space", before: int = 0) -> str:
+def numbers(found: Space, before: int = 0) -> str:
     """Every measure in every phase after ``before``, against it, as a table; what a name means opens where it stands.
     """
     phases = range(before + 1, len(found.phases))

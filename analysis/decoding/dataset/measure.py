@@ -317,10 +317,9 @@ def answers(
     def encode(place: int) -> "Encoded":
         return model.encode(items[place].picture(), items[place].question)
 
-    def search(places: list[int], prompts: "list[Encoded]") -> list[list["Step"]]:
-        return [list(model.generate(prompts[0], checkpoint, limit, made(places[0])))]
-
     def write(places: list[int], prompts: "list[Encoded]") -> list[list["Step"]]:
+        if search:
+            return [list(model.generate(prompts[0], checkpoint, limit, made(places[0])))]
         writings = [Writing(s := made(i), s.contexts(prompt)) for i, prompt in zip(places, prompts, strict=True)]
         edits, using = model.edits(checkpoint), lambda: model.using(checkpoint)
         steps = list(model.generator.steps(writings, limit, using, top=0, edits=edits))
@@ -328,13 +327,13 @@ def answers(
 
     def timed(places: list[int], prompts: "list[Encoded]") -> list[dict]:
         began = time.perf_counter()
-        written = work(places, prompts)
+        written = write(places, prompts)
         each = (time.perf_counter() - began) / len(places)
         return [{"texts": text_of(steps), "tokens": len(steps), "seconds": each} for steps in written]
 
-    work, rows = (search, 1) if isinstance(made(0), Search) else (write, _ROWS)
-    contexts = len(made(0).contexts(encode(places[0]))) if work is write and places else 1
-    limits = {"rows": max(rows // contexts, 1), "tokens": TOKENS // contexts, "new": limit}
+    search = isinstance(made(0), Search)
+    contexts = len(made(0).contexts(encode(places[0]))) if places and not search else 1
+    limits = {"rows": 1 if search else max(_ROWS // contexts, 1), "tokens": TOKENS // contexts, "new": limit}
     return batched(places, encode, timed, alike=lambda i: len(items[i].question), **limits)
 
 
