@@ -93,7 +93,7 @@ def main() -> None:
     fresh = [(in_a_process(FIRST), in_a_process(BARE)) for _ in range(3)]
     ours, bare = (statistics.median(column) for column in zip(*fresh, strict=True))
     with runs.opened(recipe) as encoder:
-        some = pairs.pictures[:EMBEDDED]
+        some = pairs[:EMBEDDED]
         encoder.images(some[:8], [BASE])
         each = seconds(lambda: encoder.images(some, [phase.checkpoint for phase in recipe.phases])) / EMBEDDED
     print(f"\n{torch.get_num_threads()} threads; crosstalk-clip, {count} phases, {len(pairs)} pairs")

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -249,6 +248,7 @@ def heads(found: "Attention", layer: int = 0, head: int = 0, mode: str = "raw") 
     """
     share = (found.contribution if mode == "value_norm" else found.share)[:, :, 0]
     most, wide = float(share.max()) or 1.0, found.heads > _READABLE
+    also = ', "attention": "raw"' if mode == "rollout" else ""  # a single head is no part of a rollout
     rows = [
         "<span></span>" + "".join(f"<span>{h + 1 if not wide or h % 4 == 3 else ''}</span>" for h in range(found.heads))
     ]
@@ -257,7 +257,7 @@ def heads(found: "Attention", layer: int = 0, head: int = 0, mode: str = "raw") 
         for j in range(found.heads):
             chosen = (i + 1, j + 1) == (layer, head)
             line.append(
-                f"<button type=\"button\" data-set='{_spot(i + 1, j + 1, mode)}'"
+                f'<button type="button" data-set=\'{{"spot": "{i + 1},{j + 1}"{also}}}\''
                 f'{" class=chosen" if chosen else " tabindex=-1"} style="--a:{share[i, j] / most:.2f}" '
                 f'title="layer {i + 1}, head {j + 1}: {100 * share[i, j]:.1f} % on the picture" aria-label="layer '
                 f'{i + 1}, head {j + 1}: {100 * share[i, j]:.0f} % of its attention is on the picture">'
@@ -271,7 +271,7 @@ def heads(found: "Attention", layer: int = 0, head: int = 0, mode: str = "raw") 
             ("head ›", layer, head + 1), (f"all heads of layer {layer}", layer, 0),
         )  # fmt: skip
         buttons = "".join(
-            f"<button type=\"button\" data-set='{_spot(to, of, mode)}' "
+            f'<button type="button" data-set=\'{{"spot": "{to},{of}"{also}}}\' '
             f'aria-label="layer {to}, {f"head {of}" if of else "all heads"}">{title}</button>'
             for title, to, of in there
             if 1 <= to <= found.layers and 0 <= of <= found.heads and (to, of) != (layer, head)
@@ -283,11 +283,6 @@ def heads(found: "Attention", layer: int = 0, head: int = 0, mode: str = "raw") 
         f'{steps}<p class="key">Rows: layers. Columns: heads. In each: the share of its attention on the picture, in '
         "%. Choose one to see where it looks.</p></div>"
     )
-
-
-def _spot(layer: int, head: int, mode: str) -> str:
-    """The controls that a cell sets, as JSON; a single head is no part of a rollout."""
-    return json.dumps({"spot": f"{layer},{head}", **({"attention": "raw"} if mode == "rollout" else {})})
 
 
 def overlay(found: "Where", uri: str | None) -> go.Figure:
@@ -337,6 +332,7 @@ def tokens(found: "Where") -> str:
 
 def carried(found: "Carried") -> go.Figure:
     """Probability of the target while attention to the picture is cut in a window of layers, %, against where."""
+    of = "Probability per token, %" if found.tokens > 1 else f"Probability of “{_short(found.target)}”, %"
     middle = found.first + (found.width - 1) / 2
     values = 100 * found.chance(found.cut)
     spans = [f"{f} to {f + found.width - 1}" if found.width > 1 else str(f) for f in found.first]
@@ -359,23 +355,20 @@ def carried(found: "Carried") -> go.Figure:
     return figure(
         320, bars, *lines, showlegend=True,
         xaxis={**layer_axis(found.layers, "Layers without the picture"), "range": [0.4, found.layers + 0.6]},
-        yaxis={"title": _chance(found), "range": [0, 112], "tickvals": [0, 25, 50, 75, 100]},
+        yaxis={"title": of, "range": [0, 112], "tickvals": [0, 25, 50, 75, 100]},
     )
-
-
-def _chance(found: "Carried") -> str:
-    return "Probability per token, %" if found.tokens > 1 else f"Probability of “{_short(found.target)}”, %"
 
 
 def scaled(found: "Carried") -> go.Figure:
     """Probability of the target, %, against the weight of attention to the picture in all layers."""
+    of = "Probability per token, %" if found.tokens > 1 else f"Probability of “{_short(found.target)}”, %"
     line = go.Scatter(
         x=found.weights, y=100 * found.chance(found.scaled), mode="lines+markers", line={"color": IMAGE, "width": 3},
         marker={"size": 9}, hovertemplate="× %{x}: %{y:.1f} %<extra></extra>",
     )
     return figure(
         300, line, xaxis={"title": "Times the attention to the picture, in all layers"},
-        yaxis={"title": _chance(found), "range": [0, 102]},
+        yaxis={"title": of, "range": [0, 102]},
     )
 
 

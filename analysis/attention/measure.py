@@ -343,11 +343,6 @@ def prompt_tokens(encoded: "Encoded", tokenizer) -> tuple[Token, ...]:
     return tuple(found)
 
 
-def answer_tokens(written: Sequence[str], start: int) -> list[Token]:
-    """The tokens of an answer, the first at place ``start``."""
-    return [Token(start + i, text, "answer") for i, text in enumerate(written)]
-
-
 def invented(written: Sequence[str], contents) -> tuple[bool, ...]:
     """Which tokens of an answer belong to the name of a thing that is not in ``contents``, the things in the picture.
 
@@ -435,7 +430,8 @@ def attend(
     upto = encoded.followed([s.token_id for s in steps[: max(position - last, 0)]])
     instruments = [AttentionMass(), AttentionMass([position], value_norm=True)]
     again = model.forward([upto], checkpoint, instruments, interventions=interventions).readings
-    tokens = (*prompt_tokens(encoded, model.tokenizer), *answer_tokens(written, last + 1))
+    answered = (Token(place, text, "answer") for place, text in enumerate(written, last + 1))
+    tokens = (*prompt_tokens(encoded, model.tokenizer), *answered)
     kind = "answer" if position > last else KINDS[int(encoded.segments[position])]
     text = next((t.text for t in tokens if t.position == position), "a patch of the picture")
     types = tuple(getattr(model.model.config.get_text_config(decoder=True), "layer_types", None) or ())

@@ -124,12 +124,6 @@ class Change:
     image: float = 1.0
     text: float = 1.0
 
-    def interventions(self) -> list:
-        """What the model is given. Raises ``InputError`` for numbers out of range."""
-        warmth = ((Modality.IMAGE,), self.image), (TEXT, self.text)
-        found = [] if self.beta is None else [PseudoScores(self.beta)]
-        return found + [Scale(keys=keys, temperature=value) for keys, value in warmth if value != 1]
-
     def __str__(self) -> str:
         parts = [f"pseudo-scores with β = {self.beta:g}"] if self.beta is not None else []
         parts += [f"temperature {v:g} on {n}" for n, v in (("the picture", self.image), ("text", self.text)) if v != 1]
@@ -169,7 +163,9 @@ def what_if(
 
     Raises ``InputError`` where nothing is changed or a number is out of range.
     """
-    interventions = change.interventions()
+    warmth = ((Modality.IMAGE,), change.image), (TEXT, change.text)
+    interventions = [] if change.beta is None else [PseudoScores(change.beta)]
+    interventions += [Scale(keys=keys, temperature=value) for keys, value in warmth if value != 1]
     if not interventions:
         raise InputError("Nothing is changed: switch the pseudo-scores on, or move a temperature away from 1.")
     before = attend(model, picture, question, checkpoint, known=known)

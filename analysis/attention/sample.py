@@ -99,10 +99,6 @@ class Looks(Result):
         curves = self.scores[link][checkpoint]
         return np.log(curves[(np.nan_to_num(curves) > 0).all(1)])
 
-    def accuracy(self, checkpoint: int, task: str) -> np.ndarray:
-        """How right the answers to one task's items are: ``[items of it]``."""
-        return self.right[checkpoint, np.array(self.tasks) == task]
-
     def table(self) -> Table:
         rows = [
             [self.checkpoints[c], self.tasks[i], i, layer + 1, share, self.right[c, i]]

@@ -180,12 +180,13 @@ _ATTEND = (
 
 
 def _either(cut, attend):
-    """What to draw or say of a result of either kind."""
-    return lambda found: cut(found) if isinstance(found, Carried) else attend(found)
+    """What to draw or say of either kind of result, or of one that is shown."""
 
+    def told(of):
+        found = getattr(of, "result", of)
+        return cut(found) if isinstance(found, Carried) else attend(found)
 
-def _view(cut, attend):
-    return lambda shown: _either(cut, attend)(shown.result)
+    return told
 
 
 CUT = Section(
@@ -196,9 +197,9 @@ CUT = Section(
     quick=True, run="Try it", measure=_tried,
     sentence=_either(sentence.carried, sentence.what_if),
     views=(
-        View("answers", _view(lambda found: "", figure.answers), html=True),
-        View("chart", _view(figure.carried, figure.what_if)),
-        View("more", _view(figure.scaled, figure.what_if_links), folded="More or less of it, in all layers"),
+        View("answers", _either(lambda found: "", figure.answers), html=True),
+        View("chart", _either(figure.carried, figure.what_if)),
+        View("more", _either(figure.scaled, figure.what_if_links), folded="More or less of it, in all layers"),
     ),
     controls=lambda raw, result: (_WHAT, *(_ATTEND if _WHAT.read(raw.get("what")) == "attend" else _CUT)),
     tries=(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.attention.measure import Attention, Token, answer_tokens, prompt_tokens
+from analysis.attention.measure import Attention, Token, prompt_tokens
 from analysis.result import Provenance, Result
 from analysis.table import Table
 from models.errors import InputError
@@ -144,13 +144,13 @@ def look(
     if mode == "value_norm":
         weights = weights / weights.sum(-1, keepdims=True)
     if mode != "rollout":
-        weights = weights.mean(0)  # over heads
+        weights = weights.mean(0)  # of [heads or 1, keys]
     weights = np.pad(weights, (0, encoded.length - len(weights)))
     found, rest = patches(encoded, weights)
     words = [t for t in prompt_tokens(prompt, model.tokenizer) if t.kind != "image"]
     spelling = Spelling(model.tokenizer)
     answered = written[: encoded.length - prompt.length]
-    words += answer_tokens([spelling.add(t) for t in answered], prompt.length)
+    words += [Token(place, spelling.add(token), "answer") for place, token in enumerate(answered, prompt.length)]
     words = [w for w in words if w.position <= position]
     return Where(
         provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),

@@ -163,7 +163,18 @@ def if_moved(found: "Decoding", name: str) -> str:
 
 def sentence(found: "Decoding") -> str:
     """What was seen, in plain words, whatever it was."""
-    parts = [_apart(found), _true(found), _locator(found)]
+    wrong = {w.title: sorted({m.name for m in w.invented}) for w in found.strategies if w.steps}
+    guilty = [f"{title} ({', '.join(names)})" for title, names in wrong.items() if names]
+    clean = [title for title, names in wrong.items() if not names]
+    if found.there is None:
+        true = "What is in the picture is not known here, so no word is marked as wrong."
+    elif guilty:
+        true = f"Said to be there although it is not: by {listed(guilty)}"
+        true += f"; by {listed(clean)}, nothing." if clean else "."
+    else:
+        one = "It says of nothing that it is there when it is not."
+        true = "None of them says that something is there that is not." if len(clean) > 1 else one
+    parts = [_apart(found), true, _locator(found)]
     parts += [f"{w.title}: {w.note}" for w in found.strategies if w.note and not w.steps]
     return " ".join(p for p in parts if p)
 
@@ -183,19 +194,6 @@ def _apart(found: "Decoding") -> str:
         groups.setdefault(going, []).append(w.title)
     told = "; ".join(f"{listed(titles)} with {token}" for token, titles in groups.items())
     return f"The answers part at word piece {at + 1}: {told}."
-
-
-def _true(found: "Decoding") -> str:
-    if found.there is None:
-        return "What is in the picture is not known here, so no word is marked as wrong."
-    wrong = {w.title: sorted({m.name for m in w.invented}) for w in found.strategies if w.steps}
-    guilty = [f"{title} ({', '.join(names)})" for title, names in wrong.items() if names]
-    clean = [title for title, names in wrong.items() if not names]
-    if not guilty:
-        one = "It says of nothing that it is there when it is not."
-        return "None of them says that something is there that is not." if len(clean) > 1 else one
-    said = f"Said to be there although it is not: by {listed(guilty)}"
-    return f"{said}; by {listed(clean)}, nothing." if clean else f"{said}."
 
 
 def _locator(found: "Decoding") -> str:

@@ -260,10 +260,6 @@ class Decoding(Result):
     def of(self, name: str) -> Written | None:
         return next((w for w in self.strategies if w.name == name), None)
 
-    def cut(self, threshold: float) -> "Decoding":
-        """The same readings under another threshold of the locator."""
-        return replace(self, threshold=threshold)
-
     def table(self) -> Table:
         header = ["strategy", "step", "token", "logprob", "interaction_variance", "fired", "greedy", "not_there"]
         rows = []

@@ -59,7 +59,10 @@ def truth_of(known: "Known | None", question: str, listed: str = "", looked_for:
     ``looked_for`` are more objects to look for in an answer; without any, all of the embedded world. None where
     nothing is known. Raises ``InputError`` for a list of more than 200 objects.
     """
-    own, more = _split(listed), _split(looked_for)
+    own, more = ([part.strip() for part in (text or "").split(",") if part.strip()] for text in (listed, looked_for))
+    for found in (own, more):
+        if len(found) > _MOST:
+            raise InputError(f"The list names {len(found)} objects; at most {_MOST} can be looked for.")
     turn = known.turn(question) if known else None
     if own:
         named = forms_of(own)
@@ -68,13 +71,6 @@ def truth_of(known: "Known | None", question: str, listed: str = "", looked_for:
         return None
     answer = turn.answer if turn and turn.style == "yes/no" else None
     return Truth(frozenset(known.contents), {**EMBEDDED, **forms_of(more)}, answer)
-
-
-def _split(text: str) -> list[str]:
-    found = [part.strip() for part in (text or "").split(",") if part.strip()]
-    if len(found) > _MOST:
-        raise InputError(f"The list names {len(found)} objects; at most {_MOST} can be looked for.")
-    return found
 
 
 def mentions(text: str, forms: Mapping[str, str]) -> list[Mention]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from html import escape
 
 import gradio as gr
@@ -12,7 +13,7 @@ from analysis.decoding.dataset import figure as sets_figure
 from analysis.decoding.dataset import measure as sets
 from analysis.decoding.dataset.measure import Hallucination, embedded, uploaded
 from analysis.decoding.measure import BLOCKS, LENGTH, LONGEST, SIDE_BY_SIDE, Decoding, Played, decode, play
-from analysis.decoding.objects import Truth, truth_of
+from analysis.decoding.objects import truth_of
 from analysis.form import DRAW, RUN, Control, Number, One, Several, Words, pick
 from analysis.kept import quiet
 from analysis.section import MODEL, Asked, Prediction, Room, Section, Try, Upload, View
@@ -64,7 +65,8 @@ def _decoded(asked: Asked, progress) -> Iterator[Decoding]:
     if not asked["strategies"]:
         raise InputError(f"Choose 1 to {SIDE_BY_SIDE} strategies.")
     given, drawn = _given(asked.values, (*asked["strategies"], "inter")), 0.0
-    wanted, truth = {n: given[n] for n in asked["strategies"]}, _truth(asked, asked["there"], asked["looked-for"])
+    wanted, lists = {n: given[n] for n in asked["strategies"]}, (asked["there"], asked["looked-for"])
+    truth = truth_of(asked.known, asked.question, *lists) if asked.picture else None
     with asked.opened() as model:
         for found in decode(
             model, asked.picture, asked.question, wanted, asked.checkpoint, asked["length"], truth, given["inter"]
@@ -74,34 +76,28 @@ def _decoded(asked: Asked, progress) -> Iterator[Decoding]:
                 yield found
 
 
-def _truth(asked: Asked, *lists: str) -> Truth | None:
-    return truth_of(asked.known, asked.question, *lists) if asked.picture else None
-
-
 def _stepped(asked: Asked, progress) -> Decoding:
     """INTER's answer, read step by step."""
     with asked.opened() as model:
         given = _given({**{c.name: c.first for c in _PARAMETERS}, **asked.values}, ("greedy", "inter"))
-        *_, found = decode(model, asked.picture, asked.question, given, asked.checkpoint, LENGTH, _truth(asked))
+        truth = truth_of(asked.known, asked.question) if asked.picture else None
+        *_, found = decode(model, asked.picture, asked.question, given, asked.checkpoint, LENGTH, truth)
     return found
 
 
 def _steps_of(draw):
     """A view of one answer's readings under the threshold that is set."""
-    return lambda shown: draw(shown.result.cut(shown["k"]), shown["whose"])
+    return lambda shown: draw(replace(shown.result, threshold=shown["k"]), shown["whose"])
 
 
 def _played(asked: Asked, progress) -> Played:
     """One step as a game: that which is chosen, else the one that tells most."""
     with asked.opened() as model:
+        truth = truth_of(asked.known, asked.question) if asked.picture else None
         return play(
-            model, asked.picture, asked.question, asked.checkpoint, _truth(asked), pick(asked["step"], LONGEST),
+            model, asked.picture, asked.question, asked.checkpoint, truth, pick(asked["step"], LONGEST),
             asked["side"], lambda share: progress(share, "covering blocks of the picture"),
         )
-
-
-def _of_moment(draw):
-    return lambda shown: draw(shown.result.moment) if shown.result.moment else None
 
 
 def _set(asked: Asked):
@@ -196,9 +192,15 @@ GAME = Section(
     ),
     views=(
         View("words", lambda shown: figure.words(shown.result), html=True),
-        View("split", _of_moment(figure.split)),
-        View("worked", _of_moment(figure.worked), html=True, folded="The game worked with these numbers"),
-        View("strongest", _of_moment(figure.strongest), folded="Words with the largest interaction"),
+        View("split", lambda shown: shown.result.moment and figure.split(shown.result.moment)),
+        View(
+            "worked", lambda shown: shown.result.moment and figure.worked(shown.result.moment),
+            html=True, folded="The game worked with these numbers",
+        ),
+        View(
+            "strongest", lambda shown: shown.result.moment and figure.strongest(shown.result.moment),
+            folded="Words with the largest interaction",
+        ),
         View("map", folded="Which part of the picture?", draw=lambda shown: shown.result.regions and figure.overlay(
             shown.result.regions, shown.uri, shown.asked.picture.size
         )),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from itertools import product
 
@@ -11,9 +12,9 @@ import plotly.graph_objects as go
 from analysis.charts import DASHES, SERIES, figure
 from analysis.embedding_space import retrieval, runs, spaces
 from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, KS, ranks_in, recalls, repeated, versus
-from analysis.embedding_space.spaces import BESIDE, GO, PLAIN, Key, Spaces, loaded, phase_of, place_of, uri
+from analysis.embedding_space.spaces import BESIDE, GO, PLAIN, Key, Spaces, phase_of, place_of, uri
 from analysis.form import DRAW, Control, One
-from analysis.section import SET, Asked, Prediction, Section, Shown, Try, View
+from analysis.section import SET, Prediction, Section, Shown, Try, View
 from analysis.statistics import Estimate
 from analysis.table import SCROLL, Head, Table
 from analysis.wording import between, estimate, percent, signed
@@ -37,9 +38,7 @@ class Lost(Spaces):
         return Table(["method", "direction", "candidates", "k", "after", "domain", "recall", "low", "high", "n"], rows)
 
 
-def _lost(asked: Asked, progress=None) -> Lost | None:
-    found = loaded(asked, progress, True, ("direction", "k", "among"))
-    return found and Lost(provenance=found.provenance, keys=found.keys, asked=found.asked)
+_loaded = partial(spaces.loaded, beside=True, names=("direction", "k", "among"), kind=Lost)
 
 
 def _lost_controls(raw: Mapping, result) -> Sequence[Control]:
@@ -123,15 +122,6 @@ def matrix(found: retrieval.Recalls, chosen: tuple[int, int] | None = None) -> s
         "(rows) and domain (columns). Outlined: a domain right after its own phase. Choose a cell to see which "
         "pictures were lost.</p>"
     )
-
-
-def _matrices(shown: Shown) -> str:
-    """Recall by phase and domain of each training: a cell sets whose pairs are shown."""
-    parts = []
-    for of in shown.result.whole:
-        chosen = place_of(of, int(shown["after"])), int(shown["domain"])
-        parts.append(f"<h4>{escape(of.title)}</h4>{matrix(recalls(of.space, *_how(shown.result)), chosen)}")
-    return "".join(parts)
 
 
 def course(found: retrieval.Recalls, title: str) -> go.Figure:
@@ -319,10 +309,16 @@ LOST = Section(
     about="A small CLIP learnt many drawings, then animals, food, travel, objects, symbols: one after another. With "
     "<b>Mod-X</b> it also keeps how pictures and names stood to each other.",
     label="small", paper=spaces.PAPER, of=SET, costs=spaces.COSTS,
-    measure=_lost, kept=_lost, controls=_lost_controls, sentence=lambda found: sentence(found.whole, *_how(found)),
+    measure=_loaded, kept=_loaded, controls=_lost_controls, sentence=lambda found: sentence(found.whole, *_how(found)),
     views=(
         View("pairs", _cards, html=True),
-        View("matrices", _matrices, html=True, folded="All numbers: recall by phase and domain"),
+        View(
+            "matrices", html=True, folded="All numbers: recall by phase and domain", draw=lambda shown: "".join(
+                f"<h4>{escape(of.title)}</h4>"
+                + matrix(recalls(of.space, *_how(shown.result)), (place_of(of, shown["after"]), int(shown["domain"])))
+                for of in shown.result.whole
+            ),
+        ),
         View(
             "methods", folded="Methods side by side", draw=lambda shown: averages(
                 {title: repeated(runs, *_how(shown.result)) for title, runs in _everyone(shown).items()}

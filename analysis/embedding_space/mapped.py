@@ -194,20 +194,19 @@ def moved(seen: maps.Cloud, whole: tuple[np.ndarray, np.ndarray], phase: int) ->
 
 
 def _mapped(asked: Asked, progress=None) -> Spaces | None:
+    """As it is and turned back by PCA; one map where distances alone count, which takes time where it is not kept."""
     found = loaded(asked, progress, True)
     if found is None:
         return None
-    clouds = tuple(_clouds(of, asked["drawn"], asked["dimensions"], progress) for of in found.whole)
-    return None if None in clouds else replace(found, clouds=clouds)
-
-
-def _clouds(of: Whole, drawn: str, dimensions: str, progress=None) -> tuple[maps.Cloud, ...] | None:
-    """As it is and turned back by PCA; one map where distances alone count, which takes time where it is not kept."""
-    space, count, method = of.space, int(dimensions[0]), _PROJECTIONS[drawn]
-    if method == "pca":
-        return maps.pca(space.images, space.words, count)
-    seen = maps.embedded(space.images, space.words, method, count, progress)
-    return seen and (seen,)
+    clouds, method, count = [], _PROJECTIONS[asked["drawn"]], int(asked["dimensions"][0])
+    for space in (of.space for of in found.whole):
+        if method == "pca":
+            clouds.append(maps.pca(space.images, space.words, count))
+        elif (seen := maps.embedded(space.images, space.words, method, count, progress)) is None:
+            return None
+        else:
+            clouds.append((seen,))
+    return replace(found, clouds=tuple(clouds))
 
 
 def _panel(shown: Shown, which: int):
@@ -368,8 +367,9 @@ def _own_controls(raw: Mapping, result) -> Sequence[Control]:
 
 
 def _pictured(key: Key, progress=None) -> Spaces | None:
-    found = spaces.load((key,), {}, progress)
-    return found and replace(found, clouds=(_clouds(found.whole[0], "PCA", "2-D"),))
+    of = spaces.whole(key, progress)
+    clouds = of and maps.pca(of.space.images, of.space.words)
+    return of and Spaces(provenance=of.space.provenance, keys=(key,), clouds=(clouds,))
 
 
 def _elsewhere(shown: Shown) -> str:

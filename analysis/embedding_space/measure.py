@@ -9,16 +9,7 @@ import numpy as np
 from analysis import kept
 from analysis.embedding_space import space as sp
 from analysis.embedding_space.pairs import Pairs
-from analysis.embedding_space.result import (
-    BETWEEN_PHASES,
-    LIKENESS,
-    PERCENTILES,
-    Space,
-    Spread,
-    coarse,
-    packed,
-    unpacked,
-)
+from analysis.embedding_space.result import BETWEEN_PHASES, LIKENESS, PERCENTILES, Space, Spread, packed, unpacked
 from analysis.embedding_space.retrieval import all_ranks
 from analysis.result import Provenance
 from analysis.statistics import cka
@@ -69,13 +60,12 @@ def measure(
     checkpoints, called = [phase.checkpoint for phase in phases], f"{phases[0].label} to {phases[-1].label}"
     fresh: list[Space] = []
 
-    def told(start: float, share: float) -> kept.Progress:
-        return lambda done, what: progress(_EMBEDDING * (start + share * done), f"{len(pairs)} {what}")
-
     def work() -> dict:
-        words = encoder.texts(pairs.texts, checkpoints, told(0.0, 0.1))
-        images = encoder.images(pairs.pictures, checkpoints, told(0.1, 0.9))
+        n = len(pairs)
+        early = lambda done, what: progress(_EMBEDDING * 0.1 * done, f"{n} {what}")  # noqa: E731
+        late = lambda done, what: progress(_EMBEDDING * (0.1 + 0.9 * done), f"{n} {what}")  # noqa: E731
         rest = lambda done, what: progress(_EMBEDDING + (1 - _EMBEDDING) * done, what)  # noqa: E731
+        words, images = encoder.texts(pairs.texts, checkpoints, early), encoder.images(pairs, checkpoints, late)
         fresh.append(space_of(images, words, pairs, phases, Provenance("", "", "", ""), method, shown, rest))
         return packed(replace(fresh[0], gallery=None))  # it is a megabyte: searches then take those shown
 
@@ -119,7 +109,9 @@ def space_of(
     for i, phase in enumerate(phases):
         progress(0.6 + 0.4 * i / count, f"retrieval, {phase.label}")
         places.append(all_ranks(v[i], t[i], pairs.texts, pairs.domains))
-    at, where = pairs.sample(shown, _SEED), tuple(np.array(steps).T)
+    at, where, gallery = pairs.sample(shown, _SEED), tuple(np.array(steps).T), None
+    if len(at) < n:  # in a byte a number: the largest of each picture is 127, and its length is lost
+        gallery = np.round(127 * v / np.abs(v).max(-1, keepdims=True)).astype(np.int8)
     spreads = {}
     stacked = {name: np.stack(of) for name, of in values.items()}
     single = [name for name in stacked if name not in _OF_COUPLES]
@@ -134,7 +126,7 @@ def space_of(
         spreads[name] = Spread(mean, low, high, percentiles, of.shape[1])
     return Space(
         provenance=provenance, **_given(pairs, phases, method), shown=at, images=v[:, at].astype(np.float32),
-        words=t[:, at].astype(np.float32), gallery=coarse(v) if len(at) < n else None, likeness=likeness,
+        words=t[:, at].astype(np.float32), gallery=gallery, likeness=likeness,
         spreads=spreads,
         numbers={
             "angle": np.array([sp.angles(x, y).mean() for x, y in zip(v, t, strict=True)]),

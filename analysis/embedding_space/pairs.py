@@ -33,8 +33,11 @@ _Rows = list[tuple[Path, str, str]]  # picture, text, domain
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """``texts`` ``[n]`` with ``picture(i)`` of each, and the domain of each; ``data`` is the fingerprint of all."""
+class Pairs(Sequence):
+    """``texts`` ``[n]`` with ``picture(i)`` of each, and the domain of each; ``data`` is the fingerprint of all.
+
+    As a sequence, its pictures, each opened when it is asked for.
+    """
 
     name: str
     texts: tuple[str, ...]
@@ -45,10 +48,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.texts)
 
-    @property
-    def pictures(self) -> Sequence[Image.Image]:
-        """All pictures, each opened when it is asked for."""
-        return _Pictures(self)
+    def __getitem__(self, place):
+        if isinstance(place, slice):
+            return [self.picture(i) for i in range(*place.indices(len(self)))]
+        return self.picture(range(len(self))[place])
 
     def sample(self, most: int | None, seed: int = 0) -> np.ndarray:
         """Places of at most ``most`` pairs of each domain, sorted: a seeded draw; of all pairs where it is None."""
@@ -57,19 +60,6 @@ class Pairs:
         rng, domains = np.random.default_rng(seed), np.asarray(self.domains)
         places = [np.flatnonzero(domains == d) for d in dict.fromkeys(self.domains)]
         return np.sort(np.concatenate([p if len(p) <= most else rng.choice(p, most, replace=False) for p in places]))
-
-
-class _Pictures(Sequence):
-    def __init__(self, pairs: Pairs):
-        self._pairs = pairs
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, place):
-        if isinstance(place, slice):
-            return [self._pairs.picture(i) for i in range(*place.indices(len(self)))]
-        return self._pairs.picture(range(len(self))[place])
 
 
 def _drawing(rows: tuple[int, ...], place: int) -> Image.Image:

@@ -179,11 +179,6 @@ class Space(Result):
         return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in _LARGE}
 
 
-def coarse(vectors: np.ndarray) -> np.ndarray:
-    """``vectors`` ``[..., d]`` in a byte a number, int8: the largest of each is 127. Their length is lost."""
-    return np.round(127 * vectors / np.abs(vectors).max(-1, keepdims=True)).astype(np.int8)
-
-
 _LARGE = ("images", "words", "gallery")
 _HALF = ("images", "words", "percentiles")  # kept in half precision: 0.02 degrees of a direction, 0.06 of an angle
 _GIVEN = ("texts", "domains", "provenance", "method", "phases", "trained")  # known without measuring, or plain texts

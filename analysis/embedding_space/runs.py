@@ -152,7 +152,7 @@ def load(recipe: Recipe, pairs: Pairs) -> tuple[Run, ...]:
     """The kept runs of a method, by seed; none where they are of other pairs or were trained from another model."""
     labels, trained = (tuple(getattr(phase, name) for phase in recipe.phases) for name in ("label", "trained"))
     found = []
-    for told in _kept(recipe, pairs):
+    for told in _kept(recipe, pairs)["runs"]:
         raw = {name: zlib.decompress(base64.b64decode(of)) for name, of in told["ranks"].items()}
         ranks = {name: np.frombuffer(of, np.uint8).reshape(len(labels), len(pairs)) for name, of in raw.items()}
         found.append(Run(
@@ -172,7 +172,8 @@ def collect(
     for recipe in recipes(root).values():
         if recipe.method != recipe.folder.name:
             continue  # made of another method's checkpoints
-        kept = {told["seed"]: told for told in _kept(recipe, pairs)}
+        every = _kept(recipe, pairs)
+        kept = {told["seed"]: told for told in every["runs"]}
         checkpoints = Manifest.load(recipe.folder).checkpoints
         ships = [fingerprint.of_path(checkpoint.adapter) for checkpoint in checkpoints]
         for state in sorted(states.glob("seed*"), key=lambda folder: int(folder.name[4:])):
@@ -192,7 +193,7 @@ def collect(
                     for name, of in run.ranks.items()
                 },
             }  # fmt: skip
-            every = {"made_of": _made_of(recipe, pairs), "runs": [kept[seed] for seed in sorted(kept)]}
+            every["runs"] = [kept[seed] for seed in sorted(kept)]
             draft = recipe.folder / f".{FILE}"
             draft.write_text(json.dumps(every, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
             draft.replace(recipe.folder / FILE)
@@ -216,20 +217,19 @@ def _space(recipe: Recipe, state: Path, pairs: Pairs, opened: Callable | None, l
         return measure(encoder, pairs, recipe.phases, recipe.method, SHOWN, progress)
 
 
-def _made_of(recipe: Recipe, pairs: Pairs) -> dict:
-    return {
+def _kept(recipe: Recipe, pairs: Pairs) -> dict:
+    """What the file of a method holds, the runs packed; none where they are of other pairs, another model or other
+    phases."""
+    made_of = {
         "version": _VERSION, "model": fingerprint.of_path(MODEL), "pairs": len(pairs), "data": pairs.data,
         "phases": [phase.label for phase in recipe.phases],
     }  # fmt: skip
-
-
-def _kept(recipe: Recipe, pairs: Pairs) -> list[dict]:
-    """The runs in the file of a method, packed; none where they are of other pairs, another model or other phases."""
     file = recipe.folder / FILE
-    if recipe.method != recipe.folder.name or not file.exists():
-        return []
-    told = json.loads(file.read_text(encoding="utf-8"))
-    return told["runs"] if told["made_of"] == _made_of(recipe, pairs) else []
+    if recipe.method == recipe.folder.name and file.exists():
+        told = json.loads(file.read_text(encoding="utf-8"))
+        if told["made_of"] == made_of:
+            return told
+    return {"made_of": made_of, "runs": []}
 
 
 if __name__ == "__main__":

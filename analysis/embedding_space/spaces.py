@@ -96,15 +96,6 @@ class Spaces(Result):
         return {"asked": plain(dict(self.asked)), "spaces": {of.title: of.space.to_json() for of in self.whole}}
 
 
-def load(keys: Sequence[Key], asked: Mapping, progress: Progress | None = None) -> Spaces | None:
-    """The spaces of ``keys``; measured, telling ``progress``, where nobody has yet, or None without it."""
-    found = []
-    for i, key in enumerate(keys):
-        part = progress and (lambda done, what, i=i: progress((i + done) / len(keys), what))
-        found.append(whole(key, part))
-    return None if None in found else Spaces(provenance=found[0].space.provenance, keys=tuple(keys), asked=asked)
-
-
 _memory: "OrderedDict[Key, Whole]" = OrderedDict()
 _lock = threading.Lock()
 
@@ -205,10 +196,17 @@ def phase_of(values: Mapping, beside: bool, name: str, label: str, last: bool = 
     return One(name, label, offered=offered, value=len(offered) - 1 if last else None, **settings)
 
 
-def loaded(asked: Asked, progress=None, beside: bool = False, names: Sequence[str] = ()) -> Spaces | None:
-    """The spaces that are asked for, with the controls that their sentence depends on; None where ``progress`` is None
-    and they were not measured yet."""
-    return load(keys_of(asked.values, beside), {name: asked[name] for name in names}, progress)
+def loaded(
+    asked: Asked, progress: Progress | None = None, beside: bool = False, names: Sequence[str] = (), kind: type = Spaces
+) -> Spaces | None:
+    """The spaces that are asked for, with the controls ``names`` that their sentence depends on, as a ``kind``;
+    measured, telling ``progress``, where nobody has yet, or None without it."""
+    keys, found = keys_of(asked.values, beside), []
+    for i, key in enumerate(keys):
+        part = progress and (lambda done, what, i=i: progress((i + done) / len(keys), what))
+        found.append(whole(key, part))
+    chosen = {name: asked[name] for name in names}
+    return None if None in found else kind(provenance=found[0].space.provenance, keys=keys, asked=chosen)
 
 
 def place_of(whole: Whole, phase: int | None) -> int:

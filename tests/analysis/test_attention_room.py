@@ -138,7 +138,7 @@ def test_numbers_of_many_items_by_hand():
     np.testing.assert_allclose(found.disparity(0, per_key=True), (0.08 - 0.005) / 0.08)
     of = found.gamma(1, "text-to-image")
     assert (found.decay(1, "text-to-image").gamma.value, of.low, of.high) == pytest.approx((0.81,) * 3)
-    assert found.accuracy(1, "naming").mean() == 0.5
+    assert found.right[1, np.array(found.tasks) == "naming"].mean() == 0.5
     some = planted()
     some.scores["text-to-image"][0, 0, 2] = 0  # an item without a score in one layer is left out
     assert some.decay(0, "text-to-image").gamma.value == pytest.approx(0.9)

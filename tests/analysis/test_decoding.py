@@ -299,9 +299,10 @@ def test_the_sentence_tells_an_effect_none_and_the_opposite():
 def test_another_threshold_is_read_from_the_measured_variances():
     moments = (made_moment(variance=0.5), made_moment(variance=2.0, greedy="x", modified="y"))
     found = made(written("inter", ["a", "b"], moments=moments))
-    assert "fires at 1 of 2 steps" in figure.if_moved(found.cut(1.0), "inter")
-    assert "at step 2: “y” for “x”" in figure.if_moved(found.cut(0.1), "inter")
-    assert "fires at 0 of 2 steps of this answer: INTER would be greedy" in figure.if_moved(found.cut(3.0), "inter")
+    assert "fires at 1 of 2 steps" in figure.if_moved(replace(found, threshold=1.0), "inter")
+    assert "at step 2: “y” for “x”" in figure.if_moved(replace(found, threshold=0.1), "inter")
+    silent = figure.if_moved(replace(found, threshold=3.0), "inter")
+    assert "fires at 0 of 2 steps of this answer: INTER would be greedy" in silent
     assert found.of("inter").fired(2.0) == [False, True]  # at the threshold it fires
     colours = figure.strip(replace(found, threshold=0.1), "inter").data[0].marker.color
     assert set(colours) == {figure.TOGETHER}

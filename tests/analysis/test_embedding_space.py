@@ -440,7 +440,7 @@ def test_search_finds_the_nearest_in_every_phase(encoder):
 def test_every_drawing_is_a_pair_of_its_domain():
     pairs = drawings()
     assert set(pairs.domains) == set(DOMAINS) and len(pairs) > 1000
-    assert pairs.pictures[5].size == (160, 160) and len(pairs.pictures[3:7]) == 4
+    assert pairs[5].size == (160, 160) and len(pairs[3:7]) == 4
     assert drawings().data != drawings("fluent").data and drawings("fluent").texts == pairs.texts
     some = pairs.sample(10)
     assert len(some) == 60 and all(sum(pairs.domains[i] == d for i in some) == 10 for d in DOMAINS)
@@ -526,7 +526,7 @@ def test_captioned_pictures_and_listed_ones_are_pairs(tmp_path, unpacking):
     )  # fmt: skip
     found = own.opened(captioned)
     assert (found.texts, found.domains) == (("a red one", "a blue one", "another"), ("all", "more", "more"))
-    assert found.picture(1).getpixel((3, 3)) == (0, 0, 255) and len(found.pictures) == 3
+    assert found.picture(1).getpixel((3, 3)) == (0, 0, 255) and len(found[:]) == 3
     lines = [{"image": "p/r.png", "text": "same"}, {"image": "p/b.png", "text": "same", "domain": "blue"}]
     lines.append({"image": "p/b.png", "text": "other"})
     members = {"pairs.jsonl": "\n\n".join(map(json.dumps, lines)), "p/r.png": png(), "p/b.png": png("blue")}

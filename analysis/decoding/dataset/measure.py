@@ -33,7 +33,6 @@ from models.search import Search
 
 if TYPE_CHECKING:
     from models.encoding import Encoded
-    from models.generation import Step
     from models.mllm import MLLM
 
 BASIS = "greedy"  # what every other strategy is compared with
@@ -239,21 +238,18 @@ def measure(
     plan = [
         kept.Cell(
             checkpoint, {"data": data.mark, "strategy": name, "parameters": parameters, "limit": limit},
-            f"{strategies.ALL[name].title}, {kind}", len(items), (kind, name, items, limit),
+            f"{strategies.ALL[name].title}, {kind}", len(items), (kind, (items, name, parameters, checkpoint, limit)),
         )
         for name, parameters in chosen.items() for kind, (items, limit) in kinds.items() if items
     ]
 
-    def ask(cell: kept.Cell, places: list[int]) -> Iterator[tuple[int, dict]]:
-        _, name, items, limit = cell.of
-        return answers(model, items, name, chosen[name], checkpoint, limit, places)
-
+    ask = lambda cell, places: answers(model, *cell.of[1], places)  # noqa: E731
     found = kept.gathered("decoding", _VERSION, model, plan, ask, progress, only_kept)
     if None in found:
         return None
     given: dict[str, dict[str, Answers]] = {}
     for cell, value in zip(plan, found, strict=True):
-        kind, name, *_ = cell.of
+        kind, (_, name, *_) = cell.of
         took = float(np.sum(value["seconds"]))  # of each, or of all together
         given.setdefault(kind, {})[name] = Answers(tuple(value["texts"]), tuple(value["tokens"]), took)
     rows = [*_existence(data, given.get("questions", {})), *_captions(data, given.get(CAPTIONS, {}))]
@@ -314,27 +310,23 @@ def answers(
         seed = {"seed": seed + place} if (seed := given.get("seed")) is not None else {}
         return strategies.make(name, {**parameters, **seed})
 
-    def encode(place: int) -> "Encoded":
-        return model.encode(items[place].picture(), items[place].question)
-
-    def write(places: list[int], prompts: "list[Encoded]") -> list[list["Step"]]:
-        if search:
-            return [list(model.generate(prompts[0], checkpoint, limit, made(places[0])))]
-        writings = [Writing(s := made(i), s.contexts(prompt)) for i, prompt in zip(places, prompts, strict=True)]
-        edits, using = model.edits(checkpoint), lambda: model.using(checkpoint)
-        steps = list(model.generator.steps(writings, limit, using, top=0, edits=edits))
-        return [[row[at] for row in steps if row[at] is not None] for at in range(len(places))]
-
-    def timed(places: list[int], prompts: "list[Encoded]") -> list[dict]:
+    def write(places: list[int], prompts: "list[Encoded]") -> list[dict]:
         began = time.perf_counter()
-        written = write(places, prompts)
+        if search:
+            written = [list(model.generate(prompts[0], checkpoint, limit, made(places[0])))]
+        else:
+            writings = [Writing(s := made(i), s.contexts(prompt)) for i, prompt in zip(places, prompts, strict=True)]
+            edits, using = model.edits(checkpoint), lambda: model.using(checkpoint)
+            steps = list(model.generator.steps(writings, limit, using, top=0, edits=edits))
+            written = [[row[at] for row in steps if row[at] is not None] for at in range(len(places))]
         each = (time.perf_counter() - began) / len(places)
         return [{"texts": text_of(steps), "tokens": len(steps), "seconds": each} for steps in written]
 
+    encode = lambda i: model.encode(items[i].picture(), items[i].question)  # noqa: E731
     search = isinstance(made(0), Search)
     contexts = len(made(0).contexts(encode(places[0]))) if places and not search else 1
     limits = {"rows": 1 if search else max(_ROWS // contexts, 1), "tokens": TOKENS // contexts, "new": limit}
-    return batched(places, encode, timed, alike=lambda i: len(items[i].question), **limits)
+    return batched(places, encode, write, alike=lambda i: len(items[i].question), **limits)
 
 
 def says_yes(answer: str) -> bool:

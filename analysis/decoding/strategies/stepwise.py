@@ -99,7 +99,8 @@ class Nucleus:
 
 class Contrast:
     """Two contexts: the prompt and one that sees less. Says so in ``note`` where there is no picture to take away,
-    and is then greedy. Details: ``greedy_id``."""
+    and is then greedy. Details: ``greedy_id``. A subclass has ``scores(own, less, step)``: ``[V]`` of the token at
+    ``step`` (from 0) from the logits of both contexts; the best is taken."""
 
     def contexts(self, encoded: Encoded) -> Sequence[Encoded]:
         return (encoded, self.less(encoded)) if encoded.size else (encoded,)
@@ -112,10 +113,6 @@ class Contrast:
     def less(self, encoded: Encoded) -> Encoded:
         """The context to contrast with: here the prompt without its picture."""
         return encoded.without_image()
-
-    def scores(self, own: torch.Tensor, less: torch.Tensor, step: int) -> torch.Tensor:
-        """Scores ``[V]`` of the token at ``step`` (from 0) from the logits of both contexts; the best is taken."""
-        raise NotImplementedError
 
 
 @dataclass
