@@ -2,26 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.forgetting import sets
 from analysis.forgetting.figure import sentence
 from analysis.forgetting.gap import figure as gap
-from analysis.forgetting.gap.curves import ForgettingCurve, courses, curves, in_tasks
-from analysis.forgetting.gap.curves import curve as fitted
-from analysis.forgetting.gap.measure import Gaps
-from analysis.forgetting.gap.measure import measure as gaps_of
-from analysis.forgetting.matrix import evaluate
+from analysis.forgetting.gap import measure as gaps
 from analysis.forgetting.measure import Forgetting, measure
-from analysis.forgetting.methods import about, runs
 from analysis.forgetting.methods import figure as methods
-from analysis.forgetting.methods.measure import Methods
-from analysis.forgetting.methods.measure import measure as compare
+from analysis.forgetting.methods import measure as compared
+from analysis.forgetting.methods import runs
 from analysis.forgetting.parts import figure as parts
-from analysis.forgetting.parts.measure import Parts, first_choice, measured
-from analysis.forgetting.parts.weights import KeyOverlap, key_overlap
+from analysis.forgetting.parts.measure import KeyOverlap, Parts, first_choice, key_overlap, measured
 from analysis.forgetting.path import figure as path
 from analysis.forgetting.path import measure as paths
 from analysis.forgetting.path.measure import AVERAGE, SUM, Merged, Path
@@ -30,31 +23,28 @@ from analysis.forgetting.split.measure import Split, labelled, read, split
 from analysis.table import Head, Table
 from analysis.wording import estimate, percent
 from models import catalog
-
-if TYPE_CHECKING:
-    from models.mllm import MLLM
+from models.mllm import MLLM
 
 _PLAIN = "sequential"  # the set whose parts are told one by one
 
 
-def section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
+def section(opened: Callable[[str], MLLM] = catalog.open_model) -> str:
     """Forgetting by every embedded set: the matrix of plain training, what was lost, methods side by side, and what
-    happens inside a task. Measures what is not kept yet.
-    """
+    happens inside a task. Measures what is not kept yet."""
     found, lost, every = {}, [], []
     for name, entry in ((name, entry) for name, entry in sets.offered().items() if catalog.embedded(entry.name)):
         model = opened(entry.name)
-        answers = evaluate(model)
+        answers = sets.evaluate(model)
         lost.append(split(answers, model))
         found[name] = measure(answers, lost[-1])
         every += [runs.of(answers, lost[-1], name), *runs.load(entry.checkpoint_folder, name)]
-    logged = {name: course for name, course in courses()[0].items() if name in found}
-    fits = [curve for name in logged for curve in curves(name)]
+    logged = {name: course for name, course in gaps.courses()[0].items() if name in found}
+    fits = [curve for name in logged for curve in gaps.curves(name)]
     for name in logged:
-        points = in_tasks(found[name].tasks, found[name].matrix[list(found[name].own)])
-        fits.append(fitted(name, points, found[name].provenance))
-    inside = gap_told(gaps_of(list(logged.values())) if logged else None, fits)
-    return "\n\n".join([told(next(iter(found.values()))), split_told(lost), methods_told(compare(every)), inside])
+        points = gaps.in_tasks(found[name].tasks, found[name].matrix[list(found[name].own)])
+        fits.append(gaps.curve(name, points, found[name].provenance))
+    said = told(next(iter(found.values()))), split_told(lost), methods_told(compared.measure(every))
+    return "\n\n".join([*said, gap_told(gaps.measure(list(logged.values())) if logged else None, fits)])
 
 
 def told(plain: Forgetting) -> str:
@@ -89,21 +79,21 @@ def split_told(found: Sequence[Split]) -> str:
     ])
 
 
-def methods_told(found: Methods) -> str:
+def methods_told(found: compared.Methods) -> str:
     """Methods side by side and the order of tasks, of any numbers."""
     said = [
         "### Methods side by side",
-        f"{about.COMMON} n = {sum(found.n)} items. Brackets: 95 % intervals, a bootstrap over items within tasks, of "
-        f"the mean over seeds; *better*, *worse*, *larger*, *smaller*: than {found.plain}, where the interval of the "
-        "difference over the same items and seeds leaves out zero and all seeds agree. With so many comparisons one in "
-        "twenty would do so by chance. *Superficial* and *essential*: of what was right after its own task, the share "
-        "lost in form alone and in fact.",
+        f"{compared.COMMON} n = {sum(found.n)} items. Brackets: 95 % intervals, a bootstrap over items within tasks, "
+        f"of the mean over seeds; *better*, *worse*, *larger*, *smaller*: than {found.plain}, where the interval of "
+        "the difference over the same items and seeds leaves out zero and all seeds agree. With so many comparisons "
+        "one in twenty would do so by chance. *Superficial* and *essential*: of what was right after its own task, "
+        "the share lost in form alone and in fact.",
         found.metrics().markdown(),
         methods.sentence(found),
     ]
     if several := methods.seeds_table(found):
         said += ["The lowest and the highest seed:", several.markdown()]
-    said.append(methods.about_table(about.told({row.method: "" for row in found.rows})).markdown())
+    said.append(methods.about_table(compared.told({row.method: "" for row in found.rows})).markdown())
     if found.orders:
         ends = []
         for t in found.orders:
@@ -120,24 +110,23 @@ def methods_told(found: Methods) -> str:
     return "\n\n".join(said)
 
 
-def gap_told(gaps: Gaps | None, found: Sequence[ForgettingCurve]) -> str:
+def gap_told(inside: gaps.Gaps | None, found: Sequence[gaps.ForgettingCurve]) -> str:
     """What the model card says of the stability gap and of forgetting curves, of any numbers; without a logged course
-    it says so.
-    """
+    it says so."""
     said = ["### Inside a task: the stability gap"]
-    if gaps is None:
+    if inside is None:
         said.append("No course was logged.")
     else:
-        first = gaps.gaps[0].course
+        first = inside.gaps[0].course
         said += [
             f"Continual evaluation (arXiv 2205.13452) during training, seed {first.seed}, n = {first.items} items a "
             f"task. {first.definition} All in %, drops in points. *min-ACC*: mean over old tasks of the lowest "
             "accuracy since learnt; *WC-ACC*: worst-case accuracy; *WF*: the largest drop within so many steps, mean "
             "over tasks; *dip*: level of the old tasks at a switch minus their lowest in the first "
-            f"{percent(gaps.first)} of the new task's steps; *comes back*: level at its end minus the lowest; both are "
-            "means over switches. Clear: beyond a 95 % interval of the difference.",
-            gap.numbers_table(gaps).markdown(),
-            gap.gaps_said(gaps),
+            f"{percent(inside.first)} of the new task's steps; *comes back*: level at its end minus the lowest; both "
+            "are means over switches. Clear: beyond a 95 % interval of the difference.",
+            gap.numbers_table(inside).markdown(),
+            gap.gaps_said(inside),
         ]
     if found:
         fits = [Head("AICc", digits=1), Head("R²", digits=2)]
@@ -211,7 +200,7 @@ def parts_told(found: Parts | None, overlaps: dict[str, KeyOverlap]) -> str:
     return "\n\n".join(said)
 
 
-def path_section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
+def path_section(opened: Callable[[str], MLLM] = catalog.open_model) -> str:
     """The line from the first task's checkpoint to the last's of the embedded default, and merges of all of them.
 
     Measures what is not kept yet.
@@ -219,7 +208,7 @@ def path_section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
     model = opened(catalog.EMBEDDED)
     manifest = model.checkpoints.manifest
     names = [c.name for c in sets.trained(manifest).values()]
-    a, b = paths.ends(manifest)
+    a, b = paths.first_and_last(manifest)
     line = paths.measure(model, a, b, paths.tasks_of(manifest, a, b))
     return path_told(line, paths.measure_merges(model, [paths.preset(names, chosen) for chosen in (AVERAGE, SUM)]))
 

@@ -32,11 +32,7 @@ def forgetting(method: str = "") -> dict:
 
 @checked
 def forgetting_probe(
-    image: Upload = None,
-    question: str = "",
-    method: str = "",
-    truth: str = "",
-    choices: list[str] | None = None,
+    image: Upload = None, question: str = "", method: str = "", truth: str = "", choices: list[str] | None = None
 ) -> dict:
     """Put one question to every checkpoint of a set, in the order of training, and tell where the answer was lost.
 

@@ -3,7 +3,7 @@ numbers."""
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -39,13 +39,9 @@ def button(text: str, shade: float, chooses: dict, label: str, chosen: bool, css
     css = " ".join(filter(None, (css, "chosen" if chosen else "")))
     return (
         f'<td><button type="button" class="{css}" style="--a:{shade:.2f}" '
-        f'{_set(chooses)} data-to="{to}" aria-pressed="{str(chosen).lower()}" '
+        f'data-set="{escape(json.dumps(chooses))}" data-to="{to}" aria-pressed="{str(chosen).lower()}" '
         f'aria-label="{escape(label)}" title="{escape(label)}">{text}</button></td>'
     )
-
-
-def _set(chooses: dict) -> str:
-    return f'data-set="{escape(json.dumps(chooses))}"'
 
 
 def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
@@ -60,10 +56,8 @@ def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
         cells = ""
         for j, task in enumerate(found.tasks):
             of = found.cell(i, j)
-            label = (
-                f"{found.label(i)}, {task}: {percent(of.value)}, 95 % interval {percent(of.low)} to "
-                f"{percent(of.high)}, n = {of.n}"
-            )
+            span = f"95 % interval {percent(of.low)} to {percent(of.high)}"
+            label = f"{found.label(i)}, {task}: {percent(of.value)}, {span}, n = {of.n}"
             chooses = {"row": str(i), "column": str(j), "cards": str(CARDS)}
             told = number(100 * of.value), of.value, chooses, label, chosen == (i, j)
             cells += button(*told, "own" if found.own[j] == i else "", "items") if of.known else f"<td>{UNKNOWN}</td>"
@@ -105,9 +99,9 @@ def course(found: "Forgetting") -> go.Figure:
             customdata=100 * np.stack([found.low[rows, j], found.high[rows, j]], 1),
             hovertemplate="%{y:.0f} % (95 %: %{customdata[0]:.0f} to %{customdata[1]:.0f})",
         ))
-    axes = {"xaxis": {"title": "Checkpoint, in the order of training"}, "yaxis": {"title": "Accuracy, %"}}
-    axes["yaxis"]["range"] = [-3, 103]
-    return figure(350, *lines, hovermode="x unified", margin={"t": 64}, **axes)
+    down = {"title": "Accuracy, %", "range": [-3, 103]}
+    across = {"title": "Checkpoint, in the order of training"}
+    return figure(350, *lines, hovermode="x unified", margin={"t": 64}, xaxis=across, yaxis=down)
 
 
 def numbers(found: "Forgetting") -> str:
@@ -176,14 +170,14 @@ def by_task(found: "Forgetting") -> str:
     return Table(["", *found.tasks], rows).html()
 
 
-def items(shown: "Sequence[Shown]", uris: Sequence[str | None], cell: str, labels: tuple[str, str], total: int) -> str:
-    """The first items of ``cell``, of ``total``: picture, question, truth, and two answers beside each other.
+def items(shown: "Sequence[Shown]", pictures: Sequence, cell: str, labels: tuple[str, str], total: int) -> str:
+    """The first items of ``cell``, of ``total``: picture (or None), question, truth, and two answers side by side.
 
     ``labels`` say whose the answers are, that right after the task's own training and that of the chosen checkpoint;
     where they are the same, one is shown.
     """
     cards = []
-    for item, uri in zip(shown, uris, strict=True):
+    for item, picture in zip(shown, pictures, strict=True):
         told = ""
         for label, answer in dict(zip(labels, (item.then, item.now), strict=True)).items():
             inner = "<i>not measured</i>"
@@ -191,20 +185,15 @@ def items(shown: "Sequence[Shown]", uris: Sequence[str | None], cell: str, label
                 kind = f'<span class="kind">{escape(answer.style)}</span>'
                 inner = f"<b>{said(answer.given)}</b><span>{kind} {mark(answer.score)}</span>"
             told += f"<p><small>{escape(label)}</small>{inner}</p>"
-        cards.append(card(uri, item.question, item.truth, item.style, f'<div class="answers">{told}</div>'))
+        cards.append(card(picture, item.question, item.truth, item.style, f'<div class="answers">{told}</div>'))
     return listing(cards, cell, total)
 
 
-def thumbnails(pictures: "Iterable[Image.Image | None]") -> list[str | None]:
-    """``data:`` addresses of the pictures of cards."""
-    return [data_uri(picture, 160) if picture else None for picture in pictures]
-
-
-def card(uri: str | None, question: str, truth: str, style: str, inner: str) -> str:
+def card(picture: Image.Image | None, question: str, truth: str, style: str, inner: str) -> str:
     """One item: its picture, its question, the truth in the asked form, and ``inner`` (HTML)."""
-    picture = f'<img src="{uri}" alt="">' if uri else '<div class="none">text only</div>'
+    shown = f'<img src="{data_uri(picture, 160)}" alt="">' if picture else '<div class="none">text only</div>'
     return (
-        f"<li>{picture}<div><p>{escape(question)}</p><p><small>truth</small> <b>{escape(truth)}</b> "
+        f"<li>{shown}<div><p>{escape(question)}</p><p><small>truth</small> <b>{escape(truth)}</b> "
         f'<span class="kind">{escape(style)}</span></p>{inner}</div></li>'
     )
 
@@ -216,7 +205,8 @@ def listing(cards: Sequence[str], where: str, total: int) -> str:
     more = ""
     if len(cards) < total:
         ahead = min(MORE, total - len(cards))
-        more = f'<button type="button" {_set({"cards": str(len(cards) + ahead)})}>{ahead} more</button>'
+        chooses = escape(json.dumps({"cards": str(len(cards) + ahead)}))
+        more = f'<button type="button" data-set="{chooses}">{ahead} more</button>'
     return (
         f'<p class="key" aria-live="polite"><b>{escape(where)}</b>, {len(cards)} of {total}</p>'
         f'<ul class="items then">{"".join(cards)}</ul>{more}'
@@ -261,9 +251,7 @@ def outcome(found: "Forgetting") -> str | None:
 
     None where there is one task, or nothing was right.
     """
-    if len(found.tasks) < 2:
-        return None
     learnt, left = found.matrix[found.own[0], 0], found.matrix[found.own[-1], 0]
-    if not learnt > 0 or left != left:
+    if len(found.tasks) < 2 or not learnt > 0 or math.isnan(left):
         return None
     return PREDICTED[0] if left > learnt * 2 / 3 else PREDICTED[1] if left >= learnt / 3 else PREDICTED[2]

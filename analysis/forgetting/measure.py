@@ -4,24 +4,22 @@ import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from analysis import kept
 from analysis.forgetting import sets
+from analysis.forgetting.split.measure import Split
 from analysis.forgetting.split.measure import load as load_split
 from analysis.forgetting.terms import RIGHT
 from analysis.result import Provenance, Result
 from analysis.statistics import Estimate
 from analysis.table import Head, Table, latex_text
 from models.answers import style_of
-from models.evaluation import interval
+from models.errors import CheckpointError
+from models.evaluation import Evaluation, interval
 from models.images import open_picture
-
-if TYPE_CHECKING:
-    from analysis.forgetting.split.measure import Split
-    from models.evaluation import Evaluation
 
 SUMMARY = ("mft", "mfn", "maa", "bwt", "fwt")
 """The summary numbers, by their names in ``Forgetting``: the last two are differences."""
@@ -100,8 +98,7 @@ class Forgetting(Result):
 
     def to_latex(self) -> str:
         """Two tables: every checkpoint's accuracy on every task, in %, with forgetting in points; and the summary
-        numbers.
-        """
+        numbers."""
         by, shown = self.provenance, self.matrix_table(1)
         lost = ["forgetting", *map(self.lost, range(len(self.tasks)))]
         heads = [Head(name.upper(), shares=True, digits=1) for name in SUMMARY]
@@ -130,10 +127,6 @@ class Answer:
     style: str
     score: float
 
-    @property
-    def right(self) -> bool:
-        return self.score >= RIGHT
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -156,8 +149,7 @@ class Shown:
 
 def numbers(matrix: np.ndarray, base: np.ndarray) -> dict:
     """The summary numbers of ``Forgetting`` from ``matrix`` ``[..., T, T]`` (row i: after task i) and ``base``
-    ``[..., T]``; each ``[...]``, and ``forgetting`` ``[..., T]``.
-    """
+    ``[..., T]``; each ``[...]``, and ``forgetting`` ``[..., T]``."""
     tasks = matrix.shape[-1]
     own, last = np.diagonal(matrix, axis1=-2, axis2=-1), matrix[..., -1, :]
     nothing = np.full(matrix.shape[:-2], np.nan)[()]
@@ -172,7 +164,7 @@ def numbers(matrix: np.ndarray, base: np.ndarray) -> dict:
     }
 
 
-def resampled(found: "Evaluation", seed: int = 0) -> np.ndarray:
+def resampled(found: Evaluation) -> np.ndarray:
     """Accuracy matrices of 2,000 sets of items drawn with replacement: float64 ``[draws, checkpoints, tasks]``.
 
     A draw takes the same items of a task for every checkpoint, and for every set of checkpoints that was asked as many
@@ -181,8 +173,7 @@ def resampled(found: "Evaluation", seed: int = 0) -> np.ndarray:
     """
     drawn = np.full((_DRAWS, len(found.checkpoints), len(found.tasks)), np.nan)
     for j, task in enumerate(found.tasks):
-        n = len(found.items[task])
-        counts = drawn_items(task, n, seed)
+        counts = drawn_items(task, len(found.items[task]))
         for i, name in enumerate(found.checkpoints):
             if name in found.scores[task]:
                 drawn[:, i, j] = counts @ found.scores[task][name]
@@ -190,31 +181,23 @@ def resampled(found: "Evaluation", seed: int = 0) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)  # sets that are taught and compared have the same tasks and numbers of items
-def drawn_items(task: str, n: int, seed: int = 0) -> np.ndarray:
+def drawn_items(task: str, n: int) -> np.ndarray:
     """Weights of a task's ``n`` items in 2,000 draws with replacement: float64 ``[draws, n]``, each row sums to 1."""
-    rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
+    rng = np.random.default_rng([0, zlib.crc32(task.encode())])
     return rng.multinomial(n, np.full(n, 1 / n), size=_DRAWS) / n
 
 
-def spread(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % interval of numbers from ``resampled`` matrices, their draws first: low and high."""
-    low, high = np.percentile(draws, (2.5, 97.5), axis=0)
-    return low, high
-
-
-def measure(found: "Evaluation", tested: "Split | None" = None) -> Forgetting:
+def measure(found: Evaluation, tested: Split | None = None) -> Forgetting:
     """Everything from the raw answers of a checkpoint set, and from what it had lost at the end, ``tested``."""
-    shape = (len(found.checkpoints), len(found.tasks))
-    matrix, low, high = np.full((3, *shape), np.nan)
-    for i, name in enumerate(found.checkpoints):
-        for j, task in enumerate(found.tasks):
-            if name in found.scores[task]:
-                scores = found.scores[task][name]
-                matrix[i, j] = scores.mean()
-                low[i, j], high[i, j] = interval(scores)
+    matrix, low, high = np.full((3, len(found.checkpoints), len(found.tasks)), np.nan)
+    for j, task in enumerate(found.tasks):
+        for name, scores in found.scores[task].items():
+            i = found.checkpoints.index(name)
+            matrix[i, j], (low[i, j], high[i, j]) = scores.mean(), interval(scores)
     own = [found.checkpoints.index(found.trained[task]) for task in found.tasks]
     drawn = resampled(found)
-    spreads = {name: spread(draws) for name, draws in numbers(drawn[:, own], drawn[:, 0]).items()}
+    drawn = numbers(drawn[:, own], drawn[:, 0])
+    spreads = {name: np.percentile(draws, (2.5, 97.5), axis=0) for name, draws in drawn.items()}
     split = np.full((2, len(found.tasks)), np.nan)
     if tested is not None and tested.checkpoint == found.trained[found.tasks[-1]]:
         split[:, -1] = 0.0
@@ -229,8 +212,7 @@ def measure(found: "Evaluation", tested: "Split | None" = None) -> Forgetting:
         n=np.array([len(found.items[task]) for task in found.tasks]), **numbers(matrix[own], matrix[0]),
         intervals={name: tuple(map(float, spreads[name])) for name in SUMMARY},
         forgetting_low=spreads["forgetting"][0], forgetting_high=spreads["forgetting"][1],
-        superficial=split[0], essential=split[1],
-        became=tested.all.parts if tested else {},
+        superficial=split[0], essential=split[1], became=tested.all.parts if tested else {},
     )
 
 
@@ -241,7 +223,16 @@ def load(name: str) -> Forgetting:
     return measure(answers, load_split(name) if len(answers.tasks) > 1 else None)
 
 
-def cell(found: "Evaluation", checkpoint: str, task: str, which: str = LISTED[0]) -> list[Shown]:
+def measured(name: str, progress: kept.Progress) -> Forgetting:
+    """The same, and what is not kept is asked of the model, which is opened for it."""
+    try:
+        return load(name)
+    except CheckpointError:
+        sets.measured(name, sets.evaluate, progress)
+        return load(name)
+
+
+def cell(found: Evaluation, checkpoint: str, task: str, which: str = LISTED[0]) -> list[Shown]:
     """The items of one cell, least right now first; ``which`` of ``LISTED``."""
 
     def answers(name: str) -> list[Answer | None]:
@@ -251,12 +242,9 @@ def cell(found: "Evaluation", checkpoint: str, task: str, which: str = LISTED[0]
         return [Answer(g, style_of(g), float(s)) for g, s in zip(given, scores, strict=True)]
 
     def wanted(item: Shown) -> bool:
-        if which == LISTED[1]:
-            return item.now.score < 1
-        if which in LISTED[2:]:
-            lost = which == LISTED[2]
-            return item.then is not None and item.then.right == lost and item.now.right != lost
-        return True
+        then, now = item.then and item.then.score >= RIGHT, item.now.score >= RIGHT
+        fits = {LISTED[1]: item.now.score < 1, LISTED[2]: then and not now, LISTED[3]: then is False and now}
+        return fits.get(which, True)
 
     rows = zip(found.items[task], answers(found.trained[task]), answers(checkpoint), strict=True)
     shown = [Shown(item.image, item.question, item.answer, item.style, *both) for item, *both in rows]

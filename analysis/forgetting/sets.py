@@ -1,24 +1,36 @@
-"""The checkpoint sets that the room offers: what each says of itself, its answers, and whatever else is kept of it."""
+"""The checkpoint sets that the room offers: what each says of itself, its answers, and whatever else is kept of it.
 
-from collections.abc import Callable
+Answers are kept cell by cell of the accuracy matrix: a checkpoint on a task. A cell is known by the weights that answer
+(``models.fingerprint``) and by what they are asked, pictures and questions, not by names: the base, and checkpoints
+that several sets share, are asked once. Truths are no part of it: an evaluation set whose truths or scores were mended
+is scored anew without asking again.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TypeVar
 
 from analysis import kept
-from analysis.forgetting import matrix
 from analysis.form import One
-from models import catalog, devices, hub
+from analysis.result import together
+from models import catalog, devices, fingerprint, hub
 from models.embedded import SHIPPED_DTYPE
 from models.embedded.continual import METHODS
 from models.errors import CheckpointError, CrosstalkError, ModelError
-from models.evaluation import Evaluation
+from models.evalset import EvalItem
+from models.evaluation import Evaluation, given
 from models.files import folder_at, read_json
 from models.fingerprint import Unopened
 from models.manifest import MANIFEST, Checkpoint, Manifest
+from models.mllm import MLLM
 
-Found = TypeVar("Found")
+ROOM = "forgetting"
+_VERSION = 1  # of how a checkpoint is asked: another number makes kept cells stale
 _REMEMBERED = 64  # results of one kind
+Found = TypeVar("Found")
 
 
 def offered() -> dict[str, catalog.Entry]:
@@ -63,8 +75,7 @@ def trained(of: Manifest) -> dict[str, Checkpoint]:
 
 def named(raw) -> Manifest | None:
     """The manifest of the set that controls name, of the first on offer where they name none; None where it cannot be
-    read, which is told when it is asked for.
-    """
+    read, which is told when it is asked for."""
     try:
         return manifest(control().read(raw.get("set")) or control().first)
     except CrosstalkError:
@@ -72,14 +83,12 @@ def named(raw) -> Manifest | None:
 
 
 def _has_items(folder: Path) -> bool:
+    """Whether a set has evaluation sets; its manifest is read once for each time that it changes."""
     found = (folder / MANIFEST).stat()
     return _evaluates(folder, found.st_mtime_ns, found.st_size)
 
 
-@lru_cache(maxsize=64)
-def _evaluates(folder: Path, changed: int, size: int) -> bool:
-    """Whether a set, whose manifest ``changed`` last at that time, has evaluation sets."""
-    return any(c.eval for c in Manifest.load(folder).checkpoints)
+_evaluates = lru_cache(64)(lambda folder, changed, size: any(c.eval for c in Manifest.load(folder).checkpoints))
 
 
 def remembered(work: Callable) -> Callable:
@@ -115,7 +124,10 @@ def _stamp(of: catalog.Entry) -> tuple:
     else:
         for folder in filter(None, (of.checkpoint_folder, folder_at(of.source))):
             places += sorted(folder.rglob("*"))
-    stats = [(str(place), stat.st_mtime_ns, stat.st_size) for place in places if (stat := _stat(place))]
+    stats = []
+    for place in places:
+        with suppress(OSError):  # gone meanwhile
+            stats.append((str(place), (found := place.stat()).st_mtime_ns, found.st_size))
     return (kept.folder(), devices.quantization(), *stats)
 
 
@@ -124,11 +136,34 @@ def stamps() -> tuple:
     return tuple((name, *_stamp(of)) for name, of in offered().items())
 
 
-def _stat(place: Path):
-    try:
-        return place.stat()
-    except OSError:  # gone meanwhile
-        return None
+def evaluate(model: MLLM | Unopened, progress: kept.Progress = kept.quiet, only_kept: bool = False) -> Evaluation:
+    """What every checkpoint of ``model`` answers to every item of its set.
+
+    Cells measured before, here or by whoever ships them, are loaded; every other one is measured and kept, so that a
+    run that was stopped or killed goes on where it was. ``progress`` is told the share done of what is missing, and
+    what comes next; what it raises stops the work. With ``only_kept`` nothing is asked, and cells that are not kept
+    have no answers. Raises ``CheckpointError`` or ``EvalSetError`` for a set that is not whole.
+    """
+    if not model.checkpoints:
+        raise CheckpointError(f"{model.name} has no checkpoint set to measure.")
+    found, by = Evaluation.unanswered(model.checkpoints.manifest), {}
+    for task, items in found.items.items():
+        data = fingerprint.of_items([EvalItem(item.image, item.question, "") for item in items])
+        by[task] = {"measurement": "cell", "data": data}
+    plan = [
+        kept.Cell(name, by[task], f"{task}, {name}", len(items), task)
+        for name in found.checkpoints for task, items in found.items.items()
+    ]
+
+    def measure(cell: kept.Cell, places: list[int]) -> Iterator[tuple[int, dict]]:
+        answers = given(model, found.items[cell.of], cell.weights, places)
+        return ((place, {"given": answer}) for place, answer in answers)
+
+    values = kept.gathered(ROOM, _VERSION, model, plan, measure, progress, only_kept)
+    for cell, value in zip(plan, values, strict=True):
+        if value:
+            found.given[cell.of][cell.weights] = value["given"]
+    return replace(found, provenance=together([v["provenance"] for v in values if v], model.name, "all"))
 
 
 @remembered
@@ -140,22 +175,21 @@ def answers(name: str) -> Evaluation:
     of = entry(name)
     if of.hub_set and not (of.checkpoint_folder / MANIFEST).is_file():
         raise CheckpointError(f"The set {of.hub_set} was not downloaded yet: press Measure, which does that first.")
-    missing = total = 0
+    there = total = 0
     for model in unopened(of):
-        found, lacking = matrix.load(model)
-        if not lacking:
+        found = evaluate(model, only_kept=True)
+        there, total = sum(map(len, found.given.values())), len(found.tasks) * len(found.checkpoints)
+        if there == total:
             return found
-        missing, total = len(lacking), len(found.tasks) * len(found.checkpoints)
     work = "It asks every checkpoint every question."
-    if missing < total:
-        work = f"{total - missing} of {total} cells are there; it goes on from those."
+    if there:
+        work = f"{there} of {total} cells are there; it goes on from those."
     raise CheckpointError(f"The set {of.checkpoint_folder.name} has not been measured: press Measure. {work}")
 
 
 def load(name: str, work: Callable[..., Found | None]) -> Found | None:
     """What ``work(model, only_kept=True)`` returns of a set where all that it measures is kept, without opening the
-    model; else None. Raises ``CheckpointError`` as ``work`` does.
-    """
+    model; else None. Raises ``CheckpointError`` as ``work`` does."""
     found = (work(model, only_kept=True) for model in unopened(entry(name)))
     return next((one for one in found if one is not None), None)
 
@@ -168,8 +202,7 @@ def measured(name: str, work: Callable[..., Found], progress: kept.Progress) -> 
 
 def unopened(of: catalog.Entry) -> list[Unopened]:
     """What to look for kept measurements of a set with, in this order: its model as the device here would open it, and
-    an embedded one as it was where it ships from.
-    """
+    an embedded one as it was where it ships from."""
     embedded = catalog.embedded(of.name)
     here = str(devices.dtype_on(devices.pick())).removeprefix("torch.")
     source = str(hub.snapshot(of.source) or of.source) if hub.is_id(of.source) else of.source

@@ -21,40 +21,24 @@ BETTER, WORSE, LARGER, SMALLER = "better", "worse", "larger", "smaller"
 """A method beside plain training, where the two can be told apart."""
 
 
-def _metric(text: str, about: str, unit: str = "%") -> Head:
-    return Head(text, about, unit=unit, digits=1)
-
-
 NAMES = {
-    "bwt": _metric(
-        "Earlier tasks changed by (BWT)",
-        "Backward transfer: accuracy at the end minus accuracy right after a task's own training; the mean over all "
-        "tasks but the last. Negative is forgetting.",
-        "points",
-    ),
-    "mft": _metric("Learnt (MFT)", "Mean fine-tune accuracy: each task right after its own training."),
-    "mfn": _metric("Kept in the end (MFN)", "Mean final accuracy: all tasks after the last one."),
-    "maa": _metric(
-        "Mean on the way (MAA)",
-        "Mean average accuracy: after each task the mean over the tasks so far; the mean of those.",
-    ),
-    "fwt": _metric(
-        "New tasks helped by (FWT)",
-        "Forward transfer: accuracy on a task just before it is trained minus the base's; the mean over all tasks but "
-        "the first.",
-        "points",
-    ),
-    "superficial": _metric(
-        "Lost in form (superficial)",
-        "Of the items that were right after their own task: asked as a choice, the model still knows.",
-        "% of right",
-    ),
-    "essential": _metric(
-        "Lost in fact (essential)", "Of the items that were right after their own task.", "% of right"
-    ),
-    "superficial_of_lost": _metric(
-        "Form alone, of what was lost",
-        "Of the items that were lost: the share lost in form alone. The rest is essential.",
-    ),
+    name: Head(title, about, unit=unit, digits=1)
+    for name, title, unit, about in (
+        ("bwt", "Earlier tasks changed by (BWT)", "points",
+         "Backward transfer: accuracy at the end minus accuracy right after a task's own training; the mean over all "
+         "tasks but the last. Negative is forgetting."),
+        ("mft", "Learnt (MFT)", "%", "Mean fine-tune accuracy: each task right after its own training."),
+        ("mfn", "Kept in the end (MFN)", "%", "Mean final accuracy: all tasks after the last one."),
+        ("maa", "Mean on the way (MAA)", "%",
+         "Mean average accuracy: after each task the mean over the tasks so far; the mean of those."),
+        ("fwt", "New tasks helped by (FWT)", "points",
+         "Forward transfer: accuracy on a task just before it is trained minus the base's; the mean over all tasks but "
+         "the first."),
+        ("superficial", "Lost in form (superficial)", "% of right",
+         "Of the items that were right after their own task: asked as a choice, the model still knows."),
+        ("essential", "Lost in fact (essential)", "% of right", "Of the items that were right after their own task."),
+        ("superficial_of_lost", "Form alone, of what was lost", "%",
+         "Of the items that were lost: the share lost in form alone. The rest is essential."),
+    )
 }
 """Each metric of a method as the head of a column, in plain words and as the field calls it."""

@@ -7,10 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.forgetting.gap import curves, figure
-from analysis.forgetting.gap.curves import ALL, LAWS, curve, fit, in_steps, in_tasks
-from analysis.forgetting.gap.measure import COURSE, load, measure, parse
-from analysis.forgetting.gap.section import GAP
+from analysis.forgetting.gap import figure
+from analysis.forgetting.gap import measure as curves
+from analysis.forgetting.gap.measure import (
+    ALL,
+    COURSE,
+    LAWS,
+    curve,
+    fit,
+    in_steps,
+    in_tasks,
+    load,
+    measure,
+    parse,
+)
+from analysis.forgetting.tab import GAP
 from analysis.form import values
 from analysis.section import Asked, Shown, headline
 from models.errors import CheckpointError, InputError

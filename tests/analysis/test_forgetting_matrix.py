@@ -11,7 +11,7 @@ import pytest
 
 from analysis import kept
 from analysis.charts import source
-from analysis.forgetting import matrix, sets
+from analysis.forgetting import sets
 from analysis.forgetting.measure import measure
 from models import catalog
 from models.errors import CheckpointError, EvalSetError
@@ -40,22 +40,28 @@ def mllm(folder):
     return MLLM.open(folder / "my-model", "my-model", folder / "my-set", device="cpu")
 
 
+def missing(mllm):
+    """The cells, a checkpoint and a task, of which no answers are kept."""
+    found = sets.evaluate(mllm, only_kept=True)
+    return [(name, task) for name in found.checkpoints for task in found.tasks if name not in found.given[task]]
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """The checkpoints that were asked, in their order, and how many items."""
-    seen, given = [], matrix.given
+    seen, given = [], sets.given
 
     def counted(mllm, items, name, places):
         seen.append((name, len(places)))
         return given(mllm, items, name, places)
 
-    monkeypatch.setattr(matrix, "given", counted)
+    monkeypatch.setattr(sets, "given", counted)
     return seen
 
 
 def test_every_cell_is_asked_once(mllm, asked):
     shares = []
-    found = matrix.evaluate(mllm, lambda share, what: shares.append((share, what)))
+    found = sets.evaluate(mllm, lambda share, what: shares.append((share, what)))
     assert asked == [(name, 4) for name in ("base", *TASKS) for _ in TASKS]
     assert [share for share, _ in shares] == pytest.approx([i / 24 for i in range(24)])
     assert shares[13][1] == "shapes, colours: 1 of 4 items"
@@ -63,15 +69,15 @@ def test_every_cell_is_asked_once(mllm, asked):
     alone = mllm.answers([mllm.encode(item.picture(), item.question)], "colours")
     assert found.given["shapes"]["colours"][2] == alone[0]
     assert found.provenance["model"] == "my-model" and found.provenance["checkpoint"] == "all"
-    assert matrix.evaluate(mllm, pytest.fail) == found
+    assert sets.evaluate(mllm, pytest.fail) == found
     assert len(asked) == 6
-    assert matrix.load(mllm) == (found, [])
+    assert sets.evaluate(mllm, only_kept=True) == found and missing(mllm) == []
 
 
 KILLED = """
 import sys, time
 from analysis import kept
-from analysis.forgetting import matrix
+from analysis.forgetting import sets
 from models.mllm import MLLM
 
 kept._ITEMS = 2
@@ -82,7 +88,7 @@ def progress(share, what):
     if what.startswith("colours, colours: 2"):  # in the middle of the third cell
         time.sleep(600)
 
-matrix.evaluate(MLLM.open(folder + "/my-model", "my-model", folder + "/my-set", device="cpu"), progress)
+sets.evaluate(MLLM.open(folder + "/my-model", "my-model", folder + "/my-set", device="cpu"), progress)
 """
 
 
@@ -96,22 +102,21 @@ def test_a_killed_run_loses_no_more_than_the_items_since_it_last_kept_some(folde
     finally:
         run.kill()
     assert run.wait() == -9
-    _, missing = matrix.load(mllm)
-    assert missing == [("colours", "colours"), ("colours", "shapes"), ("shapes", "colours"), ("shapes", "shapes")]
-    found = matrix.evaluate(mllm)
+    assert missing(mllm) == [("colours", "colours"), ("colours", "shapes"), ("shapes", "colours"), ("shapes", "shapes")]
+    found = sets.evaluate(mllm)
     assert asked == [("colours", 2), ("colours", 4), ("shapes", 4), ("shapes", 4)]  # nothing finished is asked again
     assert not list(kept.folder().rglob("*.parts"))
-    whole = matrix.evaluate(MLLM.open(folder / "my-model", "my-model", folder / "my-set", device="cpu"), pytest.fail)
+    whole = sets.evaluate(MLLM.open(folder / "my-model", "my-model", folder / "my-set", device="cpu"), pytest.fail)
     assert whole.given == found.given
     assert all(len(found.given[task][name]) == 4 for task in TASKS for name in found.checkpoints)
 
 
 def test_half_a_file_is_asked_again_and_no_other(mllm, asked):
-    found = matrix.evaluate(mllm)
+    found = sets.evaluate(mllm)
     file = sorted(kept.folder().rglob("*.gz"))[2]
     file.write_bytes(file.read_bytes()[:-20])
-    assert len(matrix.load(mllm)[1]) == 1
-    assert matrix.evaluate(mllm).given == found.given
+    assert len(missing(mllm)) == 1
+    assert sets.evaluate(mllm).given == found.given
     assert len(asked) == 7
 
 
@@ -121,14 +126,14 @@ def test_a_stopped_run_goes_on_where_it_was(mllm, asked):
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        matrix.evaluate(mllm, stop)
-    assert len(asked) == 3 and len(matrix.load(mllm)[1]) == 3
-    matrix.evaluate(mllm)
+        sets.evaluate(mllm, stop)
+    assert len(asked) == 3 and len(missing(mllm)) == 3
+    sets.evaluate(mllm)
     assert len(asked) == 6
 
 
 def test_the_same_weights_share_their_cells_whatever_they_are_called(folder, mllm, asked, tmp_path):
-    matrix.evaluate(mllm)
+    sets.evaluate(mllm)
     other = shutil.copytree(folder / "my-set", tmp_path / "other")
     data = json.loads((other / "checkpoints.json").read_text())
     data["checkpoints"][0]["name"] = "first"
@@ -136,26 +141,26 @@ def test_the_same_weights_share_their_cells_whatever_they_are_called(folder, mll
     data["checkpoints"][0]["adapter"] = "elsewhere"
     (other / "checkpoints.json").write_text(json.dumps(data))
     again = MLLM.open(folder / "my-model", "another name", other, device="cpu")
-    found = matrix.evaluate(again, pytest.fail)
+    found = sets.evaluate(again, pytest.fail)
     assert found.checkpoints == ("base", "first", "shapes") and found.provenance["model"] == "another name"
     shutil.copytree(other / "shapes", other / "elsewhere", dirs_exist_ok=True)  # other weights under the same name
     asked.clear()
-    changed = matrix.evaluate(MLLM.open(folder / "my-model", "my-model", other, device="cpu"))
+    changed = sets.evaluate(MLLM.open(folder / "my-model", "my-model", other, device="cpu"))
     assert asked == []  # now it is the other checkpoint of the set
     assert changed.given["colours"]["first"] == changed.given["colours"]["shapes"]
 
 
 def test_mended_truths_are_scored_anew_and_new_questions_asked(folder, mllm, asked, tmp_path):
-    matrix.evaluate(mllm)
+    sets.evaluate(mllm)
     other = shutil.copytree(folder / "my-set", tmp_path / "other")
     text = (other / "shapes.jsonl").read_text()
     (other / "shapes.jsonl").write_text(text.replace('"red"', '"blue"'))
     again = MLLM.open(folder / "my-model", "my-model", other, device="cpu")
-    found = matrix.evaluate(again, pytest.fail)
+    found = sets.evaluate(again, pytest.fail)
     assert {item.answer for item in found.items["shapes"]} == {"blue"}
     asked.clear()
     (other / "shapes.jsonl").write_text(text.replace("Which of the shapes, 0", "Which shape, 0"))
-    matrix.evaluate(again)
+    sets.evaluate(again)
     assert asked == [("base", 4), ("colours", 4), ("shapes", 4)]
 
 
@@ -173,10 +178,10 @@ def test_what_is_at_hand_is_read_without_opening_the_model(folder, mllm, monkeyp
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        matrix.evaluate(mllm, stop)
+        sets.evaluate(mllm, stop)
     with pytest.raises(CheckpointError, match="press Measure. 3 of 6 cells are there; it goes on from those"):
         sets.answers("my-model")
-    found = matrix.evaluate(mllm)
+    found = sets.evaluate(mllm)
     monkeypatch.setattr(MLLM, "open", pytest.fail)
     assert sets.answers("my-model").given == found.given
     with pytest.raises(CheckpointError, match="no checkpoint set 'nobody'.*my-model"):
@@ -184,7 +189,7 @@ def test_what_is_at_hand_is_read_without_opening_the_model(folder, mllm, monkeyp
 
 
 def test_a_model_quantised_otherwise_is_asked_itself(folder, mllm, monkeypatch):
-    whole = matrix.evaluate(mllm)
+    whole = sets.evaluate(mllm)
     assert whole.provenance["bits"] is None
     monkeypatch.setattr(sets, "offered", lambda: {"my-model": entry(folder)})
     assert sets.answers("my-model").given == whole.given
@@ -192,8 +197,8 @@ def test_a_model_quantised_otherwise_is_asked_itself(folder, mllm, monkeypatch):
     with pytest.raises(CheckpointError, match="has not been measured"):
         sets.answers("my-model")
     monkeypatch.setattr(mllm.model.config, "quantization_config", {"load_in_4bit": True}, raising=False)
-    assert len(matrix.load(mllm)[1]) == 6
-    assert matrix.evaluate(mllm).provenance["bits"] == 4
+    assert len(missing(mllm)) == 6
+    assert sets.evaluate(mllm).provenance["bits"] == 4
     assert sets.answers("my-model").provenance["bits"] == 4
 
 
@@ -204,7 +209,7 @@ def test_what_cannot_be_kept_is_shown_all_the_same_and_says_so(folder, mllm, ask
     monkeypatch.setattr(catalog, "using", lambda name: nullcontext(mllm))
     with pytest.raises(CheckpointError, match="has not been measured"):
         sets.answers("my-model")
-    found = sets.measured("my-model", matrix.evaluate, lambda share, what: None)
+    found = sets.measured("my-model", sets.evaluate, lambda share, what: None)
     again = sets.answers("my-model")
     assert again.given == found.given and len(asked) == 6
     told = source(measure(again).provenance)
@@ -214,12 +219,12 @@ def test_what_cannot_be_kept_is_shown_all_the_same_and_says_so(folder, mllm, ask
 def test_what_is_no_whole_set_is_refused(folder, tmp_path):
     plain = MLLM.open(folder / "my-model", "my-model", device="cpu")
     with pytest.raises(CheckpointError, match="my-model has no checkpoint set to measure"):
-        matrix.evaluate(plain)
+        sets.evaluate(plain)
     other = shutil.copytree(folder / "my-set", tmp_path / "other")
     lines = (other / "shapes.jsonl").read_text().splitlines()
     (other / "shapes.jsonl").write_text("\n".join([lines[0], json.dumps({"question": "What?"})]))
     with pytest.raises(EvalSetError, match=r'other/shapes\.jsonl, line 2: field "answer" is missing'):
-        matrix.evaluate(MLLM.open(folder / "my-model", "my-model", other, device="cpu"))
+        sets.evaluate(MLLM.open(folder / "my-model", "my-model", other, device="cpu"))
 
 
 def test_a_sets_manifest_is_read_again_only_when_it_changed(folder, tmp_path, monkeypatch):

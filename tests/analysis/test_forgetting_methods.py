@@ -10,11 +10,11 @@ import pytest
 
 from analysis.forgetting import card
 from analysis.forgetting import measure as matrix
-from analysis.forgetting.matrix import evaluate
-from analysis.forgetting.methods import about, figure, runs
+from analysis.forgetting.methods import figure, runs
 from analysis.forgetting.methods.figure import orders_said, sentence
-from analysis.forgetting.methods.measure import METRICS, Draws, measure, parts
+from analysis.forgetting.methods.measure import METHODS, METRICS, Draws, measure, parts, told
 from analysis.forgetting.methods.runs import Run, load, of, save
+from analysis.forgetting.sets import evaluate
 from analysis.forgetting.terms import NAMES
 from analysis.result import Provenance
 from analysis.statistics import Estimate
@@ -346,11 +346,11 @@ def test_card_has_every_method_seed_and_order():
 
 
 def test_every_method_is_explained():
-    told = about.told({"ewc": "", "my set": "my own way"})
-    assert "ewc = " in told["ewc"].here and "1612.00796" in told["ewc"].paper
-    assert told["my set"].here == "my own way"
-    assert 'href="https://arxiv.org/abs/1612.00796"' in figure.about_table(told).html()
-    assert all(told.does != "A set of your own." for told in about.told(dict.fromkeys(about.METHODS, "")).values())
+    known = told({"ewc": "", "my set": "my own way"})
+    assert "ewc = " in known["ewc"].here and "1612.00796" in known["ewc"].paper
+    assert known["my set"].here == "my own way"
+    assert 'href="https://arxiv.org/abs/1612.00796"' in figure.about_table(known).html()
+    assert all(of.does != "A set of your own." for of in told(dict.fromkeys(METHODS, "")).values())
 
 
 def test_parts_sum_to_the_value():

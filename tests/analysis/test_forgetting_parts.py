@@ -17,23 +17,30 @@ from scipy.stats import hypergeom, ortho_group
 from transformers import AutoModelForImageTextToText
 
 from analysis.forgetting import card
-from analysis.forgetting.parts import figure, weights
+from analysis.forgetting.parts import figure
 from analysis.forgetting.parts import measure as parts
 from analysis.forgetting.parts.figure import sentence
-from analysis.forgetting.parts.measure import Choice, Parts, Portion, drift, load, measured, of_states, of_task
-from analysis.forgetting.parts.section import PARTS
-from analysis.forgetting.parts.weights import (
+from analysis.forgetting.parts.measure import (
     DECODER,
     OTHER,
     PROJECTOR,
     TOWER,
+    Choice,
     KeyOverlap,
     Movement,
+    Parts,
     Place,
+    Portion,
+    drift,
     key_overlap,
+    load,
+    measured,
     meetings,
     movement,
+    of_states,
+    of_task,
 )  # fmt: skip
+from analysis.forgetting.tab import PARTS
 from analysis.form import values
 from analysis.result import Provenance
 from analysis.section import Asked, Shown, headline
@@ -133,12 +140,12 @@ def explicit(folder, name):
     ],
 )  # fmt: skip
 def test_places_in_plain_words(module, layers, expected, told):
-    found = weights.place(module, layers)
+    found = parts.place(module, layers)
     assert found == expected and str(found) == told
 
 
 def test_the_layers_of_the_decoder_are_found(model):
-    assert weights.layers_of(model.model) == "model.language_model.layers"
+    assert parts.layers_of(model.model) == "model.language_model.layers"
 
 
 @pytest.mark.parametrize(("before", "after"), [(BASE, "naming"), ("naming", "existence")])
@@ -152,7 +159,7 @@ def test_movement_equals_the_explicit_matrices(folder, model, before, after):
         none = torch.zeros_like(end[module])
         assert change == pytest.approx(float((end[module] - start.get(module, none)).norm()), rel=1e-6)
         assert norm == pytest.approx(float((base[module] + start.get(module, none)).norm()), rel=1e-6)
-        assert place == weights.place(module, "model.language_model.layers")
+        assert place == parts.place(module, "model.language_model.layers")
     assert found.relative == pytest.approx(found.change / found.norm)
     assert {p.part for p in found.places} == {DECODER, TOWER, PROJECTOR}
 
@@ -275,7 +282,7 @@ def test_items_are_drawn_by_seed(folder):
 
 def moved(*entries):
     """A movement of modules ``(module, relative change)`` of a decoder at ``d.layers``."""
-    found = [(weights.place(module, "d.layers"), module, change) for module, change in entries]
+    found = [(parts.place(module, "d.layers"), module, change) for module, change in entries]
     return Movement(
         provenance=SOURCE, before="naming", after="counting", places=tuple(p for p, *_ in found),
         modules=tuple((m,) for _, m, _ in found), change=np.array([c for *_, c in found]), norm=np.ones(len(found)),

@@ -13,7 +13,6 @@ from analysis import kept
 from analysis.bar.known import Known
 from analysis.forgetting import card, sets
 from analysis.forgetting.path import figure
-from analysis.forgetting.path.ask import Standing, _apart, ask
 from analysis.forgetting.path.measure import (
     ALPHAS,
     ANSWERS,
@@ -21,6 +20,9 @@ from analysis.forgetting.path.measure import (
     LAST,
     LOSS,
     SUM,
+    Standing,
+    _apart,
+    ask,
     at,
     cell,
     first_and_last,
@@ -36,7 +38,7 @@ from analysis.forgetting.path.measure import (
     samples,
     tasks_of,
 )
-from analysis.forgetting.path.section import MERGE, PATH
+from analysis.forgetting.tab import MERGE, PATH
 from analysis.result import Provenance
 from analysis.section import Asked, headline
 from models.checkpoints import BASE, Blend, Merge
@@ -108,8 +110,8 @@ def test_the_barrier_is_the_highest_loss_above_the_line_between_the_ends():
     found = of_nats([hill] * 3, [lambda x: 3 * x**2] * 3)
     old, new = found.barriers
     assert (old.task, old.alpha, old.height.value) == ("old", 0.6, pytest.approx(0.8))
-    assert old.clear and (old.height.low, old.height.high) == pytest.approx((0.8, 0.8))  # the same on every item
-    assert (new.alpha, new.height.value, new.clear) == (0.0, 0.0, False)  # convex: below the line
+    assert old.height.clear and (old.height.low, old.height.high) == pytest.approx((0.8, 0.8))  # the same on every item
+    assert (new.alpha, new.height.value, new.height.clear) == (0.0, 0.0, False)  # convex: below the line
     assert found.line[0] == pytest.approx(1 + np.array(ALPHAS))
     assert found.loss[1] == pytest.approx([3 * x**2 for x in ALPHAS])
 
@@ -119,10 +121,10 @@ def test_a_hill_that_only_some_items_see_is_no_clear_barrier():
         return lambda x: height * (x == 0.5)
 
     (unclear,) = of_nats([bump(h) for h in (3, -2.5, 2, -2, 1, -1)]).barriers
-    assert unclear.height.value == pytest.approx(0.5 / 6) and not unclear.clear
+    assert unclear.height.value == pytest.approx(0.5 / 6) and not unclear.height.clear
     assert unclear.height.low < 0 < unclear.height.high
     (clear,) = of_nats([bump(h) for h in (3, 2.5, 2, 2, 1, 1.5)]).barriers
-    assert clear.clear and clear.height.low > 1 and clear.height.high < 3
+    assert clear.height.clear and clear.height.low > 1 and clear.height.high < 3
 
 
 def test_the_intervals_of_the_highest_are_wider_than_of_one_point():
@@ -149,10 +151,10 @@ def test_the_best_point_has_the_highest_mean_over_tasks():
     found = path(BY, "a", "b", ("old", "new"), scores, scores)
     best = found.best
     assert (best.alpha, best.end, best.gain.value) == (0.3, 1.0, pytest.approx(0.05))
-    assert not best.clear and best.gain.low < 0 < best.gain.high  # 5 items gained, 3 or 4 lost
+    assert not best.gain.clear and best.gain.low < 0 < best.gain.high  # 5 items gained, 3 or 4 lost
     assert found.accuracy_bounds[:, 0, 3] == pytest.approx((0.722467, 1.0), abs=1e-5)  # Wilson, 10 of 10
     scores[:, 3] = 1
-    assert path(BY, "a", "b", ("old", "new"), scores, scores).best.clear
+    assert path(BY, "a", "b", ("old", "new"), scores, scores).best.gain.clear
 
 
 def test_table_and_json_hold_every_point():

@@ -12,7 +12,7 @@ from analysis.forgetting.endpoint import forgetting_probe
 from analysis.forgetting.probe import figure
 from analysis.forgetting.probe.figure import sentence
 from analysis.forgetting.probe.measure import KINDS, MOST, Probe, options_for, probe, truth_of
-from analysis.forgetting.probe.section import PROBE
+from analysis.forgetting.tab import PROBE
 from analysis.result import Provenance
 from analysis.section import headline
 from models import catalog

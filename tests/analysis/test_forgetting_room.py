@@ -10,8 +10,8 @@ import pytest
 import app
 from analysis import kept
 from analysis.forgetting import sets
-from analysis.forgetting.matrix import evaluate
 from analysis.forgetting.measure import LISTED
+from analysis.forgetting.sets import evaluate
 from analysis.forgetting.tab import MATRIX, METHODS, SPLIT
 from analysis.section import Asked, headline
 from models import catalog

@@ -22,7 +22,6 @@ from analysis.forgetting.split.measure import (
     became,
     kept_items,
     labelled,
-    later,
     load,
     measured,
     options_of,
@@ -190,7 +189,7 @@ def test_the_embedded_default_is_told_in_words_it_was_tuned_on(tmp_path):
     asked = [Asked("t", (EvalItem(None, "What?", "bee", (), "word"),), (("bee", "cat"),))]
     for name, wording in (("scripted", PLAIN), ("crosstalk-mini", TUNED)):
         model = Scripted(tmp_path, name=name, said={f"What? {wording['word']}": "bee"})
-        assert again(model, "last", asked)[0].answers == ["bee"]
+        assert again(model, "last", asked)[0]["answers"] == ["bee"]
     assert set(TUNED) == set(PLAIN) == set(STYLES) - {"other"}
 
 
@@ -222,7 +221,8 @@ def plainly(found):
 
 
 def test_any_later_checkpoint(evaluation, tmp_path):
-    assert later(evaluation) == (*list(TASKS)[1:], "last")
+    with pytest.raises(CheckpointError, match=f"Choose one of: {', '.join((*list(TASKS)[1:], 'last'))}."):
+        split(evaluation, Scripted(tmp_path), checkpoint="word")
     evaluation.given["word"]["numeral"] = ["bee", "cat", "dog", "owl"]
     found = split(evaluation, Scripted(tmp_path), checkpoint="numeral")
     assert [b.task for b in found.tasks] == ["word"]

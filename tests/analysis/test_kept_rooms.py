@@ -12,9 +12,8 @@ from analysis.decoding.dataset import measure as decoding
 from analysis.embedding_space import measure as space
 from analysis.embedding_space import pairs
 from analysis.embedding_space import runs as spaces
-from analysis.forgetting import matrix, sets
+from analysis.forgetting import sets
 from analysis.forgetting.parts import measure as parts
-from analysis.forgetting.parts import weights
 from analysis.forgetting.path import measure as path
 from analysis.forgetting.split.measure import split
 from analysis.interference.conflict import measure as conflict
@@ -42,7 +41,7 @@ def chosen() -> parts.Choice:
 
 
 def moved():
-    return weights.movement(mini(), chosen().before, chosen().after, only_kept=True)
+    return parts.movement(mini(), chosen().before, chosen().after, only_kept=True)
 
 
 def presets() -> list:
@@ -61,8 +60,8 @@ def clip() -> Unopened:
 
 
 def whole(model: Unopened):
-    found, missing = matrix.load(model)
-    return None if missing else found
+    found = sets.evaluate(model, only_kept=True)
+    return found if all(len(given) == len(found.checkpoints) for given in found.given.values()) else None
 
 
 ROOMS = {
@@ -82,8 +81,8 @@ ROOMS = {
     )),
     "matrix": (mini, lambda model, only_kept: whole(model)),
     "split": (mini, lambda model, **how: split(sets.answers(METHOD), model, **how)),
-    "movement": (mini, lambda model, **how: weights.movement(model, chosen().before, chosen().after, **how)),
-    "key elements": (mini, weights.key_overlap),
+    "movement": (mini, lambda model, **how: parts.movement(model, chosen().before, chosen().after, **how)),
+    "key elements": (mini, parts.key_overlap),
     "drift": (mini, lambda model, **how: parts.drift(model, chosen().task, chosen().n, **how)),
     "put back": (mini, lambda model, **how: parts.patching(
         model, moved(), chosen().task, chosen().n, groups=chosen().groups, **how
@@ -109,6 +108,6 @@ def test_what_ships_is_found_and_is_not_that_of_other_weights(room, monkeypatch,
 def test_there_is_a_room_for_all_that_ships():
     names = {folder.name for folder in kept.SHIPPED.iterdir()}
     assert names - {"embedding_space-maps"} == {
-        dataset.ROOM, conflict._ROOM, "decoding", sample._ROOM, space.ROOM, matrix.ROOM, "forgetting-path",
-        "forgetting-split", weights.ROOM,
+        dataset.ROOM, conflict._ROOM, "decoding", sample._ROOM, space.ROOM, sets.ROOM, "forgetting-path",
+        "forgetting-split", parts.ROOM,
     }  # fmt: skip

@@ -15,8 +15,7 @@ from analysis.wording import listed, number, percent, points
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.forgetting.gap.curves import Fit, ForgettingCurve, Inside
-    from analysis.forgetting.gap.measure import Dip, Gap, Gaps
+    from analysis.forgetting.gap.measure import Dip, Fit, ForgettingCurve, Gap, Gaps, Inside
 
 MEAN, EACH = "mean of the old tasks", "every task"
 VIEWS = (MEAN, EACH)
@@ -143,17 +142,16 @@ def numbers_table(found: "Gaps") -> Table:
         f"Level of the old tasks at a switch minus their lowest one in the first {percent(found.first)} of the new "
         "task's steps; mean over switches."
     )
-    back = "Level at the new task's end minus the lowest one; mean over switches"
-    clear = "Dips that are deeper than a 95 % interval of the difference is wide, of all switches"
     steps = found.gaps[0].course.steps_per_task
     heads = [
         *(Head(*told, unit="%", digits=1) for told in _NUMBERS.values()),
         *(Head(name, hint, unit="points", digits=1) for name, hint in (
             (f"WF{found.window}", drop.format(f"{found.window} steps")),
-            (f"WF{steps}", drop.format("as many steps as a task has")), ("Dip", dip), ("Comes back", back),
+            (f"WF{steps}", drop.format("as many steps as a task has")), ("Dip", dip),
+            ("Comes back", "Level at the new task's end minus the lowest one; mean over switches"),
         )),
-        Head("Clear dips", clear), Head("That come back", "Of the clear dips, those that clearly come back"),
-        "Items a task",
+        Head("Clear dips", "Dips that are deeper than a 95 % interval of the difference is wide, of all switches"),
+        Head("That come back", "Of the clear dips, those that clearly come back"), "Items a task",
     ]
     rows = []
     for gap in found.gaps:
@@ -182,8 +180,7 @@ def numbers(found: "Gaps") -> str:
 
 def curve(found: "ForgettingCurve") -> go.Figure:
     """The points and both laws; a dotted line is the level without any change. Of all tasks together, accuracy is in
-    % of what it was right after a task's own training.
-    """
+    % of what it was right after a task's own training."""
     of = found.points
     names = list(dict.fromkeys(of.names))
     traces = [

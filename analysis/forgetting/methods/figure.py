@@ -17,8 +17,7 @@ from analysis.table import Head, Html, Noted, Table
 from analysis.wording import change, estimate, listed, number, percent, plural, points, share
 
 if TYPE_CHECKING:
-    from analysis.forgetting.methods.about import Told
-    from analysis.forgetting.methods.measure import Methods, Row
+    from analysis.forgetting.methods.measure import Methods, Row, Told
 
 _ERRORS = {"thickness": 2, "width": 4}
 _COLOURS = {BETTER: RIGHT, WORSE: WRONG}
@@ -98,11 +97,10 @@ def orders(found: "Methods", method: str | None = None) -> go.Figure | None:
 def seeds_table(found: "Methods") -> Table | None:
     """The lowest and the highest seed of methods that were trained more than once."""
     several = [row for row in found.rows if len(row.seeds) > 1]
-
-    def span(seeds: tuple[float, ...]) -> str:
-        return " to ".join(number(100 * end(seeds), 1) for end in (min, max))
-
-    rows = [[r.method, ", ".join(map(str, r.seeds)), *(span(r.estimates[m].seeds) for m in NAMES)] for r in several]
+    rows = []
+    for r in several:
+        each = [[number(100 * end(r.estimates[m].seeds), 1) for end in (min, max)] for m in NAMES]
+        rows.append([r.method, ", ".join(map(str, r.seeds)), *map(" to ".join, each)])
     return Table(["Method", "Seeds", *(head.title for head in NAMES.values())], rows) if rows else None
 
 
@@ -147,15 +145,13 @@ def orders_numbers(found: "Methods") -> str:
 
 def about_table(methods: "Mapping[str, Told]") -> Table:
     """What each method does, how it was trained here, and where it comes from."""
-
-    def paper(told: str) -> Html:
-        kind, _, number = told.partition(" ")
-        if kind != "arXiv" or not number:
-            return Html(escape(told), told)
-        address = f"https://arxiv.org/abs/{escape(number)}"
-        return Html(f'<a href="{address}" target="_blank" rel="noopener">{escape(told)}</a>', told)
-
-    rows = [[Head(name, below=of.title), of.does, of.here, paper(of.paper)] for name, of in methods.items()]
+    rows = []
+    for name, of in methods.items():
+        kind, _, number = of.paper.partition(" ")
+        paper = escape(of.paper)
+        if kind == "arXiv" and number:
+            paper = f'<a href="https://arxiv.org/abs/{escape(number)}" target="_blank" rel="noopener">{paper}</a>'
+        rows.append([Head(name, below=of.title), of.does, of.here, Html(paper, of.paper)])
     return Table(["Method", "What it does", "As trained here", "Paper"], rows)
 
 
@@ -173,6 +169,10 @@ def sentence(found: "Methods") -> str:
     others = [row for row in found.rows if row.changes["bwt"] is not None]
     if not others:
         return f"{alone} No other method was measured on the same questions, so there is nothing to compare."
+
+    def by(rows: "Sequence[Row]") -> str:
+        return listed([f"{row.method} by {change(row.changes['bwt'])}" for row in rows])
+
     less, more = _apart(others, "bwt")
     same = [row.method for row in others if row not in less and row not in more]
     said = [f"No difference in forgetting can be told between {found.plain} training and the others.", alone]
@@ -183,8 +183,7 @@ def sentence(found: "Methods") -> str:
             f"{len(less)} of {plural(len(others), 'method')} forget less than {found.plain} training beyond their "
             f"intervals, most of all {less[0].method}: {change(less[0].changes['bwt'])}."
         )
-        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in less]
-        said.append(f"Beyond their intervals, these forget less: {listed(told)}.")
+        said.append(f"Beyond their intervals, these forget less: {by(less)}.")
         _, paid = _apart(less, "mft")
         free = [row.method for row in less if row not in paid]
         if paid:
@@ -192,8 +191,7 @@ def sentence(found: "Methods") -> str:
         if free:
             said.append(f"No price in MFT can be told for {listed(free)}.")
     if more:
-        told = [f"{row.method} by {change(row.changes['bwt'])}" for row in more]
-        said.append(f"These forget more: {listed(told)}.")
+        said.append(f"These forget more: {by(more)}.")
     if same:
         said.append(f"No difference in forgetting can be told for {listed(same)}.")
     better, worse = _apart(others, "mfn")
@@ -203,8 +201,20 @@ def sentence(found: "Methods") -> str:
         said.append(f"In the end, of all tasks (MFN), {'; '.join(ends)}.")
     else:
         said.append("In the end none knows clearly more or less than plain training (MFN).")
-    left = [f"Not compared, for reasons below all numbers: {listed(list(found.without))}."] if found.without else []
-    return " ".join([*said, _seeds(found), *left])
+    several = [row for row in found.rows if len(row.seeds) > 1]
+    if not several:
+        said.append("One seed each: what another seed would change is not in these intervals.")
+    else:
+        widest = max(several, key=lambda row: np.ptp(row.estimates["bwt"].seeds))
+        single = [row.method for row in found.rows if len(row.seeds) == 1]
+        said.append(
+            f"Intervals are over items; seeds differ by up to {number(100 * np.ptp(widest.estimates['bwt'].seeds), 1)} "
+            f"points of BWT ({widest.method}, {len(widest.seeds)} seeds)"
+            f"{f'; one seed alone for {listed(single)}' if single else ''}."
+        )
+    if found.without:
+        said.append(f"Not compared, for reasons below all numbers: {listed(list(found.without))}.")
+    return " ".join(said)
 
 
 def _apart(rows: "Sequence[Row]", metric: str) -> "tuple[list[Row], list[Row]]":
@@ -215,21 +225,6 @@ def _apart(rows: "Sequence[Row]", metric: str) -> "tuple[list[Row], list[Row]]":
 
 def _told(rows: "Sequence[Row]", metric: str, form: str) -> str:
     return listed([form.format(row.method, points(row.changes[metric].value)) for row in rows])
-
-
-def _seeds(found: "Methods") -> str:
-    """How many seeds there are, and how much they differ."""
-    several = [row for row in found.rows if len(row.seeds) > 1]
-    if not several:
-        return "One seed each: what another seed would change is not in these intervals."
-    widest = max(several, key=lambda row: np.ptp(row.estimates["bwt"].seeds))
-    single = [row.method for row in found.rows if len(row.seeds) == 1]
-    alone = f"; one seed alone for {listed(single)}" if single else ""
-    apart = number(100 * np.ptp(widest.estimates["bwt"].seeds), 1)
-    return (
-        f"Intervals are over items; seeds differ by up to {apart} points of BWT ({widest.method}, "
-        f"{len(widest.seeds)} seeds){alone}."
-    )
 
 
 def orders_said(found: "Methods") -> str:

@@ -1,11 +1,13 @@
-"""Methods side by side: every metric with its interval, against plain training; and what another order changes.
+"""Methods side by side: every metric with its interval, against plain training; what another order changes; and what
+each method does, in a sentence, how it was trained here, and where it comes from.
 
 Intervals are of a bootstrap that draws the same items for every run. Every metric is a sum over tasks of means over
 items (or a ratio of two), so a draw of items is one product.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import numpy as np
 
@@ -16,9 +18,10 @@ from analysis.forgetting.methods import runs as stored
 from analysis.forgetting.methods.runs import Run
 from analysis.forgetting.split.measure import load as load_split
 from analysis.forgetting.terms import BETTER, LARGER, NAMES, SMALLER, WORSE
-from analysis.result import Provenance, Result
+from analysis.result import Result
 from analysis.statistics import Difference, Estimate, difference, mean
 from analysis.table import Noted, Table
+from models.embedded.continual import BATCH, METHODS, PEAK, RANK, STEPS, Method
 from models.errors import CheckpointError, CrosstalkError
 
 PLAIN = "sequential"
@@ -30,16 +33,42 @@ METRICS = (*ACCURACIES, *SHARES)
 """By name: MFT, MFN, MAA, BWT and FWT as in ``analysis.forgetting.measure``; of the items that were right after their
 own task, the shares lost in form alone and in fact; and of those lost, the share lost in form alone."""
 
-_NAN = float("nan")
-_BETTER = {"mft": 1, "mfn": 1, "maa": 1, "bwt": 1, "fwt": 1, "superficial": -1, "essential": -1}
+_BETTER = {**dict.fromkeys(ACCURACIES, 1), "superficial": -1, "essential": -1}
 """On which side of plain training a method is better; nothing for a share that is neither."""
+
+COMMON = (
+    f"All: LoRA of rank {RANK} on the text decoder's linear layers, from the same base; {STEPS} steps a task of "
+    f"{BATCH} scenes each, peak learning rate {PEAK:g}; the same new questions in the same order. What a method adds "
+    "is beside its name."
+)
+_DOES = {
+    "sequential": ("plain", "One task after another, each on its own data alone. Nothing protects what was learnt "
+        "before."),
+    "joint": ("the upper bound", "All tasks in every batch: what there was to learn, not a way to learn one task "
+        "after another."),
+    "replay": ("experience replay", "Some examples of old tasks are kept and mixed into the batches of the new one."),
+    "ewc": ("elastic weight consolidation", "A penalty holds each weight near its old value, as firmly as it mattered "
+        "to old tasks (the diagonal of the Fisher information)."),
+    "lwf": ("learning without forgetting", "On the new task's questions the model must also answer as it did before "
+        "the task (distillation); no old examples are kept."),
+    "asd": ("answer style diversification", "A share of each task's questions is rewritten for other forms of answer, "
+        "so that no task's form takes over: against superficial forgetting."),
+    "reglora": ("regularised LoRA", "After each task the largest elements of B A are marked, and later tasks pay for "
+        "changing them: against essential forgetting."),
+    "sefe": ("ASD and RegLoRA", "ASD against superficial and RegLoRA against essential forgetting, together."),
+    "hft": ("half fine-tuning", "In each task half of the parameters are frozen and keep what they knew."),
+    "i-lora": ("interpolated LoRA", "A slow average of the weights is what is kept; the weights in training must stay "
+        "close to it on replayed examples."),
+    "fpf": ("forgetting prioritised fine-tuning", "The layers that a task moved most are tuned again, alone, on a "
+        "small buffer of all tasks."),
+}
+"""The title of each method, and what it does."""
 
 
 @dataclass(frozen=True)
 class Seeded(Estimate):
     """A metric of a method, or its paired difference to another's: the mean over seeds, whose interval is over items,
-    and the value in each seed (``seeds``), whose spread the interval does not have in it.
-    """
+    and the value in each seed (``seeds``), whose spread the interval does not have in it."""
 
     seeds: tuple[float, ...] = ()
 
@@ -53,8 +82,7 @@ class Seeded(Estimate):
 class Row:
     """A method's metrics over its ``seeds``, and by how much each differs from plain training (None for plain itself,
     or where no seed is shared). Of the items that were right after their own task (``right``), ``lost`` were lost: both
-    are means over seeds.
-    """
+    are means over seeds."""
 
     method: str
     seeds: tuple[int, ...]
@@ -65,8 +93,7 @@ class Row:
 
     def verdict(self, metric: str) -> str:
         """Whether the method is better or worse than plain training beyond the interval; of a share that is neither,
-        whether it is larger or smaller. Nothing where no difference can be told.
-        """
+        whether it is larger or smaller. Nothing where no difference can be told."""
         change, better = self.changes[metric], _BETTER.get(metric, 0)
         if change is None or not change.clear:
             return ""
@@ -102,8 +129,7 @@ class Turned:
 class Methods(Result):
     """Rows in the order in which sets are offered, plain training first. ``references``: mean accuracy on all tasks of
     checkpoints that are no step of a sequence (the base, and one trained on all tasks jointly). ``without``: why a set
-    is not among the rows.
-    """
+    is not among the rows."""
 
     plain: str
     order: tuple[str, ...]
@@ -119,14 +145,10 @@ class Methods(Result):
 
     def metrics(self) -> Table:
         """All metrics of all methods, and whether they differ from plain training."""
-        rows: list[list] = [
-            [row.method, len(row.seeds), *(Noted(row.estimates[m], row.verdict(m)) for m in NAMES)]
-            for row in self.rows
-        ]
-        marks = {len(rows) + i: "reference" for i in range(len(self.references))}
-        for name, of in self.references.items():
-            rows.append([name, "reference", *(of if m == "mfn" else None for m in NAMES)])
-        return Table(["Method", "Seeds", *NAMES.values()], rows, marks)
+        rows = [[r.method, len(r.seeds), *(Noted(r.estimates[m], r.verdict(m)) for m in NAMES)] for r in self.rows]
+        others = [[n, "reference", *(of if m == "mfn" else None for m in NAMES)] for n, of in self.references.items()]
+        marks = dict.fromkeys(range(len(rows), len(rows) + len(others)), "reference")
+        return Table(["Method", "Seeds", *NAMES.values()], [*rows, *others], marks)
 
     def table(self) -> Table:
         header = [
@@ -151,25 +173,21 @@ class Methods(Result):
 class Draws:
     """What 2,000 bootstrap draws of items make of each run's metrics; items are drawn within tasks (seeded)."""
 
-    def __init__(self, runs: Sequence[Run], seed: int = 0):
-        sizes = {task: scores.shape[1] for task, scores in runs[0].scores.items()}
-        self._weights = {task: drawn_items(task, n, seed) for task, n in sizes.items()}  # as of the accuracy matrix
-        self._runs = tuple(runs)  # kept, since they are known by their identity
-        self._known: dict[tuple[int, str], tuple[float, np.ndarray]] = {}
+    def __init__(self, runs: Sequence[Run]):
+        scores = runs[0].scores.items()
+        self._weights = {task: drawn_items(task, rows.shape[1]) for task, rows in scores}  # as of the accuracy matrix
+        self.of = cache(self.of)  # a run is known by its identity
 
     def of(self, run: Run, metric: str) -> tuple[float, np.ndarray]:
         """A metric's value and what it is in each draw ``[draws]``; not-a-number where it is not known."""
-        key = (id(run), metric)
-        if key not in self._known:
-            above, below = parts(run, metric)
-            value, drawn = self.summed(above)
-            if below is not None:
-                whole, of_whole = self.summed(below)
-                value = value / whole if whole else _NAN
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    drawn = np.where(of_whole > 0, drawn / of_whole, _NAN)
-            self._known[key] = (value, drawn)
-        return self._known[key]
+        above, below = parts(run, metric)
+        value, drawn = self.summed(above)
+        if below is not None:
+            whole, of_whole = self.summed(below)
+            value = value / whole if whole else np.nan
+            with np.errstate(divide="ignore", invalid="ignore"):
+                drawn = np.where(of_whole > 0, drawn / of_whole, np.nan)
+        return value, drawn
 
     def summed(self, per_item: dict[str, np.ndarray]) -> tuple[float, np.ndarray]:
         """The sum over tasks of the mean over items, and what it is in each draw."""
@@ -198,7 +216,7 @@ class Draws:
 
     def _seeded(self, values: tuple[float, ...], drawn: np.ndarray) -> Seeded:
         n = sum(weights.shape[1] for weights in self._weights.values())
-        low, high, known = _NAN, _NAN, drawn[np.isfinite(drawn)]
+        low, high, known = np.nan, np.nan, drawn[np.isfinite(drawn)]
         if len(known) >= len(drawn) / 2:
             low, high = map(float, np.quantile(known, (0.025, 0.975)))
         return Seeded(float(np.mean(values)), low, high, n, values)
@@ -207,14 +225,13 @@ class Draws:
 def parts(run: Run, metric: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
     """What a metric is made of: numbers ``[items]`` by task, whose means over items sum to it, and where it is a ratio
     the same of what is below the line. Not-a-number where losses were not split, and where one task alone was taught
-    what takes two.
-    """
+    what takes two."""
     if len(run.order) == 1 and metric not in ("mft", "mfn", "maa"):
-        return {task: np.full(rows.shape[1], _NAN) for task, rows in run.scores.items()}, None
+        return {task: np.full(rows.shape[1], np.nan) for task, rows in run.scores.items()}, None
     if metric in SHARES:
         of, form = run.lost if metric == "superficial_of_lost" else run.right, run.superficial
         if form is None:
-            above = {task: np.full(len(items), _NAN) for task, items in of.items()}
+            above = {task: np.full(len(items), np.nan) for task, items in of.items()}
         else:
             above = {t: lost & (~form[t] if metric == "essential" else form[t]) for t, lost in run.lost.items()}
         # numbers whose mean over a task's items is their count
@@ -223,10 +240,8 @@ def parts(run: Run, metric: str) -> tuple[dict[str, np.ndarray], dict[str, np.nd
     for j, task in enumerate(run.order):
         rows = run.scores[task]
         own, last, nothing = rows[j + 1], rows[-1], np.zeros(rows.shape[1])
-        if metric == "mft":
-            found[task] = own / tasks
-        elif metric == "mfn":
-            found[task] = last / tasks
+        if metric in ("mft", "mfn"):
+            found[task] = (own if metric == "mft" else last) / tasks
         elif metric == "maa":
             found[task] = sum(rows[i + 1] / (i + 1) for i in range(j, tasks)) / tasks
         elif metric == "bwt":
@@ -236,33 +251,27 @@ def parts(run: Run, metric: str) -> tuple[dict[str, np.ndarray], dict[str, np.nd
     return found, None
 
 
-def runs(progress: kept.Progress = kept.quiet) -> tuple[list[Run], dict[str, str]]:
-    """Every run of the sets on offer that can be read without opening a model: the one whose answers are kept, and
-    those of ``runs.json``; and why sets have none. ``progress`` is told which set is read.
-    """
-    found, without, offered = [], {}, sets.offered()
-    for i, (name, entry) in enumerate(offered.items()):
-        progress(i / len(offered), f"reading {name}")
-        try:
-            found.append(_own(name))
-            found += stored.load(entry.checkpoint_folder, name)
-        except CrosstalkError as error:
-            without[name] = str(error)
-    return found, without
-
-
 _compared: dict[tuple, Methods] = {}
 
 
 def compared(progress: kept.Progress) -> Methods:
-    """All runs of the sets on offer side by side; the same object until something changes on disk."""
+    """All runs of the sets on offer that can be read without opening a model, side by side: the one whose answers are
+    kept, and those of ``runs.json``; the same object until something changes on disk. ``progress`` is told which set
+    is read."""
     now = sets.stamps()
-    found = _compared.get(now)
-    if found is None:
-        found = measure(*runs(progress))
+    if now not in _compared:
+        found, without, offered = [], {}, sets.offered()
+        for i, (name, entry) in enumerate(offered.items()):
+            progress(i / len(offered), f"reading {name}")
+            try:
+                found.append(_own(name))
+                found += stored.load(entry.checkpoint_folder, name)
+            except CrosstalkError as error:
+                without[name] = str(error)
+        made = measure(found, without)
         _compared.clear()
-        _compared[now] = found
-    return found
+        _compared[now] = made
+    return _compared[now]
 
 
 def load() -> Methods | None:
@@ -293,14 +302,22 @@ def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Me
     draws = Draws(runs)
     usual = {name: _of(runs, name, first.order) for name in dict.fromkeys([plain, *names])}
     left = {name: "its tasks were trained in another order alone" for name, of in usual.items() if not of} | left
-    rows = [_row(draws, name, of, None if name == plain else usual[plain]) for name, of in usual.items() if of]
+    rows = [
+        Row(
+            name, tuple(run.seed for run in of),
+            float(np.mean([sum(items.sum() for items in run.right.values()) for run in of])),
+            float(np.mean([sum(items.sum() for items in run.lost.values()) for run in of])),
+            {metric: draws.estimate(of, metric) for metric in METRICS},
+            {metric: None if name == plain else draws.change(of, usual[plain], metric) for metric in METRICS},
+        )
+        for name, of in usual.items() if of
+    ]
     references = {"base": draws.mean({task: scores[0] for task, scores in first.scores.items()})}
     for one in runs:
         references |= {name: draws.mean(scores) for name, scores in one.references.items()}
-    by = first.provenance
     seconds = sum(run.provenance.seconds for run in runs)
     return Methods(
-        provenance=Provenance(by.model, "all", by.dtype, by.device, None, by.versions, seconds),
+        provenance=replace(first.provenance, checkpoint="all", seed=None, seconds=seconds, bits=None, note=""),
         plain=plain, order=first.order, n=tuple(first.scores[t].shape[1] for t in first.order), rows=tuple(rows),
         references=references, orders=tuple(_turned(draws, runs, usual)), without=left,
     )
@@ -310,16 +327,6 @@ def _of(runs: Sequence[Run], method: str, order: tuple[str, ...]) -> list[Run]:
     """A method's runs in one order, one a seed, by seed."""
     found = {run.seed: run for run in runs if run.method == method and run.order == order}
     return [found[seed] for seed in sorted(found)]
-
-
-def _row(draws: Draws, name: str, runs: list[Run], plain: list[Run] | None) -> Row:
-    return Row(
-        name, tuple(run.seed for run in runs),
-        float(np.mean([sum(items.sum() for items in run.right.values()) for run in runs])),
-        float(np.mean([sum(items.sum() for items in run.lost.values()) for run in runs])),
-        {metric: draws.estimate(runs, metric) for metric in METRICS},
-        {metric: plain and draws.change(runs, plain, metric) for metric in METRICS},
-    )
 
 
 def _turned(draws: Draws, runs: Sequence[Run], usual: dict[str, list[Run]]) -> list[Turned]:
@@ -335,10 +342,36 @@ def _turned(draws: Draws, runs: Sequence[Run], usual: dict[str, list[Run]]) -> l
             pairs = [(there[0].scores[t][-1], here[0].scores[t][-1]) for t in before[0].order]
             found.append(Turned(
                 name, tuple(run.seed for run in here), order,
-                {metric: draws.estimate(here, metric) for metric in ACCURACIES},
-                {metric: draws.estimate(there, metric) for metric in ACCURACIES},
+                *({metric: draws.estimate(runs, metric) for metric in ACCURACIES} for runs in (here, there)),
                 {metric: draws.change(here, there, metric) for metric in ACCURACIES},
                 tuple(mean(a) for a, _ in pairs), tuple(mean(b) for _, b in pairs),
                 tuple(difference(b, a) for a, b in pairs),
             ))
+    return found
+
+
+@dataclass(frozen=True)
+class Told:
+    """``title`` and ``does`` of any training, ``here`` of this one; ``paper``, for example ``arXiv 1612.00796``."""
+
+    title: str
+    does: str
+    here: str
+    paper: str = ""
+
+
+def told(names: Mapping[str, str]) -> dict[str, Told]:
+    """What is known of each set; ``names``: the set's name, and what its ``checkpoints.json`` calls the method.
+
+    ``here`` names the settings that differ from plain training: ``"ewc = 300"``.
+    """
+    found, off = {}, Method("")
+    for name, own in names.items():
+        found[name] = Told("", "A set of your own.", own)
+        if name in METHODS and name in _DOES:
+            of = METHODS[name]
+            values = {f.name: getattr(of, f.name) for f in fields(Method) if f.name not in ("about", "paper")}
+            chosen = [f"{n} = {v:g}" for n, v in values.items() if v != getattr(off, n) and not isinstance(v, bool)]
+            here = f"{of.about} ({', '.join(chosen)})" if chosen else of.about
+            found[name] = Told(*_DOES[name], here, of.paper)
     return found

@@ -16,32 +16,28 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.forgetting.matrix import evaluate
 from analysis.forgetting.measure import numbers
+from analysis.forgetting.sets import evaluate
+from analysis.forgetting.split.measure import Split
 from analysis.forgetting.split.measure import split as split_of
 from analysis.forgetting.terms import RIGHT, SUPERFICIAL
 from analysis.result import Provenance, plain
 from models import fingerprint
 from models.embedded import ASSETS, SHIPPED_DTYPE
 from models.errors import CheckpointError
+from models.evaluation import Evaluation
 from models.files import plain as briefly
 from models.files import told
 from models.manifest import MANIFEST, Manifest
 from models.mllm import MLLM
-
-if TYPE_CHECKING:
-    from analysis.forgetting.split.measure import Split
-    from models.evaluation import Evaluation
 
 SETS = ASSETS / "checkpoints"
 FILE = "runs.json"
@@ -104,7 +100,7 @@ class Run:
         })
 
 
-def of(found: "Evaluation", split: "Split | None", method: str, seed: int = 0, made_by: str = "") -> Run:
+def of(found: Evaluation, split: Split | None, method: str, seed: int = 0, made_by: str = "") -> Run:
     """A run from the answers of a set, and from what became of them in the end.
 
     Raises ``CheckpointError`` where an answer of the sequence is missing.
@@ -113,11 +109,8 @@ def of(found: "Evaluation", split: "Split | None", method: str, seed: int = 0, m
     missing = [f"{name} on {task}" for task in found.tasks for name in rows if name not in found.scores[task]]
     if missing:
         raise CheckpointError(f"{method} is not wholly measured: {missing[0]} is missing.")
-    references = {
-        name: {task: found.scores[task][name] for task in found.tasks}
-        for name in found.checkpoints
-        if name not in rows and all(name in found.scores[task] for task in found.tasks)
-    }
+    others = [n for n in found.checkpoints if n not in rows and all(n in found.scores[task] for task in found.tasks)]
+    references = {name: {task: found.scores[task][name] for task in found.tasks} for name in others}
     superficial = None
     if split is not None:
         superficial = {task: np.zeros(len(found.items[task]), dtype=bool) for task in found.tasks[:-1]}
@@ -148,7 +141,13 @@ def load(folder: Path, method: str) -> tuple[Run, ...]:
     found = []
     for number, row in enumerate(rows, 1):
         try:
-            found.append(_parsed(row, method))
+            order, n, split = tuple(row["order"]), row["n"], row["superficial_items"]
+            found.append(Run(
+                method, int(row["seed"]), order,
+                {task: _unpacked(row["items"][task], n[task], len(order) + 1) for task in order},
+                None if split is None else {task: _unbits(split[task], n[task]) for task in order[:-1]}, {},
+                row["data"], row["made_by"], Provenance(**row["provenance"]),
+            ))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise CheckpointError(
                 f"{told(file)}: run {number} cannot be read ({type(error).__name__}: {briefly(error)}). Measure it "
@@ -164,17 +163,6 @@ def save(folder: Path, runs: tuple[Run, ...]) -> None:
     draft = file.with_suffix(".part")
     draft.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     os.replace(draft, file)
-
-
-def _parsed(row: dict, method: str) -> Run:
-    order, n = tuple(row["order"]), row["n"]
-    split = row["superficial_items"]
-    return Run(
-        method, int(row["seed"]), order,
-        {task: _unpacked(row["items"][task], n[task], len(order) + 1) for task in order},
-        None if split is None else {task: _unbits(split[task], n[task]) for task in order[:-1]}, {},
-        row["data"], row["made_by"], Provenance(**row["provenance"]),
-    )
 
 
 def _packed(scores: np.ndarray) -> dict:
@@ -209,26 +197,17 @@ def _unbits(text: str, n: int) -> np.ndarray:
     return bits[:n].astype(bool)
 
 
-def trained(root: Path) -> Iterator[tuple[str, int, Path]]:
-    """Every finished set below ``root``: its method, its seed, its folder."""
-    for folder in sorted(root.glob(f"seed*/checkpoints/*/{MANIFEST}")):
-        seed = re.fullmatch(r"seed(\d+)", folder.parents[2].name)
-        if seed:
-            yield folder.parent.name.removesuffix(_REVERSED), int(seed[1]), folder.parent
-
-
-def measure(
-    root: Path, sets: Path = SETS, base: Path = ASSETS / "crosstalk-mini", log: Callable[[str], None] = print
-) -> None:
+def measure(root: Path, sets: Path = SETS, base: Path = ASSETS / "crosstalk-mini", log: Callable = print) -> None:
     """Measure what is below ``root`` and not yet in the ``runs.json`` of the sets that ship in ``sets``.
 
     A run with the seed and order of the set that ships is that set, and one of a method that does not ship is told of
     and left out.
     """
-    runs = list(trained(root))
+    runs = [f.parent for f in sorted(root.glob(f"seed*/checkpoints/*/{MANIFEST}")) if f.parents[2].name[4:].isdecimal()]
     if not runs:
         log(f"{root}: there is no finished set (seed<N>/checkpoints/<method>/{MANIFEST}) to measure")
-    for method, seed, folder in runs:
+    for folder in runs:
+        method, seed = folder.name.removesuffix(_REVERSED), int(folder.parents[1].name.removeprefix("seed"))
         if not (sets / method / MANIFEST).is_file():
             log(f"{folder}: there is no set {method!r} among those that ship, so it is left out")
             continue
@@ -255,8 +234,8 @@ def _measured(method: str, seed: int, folder: Path, base: Path, made_by: str, lo
             last[0] = what.partition(",")[0]
             log(f"{folder}: {share:.0%}, {what}")
 
-    evaluation = evaluate(mllm, progress)
-    return of(evaluation, split_of(evaluation, mllm, progress), method, seed, made_by)
+    answers = evaluate(mllm, progress)
+    return of(answers, split_of(answers, mllm, progress), method, seed, made_by)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from analysis.charts import ACROSS, DOWN, IMAGE, SERIES, figure, reach, rows
 from analysis.wording import change, percent, plural
 
 if TYPE_CHECKING:
-    from analysis.forgetting.parts.measure import Drift, Parts, Patching, Returned
-    from analysis.forgetting.parts.weights import KeyOverlap, Movement
+    from analysis.forgetting.parts.measure import Drift, KeyOverlap, Movement, Parts, Patching, Returned
 
 _SCALE = [[0, "#E6F0F7"], [1, IMAGE]]  # opaque: numbers in the cells are dark or white by what they stand on
 _ROW, _TITLE, _AXIS = 32, 40, 58  # pixels: of a row, of a panel's title, of its axis

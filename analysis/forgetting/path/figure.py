@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from html import escape
 from itertools import cycle
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,7 @@ from analysis.table import Head, Html, Table
 from analysis.wording import UNKNOWN, between, change, estimate, listed, percent, verdict
 
 if TYPE_CHECKING:
-    from analysis.forgetting.path.ask import Asked, Standing
-    from analysis.forgetting.path.measure import Merged, Path
+    from analysis.forgetting.path.measure import Asked, Merged, Path, Standing
 
 WAYS = ("better", "worse", "no clear difference")
 _LETTERS = 17  # of a label, beside a chart on a phone
@@ -81,9 +81,10 @@ def _curves(found: "Path", values, bounds, unit: str, digits: int, straight=None
 def merged(found: "Merged") -> go.Figure:
     """Accuracy over all tasks, %, with its 95 % interval: a row a candidate."""
     names, means = [_broken(row.label) for row in found.rows], [row.mean for row in found.rows]
+    places = list(range(len(names)))
     colours = [IMAGE if row.merged else NEUTRAL if row.gain is None else TEXT for row in found.rows]
     dots = go.Scatter(
-        x=[100 * of.value for of in means], y=list(range(len(names))), mode="markers",
+        x=[100 * of.value for of in means], y=places, mode="markers",
         marker={"size": 12, "color": colours}, error_x={**reach(means), "color": NEUTRAL, "thickness": 1.5},
         text=[f"{escape(r.label)}: {estimate(r.mean, 1, unit=' %')}" for r in found.rows],
         hovertemplate="%{text}<extra></extra>", showlegend=False,
@@ -91,8 +92,7 @@ def merged(found: "Merged") -> go.Figure:
     return figure(
         90 + 40 * len(names), dots, margin={"l": 8, "r": 16, "t": 8, "b": 8},
         xaxis={"title": f"Accuracy, % (n = {len(found.tasks)} × {found.n}, a sample)", "range": [-2, 102], "dtick": 25},
-        yaxis={"tickvals": list(range(len(names))), "ticktext": names, "range": [len(names) - 0.5, -0.5],
-               "zeroline": False},
+        yaxis={"tickvals": places, "ticktext": names, "range": [len(names) - 0.5, -0.5], "zeroline": False},
     )
 
 
@@ -138,11 +138,7 @@ def options(found: "Asked") -> go.Figure | None:
 
 def _broken(label: str) -> str:
     """A long label over several lines, at its spaces."""
-    lines = [""]
-    for word in label.split():
-        if lines[-1] and len(lines[-1]) + len(word) >= _LETTERS:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
+    lines = wrap(" ".join(label.split()), _LETTERS, break_long_words=False, break_on_hyphens=False)
     return "<br>".join(map(escape, lines))
 
 
@@ -154,14 +150,14 @@ def standing_said(found: "Standing", told: Callable, what: str) -> str:
 
 def path_said(found: "Path") -> str:
     """Whether there is a barrier between the two checkpoints, and which alpha is the best compromise."""
-    hills, best = [b for b in found.barriers if b.clear], found.best
+    hills, best = [b for b in found.barriers if b.height.clear], found.best
     i = int(abs(found.alpha - best.alpha).argmin())
     barrier = f"No barrier can be told between {found.a} and {found.b}"
     if hills:
         barrier = f"Between {found.a} and {found.b} there is a barrier on {listed([b.task for b in hills])}"
     average = " on average" if len(found.tasks) > 1 else ""
     end = {0.0: found.a, 1.0: found.b}[best.end]
-    if best.clear:
+    if best.gain.clear:
         first = f"{barrier}; alpha {best.alpha:g} is clearly better than either end: {percent(best.accuracy)}{average}."
     else:
         accuracy = found.mean[-1 if best.end else 0]

@@ -1,13 +1,15 @@
 """Weights that are no checkpoint, asked on items of tasks: those on the straight line between two checkpoints (linear
-mode connectivity, and its barrier), and several checkpoints merged by weights (task arithmetic).
+mode connectivity, and its barrier), and several checkpoints merged by weights (task arithmetic); and what such weights
+answer to the visitor's own question, beside checkpoints.
 
 Connectivity of two solutions by a straight line: Frankle et al., arXiv 1912.05671 (ICML 2020); between a network before
 and after a further task: Mirzadeh et al., arXiv 2010.04495 (ICLR 2021); as a remedy for forgetting: I-LoRA, arXiv
 2402.18865.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,13 +23,18 @@ from analysis.result import Provenance, Result, plain, together
 from analysis.statistics import Difference, Estimate, difference, ends, interval, mean, spread
 from analysis.table import Table
 from models import fingerprint
+from models.answers import options_in, score, style_of
 from models.batches import batched
 from models.checkpoints import BASE, Blend, Manifest, Merge, Weights
 from models.errors import CheckpointError
 from models.evaluation import Evaluation, given, scored
 from models.flow import Flow
+from models.generation import text_of
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from analysis.bar import Known
     from models.encoding import Encoded
     from models.evalset import EvalItem
     from models.mllm import MLLM
@@ -35,9 +42,6 @@ if TYPE_CHECKING:
 ROOM, _VERSION = "forgetting-path", 1
 ITEMS, SEED = 100, 0
 """How many items of a task are asked, unless told, and what draws them."""
-
-FEWEST, MOST, STEP = 20, 240, 20
-"""How many may be chosen on the page."""
 
 ANSWERS, LOSS = "answers", "loss"
 ALPHAS = tuple(i / 10 for i in range(11))
@@ -72,9 +76,8 @@ def samples(evaluation: Evaluation, tasks: Sequence[str], count: int = ITEMS) ->
     count = max(min(count, *(len(evaluation.items[task]) for task in tasks)), 1)
     drawn = []
     for task in tasks:
-        items = evaluation.items[task]
-        chosen = np.random.default_rng(SEED).permutation(len(items))[:count]
-        drawn.append(Sample(task, tuple(items[i] for i in sorted(chosen))))
+        chosen = np.random.default_rng(SEED).permutation(len(evaluation.items[task]))[:count]
+        drawn.append(Sample(task, tuple(evaluation.items[task][i] for i in sorted(chosen))))
     return drawn
 
 
@@ -111,64 +114,49 @@ def losses(
     mllm: "MLLM", items: "Sequence[EvalItem]", weights: Weights, places: Sequence[int] | None = None
 ) -> Iterator[tuple[int, float]]:
     """``(place, loss)`` of each item (at ``places``): the negative log-likelihood of its true answer, nats an answer,
-    summed over its tokens, its end left out.
-    """
+    summed over its tokens, its end left out."""
 
     def read(places: list[int], prompts: "list[Encoded]") -> list[float]:
         tails = [mllm.encoder.continuation(prompt, items[i].answer) for i, prompt in zip(places, prompts, strict=True)]
-        return [round(nats, _DECIMALS) for nats in _nats(mllm, prompts, tails, weights)]
+        counts = torch.tensor([len(tail) for tail in tails])
+        width = int(counts.max())
+        ids = torch.full((len(tails), width), mllm.tokenizer.pad_token_id or 0)
+        for row, tail in enumerate(tails):
+            ids[row, : len(tail)] = torch.tensor(tail)
+        flow = Flow(mllm.model, prompts, edits=mllm.edits(weights))
+        with mllm.using(weights):
+            logits = flow.begin()[:, None]
+            if width > 1:
+                logits = torch.cat([logits, flow.more(ids[:, :-1])], dim=1)
+        picked = logits.log_softmax(-1).gather(2, ids[:, :, None].to(logits.device))[:, :, 0].cpu().double()
+        nats = -picked.masked_fill(torch.arange(width)[None] >= counts[:, None], 0.0).sum(1)
+        return [round(of, _DECIMALS) for of in nats.tolist()]
 
     places = range(len(items)) if places is None else places
     encode = lambda i: mllm.encode(items[i].picture(), items[i].question)  # noqa: E731
     return batched(places, encode, read, alike=lambda i: items[i].question, rows=_ROWS)
 
 
-def _nats(mllm: "MLLM", prompts: "list[Encoded]", tails: list[list[int]], weights: Weights) -> list[float]:
-    """-log p of each tail after its prompt."""
-    counts = torch.tensor([len(tail) for tail in tails])
-    width = int(counts.max())
-    ids = torch.full((len(tails), width), mllm.tokenizer.pad_token_id or 0)
-    for row, tail in enumerate(tails):
-        ids[row, : len(tail)] = torch.tensor(tail)
-    flow = Flow(mllm.model, prompts, edits=mllm.edits(weights))
-    with mllm.using(weights):
-        logits = flow.begin()[:, None]
-        if width > 1:
-            logits = torch.cat([logits, flow.more(ids[:, :-1])], dim=1)
-    picked = logits.log_softmax(-1).gather(2, ids[:, :, None].to(logits.device))[:, :, 0].cpu().double()
-    return (-picked.masked_fill(torch.arange(width)[None] >= counts[:, None], 0.0).sum(1)).tolist()
-
-
 @dataclass(frozen=True)
 class Barrier:
     """How far the loss of a task rises above the straight line between its values at the ends (Entezari et al., arXiv
     2110.06296, def. 2.1): the largest over alpha of L(alpha) - ((1 - alpha) L(0) + alpha L(1)), nats, and where it
-    is. ``alpha`` 0 and height 0 where the loss is nowhere above the line.
-    """
+    is. ``alpha`` 0 and height 0 where the loss is nowhere above the line; a ``clear`` height is a barrier."""
 
     task: str
     alpha: float
     height: Estimate = ends("low", "high")
 
-    @property
-    def clear(self) -> bool:
-        """Whether the interval is above zero: there is a barrier."""
-        return self.height.low > 0
-
 
 @dataclass(frozen=True)
 class Best:
-    """The point with the highest accuracy, mean over the tasks; ``gain`` over the better end."""
+    """The point with the highest accuracy, mean over the tasks; ``gain`` over the better end, ``clear`` where some
+    point between is better than both ends."""
 
     alpha: float
     accuracy: float
     end: float
     gain: Estimate = ends("low", "high")
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval of the gain is above zero: some point between is better than both ends."""
-        return self.gain.low > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,22 +296,20 @@ def _line(alpha: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _surely(values: np.ndarray, tried: int) -> Estimate:
     """A mean that is the highest of ``tried``: its interval is 95 % for all of them at once, percentile bootstrap."""
-    found = Estimate(float(values.mean()), float(values[0]), float(values[0]), len(values))
-    if np.ptp(values) == 0:
-        return found
-    draws = bootstrap(
-        (values,), np.mean, n_resamples=10_000, batch=1000, confidence_level=1 - 0.05 / tried, method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    low, high = map(float, draws.confidence_interval)
-    return replace(found, low=low, high=high)
+    low = high = float(values[0])
+    if np.ptp(values):
+        draws = bootstrap(
+            (values,), np.mean, n_resamples=10_000, batch=1000, confidence_level=1 - 0.05 / tried, method="percentile",
+            rng=np.random.default_rng(0),
+        )
+        low, high = map(float, draws.confidence_interval)
+    return Estimate(float(values.mean()), low, high, len(values))
 
 
 @dataclass(frozen=True)
 class Row:
     """One candidate: ``weights`` by checkpoint (of a checkpoint as it is, its own name at 1). Accuracy 0 to 1 by task
-    ``[tasks]`` and over all (``mean``); ``gain`` over the last checkpoint on the same items, None for it.
-    """
+    ``[tasks]`` and over all (``mean``); ``gain`` over the last checkpoint on the same items, None for it."""
 
     label: str
     weights: tuple[tuple[str, float], ...]
@@ -417,3 +403,96 @@ def merged(
         made_of = ((weights, 1.0),) if single else weights.weights
         rows.append(Row(name, made_of, not single, of.mean(1), mean(of.ravel()), gain))
     return Merged(provenance=by, tasks=tasks, n=scores.shape[2], rows=tuple(rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Result):
+    """What several weights, called ``labels``, answer to one question; ``here`` is the place of those asked about.
+
+    ``logprob`` ``[weights]``: of each one's own answer, nats; ``probability`` ``[weights, options]``: softmax over
+    ``options``, of which there may be none. ``scores`` ``[weights]``: how right, 0 to 1, not-a-number where the truth
+    is not known.
+    """
+
+    question: str
+    labels: tuple[str, ...]
+    here: int
+    answers: tuple[str, ...]
+    styles: tuple[str, ...]
+    logprob: np.ndarray
+    options: tuple[str, ...]
+    probability: np.ndarray
+    truth: str | None
+    scores: np.ndarray
+
+    def table(self) -> Table:
+        header = ["question", "weights", "answer", "style", "logprob", "score", *self.options]
+        rows = zip(self.labels, self.answers, self.styles, self.logprob, self.scores, self.probability, strict=True)
+        return Table(header, [[self.question, *row[:-1], *row[-1]] for row in rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing(Result):
+    """What was ``measured`` of weights between the checkpoints of the set ``method`` (a line, or merges), and what some
+    of them answer to one question (``here``); None for what there is not yet."""
+
+    method: str
+    measured: Path | Merged | None = None
+    here: Asked | None = None
+
+    @classmethod
+    def of(cls, method: str, measured: Path | Merged | None, here: Asked | None = None) -> "Standing":
+        """Of at least one of them."""
+        by = (measured or here).provenance
+        return cls(provenance=by, method=method, measured=measured, here=here)
+
+    def table(self) -> Table:
+        """The columns of one beside those of the other, the rows below each other."""
+        tables = [part.table() for part in (self.measured, self.here) if part is not None]
+        columns, rows = [], []
+        for of in tables:
+            after = sum(len(t.columns) for t in tables) - len(columns) - len(of.columns)
+            rows += [[*[None] * len(columns), *row, *[None] * after] for row in of.rows]
+            columns += of.columns
+        return Table(columns, rows)
+
+
+def ask(
+    model: "MLLM", picture: "Image.Image | None", question: str, weights: Sequence[tuple[str, Weights]], here: int,
+    known: "Known | None" = None,
+) -> Asked:
+    """Put ``question`` to each of ``weights`` (label and weights), all with the same prompt.
+
+    Options are those of the suggested question, or those that it lists, or else the truth and what was answered.
+    Raises ``InputError`` for an empty question, ``CheckpointError`` for weights that cannot be had.
+    """
+    began = time.perf_counter()
+    turn = known.turn(question) if known else None
+    prompt = model.encode(picture, question)
+    answers, logprob = [], []
+    for _, at in weights:
+        steps = list(model.generate(prompt, at))
+        answers.append(text_of(steps))
+        logprob.append(sum(step.logprob for step in steps))
+    labels = options_in(question)
+    options = (turn.choices if turn else ()) or tuple(labels) or _apart([turn.answer, *answers] if turn else answers)
+    probability = [model.score(prompt, options, at).probability if options else np.zeros(0) for _, at in weights]
+    right = [score(a, turn.answer, turn.style) if turn else np.nan for a in answers]
+    took = time.perf_counter() - began
+    return Asked(
+        provenance=Provenance(**model.provenance(weights[here][1], seconds=took)),
+        question=question, labels=tuple(name for name, _ in weights), here=here,
+        answers=tuple(answers), styles=tuple(map(style_of, answers)), logprob=np.array(logprob, dtype=float),
+        options=tuple(f"{o}: {labels[o]}" if o in labels else o for o in options),
+        probability=np.array(probability, dtype=float), truth=turn.answer if turn else None,
+        scores=np.array(right, dtype=float),
+    )
+
+
+def _apart(texts: Sequence[str]) -> tuple[str, ...]:
+    """Texts none of which begins with another, of which it would be a part; none where that leaves fewer than two."""
+    kept: list[str] = []
+    for text in sorted(dict.fromkeys(filter(None, texts)), key=len):
+        if not any(text.lower().startswith(other.lower().rstrip(".")) for other in kept):
+            kept.append(text)
+    return tuple(sorted(kept, key=texts.index)) if len(kept) > 1 else ()

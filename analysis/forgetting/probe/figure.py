@@ -112,19 +112,25 @@ def attention(found: "Probe") -> go.Figure | None:
 def sentence(found: "Probe") -> str:
     """When the answer was lost, to which form, and whether the truth stays likely; then where attention went."""
     told = _of_truth(found) if found.truth else _of_answers(found)
-    return " ".join(part for part in (told, _attention(found)) if part)
+    first, last = found.attention[[0, found.last], 0]
+    if not found.picture or np.isnan([first, last]).any():
+        return told
+    change = "about as much as" if abs(last - first) < _MOVED else "more than" if last > first else "less than"
+    return (
+        f"{told} While it answers it looks at the picture with {percent(last)} of its attention at the end, {change} "
+        f"the base ({percent(first)})."
+    )
 
 
 def _of_answers(found: "Probe") -> str:
     """What can be said without knowing what is true."""
     last, forms = found.last, found.styles[: found.trained]
     said = f"{_quoted(found, 0, 'The base answers')}; {_quoted(found, last, f'after {found.checkpoints[last]} it is')}."
-    changes = [i for i in range(1, found.trained) if forms[i] != forms[i - 1]]
-    if changes:
-        steps = [f"{found.checkpoints[i]} ({forms[i - 1]} to {forms[i]})" for i in changes]
-        said += f" The form changes with {listed(steps)}."
-    else:
-        said += " No task changed its form."
+    steps = [
+        f"{found.checkpoints[i]} ({forms[i - 1]} to {forms[i]})"
+        for i in range(1, found.trained) if forms[i] != forms[i - 1]
+    ]
+    said += f" The form changes with {listed(steps)}." if steps else " No task changed its form."
     return f"{said} Tell the true answer to see whether it stays likely."
 
 
@@ -153,38 +159,21 @@ def _of_truth(found: "Probe") -> str:
         f" There the answer begins with {truth} with a probability of {percent(found.probability[last])} "
         f"({percent(found.probability[before])} {_at(found, before)})."
     )
-    return f"{said} {_verdict(found)}"
-
-
-def _verdict(found: "Probe") -> str:
-    """Superficial or essential, for this one item."""
-    form, asked = found.styles[found.last], found.style
-    if form == asked:
-        said = f"The asked form ({asked}) stayed and the fact is wrong: for this item the loss is {ESSENTIAL}."
-        if found.likeliest[found.last]:
-            share, count = percent(found.among[found.last, 0]), len(found.options)
+    form, share, count = found.styles[last], percent(found.among[last, 0]) if found.options else "", len(found.options)
+    if form == found.style:
+        said += f" The asked form ({form}) stayed and the fact is wrong: for this item the loss is {ESSENTIAL}."
+        if found.likeliest[last]:
             said += f" Among {count} options the true one is still the likeliest ({share})"
-            among = found.answers[found.last].lower() in [option.lower() for option in found.options]
+            among = found.answers[last].lower() in [option.lower() for option in found.options]
             said += "." if among else ", and its answer is none of them."
         return said
-    other = f"It is in another form than asked ({form} in place of {asked})"
+    said += f" It is in another form than asked ({form} in place of {found.style})"
     if found.verdict == OPEN:
-        return f"{other}; give options to see whether the truth still is the likeliest among them."
-    share, among = percent(found.among[found.last, 0]), f"among {len(found.options)} options the true one"
+        return f"{said}; give options to see whether the truth still is the likeliest among them."
+    among = f"among {count} options the true one"
     if found.verdict == SUPERFICIAL:
-        return f"{other}, and {among} is still the likeliest ({share}): for this item the loss is {SUPERFICIAL}."
-    return f"{other}, and even {among} ({share}) is not the likeliest: for this item the loss is {ESSENTIAL}."
-
-
-def _attention(found: "Probe") -> str:
-    """What became of the attention on the picture while the answer is written."""
-    if not found.picture or np.isnan(found.attention[[0, found.last], 0]).any():
-        return ""
-    first, last = found.attention[[0, found.last], 0]
-    change = "about as much" if abs(last - first) < _MOVED else "more" if last > first else "less"
-    return f"While it answers it looks at the picture with {percent(last)} of its attention at the end, {change}" + (
-        f" {'as' if change == 'about as much' else 'than'} the base ({percent(first)})."
-    )
+        return f"{said}, and {among} is still the likeliest ({share}): for this item the loss is {SUPERFICIAL}."
+    return f"{said}, and even {among} ({share}) is not the likeliest: for this item the loss is {ESSENTIAL}."
 
 
 def _quoted(found: "Probe", i: int, who: str) -> str:

@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from analysis.bar import Known
-    from models.mllm import MLLM, Examined
+    from models.mllm import MLLM
 
 KINDS = tuple(m.name.lower() for m in Modality)
 """Kinds of tokens, in the order of every axis of kinds: image, question, instruction (the template), answer."""
 
 MOST = 50  # options that are scored, at every checkpoint
 _WRONG = 3  # wrong options where the question has none
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +136,8 @@ class Probe(Result):
 
 
 def probe(
-    model: "MLLM",
-    method: str,
-    picture: "Image.Image | None",
-    question: str,
-    truth: str = "",
-    options: Sequence[str] = (),
-    known: "Known | None" = None,
+    model: "MLLM", method: str, picture: "Image.Image | None", question: str, truth: str = "",
+    options: Sequence[str] = (), known: "Known | None" = None,
 ) -> Probe:
     """Put ``question`` to every checkpoint of the set that ``model`` has, ``method`` by name.
 
@@ -160,8 +154,16 @@ def probe(
     found = model.examine_each(model.encode(picture, question), names, asked, instruments=instruments)
     each = [found[name] for name in names]
     answers = tuple(text_of(e.steps) for e in each)
-    words = content_words([truth, *answers])
-    manifest = model.checkpoints.manifest
+    words, manifest = content_words([truth, *answers]), model.checkpoints.manifest
+    among, attention = np.zeros((len(each), len(options))), np.full((len(each), len(KINDS)), np.nan)
+    for i, e in enumerate(each):
+        if options:
+            logprob = e.scores.logprob[[e.scores.choices.index(option) for option in options]]
+            odds = np.exp(logprob - logprob.max())
+            among[i] = odds / odds.sum()
+        if (rows := e.readings.rows) is not None:
+            writing = max(len(e.steps), 1)  # other rows of the batch may have gone on after this one ended
+            attention[i] = rows.share[:, e.row, :, :writing].astype(float).mean((0, 1, 2))
     took = time.perf_counter() - began
     return Probe(
         provenance=Provenance(**model.provenance(f"all {len(names)} of {method}", seconds=took)),
@@ -173,27 +175,8 @@ def probe(
         truth=truth, style=style,
         scores=np.array([score(a, truth, style, words) if truth else np.nan for a in answers], dtype=float),
         probability=np.array([np.exp(e.scores.logprob[0]) if truth else np.nan for e in each], dtype=float),
-        options=options,
-        among=np.array([_among(e, options) for e in each], dtype=float),
-        attention=np.array([_attention(e) for e in each], dtype=float),
+        options=options, among=among, attention=attention,
     )
-
-
-def _among(found: "Examined", options: tuple[str, ...]) -> np.ndarray:
-    """Probability of each option among them all."""
-    if not options:
-        return np.zeros(0)
-    logprob = found.scores.logprob[[found.scores.choices.index(option) for option in options]]
-    odds = np.exp(logprob - logprob.max())
-    return odds / odds.sum()
-
-
-def _attention(found: "Examined") -> np.ndarray:
-    """Share of the attention on each kind of token, mean over layers, heads and the tokens that write the answer."""
-    if found.readings.rows is None:
-        return np.full(len(KINDS), np.nan)
-    writing = max(len(found.steps), 1)  # other rows of the batch may have gone on after this one ended
-    return found.readings.rows.share[:, found.row, :, :writing].astype(float).mean((0, 1, 2))
 
 
 def truth_of(question: str, given: str, known: "Known | None") -> tuple[str, str]:
@@ -225,23 +208,16 @@ def options_for(
         raise InputError(f"{len(options)} options are too many: at most {MOST} are compared.")
     if not truth:
         return options
-    if not options:
-        options = _made(question, truth, style, known)
+    if not options and style == "yes/no":
+        options = "yes", "no"
+    elif not options and style == "numeral" and truth.isdecimal():
+        number = int(truth)
+        near = range(max(number - _WRONG, 0), number + _WRONG + 1)
+        options = tuple(map(str, sorted(near, key=lambda n: abs(n - number))[: _WRONG + 1]))
+    elif not options and style == "word" and known and known.contents:
+        names = [name for name in CONCEPTS if name not in known.contents and not score(name, truth, style)]
+        drawn = np.random.default_rng(zlib.crc32(question.encode())).permutation(len(names))[:_WRONG]
+        options = tuple(names[i] for i in drawn)
     wrong = [option for option in options if score(option, truth, style) < RIGHT]
     own = next((option for option in options if score(option, truth, style) == 1), truth)
     return (own, *wrong) if wrong else ()
-
-
-def _made(question: str, truth: str, style: str, known: "Known | None") -> tuple[str, ...]:
-    if style == "yes/no":
-        return "yes", "no"
-    if style == "numeral" and truth.isdecimal():
-        number = int(truth)
-        near = sorted(range(max(number - _WRONG, 0), number + _WRONG + 1), key=lambda n: abs(n - number))
-        return tuple(map(str, near[: _WRONG + 1]))
-    if style == "word" and known and known.contents:
-        there = known.contents
-        names = [name for name in CONCEPTS if name not in there and not score(name, truth, style)]
-        drawn = np.random.default_rng(zlib.crc32(question.encode())).permutation(len(names))[:_WRONG]
-        return tuple(names[i] for i in drawn)
-    return ()

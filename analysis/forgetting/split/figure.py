@@ -67,7 +67,7 @@ def flow(found: "Split") -> go.Figure | None:
     links = Counter({(b.task, (KEPT, "")): b.kept.count for b in found.tasks if b.kept.count})
     links.update((x.task, (x.verdict, x.form if x.options else "")) for x in found.lost)
     left = {b.task: b.right for b in found.tasks if b.right}
-    right: Counter = Counter()
+    right = Counter()
     for (_, end), count in links.items():
         right[end] += count
     ends = sorted(right, key=lambda end: (list(FATES).index(end[0]), end[1]))
@@ -80,11 +80,11 @@ def flow(found: "Split") -> go.Figure | None:
         how = "" if part == KEPT else f"as {escape(form)}: " if form else "asked form: "
         names.append(f"{part}<br>{how}{right[part, form]}")
     y = [(centre + (high - bottom) / 2) / high for middles, bottom in centres for centre in middles]
-    most = max(len(left), len(ends))
+    pad = (high - _FLOW) / max(len(left) - 1, len(ends) - 1, 1)
     sankey = go.Sankey(
         arrangement="fixed",
         node={
-            "label": names, "thickness": 16, "line": {"width": 0}, "pad": (high - _FLOW) / max(most - 1, 1),
+            "label": names, "thickness": 16, "line": {"width": 0}, "pad": pad,
             "x": [0.01] * len(left) + [0.99] * len(ends), "y": y, "hovertemplate": "%{label}<extra></extra>",
             "color": [NEUTRAL] * len(left) + [FATES[part] for part, _ in ends],
         },
@@ -96,15 +96,11 @@ def flow(found: "Split") -> go.Figure | None:
         textfont={"color": "rgba(0,0,0,0)", "shadow": "none"},  # labels stand beside the flow, not on it
     )
     beside = {"xref": "paper", "yref": "paper", "showarrow": False}
-    notes = [
-        {**beside, "text": name, "y": 1 - y[i], "yanchor": "middle", **_BESIDE[i >= len(left)]}
-        for i, name in enumerate(names)
-    ]
+    sides, above = [_BESIDE[i >= len(left)] for i in range(len(names))], {"y": 1, "yanchor": "bottom", "yshift": 10}
+    places = zip(names, y, sides, strict=True)
+    notes = [{**beside, "text": name, "y": 1 - v, "yanchor": "middle", **side} for name, v, side in places]
     heads = ("<b>right then</b><br>(answers)", f"<b>at {escape(found.checkpoint)}</b><br>(answers)")
-    notes += [
-        {**beside, "text": head, "y": 1, "yanchor": "bottom", "yshift": 10, **side}
-        for head, side in zip(heads, _BESIDE, strict=True)
-    ]
+    notes += [{**beside, "text": head, **above, **side} for head, side in zip(heads, _BESIDE, strict=True)]
     return figure(high + 76, sankey, annotations=notes, margin={"l": 96, "r": 136, "t": 60, "b": 16})
 
 
@@ -118,8 +114,7 @@ def _centres(counts: Sequence[int]) -> tuple[list[float], float]:
 
 def table(found: "Split", chosen: tuple[str, str]) -> str:
     """For each task a bar of what became of right answers, and the counts as buttons that choose ``task`` and ``part``;
-    ``chosen`` is marked.
-    """
+    ``chosen`` is marked."""
     heads = "".join(f'<th scope="col"><i style="background:{colour}"></i>{part}</th>' for part, colour in FATES.items())
     body = ""
     for b in (*found.tasks, found.all):
@@ -175,10 +170,11 @@ def numbers(found: "Split") -> str:
     )
 
 
-def items(shown: "Sequence[Lost]", uris: Sequence[str | None], where: str, total: int) -> str:
-    """The first items behind a part, of ``total``: answers then and now, and when asked again."""
+def items(shown: "Sequence[Lost]", pictures: Sequence, where: str, total: int) -> str:
+    """The first items behind a part, of ``total``, with their pictures or None: answers then and now, and when asked
+    again."""
     cards = []
-    for x, uri in zip(shown, uris, strict=True):
+    for x, picture in zip(shown, pictures, strict=True):
         css, sign = _SHOWN[x.verdict]
         inner = (
             f'<div class="answers"><p><small>then</small><b>{said(x.then)}</b></p><p><small>now</small>'
@@ -192,7 +188,7 @@ def items(shown: "Sequence[Lost]", uris: Sequence[str | None], where: str, total
                 f"{others})</small></p><p><small>form spelled out</small> <b>{said(x.again)}</b> "
                 f"<small>{'right' if x.back else 'wrong'}</small></p>"
             )
-        cards.append(card(uri, x.question, x.truth, x.style, inner))
+        cards.append(card(picture, x.question, x.truth, x.style, inner))
     return listing(cards, where, total)
 
 
@@ -200,10 +196,8 @@ def reading(of: "Reading") -> str:
     """How well the style parser reads labelled answers."""
     heads = (Head("Precision", unit="%"), Head("Recall", unit="%"))
     styles = [[r.style, r.recall.n, r.precision, r.recall] for r in of.styles]
-    wrong = "".join(
-        f"<li><b>{escape(answer)}</b>: {escape(seen)}, labelled {escape(true)}</li>"
-        for answer, true, seen in of.misread
-    )
+    told = "<li><b>{}</b>: {}, labelled {}</li>"
+    wrong = "".join(told.format(*map(escape, (answer, seen, true))) for answer, true, seen in of.misread)
     missed = f"<p class='key'>Misread:</p><ul class='key'>{wrong}</ul>" if wrong else ""
     return (
         f"<p class='key'>The style parser on {of.n} answers that were labelled by hand. Precision: of the answers read "

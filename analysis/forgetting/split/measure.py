@@ -6,10 +6,9 @@ Lost items in another form than asked are asked again: as a choice among options
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,11 +22,9 @@ from models import answers, catalog, fingerprint
 from models.answers import STYLES, box_of, iou, options_in, style_of
 from models.embedded.phrases import FORMAT
 from models.errors import CheckpointError, InputError
-
-if TYPE_CHECKING:
-    from models.evalset import EvalItem
-    from models.evaluation import Evaluation
-    from models.mllm import MLLM
+from models.evalset import EvalItem
+from models.evaluation import Evaluation
+from models.mllm import MLLM
 
 ROOM = "forgetting-split"
 _VERSION = 1  # of what is measured: another number makes kept entries stale
@@ -169,7 +166,7 @@ class Split(Result):
         return Table(header, rows)
 
 
-def options_of(items: "Sequence[EvalItem]", place: int) -> tuple[str, ...]:
+def options_of(items: Sequence[EvalItem], place: int) -> tuple[str, ...]:
     """The options of item number ``place`` of its task, the true one first.
 
     Its own ``choices``; else *yes* and *no*, or the letters that its question lists; else its true answer beside up to
@@ -178,7 +175,15 @@ def options_of(items: "Sequence[EvalItem]", place: int) -> tuple[str, ...]:
     """
     item = items[place]
     own = item.choices or {"yes/no": ("yes", "no"), "letter": options_in(item.question)}.get(item.style, ())
-    wrong = [option for option in dict.fromkeys(own) if item.scored(option) < RIGHT] or _drawn(items, place)
+    wrong = [option for option in dict.fromkeys(own) if item.scored(option) < RIGHT]
+    if not wrong:
+        found = [a for a in dict.fromkeys(other.answer for other in items) if item.scored(a) < RIGHT]
+        found = [found[i] for i in np.random.default_rng(place).permutation(len(found))]
+        if true := box_of(item.answer):
+            found = [a for a in found if (box := box_of(a)) and iou(true, box) <= _APART]
+        if item.style == "sentence":
+            found.sort(key=lambda answer: abs(len(answer.split()) - len(item.answer.split())))
+        wrong = found[:DRAWN]
     if not wrong:
         raise InputError(
             f'There is nothing to choose from for "{item.question[:60]}" (item {place + 1} of its set): give it the '
@@ -187,62 +192,34 @@ def options_of(items: "Sequence[EvalItem]", place: int) -> tuple[str, ...]:
     return next((option for option in own if item.scored(option) == 1), item.answer), *wrong
 
 
-def _drawn(items: "Sequence[EvalItem]", place: int) -> list[str]:
-    item = items[place]
-    found = [a for a in dict.fromkeys(other.answer for other in items) if item.scored(a) < RIGHT]
-    found = [found[i] for i in np.random.default_rng(place).permutation(len(found))]
-    if true := box_of(item.answer):
-        found = [a for a in found if (box := box_of(a)) and iou(true, box) <= _APART]
-    if item.style == "sentence":
-        found.sort(key=lambda answer: abs(len(answer.split()) - len(item.answer.split())))
-    return found[:DRAWN]
-
-
-@dataclass(frozen=True)
-class Again:
-    """What a checkpoint said to items asked again. For every item: log-probability of each option, nats, summed over
-    its ``tokens``, and the greedy answer to the question with the form spelled out. ``provenance`` are the fields of
-    ``Provenance``; empty where nothing was asked.
-    """
-
-    logprob: Sequence[Sequence[float]] = ()
-    tokens: Sequence[Sequence[int]] = ()
-    answers: Sequence[str] = ()
-    provenance: dict = field(default_factory=dict, compare=False)
-
-
 @dataclass(frozen=True)
 class Asked:
     """Items of one task to be asked again, each with its options."""
 
     task: str
-    items: "tuple[EvalItem, ...]"
+    items: tuple[EvalItem, ...]
     options: tuple[tuple[str, ...], ...]
 
 
 def again(
-    mllm: "MLLM | fingerprint.Unopened",
-    checkpoint: str,
-    asked: Sequence[Asked],
-    progress: kept.Progress = kept.quiet,
-    only_kept: bool = False,
-) -> list[Again] | None:
+    mllm: MLLM | fingerprint.Unopened, checkpoint: str, asked: Sequence[Asked],
+    progress: kept.Progress = kept.quiet, only_kept: bool = False,
+) -> list[dict] | None:
     """Ask ``checkpoint`` the items of every task; what was asked before is loaded.
+
+    Of each task, for every item: ``logprob`` of each option, nats, summed over its ``tokens``, and of ``answers`` the
+    greedy one to the question with the form spelled out; with the fields of ``Provenance`` as ``provenance``. Empty
+    where nothing was to be asked.
 
     ``progress`` is told the share done of what is missing; what it raises stops the work. With ``only_kept`` nothing is
     asked, and None stands for what is not all there. Raises ``CheckpointError`` or ``ModelError`` where the checkpoint
     is not there or memory is short.
     """
-    wording = TUNED if catalog.embedded(mllm.name) else PLAIN
-    plan = [
-        kept.Cell(
-            checkpoint,
-            {"data": fingerprint.of_items(of.items), "options": of.options,
-             "wording": [wording.get(item.style) for item in of.items]},
-            f"{checkpoint} on {of.task}", len(of.items), of,
-        )
-        for of in asked if of.items
-    ]
+    wording, plan = TUNED if catalog.embedded(mllm.name) else PLAIN, []
+    for of in (of for of in asked if of.items):
+        words = [wording.get(item.style) for item in of.items]
+        by = {"data": fingerprint.of_items(of.items), "options": of.options, "wording": words}
+        plan.append(kept.Cell(checkpoint, by, f"{checkpoint} on {of.task}", len(of.items), of))
 
     def measure(cell: kept.Cell, places: Sequence[int]) -> Iterator[tuple[int, dict]]:
         items = cell.of.items
@@ -260,19 +237,11 @@ def again(
     if None in found:
         return None
     told = {cell.of.task: value for cell, value in zip(plan, found, strict=True)}
-    return [Again(**told[of.task]) if of.items else Again() for of in asked]
-
-
-def later(evaluation: "Evaluation") -> tuple[str, ...]:
-    """The checkpoints at which something can be lost: those of the second task on, in their order."""
-    return tuple(evaluation.trained[task] for task in evaluation.tasks[1:])
+    return [told.get(of.task, {}) for of in asked]
 
 
 def split(
-    evaluation: "Evaluation",
-    mllm: "MLLM",
-    progress: kept.Progress = kept.quiet,
-    checkpoint: str | None = None,
+    evaluation: Evaluation, mllm: MLLM, progress: kept.Progress = kept.quiet, checkpoint: str | None = None,
     only_kept: bool = False,
 ) -> Split | None:
     """Sort what ``checkpoint`` (default: that of the last task) lost; ``mllm`` has the set that ``evaluation`` is of.
@@ -283,7 +252,7 @@ def split(
     Raises ``CheckpointError`` for a checkpoint that no task came before, or where no earlier task was measured,
     ``InputError`` naming an item without a wrong option.
     """
-    after = later(evaluation)
+    after = [evaluation.trained[task] for task in evaluation.tasks[1:]]
     if not after:
         raise CheckpointError("The set has a single task: nothing came after it that could have cost it anything.")
     name = checkpoint or after[-1]
@@ -293,9 +262,9 @@ def split(
     tasks = [t for t in earlier if {evaluation.trained[t], name} <= set(evaluation.given.get(t, ()))]
     if not tasks:
         raise CheckpointError(f"No task before {name} was measured both right after its training and at {name}.")
+    rights = [_right(evaluation, task, name) for task in tasks]
     lost, asked = [], []
-    for task in tasks:
-        then, now = _right(evaluation, task, name)
+    for task, (then, now) in zip(tasks, rights, strict=True):
         told = _told(evaluation, task, name, then & ~now)
         lost.append([replace(x, verdict=ESSENTIAL) if x.form == x.style else x for x in told])
         items, places = evaluation.items[task], [x.place for x in lost[-1] if not x.verdict]
@@ -303,57 +272,48 @@ def split(
     found = again(mllm, name, asked, progress, only_kept)
     if found is None:
         return None
-    judged = [_judged(*each) for each in zip(lost, asked, found, strict=True)]
-    then, now = zip(*(_right(evaluation, task, name) for task in tasks), strict=True)
-    everything = tuple(x for some in judged for x in some)
-    by = [g.provenance for g in found if g.provenance]
+    for some, of, value in zip(lost, asked, found, strict=True):
+        unsure = [i for i, x in enumerate(some) if not x.verdict]
+        told = [value.get(key, ()) for key in ("logprob", "tokens", "answers")]
+        for i, item, options, logprob, tokens, answer in zip(unsure, of.items, of.options, *told, strict=True):
+            scores = np.array(logprob) / (tokens if item.style == "sentence" else 1)
+            odds = np.exp(scores - scores.max())
+            best = int(odds[1:].argmax()) + 1
+            known = odds[0] > odds[best]  # a tie for the top is no knowledge
+            some[i] = replace(
+                some[i], verdict=SUPERFICIAL if known else ESSENTIAL, options=options,
+                top=options[0 if known else best], probability=float(odds[0] / odds.sum()), again=answer,
+                back=bool(item.scored(answer) >= RIGHT),
+            )
+    everything, (then, now) = tuple(x for some in lost for x in some), map(np.concatenate, zip(*rights, strict=True))
+    by = [value["provenance"] for value in found if value]
     by = together(by, checkpoint=name) if by else {**evaluation.provenance, "checkpoint": name, "seconds": 0}
     return Split(
         provenance=Provenance(**by), method=evaluation.method, checkpoint=name,
-        tasks=tuple(map(became, tasks, then, now, judged)),
-        all=became("all", np.concatenate(then), np.concatenate(now), everything), lost=everything,
+        tasks=tuple(became(task, *right, some) for task, right, some in zip(tasks, rights, lost, strict=True)),
+        all=became("all", then, now, everything), lost=everything,
     )
 
 
-def _right(evaluation: "Evaluation", task: str, checkpoint: str) -> tuple[np.ndarray, np.ndarray]:
+def _right(evaluation: Evaluation, task: str, checkpoint: str) -> tuple[np.ndarray, np.ndarray]:
     """Whether each item of a task was right after it and is right at ``checkpoint``, bool ``[items]``."""
     scores = evaluation.scores[task]
     return scores[evaluation.trained[task]] >= RIGHT, scores[checkpoint] >= RIGHT
 
 
-def kept_items(evaluation: "Evaluation", task: str, checkpoint: str) -> list[Lost]:
+def kept_items(evaluation: Evaluation, task: str, checkpoint: str) -> list[Lost]:
     """The items of a task that were right after it and are right at ``checkpoint``, told as lost ones are."""
     then, now = _right(evaluation, task, checkpoint)
     return [replace(x, verdict=KEPT) for x in _told(evaluation, task, checkpoint, then & now)]
 
 
-def _told(evaluation: "Evaluation", task: str, checkpoint: str, some: np.ndarray) -> list[Lost]:
+def _told(evaluation: Evaluation, task: str, checkpoint: str, some: np.ndarray) -> list[Lost]:
     """What is known of ``some`` items (bool ``[items]``) from their answers alone; no verdict yet."""
-    own, given = evaluation.trained[task], evaluation.given[task]
-    found = []
-    for i in np.flatnonzero(some).tolist():
-        item, then, now = evaluation.items[task][i], given[own][i], given[checkpoint][i]
-        found.append(Lost(task, i, item.question, item.answer, item.style, then, now, style_of(now), ""))
-    return found
-
-
-def _judged(lost: list[Lost], asked: Asked, found: Again) -> list[Lost]:
-    """The lost items of a task, each with its verdict."""
-    rows = iter(zip(asked.items, asked.options, found.logprob, found.tokens, found.answers, strict=True))
-    judged = []
-    for x in lost:
-        if not x.verdict:
-            item, options, logprob, tokens, answer = next(rows)
-            scores = np.array(logprob) / (tokens if x.style == "sentence" else 1)
-            odds = np.exp(scores - scores.max())
-            best = int(odds[1:].argmax()) + 1
-            known = odds[0] > odds[best]  # a tie for the top is no knowledge
-            x = replace(
-                x, verdict=SUPERFICIAL if known else ESSENTIAL, options=options, top=options[0 if known else best],
-                probability=float(odds[0] / odds.sum()), again=answer, back=bool(item.scored(answer) >= RIGHT),
-            )
-        judged.append(x)
-    return judged
+    items, (then, now) = evaluation.items[task], map(evaluation.given[task].get, (evaluation.trained[task], checkpoint))
+    return [
+        Lost(task, i, items[i].question, items[i].answer, items[i].style, then[i], now[i], style_of(now[i]), "")
+        for i in np.flatnonzero(some).tolist()
+    ]
 
 
 @sets.remembered
@@ -396,8 +356,7 @@ class Reading:
 def labelled() -> tuple[tuple[str, str], ...]:
     """The labelled answers, each with its style."""
     lines = LABELLED.read_text(encoding="utf-8").split("\n")  # an answer may hold other ends of lines
-    rows = [json.loads(line) for line in lines if line]
-    return tuple((row["answer"], row["style"]) for row in rows)
+    return tuple((row["answer"], row["style"]) for row in map(json.loads, filter(None, lines)))
 
 
 def read(rows: Sequence[tuple[str, str]], parser: Callable[[str], str] = style_of) -> Reading:
