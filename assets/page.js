@@ -43,7 +43,10 @@ crosstalk.turn = of => {
 crosstalk.put = (part, value, key) => {
   const before = crosstalk.input[part], now = part === 'picture' ? value?.url ?? value?.path ?? '' : value;
   crosstalk.input[part] = now;
-  if (crosstalk.ready && before !== now && ['picture', 'question'].includes(part)) forget();
+  if (crosstalk.ready && before !== now) {
+    if (['picture', 'question'].includes(part)) forget();
+    dimmed();  // at once, not with the next look
+  }
   if (key !== undefined) crosstalk(part, key);
 };
 // What was said of another picture or question says nothing of this one.
@@ -350,13 +353,17 @@ crosstalk.ask = () => {
   else if (find('#asked-note')) find('#asked-note').hidden = false;
 };
 
+const dimmed = () => {
+  for (const told of all('.told')) {
+    told.classList.toggle('older', told.dataset.stale !== undefined || told.dataset.turn !== crosstalk.turn(told.dataset.of));
+  }
+};
+
 // ---- Looking: what came into view is opened, what belongs to another input is dimmed ----
 crosstalk.look = () => {
   if (!crosstalk.ready) return;
   const place = crosstalk.place(), at = crosstalk.forms.get(place);
-  for (const told of all('.told')) {
-    told.classList.toggle('older', told.dataset.stale !== undefined || told.dataset.turn !== crosstalk.turn(told.dataset.of));
-  }
+  dimmed();
   strip();
   refocused();
   for (const fold of all('.foot details, form.controls details')) if (unfolded.has(foldOf(fold))) fold.open = true;

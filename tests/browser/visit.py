@@ -37,10 +37,11 @@ def said(page: Page, place: str, text: str | re.Pattern = re.compile(r"\w")) -> 
 
 
 def ask(page: Page, question: str) -> None:
-    """Type a question and press Enter."""
+    """Type a question and press Enter; what is shown then is of it, or dimmed."""
     box = page.locator("#question textarea")
     box.fill(question)
     box.press("Enter")
+    page.wait_for_function("asked => crosstalk.input.question === asked", arg=question)
 
 
 def choose(page: Page, dropdown: str, option: str | re.Pattern) -> None:
