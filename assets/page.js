@@ -436,8 +436,9 @@ const settle = place => {
     kept.of = told.dataset.run;
     kept.turn = told.dataset.turn;
   } else if (kept?.measured !== undefined && told && kept.of !== told.dataset.run && kept.turn === told.dataset.turn
-      && kept.measured === told.dataset.outcome) {
-    kept.of = told.dataset.run;  // the same once more: what was guessed, and what came, stays
+      && ['', kept.measured].includes(told.dataset.outcome)) {
+    // the same once more, or not decided yet: what was guessed, and what came, stays
+    if (told.dataset.outcome) kept.of = told.dataset.run;
   } else if (kept?.measured !== undefined && kept.of !== find('.told', panel)?.dataset.run) {
     crosstalk.told.push([...crosstalk.title(place), kept.asks, kept.guess, kept.measured].join('\u0000'));
     delete crosstalk.guesses[place];  // that one was about an earlier result

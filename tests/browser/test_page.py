@@ -121,6 +121,7 @@ def test_an_empty_question_gets_a_hint_and_nothing_worse(page):
 
 def test_a_text_file_called_png(page, tmp_path):
     opened(page, "/?tab=ask")
+    said(page, ASK)
     (tmp_path / "fake.png").write_text("I am not a picture.")
     remove_picture(page)
     page.locator("#picture input[type=file]").first.set_input_files(tmp_path / "fake.png")
