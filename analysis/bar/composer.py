@@ -5,9 +5,10 @@ from html import escape
 
 import numpy as np
 
+from models.embedded.backgrounds import BACKGROUNDS, Background
 from models.embedded.concepts import CONCEPTS
 from models.embedded.pictures import STYLES, UNSEEN_STYLE
-from models.embedded.scenes import BACKGROUNDS, MAX_ITEMS, ZONES, Background, Scene, placed
+from models.embedded.scenes import MAX_ITEMS, ZONES, Scene, placed
 
 SIZES = {"small": 0.28, "medium": 0.4, "large": 0.58}
 COLOURS = {

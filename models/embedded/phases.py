@@ -32,10 +32,11 @@ from transformers import AutoTokenizer, CLIPModel
 
 from models.embedded import ASSETS
 from models.embedded.augment import MILD, augment, stack
+from models.embedded.backgrounds import random_background
 from models.embedded.clip import TOKENS, contrast
 from models.embedded.fit import Fit, device, generator
 from models.embedded.pictures import TRAINED_STYLES, table
-from models.embedded.scenes import ANGLES, Scene, placed, random_background
+from models.embedded.scenes import ANGLES, Scene, placed
 from models.embedded.tasks import keep
 from models.embedded.text import IMAGE_SIZE
 

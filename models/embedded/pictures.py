@@ -19,12 +19,16 @@ from PIL import Image, ImageOps
 
 from models.embedded import ASSETS
 from models.embedded.concepts import CONCEPTS
+from models.embedded.looks import outline, poster
 
 PARQUET = ASSETS / "pictures.parquet"
 STYLES = ("fluent", "twemoji", "noto")
 TRAINED_STYLES = STYLES[:2]
 UNSEEN_STYLE = STYLES[2]
 """No drawing in this style is used in any training; every evaluation set is drawn in it."""
+_RENDERED = {"outline": ("twemoji", outline), "poster": ("fluent", poster)}
+LOOKS = (*TRAINED_STYLES, *_RENDERED)
+"""What drawings look like in the training of tower and base: the two art styles, and two made from them by rule."""
 
 _NAMES = "emojibase-data@17.0.0"
 _ART = {
@@ -138,11 +142,14 @@ def alone(row: int) -> Image.Image:
 
 
 def picture(name: str, style: str) -> Image.Image:
-    """The drawing of concept ``name`` in art ``style``, RGBA, cropped to what is drawn.
+    """The drawing of concept ``name`` in art ``style``, or in one of the rendered ``LOOKS``, RGBA, cropped to what is
+    drawn.
 
     Raises ``KeyError`` for a name or style that is not in the file.
     """
-    return decode(_index()[name, style])
+    source, rendered = _RENDERED.get(style, (style, None))
+    drawn = decode(_index()[name, source])
+    return rendered(drawn) if rendered else drawn
 
 
 if __name__ == "__main__":

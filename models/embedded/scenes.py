@@ -5,21 +5,22 @@ scene is shown to people at 448 px and read by the model at its own size.
 """
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from models.embedded.backgrounds import Background, any_background, random_background
 from models.embedded.concepts import PARTNERS
 from models.embedded.pictures import picture
 
 MAX_ITEMS = 4
 ANGLES = (-20, -10, 0, 10, 20)
-BACKGROUNDS = ("plain", "gradient", "stripes", "checks", "dots", "blobs")
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 ZONES = tuple(f"{r} {c}".strip() or "middle" for r in _ROWS for c in _COLUMNS)
 _SMALL_RENDER, _SMALL_SIDE, _LARGE_SIDE = 128, 64, 160
+_SQUEEZED = 0.8  # of a side, at least: shapes are learnt more broadly than their art style has them
 
 
 @dataclass(frozen=True)
@@ -46,42 +47,6 @@ class Item:
     def clearly_in_zone(self) -> bool:
         """True when the centre is not close to the border between two zones."""
         return all(abs(3 * c - round(3 * c)) > 0.15 or not 0 < round(3 * c) < 3 for c in self.centre)
-
-
-@dataclass(frozen=True)
-class Background:
-    """``kind`` is one of ``BACKGROUNDS``; ``colours`` are RGB; ``grain`` is the number of repeats."""
-
-    kind: str = "plain"
-    colours: tuple[tuple[int, int, int], ...] = ((255, 255, 255), (255, 255, 255))
-    grain: int = 4
-    seed: int = 0
-
-    def render(self, size: int) -> Image.Image:
-        first, second = self.colours[:2]
-        image = Image.new("RGB", (size, size), first)
-        draw, step = ImageDraw.Draw(image), size / self.grain
-        if self.kind == "gradient":
-            ramp = Image.linear_gradient("L").rotate(90 * (self.grain % 4)).resize((size, size))
-            image.paste(second, mask=ramp)
-        elif self.kind == "stripes":
-            for i in range(0, self.grain, 2):
-                draw.rectangle((0, i * step, size, (i + 1) * step - 1), fill=second)
-            image = image.rotate(90 * (self.seed % 2))
-        elif self.kind == "checks":
-            for i in range(self.grain):
-                for j in range(i % 2, self.grain, 2):
-                    draw.rectangle((j * step, i * step, (j + 1) * step - 1, (i + 1) * step - 1), fill=second)
-        elif self.kind == "dots":
-            for i in range(self.grain):
-                for j in range(self.grain):
-                    x, y = (j + 0.3) * step, (i + 0.3) * step
-                    draw.ellipse((x, y, x + 0.4 * step, y + 0.4 * step), fill=second)
-        elif self.kind == "blobs":
-            noise = np.random.default_rng(self.seed).random((4, 4, 1))
-            mix = noise * np.array(first) + (1 - noise) * np.array(second)
-            image = Image.fromarray(mix.astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
-        return image
 
 
 @dataclass(frozen=True)
@@ -149,18 +114,6 @@ def _overlap(a, b) -> float:
     return max(w, 0) * max(h, 0) / min(areas)
 
 
-def random_background(rng: np.random.Generator) -> Background:
-    """A varied background: mostly light, sometimes dark; one in eight is plain white."""
-    if rng.random() < 1 / 8:
-        return Background()
-    light = rng.random() < 0.7
-    base = rng.integers(150, 256, 3) if light else rng.integers(0, 256, 3)
-    other = np.clip(base + rng.integers(-60, 61, 3), 0, 255)
-    colours = tuple(tuple(int(v) for v in c) for c in (base, other))
-    kind = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
-    return Background(kind, colours, int(rng.integers(3, 9)), int(rng.integers(2**31)))
-
-
 def choose_names(rng: np.random.Generator, pool, count: int, skew: float, repeat: float = 0.3) -> list[str]:
     """``count`` concept names from ``pool``.
 
@@ -207,3 +160,20 @@ def random_scene(rng: np.random.Generator, pool, styles, skew: float, counts=(1,
     """A scene of one to four concepts from ``pool``; see ``choose_names`` and ``arrange``."""
     count = counts[rng.integers(len(counts))]
     return arrange(rng, choose_names(rng, pool, count, skew), styles)
+
+
+def dressed(rng: np.random.Generator, scene: Scene, busy: float) -> Scene:
+    """``scene`` on another background, busy with that probability, its drawings squeezed to as little as ``_SQUEEZED``
+    of a side: what the training of tower and base shows of it.
+    """
+    return Scene(tuple(_squeezed(rng, item) for item in scene.items), any_background(rng, busy))
+
+
+def _squeezed(rng: np.random.Generator, item: Item) -> Item:
+    left, top, right, bottom = item.box
+    share = rng.uniform(_SQUEEZED, 1)
+    if rng.random() < 0.5:
+        cut = (right - left) * (1 - share) / 2
+        return replace(item, box=(left + cut, top, right - cut, bottom))
+    cut = (bottom - top) * (1 - share) / 2
+    return replace(item, box=(left, top + cut, right, bottom - cut))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.embedded.backgrounds import Background
 from models.embedded.concepts import CONCEPTS, PARTNERS, learnt_in
 from models.embedded.pictures import STYLES, TRAINED_STYLES
-from models.embedded.scenes import Background, Item, Scene, choose_names, random_scene
+from models.embedded.scenes import Item, Scene, choose_names, random_scene
 
 WHITE, BLACK = Background(), Background(colours=((0, 0, 0), (0, 0, 0)))
 
