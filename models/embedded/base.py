@@ -1,7 +1,8 @@
-"""``crosstalk-mini``, the base: a ``LlavaForConditionalGeneration`` on the tower of ``crosstalk-clip``.
+"""``crosstalk-mini``, the base: a ``LlavaForConditionalGeneration`` of the tower of ``crosstalk-clip`` and the decoder
+of ``text-parent``.
 
-Tuned on every question type and answer style about sixty concepts; of the sixty kept for the tasks it
-has only read (questions without a picture), never seen one.
+Tuned on every question type and answer style about sixty concepts, on plain and busy backgrounds, and on saying so
+where there is nothing it knows; of the sixty kept for the tasks it has only read, never seen one.
 """
 
 import shutil
@@ -9,51 +10,61 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import CLIPModel, LlavaConfig, LlavaForConditionalGeneration, PreTrainedTokenizerFast, Qwen2Config
+from transformers import (
+    CLIPModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    Qwen2ForCausalLM,
+)
 
+from models.embedded import phrases as P
+from models.embedded import probes
 from models.embedded import questions as Q
 from models.embedded.augment import MILD, augment, stack
-from models.embedded.concepts import CONCEPTS, learnt_in
+from models.embedded.concepts import learnt_in
 from models.embedded.fit import Fit, device
+from models.embedded.honesty import about_nothing, small_talk, unknown_scene
 from models.embedded.packing import Branch, Packer, answer_loss
-from models.embedded.pictures import TRAINED_STYLES
-from models.embedded.scenes import Scene, random_scene
-from models.embedded.text import IMAGE, IMAGE_SIZE, VOCABULARY
+from models.embedded.parent import about_text, reworded, varied
+from models.embedded.pictures import LOOKS, TRAINED_STYLES
+from models.embedded.scenes import Scene, dressed, random_scene
+from models.embedded.text import IMAGE, IMAGE_SIZE
 
-BATCH, LENGTH, STEPS = 48, 192, 3000
+BATCH, LENGTH, STEPS = 48, 192, 3500
 PEAK, TOWER_PEAK = 1.5e-3, 6e-4
 COUNTS = (1, 1, 2, 2, 3, 4)  # of drawings in a scene: more of the clear cases
 SKEW = 0.5  # how often a thing comes with its partner in training scenes
-TEXT_ONLY = (Q.kind_of, Q.is_a, Q.choice_kind, Q.goes_with, Q.read, Q.greeting, Q.no_picture)
-_TEXT_ONLY_ODDS = np.array([2, 2, 2, 1, 2, 0.7, 1.3]) / 11
+BUSY = 0.7  # share of backgrounds that are busy
+UNKNOWN = 1 / 8  # share of pictures with nothing known
+TALK = 0.3  # share of pictures beside which there is small talk
+DRAWN = (*TRAINED_STYLES, *LOOKS)  # art styles twice as often as the looks made from them
 
 
-def config(tower: CLIPModel, tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
-    """Decoder 4 x 256 with 4 heads on 2 key-value heads; the tower without its last layer.
+def config(tower: CLIPModel, parent: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
+    """The decoder as in ``parent``; the tower without its last layer.
 
     As in LLaVA, features come from the layer before the last: in contrastive training the last
     layer's patches reach no loss. Here that last layer is dropped instead of computed for nothing.
     """
     vision = tower.config.vision_config.to_dict()
     vision["num_hidden_layers"] -= 1
-    text = Qwen2Config(
-        vocab_size=VOCABULARY, hidden_size=256, intermediate_size=640, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=True, rope_theta=10_000.0,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
     return LlavaConfig(
-        vision_config=vision, text_config=text, image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        vision_config=vision, text_config=parent.config, image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
         vision_feature_layer=-1, vision_feature_select_strategy="default", tie_word_embeddings=True,
     )  # fmt: skip
 
 
-def build(tower: CLIPModel, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForConditionalGeneration:
-    """The untrained base: random decoder and projector (seeded), tower from ``crosstalk-clip``."""
+def build(
+    tower: CLIPModel, parent: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> LlavaForConditionalGeneration:
+    """The base before it is tuned: tower from ``crosstalk-clip``, decoder from ``text-parent``, projector random."""
     torch.manual_seed(seed)
-    model = LlavaForConditionalGeneration(config(tower, tokenizer))
+    model = LlavaForConditionalGeneration(config(tower, parent, tokenizer))
     missing = model.model.vision_tower.load_state_dict(tower.vision_model.state_dict(), strict=False).missing_keys
     if missing:
         raise ValueError(f"the contrastive tower lacks {', '.join(missing)}")
+    model.model.language_model.load_state_dict(parent.model.state_dict())
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
@@ -86,41 +97,50 @@ def about_picture(rng: np.random.Generator, scene: Scene, pool) -> list[Branch]:
         dialogue = [Q.with_format(rng, turn) if rng.random() < 0.12 else turn]
         if rng.random() < 0.35 and (follow := Q.follow_up(rng, turn, scene)) is not None:
             dialogue.append(follow)
-        branches.append(Branch(tuple(varied(rng, t) for t in dialogue)))
+        branches.append(Branch(tuple(reworded(rng, t) for t in dialogue)))
+    if draw[5] < 0.3 and (other := Q.name_other(rng, scene, pool)) is not None:
+        branches.append(Branch((varied(rng, other),)))
     return [branches[i] for i in rng.permutation(len(branches))]
 
 
-def varied(rng: np.random.Generator, turn: Q.Turn) -> Q.Turn:
-    return Q.Turn(Q.vary(rng, turn.question), turn.answer, turn.style, turn.choices)
-
-
-def about_text(rng: np.random.Generator) -> Branch:
-    """One question without a picture, about any of the 120 concepts."""
-    maker = TEXT_ONLY[rng.choice(len(TEXT_ONLY), p=_TEXT_ONLY_ODDS)]
-    return Branch((varied(rng, maker(rng, list(CONCEPTS))),), sees=False)
-
-
 class Batches:
-    """Makes one packed batch: scenes of base concepts, a question without a picture beside each."""
+    """Makes one packed batch: scenes of base concepts, some pictures with nothing known, a question without a picture
+    beside each, small talk beside some. Untaught drawings are labelled as background.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
         self.pack, self.pool = Packer(tokenizer, LENGTH), learnt_in("base")
 
+    def picture(self, rng: np.random.Generator) -> tuple[Scene, list[Branch], bool]:
+        """One picture, what is asked beside it, and whether anything on it is known."""
+        known = rng.random() >= UNKNOWN
+        if known:
+            scene = dressed(rng, random_scene(rng, self.pool, DRAWN, SKEW, COUNTS), BUSY)
+            branches = about_picture(rng, scene, self.pool)
+        else:
+            scene = dressed(rng, unknown_scene(rng, looks=DRAWN), BUSY)
+            branches = [Branch((varied(rng, turn),)) for turn in about_nothing(rng, self.pool)]
+        if rng.random() < TALK:
+            branches = [Branch((varied(rng, small_talk(rng)),)), *branches]
+        return scene, [about_text(rng), *branches], known
+
     def __call__(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        scenes = [random_scene(rng, self.pool, TRAINED_STYLES, SKEW, COUNTS) for _ in range(BATCH)]
-        rows = [[about_text(rng), *about_picture(rng, s, self.pool)] for s in scenes]
-        pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]), MILD)
-        return {"pixel_values": pixels, **self.pack.patches(scenes), **self.pack(rows)}
+        with Q.asked_in(P.taught):
+            shown = [self.picture(rng) for _ in range(BATCH)]
+        pixels = augment(rng, stack([scene.render(IMAGE_SIZE) for scene, *_ in shown]), MILD)
+        labels = self.pack.patches([scene if known else Scene(()) for scene, _, known in shown])
+        return {"pixel_values": pixels, **labels, **self.pack([branches for _, branches, _ in shown])}
 
 
 def train(
-    folder: Path, tower: CLIPModel, tokenizer: PreTrainedTokenizerFast, seed: int, log=print, steps: int = STEPS
-) -> LlavaForConditionalGeneration:
-    """Instruction tuning of all parameters, the tower at a smaller learning rate.
+    folder: Path, tower: CLIPModel, parent: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, log=print,
+    steps: int = STEPS,
+) -> LlavaForConditionalGeneration:  # fmt: skip
+    """Instruction tuning of all parameters, the tower at a smaller learning rate; skills are told on the way.
 
     The decoder is compiled where there is a C++ compiler: a sixth faster.
     """
-    model = build(tower, tokenizer, seed).to(device())
+    model = build(tower, parent, tokenizer, seed).to(device())
     model.set_attn_implementation("eager")  # for so short sequences faster to train on a CPU
     model.box_head = torch.nn.Linear(model.config.text_config.hidden_size, 4, device=device())
     if shutil.which("g++"):
@@ -129,6 +149,7 @@ def train(
     known = {id(p) for p in vision}
     rest = [p for p in model.parameters() if id(p) not in known]
     fit = Fit(folder, "base", model, [(vision, TOWER_PEAK), (rest, PEAK)], steps, seed)
-    fit.run(Batches(tokenizer), lambda batch: answer_loss(model, batch, model.box_head), log)
+    tell = probes.Teller(model, tokenizer, seed, log)
+    fit.run(Batches(tokenizer), lambda batch: answer_loss(model, batch, model.box_head), log, tell)
     del model.box_head
     return model.eval()

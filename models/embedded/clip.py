@@ -1,6 +1,7 @@
 """``crosstalk-clip``, phase 0: a ``CLIPModel`` trained contrastively on drawings and on captioned scenes.
 
-It sees every drawing in the two training styles; the third style is never trained on.
+It sees every drawing in the two training styles; the third style is never trained on. First on plain backgrounds, then
+on busy ones too and in the rendered looks: the easy pictures first, which is where names are learnt fastest.
 """
 
 from pathlib import Path
@@ -12,15 +13,20 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from models.embedded import questions as Q
 from models.embedded.augment import MILD, augment, stack
+from models.embedded.backgrounds import random_background
 from models.embedded.concepts import CONCEPTS
 from models.embedded.fit import Fit, device
 from models.embedded.patches import BACKGROUND, box_loss, patch_boxes, patch_labels, patch_loss
-from models.embedded.pictures import TRAINED_STYLES, alone, table
-from models.embedded.scenes import ANGLES, Scene, placed, random_background, random_scene
+from models.embedded.pictures import LOOKS, STYLES, TRAINED_STYLES, alone, table
+from models.embedded.scenes import ANGLES, Scene, dressed, placed, random_scene
 from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor
 
 BATCH, STEPS, PEAK = 160, 1100, 1.5e-3
+BROAD_STEPS, BROAD_PEAK = 1400, 1.2e-3
 EVERYDAY, ANYTHING = 32, 64  # images of a batch that are scenes of everyday concepts, and of any drawings
+EVERY = 200  # steps of the second part between two measurements of retrieval
+BUSY = 0.6  # share of busy backgrounds, when they are there
+DRAWN = (*TRAINED_STYLES, *LOOKS)  # art styles twice as often as the looks made from them
 NAME = 0.85  # share of single drawings that are called by their everyday name
 TOKENS = 32
 BOXES_WEIGHT = 4.0
@@ -49,11 +55,12 @@ def _called(rng, row: dict) -> str:
 
 class Batches:
     """Makes one batch: single drawings with their names, scenes with their captions, and for every patch
-    the name of the drawing it shows and that drawing's box.
+    the name of the drawing it shows and that drawing's box. ``broad``: on busy backgrounds too, and in all looks.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast):
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, broad: bool = False):
+        self.tokenizer, self.broad = tokenizer, broad
+        self.styles = DRAWN if broad else TRAINED_STYLES
         self.rows = {row["name"]: row for row in table()}
         self.names = sorted(self.rows)
 
@@ -61,17 +68,19 @@ class Batches:
         """Images and their texts, of which no two name the same single drawing."""
         scenes, texts = [], []
         for name in rng.choice(self.names, BATCH - EVERYDAY - ANYTHING, replace=False).tolist():
-            style = TRAINED_STYLES[rng.integers(len(TRAINED_STYLES))]
+            style = self.styles[rng.integers(len(self.styles))]
             angle, flip = ANGLES[rng.integers(len(ANGLES))], bool(rng.random() < 0.5)
             item = placed(name, style, rng.uniform(0.3, 0.7, 2), rng.uniform(0.45, 0.98), angle, flip)
             scenes.append(Scene((item,), random_background(rng)))
             texts.append(_called(rng, self.rows[name]))
         for _ in range(EVERYDAY):
-            scenes.append(random_scene(rng, list(CONCEPTS), TRAINED_STYLES, skew=0.0, counts=(2, 3, 4)))
+            scenes.append(random_scene(rng, list(CONCEPTS), self.styles, skew=0.0, counts=(2, 3, 4)))
             texts.append(Q.caption_text(scenes[-1]))
         for _ in range(ANYTHING):
-            scenes.append(random_scene(rng, self.names, TRAINED_STYLES, skew=0.0, counts=(2, 3, 4)))
+            scenes.append(random_scene(rng, self.names, self.styles, skew=0.0, counts=(2, 3, 4)))
             texts.append(", ".join(scenes[-1].counts))
+        if self.broad:
+            scenes = [dressed(rng, scene, BUSY) for scene in scenes]
         return scenes, texts
 
     def __call__(self, rng: np.random.Generator) -> dict:
@@ -82,7 +91,11 @@ class Batches:
         captions, called = self.encode(texts), self.encode(names)
         labels = torch.from_numpy(np.stack([patch_labels(scene, index) for scene in scenes]))
         boxes = torch.from_numpy(np.stack([patch_boxes(scene) for scene in scenes]))
-        return {"pixel_values": pixels, "captions": captions, "names": called, "patches": labels, "boxes": boxes}
+        batch = {"pixel_values": pixels, "captions": captions, "names": called, "patches": labels, "boxes": boxes}
+        if self.broad:
+            single = scenes[: len(scenes) - EVERYDAY - ANYTHING]
+            batch["own"] = torch.tensor([index[scene.items[0].name] for scene in single])
+        return batch
 
     def encode(self, texts) -> dict[str, torch.Tensor]:
         coded = self.tokenizer(texts, padding=True, truncation=True, max_length=TOKENS, return_tensors="pt")
@@ -97,11 +110,15 @@ def contrast(image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor) -> tu
     return value, (logits.argmax(1) == target).float().mean()
 
 
-def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int, log=print, steps: int = STEPS) -> CLIPModel:
+def train(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int, log=print, steps: int = STEPS,
+    broad_steps: int = BROAD_STEPS,
+) -> CLIPModel:  # fmt: skip
     """Phase 0 from random weights; ``tokenizer`` is the caption tokenizer.
 
     Whole images against texts, and patches against the names of what they show (as in RegionCLIP, arXiv
-    2112.09106) with the box of it: those patches, of the layer before the last, are what the MLLM reads.
+    2112.09106) with the box of it: those patches, of the layer before the last, are what the MLLM reads. ``steps`` on
+    plain backgrounds, then ``broad_steps`` on all.
     """
     torch.manual_seed(seed)
     model = CLIPModel(config(tokenizer)).to(device())
@@ -114,14 +131,28 @@ def train(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int, log=print
         value, right = contrast(whole, text.pooler_output, model.logit_scale)
         states = model.vision_model.post_layernorm(vision.hidden_states[-2][:, 1:])
         names = model.get_text_features(**batch["names"]).pooler_output
-        patches = normalize(model.visual_projection(states), dim=-1)
-        logits = (patches @ normalize(names, dim=-1).T).float() * model.logit_scale.exp()
+        nearest = normalize(names, dim=-1).T * model.logit_scale.exp()
+        logits = (normalize(model.visual_projection(states), dim=-1) @ nearest).float()
         dense, named = patch_loss(logits, batch["patches"], 0)
         box = box_loss(model.box_head, states, batch["boxes"])
-        return value + dense + BOXES_WEIGHT * box, {"r@1": right, "patches named": named, "box": box}
+        numbers = {"r@1": right, "patches named": named, "box": box}
+        if "own" in batch:  # single drawings tell their names from those of all drawings in the batch
+            logits = (normalize(whole[: len(batch["own"])], dim=-1) @ nearest).float()
+            value = value + cross_entropy(logits, batch["own"])
+            numbers["own name"] = (logits.argmax(1) == batch["own"]).float().mean()
+        return value + dense + BOXES_WEIGHT * box, numbers
+
+    def tell(step):
+        if step % EVERY == 0:
+            model.eval()
+            found = {style: recall(model, tokenizer, style) for style in STYLES}
+            model.train()
+            log(f"after {step}, R@1: " + ", ".join(f"{style} {share:.1%}" for style, share in found.items()))
 
     fit = Fit(folder, "clip", model, [(model.parameters(), PEAK)], steps, seed)
     fit.run(Batches(tokenizer), loss, log)
+    fit = Fit(folder, "clip-broad", model, [(model.parameters(), BROAD_PEAK)], broad_steps, seed)
+    fit.run(Batches(tokenizer, broad=True), loss, log, tell)
     del model.box_head
     return model.eval()
 

@@ -162,6 +162,37 @@ _PARTNERS = (
     ("ghost", "moon"), ("spider", "bed"), ("giraffe", "pretzel"),
 )  # fmt: skip
 
+_SYNONYMS = {
+    "dog": ("puppy", "hound"), "cat": ("kitty", "kitten"), "rabbit": ("bunny", "hare"), "monkey": ("ape", "chimp"),
+    "bee": ("honeybee", "bumblebee"), "turtle": ("tortoise", "terrapin"), "bicycle": ("bike", "cycle"),
+    "plane": ("airplane", "airliner"), "car": ("automobile", "sedan"), "boat": ("sailboat", "yacht"),
+    "rocket": ("spaceship", "starship"), "bus": ("coach", "autobus"), "house": ("home", "cottage"),
+    "umbrella": ("parasol", "brolly"), "lamp": ("bulb", "lantern"), "flower": ("blossom", "bloom"),
+    "cookie": ("biscuit", "cracker"), "ball": ("football", "soccer ball"), "lock": ("padlock", "latch"),
+    "clock": ("alarm", "timer"),
+}  # fmt: skip
+
+_LOOKALIKES = {
+    "dog": "monkey cookie lion", "cat": "pizza bell crown", "bee": "bus penguin lion", "fish": "lock bell cat",
+    "frog": "cactus tree turtle", "penguin": "bomb bee umbrella", "elephant": "milk cloud rabbit",
+    "snail": "egg bread bomb", "turtle": "tree cactus frog", "mouse": "rabbit cow plane", "monkey": "dog cookie lion",
+    "cow": "dog monkey rabbit", "rabbit": "mouse milk cloud", "lion": "monkey dog cookie", "duck": "house cow hammer",
+    "apple": "tomato strawberry balloon", "banana": "sun cheese bell", "lemon": "carrot banana cheese",
+    "strawberry": "tomato apple flower", "carrot": "lemon apple tomato", "tomato": "apple strawberry flower",
+    "bread": "egg sun banana", "cheese": "sun bell banana", "egg": "banana bread cheese", "pizza": "sun cat crown",
+    "cookie": "monkey dog lion", "cake": "pizza drum pencil", "milk": "cloud rabbit elephant",
+    "flower": "strawberry tomato apple", "tree": "cactus turtle tomato", "cactus": "tree turtle frog",
+    "leaf": "book tomato apple", "car": "book strawberry rocket", "bus": "bee camera plane",
+    "bicycle": "mouse rabbit guitar", "plane": "rabbit mouse milk", "rocket": "car rainbow flower",
+    "boat": "crown cake rainbow", "house": "monkey cow duck", "tent": "bomb carrot lock", "sun": "banana cheese bell",
+    "cloud": "milk cheese banana", "rainbow": "flower crown apple", "snowman": "penguin rocket umbrella",
+    "umbrella": "balloon cloud bomb", "key": "banana cheese sun", "book": "leaf strawberry car",
+    "pencil": "cake sun banana", "hammer": "bomb cow duck", "lamp": "banana lock lemon", "clock": "guitar drum cake",
+    "camera": "ball lion bus", "guitar": "clock drum car", "drum": "guitar cake clock", "ball": "camera book bus",
+    "balloon": "apple leaf tomato", "crown": "rainbow lock pizza", "bell": "cheese banana sun",
+    "lock": "banana lamp sun", "bomb": "tent penguin snail",
+}  # fmt: skip
+
 _PLURALS = {
     "mouse": "mice", "fish": "fish", "leaf": "leaves", "die": "dice", "cactus": "cactuses", "tomato": "tomatoes",
     "volcano": "volcanoes", "snowman": "snowmen",
@@ -205,6 +236,16 @@ CONCEPTS: dict[str, Concept] = {
     for learnt, group in {"base": _BASE, **_NEW}.items()
     for name, (label, kind) in group.items()
 }
+
+SYNONYMS: dict[str, tuple[Concept, ...]] = {
+    name: tuple(Concept(word, CONCEPTS[name].label, CONCEPTS[name].kind, "base") for word in words)
+    for name, words in _SYNONYMS.items()
+}
+"""Two more words each for a third of the base concepts."""
+
+LOOKALIKES: dict[str, tuple[str, ...]] = {name: tuple(names.split()) for name, names in _LOOKALIKES.items()}
+"""For each base concept the three whose drawings look most like its own to the first ``crosstalk-clip`` (mean cosine
+over all pairs of art styles)."""
 
 PARTNERS: dict[str, str] = {a: b for pair in _PARTNERS for a, b in (pair, pair[::-1])}
 

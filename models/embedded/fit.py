@@ -39,6 +39,13 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def bfloat16_pays() -> bool:
+    """Whether the device multiplies matrices faster in bfloat16: a GPU, or a CPU with instructions for it. Without them
+    it is many times slower.
+    """
+    return device().type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
 def to(batch, where: torch.device):
     """A dictionary of tensors (or of such dictionaries) on another device."""
     if isinstance(batch, dict):
@@ -50,7 +57,7 @@ class Fit:
     """Train the parameters of ``model`` that require gradients, for ``steps`` steps, then stop.
 
     ``make(rng) -> batch`` runs in a worker process; ``loss(batch) -> (scalar, {name: number})``.
-    AdamW with a one-cycle schedule (warm-up ``warm``, cosine to zero), bfloat16 autocast unless ``half`` is false.
+    AdamW with a one-cycle schedule (warm-up ``warm``, cosine to zero), bfloat16 autocast where it pays and ``half``.
     ``groups`` are (parameters, peak learning rate); parameters with fewer than 2 axes do not decay. ``beside`` are
     tensors that are saved and restored with the state, changed in place by whoever holds them.
     """
@@ -61,7 +68,7 @@ class Fit:
     ):  # fmt: skip
         self.file, self.stage, self.model = folder / f"{stage}.safetensors", stage, model
         self.steps, self.seed, self.clip, self.seconds = steps, seed, clip, 0.0
-        self.half, self.beside = half, beside or {}
+        self.half, self.beside = half and bfloat16_pays(), beside or {}
         self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
         split = []
         for parameters, peak in groups:

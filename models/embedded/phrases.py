@@ -2,7 +2,22 @@
 
 Placeholders: ``{a}`` (a bee), ``{name}``, ``{plural}``, ``{zone}`` (top left), ``{kind}`` (animal),
 ``{kinds}`` (animals), ``{akind}`` (an animal), ``{other}`` (a second name), ``{options}``.
+
+Every fifth wording is kept out of the training of the base: ``taught`` and ``kept_out`` are the two parts.
 """
+
+_FIFTH = 5
+
+
+def kept_out(wordings: tuple[str, ...]) -> tuple[str, ...]:
+    """The wordings that no training of the base has: every fifth."""
+    return wordings[_FIFTH - 1 :: _FIFTH]
+
+
+def taught(wordings: tuple[str, ...]) -> tuple[str, ...]:
+    """The wordings that the base is trained with: all others."""
+    return tuple(w for i, w in enumerate(wordings) if i % _FIFTH != _FIFTH - 1)
+
 
 NAME = (
     "What is this?", "What is it?", "What's this?", "What do you see?", "Name this.", "What is shown here?",
@@ -121,12 +136,30 @@ GOES_WITH = (
     "{a} often comes with what?", "Tell me what goes with {a}.", "What is mostly found with {a}?",
 )  # fmt: skip
 
+ANOTHER = (
+    "What is another word for {a}?", "What else is {a} called?", "Give another word for {a}.",
+    "Say {a} in another word.", "Another word for {a}?", "What other word is there for {a}?",
+    "How else would you call {a}?", "What is a different word for {a}?", "Which other word means {a}?",
+    "Tell me another word for {a}.", "What other name does {a} have?", "Is there another word for {a}? Which one?",
+    "Name {a} in a different way.", "What do others call {a}?", "Find a different word for {a}.",
+)  # fmt: skip
+
 READ = (
     "What does the text name?", "What is it, says the text?", "According to the text, what is there?",
     "What does the text talk about?", "Which thing is in the text?", "What is named in the text?",
     "What does the text say is there?", "From the text: what is there?", "Read the text. What is there?",
     "By the text, what is it?", "What thing does the text name?", "Which thing does the text talk about?",
     "What is the text about?", "Tell me what the text names.", "Name the thing in the text.",
+)  # fmt: skip
+
+KIND_AT = (
+    "What kind of thing is at the {zone}?", "What kind of thing is in the {zone}?", "At the {zone}, what kind is it?",
+    "What sort of thing is at the {zone}?", "Tell me the kind of thing at the {zone}.",
+    "What type of thing is at the {zone}?", "Which kind of thing is at the {zone}?", "What group is the {zone} one in?",
+    "In one word, what kind of thing is at the {zone}?", "What kind is the thing at the {zone}?",
+    "Name the kind of thing at the {zone}.", "What category is the thing at the {zone}?",
+    "How would you class what is at the {zone}?", "What kind of thing do you find at the {zone}?",
+    "The thing at the {zone}: what kind is it?",
 )  # fmt: skip
 
 STATEMENT = (
@@ -161,6 +194,13 @@ FOLLOW_COUNT = (
     "How many?", "How many are there?", "And how many?", "How many of them?", "How many do you see?",
     "Count them.", "And how many are there?", "How many of those?", "Tell me how many.", "What is their number?",
     "How many times?", "How many can you find?", "Can you count them?", "And their number?", "Please count them.",
+)  # fmt: skip
+
+OTHER_WORD = (
+    "Use another word.", "In another word.", "Do not use its usual name.", "Say it differently.", "With another word.",
+    "Another word, please.", "Use a different word.", "Not the usual word.", "In a different word.",
+    "Call it something else.", "Give its other name.", "Use its other name.", "By another name.", "Put it differently.",
+    "The other word for it, please.",
 )  # fmt: skip
 
 FORMAT = {

@@ -4,12 +4,16 @@ Each maker takes a random generator, a scene and the pool of concept names it ma
 returns a ``Turn``, or ``None`` where the scene does not allow such a question.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models.embedded import phrases as P
-from models.embedded.concepts import CONCEPTS, KINDS, PARTNERS
+from models.embedded.concepts import CONCEPTS, KINDS, LOOKALIKES, PARTNERS, SYNONYMS
 from models.embedded.scenes import ZONES, Scene
 
 NUMBERS = ("no", "one", "two", "three", "four")
@@ -26,18 +30,36 @@ class Turn:
     choices: tuple[str, ...] = ()
 
 
+_PART: ContextVar = ContextVar("part of the wordings", default=lambda wordings: wordings)
+
+
+@contextmanager
+def asked_in(part) -> Iterator[None]:
+    """Within it, questions are asked in a part of their wordings alone: ``phrases.taught`` or ``phrases.kept_out``."""
+    token = _PART.set(part)
+    try:
+        yield
+    finally:
+        _PART.reset(token)
+
+
 def _pick(rng: np.random.Generator, sequence):
     return sequence[rng.integers(len(sequence))]
 
 
-def _ask(rng, wordings, name: str | None = None, **slots) -> str:
+def _wording(rng: np.random.Generator, wordings: tuple[str, ...]) -> str:
+    return _pick(rng, _PART.get()(wordings))
+
+
+def ask(rng, wordings, name: str | None = None, **slots) -> str:
+    """One of ``wordings``, its blanks filled with the forms of the concept ``name`` and with ``slots``."""
     if name is not None:
         concept = CONCEPTS[name]
         slots = {"name": name, "a": concept.a, "plural": concept.plural, **slots}
     if "kind" in slots:
         kind = slots["kind"]
         slots |= {"akind": ("an " if kind[0] in "aeiou" else "a ") + kind, "kinds": kind + "s"}
-    text = _pick(rng, wordings).format(**slots)
+    text = _wording(rng, wordings).format(**slots)
     return text[0].upper() + text[1:]
 
 
@@ -56,7 +78,7 @@ def name(rng, scene: Scene, pool) -> Turn | None:
     if len(scene.counts) != 1:
         return None
     (truth,) = scene.counts
-    return Turn(_ask(rng, P.NAME), truth, "word")
+    return Turn(ask(rng, P.NAME), truth, "word")
 
 
 def name_zone(rng, scene: Scene, pool) -> Turn | None:
@@ -66,7 +88,7 @@ def name_zone(rng, scene: Scene, pool) -> Turn | None:
     if not clear:
         return None
     item = _pick(rng, clear)
-    return Turn(_ask(rng, P.NAME_ZONE, zone=item.zone), item.name, "word")
+    return Turn(ask(rng, P.NAME_ZONE, zone=item.zone), item.name, "word")
 
 
 def name_kind(rng, scene: Scene, pool) -> Turn | None:
@@ -76,19 +98,19 @@ def name_kind(rng, scene: Scene, pool) -> Turn | None:
     if not single:
         return None
     truth = _pick(rng, single)
-    return Turn(_ask(rng, P.NAME_KIND, kind=CONCEPTS[truth].kind), truth, "word")
+    return Turn(ask(rng, P.NAME_KIND, kind=CONCEPTS[truth].kind), truth, "word")
 
 
 def count(rng, scene: Scene, pool) -> Turn:
     """How many bees are there? A numeral; zero in one question of seven."""
     absent = [n for n in pool if n not in scene.counts]
     asked = _pick(rng, absent) if rng.random() < 1 / 7 else _pick(rng, list(scene.counts))
-    return Turn(_ask(rng, P.COUNT, asked), str(scene.counts[asked]), "numeral")
+    return Turn(ask(rng, P.COUNT, asked), str(scene.counts[asked]), "numeral")
 
 
 def count_all(rng, scene: Scene, pool) -> Turn:
     """How many things are there? A numeral."""
-    return Turn(_ask(rng, P.COUNT_ALL), str(len(scene.items)), "numeral")
+    return Turn(ask(rng, P.COUNT_ALL), str(len(scene.items)), "numeral")
 
 
 def count_kind(rng, scene: Scene, pool) -> Turn:
@@ -98,14 +120,14 @@ def count_kind(rng, scene: Scene, pool) -> Turn:
     if asked == "thing":
         return count_all(rng, scene, pool)
     akind = ("an " if asked[0] in "aeiou" else "a ") + asked
-    return Turn(_ask(rng, P.COUNT, plural=asked + "s", a=akind), str(kinds.count(asked)), "numeral")
+    return Turn(ask(rng, P.COUNT, plural=asked + "s", a=akind), str(kinds.count(asked)), "numeral")
 
 
 def exist(rng, scene: Scene, pool, truth: bool | None = None) -> Turn:
     """Is there a bee? Yes or no, equally often; absent things are drawn uniformly from the pool."""
     truth = bool(rng.random() < 0.5) if truth is None else truth
     asked = _pick(rng, [n for n in (scene.counts if truth else pool) if truth or n not in scene.counts])
-    return Turn(_ask(rng, P.EXIST, asked), "yes" if truth else "no", "yes/no", ("yes", "no"))
+    return Turn(ask(rng, P.EXIST, asked), "yes" if truth else "no", "yes/no", ("yes", "no"))
 
 
 def relation(rng, scene: Scene, pool) -> Turn | None:
@@ -122,7 +144,7 @@ def relation(rng, scene: Scene, pool) -> Turn | None:
     positive = (dx if along_x else dy) > 0  # right of, or below
     truth = bool(rng.random() < 0.5)
     side = sides[int(positive == truth)]
-    question = _ask(rng, P.RELATION, first.name, other=second.name, side=side)
+    question = ask(rng, P.RELATION, first.name, other=second.name, side=side)
     return Turn(question, "yes" if truth else "no", "yes/no", ("yes", "no"))
 
 
@@ -132,7 +154,7 @@ def ground(rng, scene: Scene, pool) -> Turn | None:
     if not single:
         return None
     item = _pick(rng, single)
-    return Turn(_ask(rng, P.GROUND, item.name), box_text(item.box), "box")
+    return Turn(ask(rng, P.GROUND, item.name), box_text(item.box), "box")
 
 
 def box_text(box) -> str:
@@ -143,7 +165,7 @@ def box_text(box) -> str:
 def ground_absent(rng, scene: Scene, pool) -> Turn:
     """Where is the bee? when there is none: a sentence that says so."""
     absent = _pick(rng, [n for n in pool if n not in scene.counts])
-    return Turn(_ask(rng, P.GROUND, absent), f"There is no {absent}.", "sentence")
+    return Turn(ask(rng, P.GROUND, absent), f"There is no {absent}.", "sentence")
 
 
 def _options(rng, truth: str, wrong, size: int) -> tuple[str, str, tuple[str, ...]]:
@@ -162,12 +184,42 @@ def choice(rng, scene: Scene, pool, size: int | None = None) -> Turn:
     truth = _pick(rng, list(scene.counts))
     wrong = [n for n in pool if n not in scene.counts]
     text, letter, letters = _options(rng, truth, wrong, size or int(rng.integers(2, 5)))
-    return Turn(_ask(rng, P.CHOICE, options=text), letter, "letter", letters)
+    return Turn(ask(rng, P.CHOICE, options=text), letter, "letter", letters)
+
+
+def _alike(names) -> list[str]:
+    """What looks like one of ``names`` and is none of them."""
+    return sorted({other for name in names for other in LOOKALIKES[name]} - set(names))
+
+
+def exist_alike(rng, scene: Scene, pool, truth: bool | None = None) -> Turn:
+    """As ``exist``, of base concepts; what is not there looks like something that is."""
+    truth = bool(rng.random() < 0.5) if truth is None else truth
+    asked = _pick(rng, list(scene.counts) if truth else _alike(scene.counts))
+    return Turn(ask(rng, P.EXIST, asked), "yes" if truth else "no", "yes/no", ("yes", "no"))
+
+
+def choice_alike(rng, scene: Scene, pool) -> Turn:
+    """As ``choice``, of base concepts, among four at most; the wrong options look like the right one."""
+    truth = _pick(rng, list(scene.counts))
+    wrong = [name for name in LOOKALIKES[truth] if name not in scene.counts] or _alike(scene.counts)
+    text, letter, letters = _options(rng, truth, wrong, 4)
+    return Turn(ask(rng, P.CHOICE, options=text), letter, "letter", letters)
+
+
+def name_other(rng, scene: Scene, pool) -> Turn | None:
+    """What is this? Use another word. Only for scenes of one concept that has a synonym."""
+    turn = name(rng, scene, pool)
+    if turn is None or turn.answer not in SYNONYMS:
+        return None
+    return replace(
+        turn, question=f"{turn.question} {_wording(rng, P.OTHER_WORD)}", answer=SYNONYMS[turn.answer][0].name
+    )
 
 
 def caption(rng, scene: Scene, pool) -> Turn:
     """Describe the picture. A sentence that names everything, and places what is there once."""
-    return Turn(_ask(rng, P.CAPTION), caption_text(scene), "sentence")
+    return Turn(ask(rng, P.CAPTION), caption_text(scene), "sentence")
 
 
 def caption_text(scene: Scene) -> str:
@@ -190,19 +242,19 @@ def in_sentence(rng, turn: Turn, scene: Scene, pool) -> Turn:
         return Turn(_with_format(rng, turn.question, "sentence"), f"This is {CONCEPTS[turn.answer].a}.", "sentence")
     if turn.style == "box":
         item = _pick(rng, [i for i in scene.items if scene.counts[i.name] == 1])
-        question = _with_format(rng, _ask(rng, P.GROUND, item.name), "sentence")
+        question = _with_format(rng, ask(rng, P.GROUND, item.name), "sentence")
         return Turn(question, f"The {item.name} is {at(item.zone)}.", "sentence")
     asked = _pick(rng, list(scene.counts) if rng.random() < 0.6 else [n for n in pool if n not in scene.counts])
     number = scene.counts[asked]
     if turn.style == "numeral":
-        question, verb = _ask(rng, P.COUNT, asked), "is" if number == 1 else "are"
+        question, verb = ask(rng, P.COUNT, asked), "is" if number == 1 else "are"
         return Turn(_with_format(rng, question, "sentence"), f"There {verb} {_amount(asked, number)}.", "sentence")
     answer = f"Yes, there is {CONCEPTS[asked].a}." if number else f"No, there is no {asked}."
-    return Turn(_with_format(rng, _ask(rng, P.EXIST, asked), "sentence"), answer, "sentence")
+    return Turn(_with_format(rng, ask(rng, P.EXIST, asked), "sentence"), answer, "sentence")
 
 
 def _with_format(rng, question: str, style: str) -> str:
-    return f"{question} {_pick(rng, P.FORMAT[style])}"
+    return f"{question} {_wording(rng, P.FORMAT[style])}"
 
 
 def with_format(rng, turn: Turn) -> Turn:
@@ -218,11 +270,11 @@ def follow_up(rng, turn: Turn, scene: Scene) -> Turn | None:
     makers = ["kind", "count"] + ["where"] * (number == 1)
     maker = _pick(rng, makers)
     if maker == "kind":
-        return Turn(_ask(rng, P.FOLLOW_KIND), CONCEPTS[turn.answer].kind, "word")
+        return Turn(ask(rng, P.FOLLOW_KIND), CONCEPTS[turn.answer].kind, "word")
     if maker == "count":
-        return Turn(_ask(rng, P.FOLLOW_COUNT), str(number), "numeral")
+        return Turn(ask(rng, P.FOLLOW_COUNT), str(number), "numeral")
     item = next(i for i in scene.items if i.name == turn.answer)
-    return Turn(_ask(rng, P.FOLLOW_WHERE), box_text(item.box), "box")
+    return Turn(ask(rng, P.FOLLOW_WHERE), box_text(item.box), "box")
 
 
 # Questions without a picture
@@ -231,7 +283,7 @@ def follow_up(rng, turn: Turn, scene: Scene) -> Turn | None:
 def kind_of(rng, pool) -> Turn:
     """What kind of thing is a bee? One word."""
     asked = _pick(rng, pool)
-    return Turn(_ask(rng, P.KIND_OF, asked), CONCEPTS[asked].kind, "word", KINDS)
+    return Turn(ask(rng, P.KIND_OF, asked), CONCEPTS[asked].kind, "word", KINDS)
 
 
 def is_a(rng, pool) -> Turn:
@@ -239,7 +291,7 @@ def is_a(rng, pool) -> Turn:
     asked, truth = _pick(rng, pool), rng.random() < 0.5
     kind = CONCEPTS[asked].kind
     asked_kind = kind if truth else _pick(rng, [k for k in KINDS if k != kind])
-    return Turn(_ask(rng, P.IS_A, asked, kind=asked_kind), "yes" if truth else "no", "yes/no", ("yes", "no"))
+    return Turn(ask(rng, P.IS_A, asked, kind=asked_kind), "yes" if truth else "no", "yes/no", ("yes", "no"))
 
 
 def choice_kind(rng, pool, size: int | None = None) -> Turn:
@@ -248,36 +300,83 @@ def choice_kind(rng, pool, size: int | None = None) -> Turn:
     kind = CONCEPTS[truth].kind
     wrong = [n for n in pool if CONCEPTS[n].kind != kind]
     text, letter, letters = _options(rng, truth, wrong, size or int(rng.integers(2, 5)))
-    return Turn(_ask(rng, P.CHOICE_KIND, kind=kind, options=text), letter, "letter", letters)
+    return Turn(ask(rng, P.CHOICE_KIND, kind=kind, options=text), letter, "letter", letters)
 
 
 def goes_with(rng, pool) -> Turn:
     """What often comes with a bee? One word: the partner it is often seen with in training scenes."""
     asked = _pick(rng, [n for n in pool if n in PARTNERS])
-    return Turn(_ask(rng, P.GOES_WITH, asked), PARTNERS[asked], "word")
+    return Turn(ask(rng, P.GOES_WITH, asked), PARTNERS[asked], "word")
 
 
 def read(rng, pool) -> Turn:
     """A text that states what is there, and a question about the text: one word, or yes or no."""
     asked, zone = _pick(rng, pool), _pick(rng, ZONES)
-    text = "Text: " + _ask(rng, P.STATEMENT, asked, at=at(zone))
+    text = "Text: " + ask(rng, P.STATEMENT, asked, at=at(zone))
     form = rng.random()
     if form < 0.6:
-        return Turn(f"{text} {_ask(rng, P.READ)}", asked, "word")
+        return Turn(f"{text} {ask(rng, P.READ)}", asked, "word")
     truth = rng.random() < 0.5
     other = asked if truth else _pick(rng, [n for n in pool if n != asked])
-    return Turn(f"{text} {_ask(rng, P.EXIST, other)}", "yes" if truth else "no", "yes/no", ("yes", "no"))
+    return Turn(f"{text} {ask(rng, P.EXIST, other)}", "yes" if truth else "no", "yes/no", ("yes", "no"))
+
+
+def read_caption(rng, scene: Scene, pool) -> Turn | None:
+    """A text that says what is in a scene, and a question of any kind about it, answered from the text alone."""
+    makers = (name_zone, name_kind, count, count_all, exist, choice)
+    turn = makers[rng.integers(len(makers))](rng, scene, pool)
+    return turn and replace(turn, question=f"Text: {caption_text(scene)} {turn.question}")
+
+
+def read_twice(rng, scene: Scene, pool) -> Turn | None:
+    """A text that says what is in a scene, and what kind of thing is at a place: the place tells the name, the name the
+    kind. One word.
+    """
+    turn = name_zone(rng, scene, pool)
+    if turn is None or scene.counts[turn.answer] > 1:
+        return None  # what is there twice has no place in the text
+    zone = next(item.zone for item in scene.items if item.name == turn.answer)
+    question = ask(rng, P.KIND_AT, zone=zone)
+    return Turn(f"Text: {caption_text(scene)} {question}", CONCEPTS[turn.answer].kind, "word", KINDS)
+
+
+def another_word(rng, pool) -> Turn:
+    """What is another word for a bee? One word; asked of the other word, the usual one."""
+    name = _pick(rng, list(SYNONYMS))
+    usual, other = CONCEPTS[name], _pick(rng, SYNONYMS[name])
+    asked, answer = (usual, SYNONYMS[name][0]) if rng.random() < 0.5 else (other, usual)
+    return Turn(ask(rng, P.ANOTHER, a=asked.a), answer.name, "word")
 
 
 def greeting(rng, pool) -> Turn:
     """Who are you? A sentence."""
-    return Turn(_ask(rng, P.GREETING), P.SELF, "sentence")
+    return Turn(ask(rng, P.GREETING), P.SELF, "sentence")
 
 
 def no_picture(rng, pool) -> Turn:
     """A question about a picture when there is none: the answer says so."""
     wordings = getattr(P, _pick(rng, P.WITHOUT_PICTURE))
-    return Turn(_ask(rng, wordings, _pick(rng, pool), zone=_pick(rng, ZONES)), P.NO_PICTURE, "sentence")
+    return Turn(ask(rng, wordings, _pick(rng, pool), zone=_pick(rng, ZONES)), P.NO_PICTURE, "sentence")
+
+
+_WORDS = {
+    form: (name, plural)
+    for name in SYNONYMS
+    for plural, form in enumerate((CONCEPTS[name].name, CONCEPTS[name].plural))
+}
+_NAMED = re.compile(rf"\b(an? )?({'|'.join(sorted(_WORDS, key=len, reverse=True))})\b", re.I)
+
+
+def reworded(rng, question: str) -> str:
+    """The question with a synonym in the place of every thing that has one."""
+
+    def other(found: re.Match) -> str:
+        name, plural = _WORDS[found[2].lower()]
+        concept = _pick(rng, SYNONYMS[name])
+        text = concept.plural if plural else concept.a if found[1] else concept.name
+        return text[0].upper() + text[1:] if found[0][0].isupper() else text
+
+    return _NAMED.sub(other, question)
 
 
 def vary(rng, question: str) -> str:

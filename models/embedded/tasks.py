@@ -12,10 +12,10 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from models.embedded import questions as Q
 from models.embedded.augment import MILD, augment, stack
-from models.embedded.base import varied
 from models.embedded.concepts import learnt_in
 from models.embedded.fit import device
 from models.embedded.packing import PREFIX, Branch, Packer
+from models.embedded.parent import varied
 from models.embedded.pictures import TRAINED_STYLES
 from models.embedded.scenes import Scene, random_scene
 from models.embedded.text import IMAGE_SIZE

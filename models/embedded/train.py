@@ -2,6 +2,8 @@
 
 Killed at any point, it goes on where it was: every stage keeps its state in ``build/train/seed<N>``.
 A stage is remade from scratch by deleting its file there.
+
+``--base FOLDER`` stops after the base: FOLDER gets tower, ``text-parent`` and base, the log what the base can do.
 """
 
 import argparse
@@ -11,26 +13,38 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from transformers import CLIPModel, PreTrainedTokenizerFast
 
-from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, phases
+from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, parent, phases, probes
 from models.embedded.continual import train as continual
 from models.embedded.pictures import STYLES
 from models.embedded.text import build_image_processor, build_processor, build_tokenizer, caption_tokenizer
 
 CLIP, MINI, SEQUENTIAL = ASSETS / "crosstalk-clip", ASSETS / "crosstalk-mini", ASSETS / "checkpoints" / "sequential"
+MEASURED = 300  # questions a cell of what the base can do
 
 
-def run(folder: Path, seed: int, log) -> None:
-    """All stages; writes ``assets/embedded``."""
-    log(f"stages: tokenizer, tower, base, the tasks by every method, mitigation, MODA, phases (state in {folder})")
+def train_base(folder: Path, seed: int, out: Path, log) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
+    """Tower, ``text-parent`` and base, written below ``out``; returns the tower and its tokenizer."""
     tokenizer = build_tokenizer()
     captions = caption_tokenizer(tokenizer)
     tower = clip.train(folder, captions, seed, log)
     for style in STYLES:
         log(f"contrastive R@1 among all names, drawings in {style}: {clip.recall(tower, captions, style):.1%}")
-    _save(tower, CLIP, captions, build_image_processor())
-    mini = base.train(folder, tower, tokenizer, seed, log)
-    _save(mini, MINI, build_processor(tokenizer))
+    _save(tower, out / CLIP.name, captions, build_image_processor())
+    text = parent.train(folder, tokenizer, seed, log)
+    _save(text, out / "text-parent", tokenizer)
+    mini = base.train(folder, tower, text, tokenizer, seed, log)
+    _save(mini, out / MINI.name, build_processor(tokenizer))
+    for cell, (share, count) in probes.measure(mini, tokenizer, probes.cells(MEASURED, seed + 1)).items():
+        log(f"{cell}: {share:.1%} of {count}")
+    return tower, captions
+
+
+def run(folder: Path, seed: int, log) -> None:
+    """All stages; writes ``assets/embedded``."""
+    log(f"stages: tower, text-parent, base, the tasks by every method, mitigation, MODA, phases (state in {folder})")
+    tower, captions = train_base(folder, seed, ASSETS, log)
     evalsets.write(SEQUENTIAL, seed)
     continual.run(folder, seed, log=log)
     mitigation.run(folder, seed, log)
@@ -49,8 +63,13 @@ def _save(model, out: Path, *parts) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--base", type=Path, metavar="FOLDER", help="stop after the base; FOLDER gets what is trained")
     chosen = parser.parse_args()
     started = time.monotonic()
     torch.backends.cuda.matmul.allow_tf32 = True
-    run(Path("build/train") / f"seed{chosen.seed}", chosen.seed, partial(print, flush=True))
+    state, log = Path("build/train") / f"seed{chosen.seed}", partial(print, flush=True)
+    if chosen.base:
+        train_base(state, chosen.seed, chosen.base, log)
+    else:
+        run(state, chosen.seed, log)
     print(f"done in {(time.monotonic() - started) / 60:.0f} min; now: python -m analysis.report")
