@@ -5,7 +5,6 @@ Tuned on every question type and answer style about sixty concepts, on plain and
 where there is nothing it knows; of the sixty kept for the tasks it has only read, never seen one.
 """
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +30,8 @@ from models.embedded.pictures import LOOKS, TRAINED_STYLES
 from models.embedded.scenes import Scene, dressed, random_scene
 from models.embedded.text import IMAGE, IMAGE_SIZE
 
-BATCH, LENGTH, STEPS = 48, 192, 3500
-PEAK, TOWER_PEAK = 1.5e-3, 6e-4
+BATCH, LENGTH, STEPS = 32, 160, 4000
+PEAK, TOWER_PEAK = 1.2e-3, 6e-4
 COUNTS = (1, 1, 2, 2, 3, 4)  # of drawings in a scene: more of the clear cases
 SKEW = 0.5  # how often a thing comes with its partner in training scenes
 BUSY = 0.7  # share of backgrounds that are busy
@@ -136,15 +135,10 @@ def train(
     folder: Path, tower: CLIPModel, parent: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, log=print,
     steps: int = STEPS,
 ) -> LlavaForConditionalGeneration:  # fmt: skip
-    """Instruction tuning of all parameters, the tower at a smaller learning rate; skills are told on the way.
-
-    The decoder is compiled where there is a C++ compiler: a sixth faster.
-    """
+    """Instruction tuning of all parameters, the tower at a smaller learning rate; skills are told on the way."""
     model = build(tower, parent, tokenizer, seed).to(device())
     model.set_attn_implementation("eager")  # for so short sequences faster to train on a CPU
     model.box_head = torch.nn.Linear(model.config.text_config.hidden_size, 4, device=device())
-    if shutil.which("g++"):
-        model.model.language_model.compile(dynamic=False)
     vision = list(model.model.vision_tower.parameters())
     known = {id(p) for p in vision}
     rest = [p for p in model.parameters() if id(p) not in known]

@@ -22,9 +22,10 @@ from models.embedded.scenes import ANGLES, Scene, dressed, placed, random_scene
 from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor
 
 BATCH, STEPS, PEAK = 160, 1100, 1.5e-3
-BROAD_STEPS, BROAD_PEAK = 1400, 1.2e-3
+BROAD_STEPS, BROAD_PEAK = 1200, 1.2e-3
 EVERYDAY, ANYTHING = 32, 64  # images of a batch that are scenes of everyday concepts, and of any drawings
 EVERY = 200  # steps of the second part between two measurements of retrieval
+BROAD_EVERYDAY, BROAD_ANYTHING = 24, 40  # the same in the second part: more single drawings, so more names
 BUSY = 0.6  # share of busy backgrounds, when they are there
 DRAWN = (*TRAINED_STYLES, *LOOKS)  # art styles twice as often as the looks made from them
 NAME = 0.85  # share of single drawings that are called by their everyday name
@@ -61,22 +62,24 @@ class Batches:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, broad: bool = False):
         self.tokenizer, self.broad = tokenizer, broad
         self.styles = DRAWN if broad else TRAINED_STYLES
+        self.everyday, self.anything = (BROAD_EVERYDAY, BROAD_ANYTHING) if broad else (EVERYDAY, ANYTHING)
+        self.single = BATCH - self.everyday - self.anything
         self.rows = {row["name"]: row for row in table()}
         self.names = sorted(self.rows)
 
     def scenes(self, rng: np.random.Generator) -> tuple[list[Scene], list[str]]:
         """Images and their texts, of which no two name the same single drawing."""
         scenes, texts = [], []
-        for name in rng.choice(self.names, BATCH - EVERYDAY - ANYTHING, replace=False).tolist():
+        for name in rng.choice(self.names, self.single, replace=False).tolist():
             style = self.styles[rng.integers(len(self.styles))]
             angle, flip = ANGLES[rng.integers(len(ANGLES))], bool(rng.random() < 0.5)
             item = placed(name, style, rng.uniform(0.3, 0.7, 2), rng.uniform(0.45, 0.98), angle, flip)
             scenes.append(Scene((item,), random_background(rng)))
             texts.append(_called(rng, self.rows[name]))
-        for _ in range(EVERYDAY):
+        for _ in range(self.everyday):
             scenes.append(random_scene(rng, list(CONCEPTS), self.styles, skew=0.0, counts=(2, 3, 4)))
             texts.append(Q.caption_text(scenes[-1]))
-        for _ in range(ANYTHING):
+        for _ in range(self.anything):
             scenes.append(random_scene(rng, self.names, self.styles, skew=0.0, counts=(2, 3, 4)))
             texts.append(", ".join(scenes[-1].counts))
         if self.broad:
@@ -93,8 +96,7 @@ class Batches:
         boxes = torch.from_numpy(np.stack([patch_boxes(scene) for scene in scenes]))
         batch = {"pixel_values": pixels, "captions": captions, "names": called, "patches": labels, "boxes": boxes}
         if self.broad:
-            single = scenes[: len(scenes) - EVERYDAY - ANYTHING]
-            batch["own"] = torch.tensor([index[scene.items[0].name] for scene in single])
+            batch["own"] = torch.tensor([index[scene.items[0].name] for scene in scenes[: self.single]])
         return batch
 
     def encode(self, texts) -> dict[str, torch.Tensor]:

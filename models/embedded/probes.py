@@ -168,7 +168,6 @@ class Teller:
         if step % EVERY:
             return
         self.model.eval()
-        with torch.compiler.set_stance("force_eager"):  # these shapes are not worth compiling for
-            found = measure(self.model, self.tokenizer, self.cells)
+        found = measure(self.model, self.tokenizer, self.cells)
         self.model.train()
         self.log(f"after {step}: " + ", ".join(f"{name} {share:.0%}" for name, (share, _) in found.items()))

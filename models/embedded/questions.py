@@ -324,8 +324,11 @@ def read(rng, pool) -> Turn:
 def read_caption(rng, scene: Scene, pool) -> Turn | None:
     """A text that says what is in a scene, and a question of any kind about it, answered from the text alone."""
     makers = (name_zone, name_kind, count, count_all, exist, choice)
-    turn = makers[rng.integers(len(makers))](rng, scene, pool)
-    return turn and replace(turn, question=f"Text: {caption_text(scene)} {turn.question}")
+    maker = makers[rng.integers(len(makers))]
+    turn = maker(rng, scene, pool)
+    if turn is None or maker is name_zone and scene.counts[turn.answer] > 1:
+        return None  # what is there twice has no place in the text
+    return replace(turn, question=f"Text: {caption_text(scene)} {turn.question}")
 
 
 def read_twice(rng, scene: Scene, pool) -> Turn | None:
@@ -334,7 +337,7 @@ def read_twice(rng, scene: Scene, pool) -> Turn | None:
     """
     turn = name_zone(rng, scene, pool)
     if turn is None or scene.counts[turn.answer] > 1:
-        return None  # what is there twice has no place in the text
+        return None
     zone = next(item.zone for item in scene.items if item.name == turn.answer)
     question = ask(rng, P.KIND_AT, zone=zone)
     return Turn(f"Text: {caption_text(scene)} {question}", CONCEPTS[turn.answer].kind, "word", KINDS)
