@@ -137,7 +137,7 @@ def train(
         logits = (normalize(model.visual_projection(states), dim=-1) @ nearest).float()
         dense, named = patch_loss(logits, batch["patches"], 0)
         box = box_loss(model.box_head, states, batch["boxes"])
-        numbers = {"r@1": right, "patches named": named, "box": box}
+        numbers = {"r@1": right, "patches named": named, "box": box.detach()}
         if "own" in batch:  # single drawings tell their names from those of all drawings in the batch
             logits = (normalize(whole[: len(batch["own"])], dim=-1) @ nearest).float()
             value = value + cross_entropy(logits, batch["own"])

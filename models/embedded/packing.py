@@ -171,6 +171,6 @@ def loss_of(
         dense, numbers["patches named"] = patch_loss(model.lm_head(seen), batch["patches"], background)
         value = value + PATCHES_WEIGHT * dense
         if box_head is not None:
-            numbers["box"] = box_loss(box_head, seen, batch["boxes"])
-            value = value + BOXES_WEIGHT * numbers["box"]
+            box = box_loss(box_head, seen, batch["boxes"])
+            value, numbers["box"] = value + BOXES_WEIGHT * box, box.detach()
     return value, numbers

@@ -20,7 +20,7 @@ from models.embedded.pictures import TRAINED_STYLES
 from models.embedded.scenes import random_scene
 from models.embedded.text import ASSISTANT, END, USER, VOCABULARY
 
-BATCH, STEPS, PEAK = 64, 1500, 2e-3
+BATCH, STEPS, PEAK = 64, 1000, 2e-3
 LONGEST = 96  # tokens of a dialogue; what is longer is cut
 REWORDED = 0.12  # share of questions in which things are called by a synonym, where they have one
 _MAKERS = (Q.kind_of, Q.is_a, Q.choice_kind, Q.goes_with, Q.read, Q.no_picture, Q.another_word)
