@@ -110,7 +110,7 @@ def _coloured(rng: np.random.Generator, octaves: int, size: int) -> np.ndarray:
     """Fractal noise around a random colour, of random contrast and saturation: float32 RGB."""
     noise = _fractal(rng, octaves, 3, size)
     noise += (noise.mean(2, keepdims=True) - noise) * rng.uniform(0, 1)
-    return rng.uniform(50, 230, 3).astype(np.float32) + rng.uniform(8, 70) * noise
+    return rng.uniform(40, 220, 3).astype(np.float32) + rng.uniform(12, 100) * noise
 
 
 def _picture(values: np.ndarray) -> Image.Image:
@@ -226,28 +226,30 @@ def _clutter(background: Background, rng: np.random.Generator, size: int) -> Ima
 
 
 def _photo(background: Background, rng: np.random.Generator, size: int) -> Image.Image:
-    """A square crop of a photograph, mirrored and turned by quarters at random, slightly tinted."""
+    """A square crop of a photograph, mirrored and turned by quarters at random, of another tint and contrast."""
     image = photographs.photograph(photographs.table()[background.grain]["name"])
     side = min(image.size) * rng.uniform(0.25, 1.0)
     left, top = (rng.uniform(0, extent - side) for extent in image.size)
     crop = image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side), reducing_gap=2)
     values = np.rot90(np.asarray(crop, np.float32), int(rng.integers(4)))
     values = values[:, ::-1] if rng.random() < 0.5 else values
-    tint, lightness = rng.normal(1, 0.12, 3), rng.uniform(-25, 25)
-    return _picture(values * tint + lightness)
+    contrast, middle = rng.normal(1, 0.12, 3) * rng.uniform(0.7, 1.6), rng.uniform(90, 165)
+    return _picture((values - values.mean()) * contrast + middle)
 
 
 def _marble(background: Background, rng: np.random.Generator, size: int) -> Image.Image:
-    """Bands of three colours along a direction, bent by fractal noise."""
+    """Bands of two or three colours along a direction, bent by fractal noise, some with sharp borders."""
     bend = _fractal(rng, 4, 1, size)[..., 0]
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     turn = rng.random() * np.pi
     along = x * np.cos(turn) + y * np.sin(turn)
     wave = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(1.5, 5) * along + rng.uniform(0.8, 2.5) * bend)
-    wave = (wave ** rng.uniform(0.6, 3.0))[..., None]
-    first, second = rng.uniform(30, 245, (2, 3))
-    veins = first * wave + second * (1 - wave)
-    return _picture(veins + rng.uniform(3, 14) * _fractal(rng, 5, 1, size))
+    wave = np.clip(0.5 + (wave ** rng.uniform(0.6, 2.0) - 0.5) * rng.uniform(1, 6), 0, 1)[..., None]
+    first, second, third = rng.uniform(0, 255, (3, 3))
+    veins = (first * wave + second * (1 - wave)) * (1 - y[..., None]) + (third * wave + second * (1 - wave)) * y[
+        ..., None
+    ]
+    return _picture(veins + rng.uniform(3, 24) * _fractal(rng, 5, 1, size))
 
 
 _BUSY_RENDERERS = {"noise": _noise, "leaves": _leaves, "clutter": _clutter, "photo": _photo, KEPT_OUT: _marble}

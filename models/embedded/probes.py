@@ -50,7 +50,9 @@ def _fitting(count: int, seed: int, cell: str, make) -> list[Item]:
 
 
 def _asked(task: str, styles, kind: str | None, counts, photos=photographs.KEPT_OUT):
-    """Makes a scene in ``styles`` on a background of ``kind`` (None: a plain one) with a question of ``task``."""
+    """Makes a scene in ``styles`` on a background of ``kind`` (None: a plain one) with a question of ``task``. Counting
+    takes turns: one name, and all things, where what is no thing must not be counted.
+    """
     pool = learnt_in("base")
 
     def make(rng, number):
@@ -59,6 +61,8 @@ def _asked(task: str, styles, kind: str | None, counts, photos=photographs.KEPT_
             scene = replace(scene, background=busy_background(rng, kind, photos))
         if task == "existence":
             return scene, Q.exist(rng, scene, pool, number % 2 == 0)
+        if task == "counting" and number % 2:
+            return scene, Q.count_all(rng, scene, pool)
         return scene, Q.for_task(rng, task, scene, pool)
 
     return make
