@@ -92,7 +92,44 @@ _OUTSIDE = (
     "I like {word}.", "Show me a {word} and a {word}.", "{word}", "{word} {word}", "{word} and {word}",
     "My {word} is {word}.", "I have a {word}.", "Give me a {word}.", "Lorem ipsum", "Make it {word}.",
     "What is the best {word}?", "Is a {word} better than a {word}?", "Play {word}.", "asdf", "Buy {word}.",
+    "Can you {verb}?", "Do you {verb}?", "I want to {verb}.", "Let us {verb}.", "Why do people {verb}?",
+    "Please {verb} for me.", "Where can I {verb}?", "Teach me to {verb}.", "I like to {verb}.",
+    "Will you {verb} with me?", "How do I {verb}?", "Who can {verb}?", "I cannot {verb}.", "When do you {verb}?",
+    "How {adj} is the {name}?", "How {adj} is it?", "How {adj} are you?", "Is the {name} {adj}?", "Is it {adj}?",
+    "Are you {adj}?", "Why is the {name} so {adj}?", "Is this {adj}?", "Are {plural} {adj}?", "I am {adj}.",
+    "That is {adj}.", "Is {a} very {adj}?", "Who is {adj}?", "What is {adj}?", "Does it look {adj}?",
+    "You are {adj}.", "What is the {topic}?", "Tell me the {topic}.", "Do you know the {topic}?",
+    "What about the {topic}?", "Tell me about the {topic}.", "Who knows the {topic}?", "Explain the {topic}.",
+    "What do you think of the {topic}?", "I need the {topic}.", "Give me the {topic}.",
+    "What was the {topic} yesterday?", "Let us talk about the {topic}.", "Is the {topic} good?",
+    "Find the {topic} for me.", "How is the {topic} today?", "What is your favourite {word}?",
+    "What is your opinion?", "Do you have friends?", "Are you sure?", "Why?", "How?", "Who?", "When?",
+    "What do you mean?", "Really?", "I do not understand.", "No", "Yes", "Maybe", "That is wrong.", "You are wrong.",
+    "Try again.", "What else?", "Go on.", "Stop.", "Who are they?", "Who is he?", "Is she at home?", "Whose is it?",
+    "What happened?", "What comes next?", "What is missing?", "What is the story?", "What will happen?",
+    "What is under it?", "What is behind the {name}?", "What is inside the {name}?", "Who gave you {a}?",
+    "When was {a} invented?", "Can I have the {name}?", "Where do you buy {plural}?", "What would you do with {a}?",
+    "What is the {name} for?", "How does the {name} smell?", "How does {a} taste?", "Who lives in the {name}?",
+    "What is {a} worth?", "Does the {name} work?", "Is the {name} real?", "Is the {name} clean?", "Should I buy {a}?",
+    "My {name} is broken.", "I lost my {name}.", "I have two {plural}.", "I like {plural}.", "Do {plural} sleep?",
+    "Do {plural} make noise?",
 )  # fmt: skip
+
+_BLANKS = {
+    "verb": (
+        "sing", "dance", "swim", "cook", "drive", "sleep", "fly", "eat", "run", "play", "dream", "smell", "cry",
+        "laugh", "jump", "write", "work", "walk", "pay", "shout",
+    ),
+    "adj": (
+        "old", "heavy", "fast", "big", "tall", "expensive", "happy", "strong", "loud", "hot", "cold", "nice", "new",
+        "sad", "tired", "hungry", "beautiful", "funny", "slow", "rich",
+    ),
+    "topic": (
+        "weather", "time", "date", "news", "price", "score", "temperature", "year", "president", "king", "capital",
+        "address", "future", "law", "music", "film", "economy", "city", "government", "password",
+    ),
+}  # fmt: skip
+"""What fills the blanks of questions outside its skills."""
 
 _TALK = (
     (P.SELF, _GREETING, 3), (WELCOME, _THANKS, 2), (GOODBYE, _GOODBYE, 1), (NO_COLOURS, _COLOURS, 2),
@@ -133,7 +170,8 @@ def small_talk(rng: np.random.Generator, part=P.taught) -> Q.Turn:
         wording = wording.replace("{word}", words[rng.integers(len(words))], 1)
     concept = list(CONCEPTS.values())[rng.integers(len(CONCEPTS))]
     zone = ZONES[rng.integers(len(ZONES))]
-    text = wording.format(name=concept.name, a=concept.a, plural=concept.plural, zone=zone)
+    blanks = {blank: words[rng.integers(len(words))] for blank, words in _BLANKS.items()}
+    text = wording.format(name=concept.name, a=concept.a, plural=concept.plural, zone=zone, **blanks)
     return Q.Turn(text[0].upper() + text[1:], answer, "sentence")
 
 

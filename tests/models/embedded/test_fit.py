@@ -137,6 +137,15 @@ def test_matrices_decay_and_vectors_do_not(tmp_path):
     assert (toy.model.weight.abs() < weight.abs()).all()
 
 
+def test_bfloat16_is_used_where_it_pays_and_is_wanted(tmp_path, monkeypatch):
+    def used(pays, half):
+        monkeypatch.setattr(fit, "bfloat16_pays", lambda: pays)
+        model = torch.nn.Linear(2, 1)
+        return Fit(tmp_path, "toy", model, [(model.parameters(), 0.1)], 1, 0, half=half).half
+
+    assert [used(True, True), used(True, False), used(False, True)] == [True, False, False]
+
+
 def test_frozen_parameters_stay(tmp_path):
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 1)).to(device())
     model[0].requires_grad_(False)
