@@ -80,7 +80,7 @@ def test_a_text_batch_is_dialogues_with_their_answers_marked(tokenizer):
 
 def test_texts_are_about_everything_that_can_be_asked_without_a_picture():
     rng = np.random.default_rng(0)
-    turns = [parent.about_text(rng).turns[0] for _ in range(1500)]
+    turns = [parent.about_text(rng).turns[0] for _ in range(4000)]
     answers = {turn.answer for turn in turns}
     assert set(HONEST) < answers and {"yes", "no", "A", "animal", "0", "2", P.NO_PICTURE, "bike"} < answers
     assert any(turn.question.lower().startswith("text: there are") for turn in turns)
