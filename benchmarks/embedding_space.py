@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from analysis.embedding_space import mapped, runs, spaces
+from analysis.embedding_space import figure, mapped, runs, spaces
 from analysis.embedding_space.maps import pca
 from analysis.embedding_space.measure import space_of
 from analysis.embedding_space.pairs import Pairs, drawings, opened
@@ -47,9 +47,9 @@ def in_a_process(script: str) -> float:
 def drawn(space: Space) -> float:
     """Both views of a space and the sentence under them; how large they are, MB."""
     clouds = pca(space.images, space.words)
-    span = mapped.spans(*clouds)
+    span = figure.spans(*clouds)
     lines = "trails" if len(space.shown) <= mapped.MANY else "none"
-    figures = [mapped.draw(space, seen, span, "a title", len(space.phases) - 1, lines) for seen in clouds]
+    figures = [figure.draw(space, seen, span, "a title", len(space.phases) - 1, lines) for seen in clouds]
     sentence(space)
     return sum(len(figure.to_json()) for figure in figures) / 1e6
 

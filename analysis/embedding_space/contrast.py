@@ -1,15 +1,14 @@
-"""The contrastive matrix of a few chosen pairs, before and after: rows that went wrong, how it looks, its section."""
+"""The contrastive matrix of a few chosen pairs, before and after: rows that went wrong, its section."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
-import plotly.graph_objects as go
 
-from analysis.charts import IMAGE, WRONG, figure
 from analysis.embedding_space import spaces
-from analysis.embedding_space.mapped import names as named
+from analysis.embedding_space.figure import heat, short
+from analysis.embedding_space.figure import names as named
 from analysis.embedding_space.result import Space
 from analysis.embedding_space.spaces import GO, Spaces, keys_of, loaded, phase_of, uri
 from analysis.form import DRAW, One, Words, pick
@@ -22,8 +21,6 @@ MOST = 40  # chosen pairs above which a matrix cannot be read
 VIEWS = ("after", "before", "change")
 _ROWS = 12  # pairs of a matrix, at first
 _EVERY = "a mix of all domains"
-_SCALE = [[0, "rgba(0,114,178,0.05)"], [1, IMAGE]]
-_CHANGE = [[0, WRONG], [0.5, "rgba(138,143,152,0.08)"], [1, IMAGE]]
 _SAME = 1e-6  # of a cosine, below which two are as near
 
 
@@ -77,39 +74,6 @@ def contrast(space: Space, chosen: Sequence[int], before: int = 0, after: int = 
     )
 
 
-def heat(found: Contrast) -> go.Figure:
-    """M = V T' in both phases and the change, cosines, rows pictures; rows that went wrong are named with ✗."""
-    names = [_short(text) for text in found.texts]
-    rows = [f"{'✗ ' if i in found.wrong else ''}{name}" for i, name in enumerate(names)]
-    told = [[f"picture {row}, text {column}" for column in names] for row in rows]
-    at, change = list(range(len(names))), found.after - found.before
-    both = np.stack([found.before, found.after])
-    low, high = float(both.min()), float(both.max())
-    most = max(1e-6, float(np.abs(change).max()))
-    parts = (found.before, found.phases[0]), (found.after, found.phases[1]), (change, "change")
-    gap, width = 0.03, (1 - 2 * 0.03) / 3
-    ticks = {"tickvals": at, "showgrid": False, "zeroline": False, "tickfont": {"size": 11}}
-    traces, layout = [], {}
-    for k, (i, (z, title)) in enumerate(zip(("", 2, 3), parts, strict=True)):
-        start = k * (width + gap)
-        traces.append(go.Heatmap(
-            z=z.round(3).tolist(), x=at, y=at, coloraxis="coloraxis2" if k == 2 else "coloraxis", text=told,
-            xaxis=f"x{i}", yaxis=f"y{i}", hovertemplate=f"{title}: %{{text}}<br>%{{z:.3f}}<extra></extra>",
-        ))
-        layout[f"xaxis{i}"] = {"domain": [start, start + width], "title": {"text": f"texts, {title}"},
-                               "ticktext": names, "tickangle": -60, "anchor": f"y{i}", **ticks}
-        layout[f"yaxis{i}"] = {"autorange": "reversed", "ticktext": rows, "showticklabels": k == 0, "anchor": f"x{i}",
-                               "title": {"text": "pictures" if k == 0 else ""}, **ticks}
-    bar = {"orientation": "h", "thickness": 12, "y": 1.02, "yanchor": "bottom"}
-    return figure(
-        460, *traces, margin={"l": 8, "r": 8, "t": 70, "b": 8},
-        coloraxis={"colorscale": _SCALE, "cmin": low, "cmax": high,
-                   "colorbar": {"title": "cosine", "x": 0.25, "len": 0.45, **bar}},
-        coloraxis2={"colorscale": _CHANGE, "cmin": -most, "cmax": most,
-                    "colorbar": {"title": "change", "x": 0.83, "len": 0.3, **bar}}, **layout,
-    )
-
-
 def table(found: Contrast, uris: Sequence[str], chosen: int | None = None, view: str = "after") -> str:
     """The matrix of one of ``VIEWS`` as a table; pictures are buttons, ``data-pick`` the row, those gone wrong marked.
 
@@ -119,7 +83,7 @@ def table(found: Contrast, uris: Sequence[str], chosen: int | None = None, view:
     low, high = (0.0, float(np.abs(values).max())) if view == "change" else (float(values.min()), float(values.max()))
     shades = (np.abs(values) if view == "change" else values - low) / max(1e-9, high - low)
     head = "".join(
-        f'<th scope="col" title="{escape(text)}"><span>{escape(_short(text, 16))}</span></th>' for text in found.texts
+        f'<th scope="col" title="{escape(text)}"><span>{escape(short(text, 16))}</span></th>' for text in found.texts
     )
     rows = []
     for i, text in enumerate(found.texts):
@@ -142,7 +106,7 @@ def table(found: Contrast, uris: Sequence[str], chosen: int | None = None, view:
             f'<tr class="{"lost" if sign else ""}"><th scope="row"><button type="button" data-to="row" '
             f'data-set=\'{{"row": "{i}"}}\' '
             f'aria-label="{label}" title="{label}"{pressed}><img src="{uris[i]}" alt="">'
-            f"<span>{sign}{escape(_short(text))}</span></button></th>{''.join(cells)}</tr>"
+            f"<span>{sign}{escape(short(text))}</span></button></th>{''.join(cells)}</tr>"
         )
     what = {"after": f"after {found.phases[1]}", "before": f"in {found.phases[0]}"}.get(
         view, f"change of cosine from {found.phases[0]} to {found.phases[1]}; orange: less"
@@ -186,10 +150,6 @@ def sentence(found: Contrast) -> str:
 def _went(found: Contrast, i: int, j: int) -> str:
     """A cosine before and after."""
     return f"{number(found.before[i, j], 2)} → {number(found.after[i, j], 2)}"
-
-
-def _short(text: str, most: int = 22) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _contrasted(result: Spaces) -> Contrast:

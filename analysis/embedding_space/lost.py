@@ -7,10 +7,9 @@ from html import escape
 from itertools import product
 
 import numpy as np
-import plotly.graph_objects as go
 
-from analysis.charts import DASHES, SERIES, figure
 from analysis.embedding_space import retrieval, runs, spaces
+from analysis.embedding_space.figure import averages, course
 from analysis.embedding_space.retrieval import AMONG, DIRECTIONS, KS, ranks_in, recalls, repeated, versus
 from analysis.embedding_space.spaces import BESIDE, GO, PLAIN, Key, Spaces, phase_of, place_of, uri
 from analysis.form import DRAW, Control, One
@@ -121,53 +120,6 @@ def matrix(found: retrieval.Recalls, chosen: tuple[int, int] | None = None) -> s
         f'<p class="key">R@{found.k}, {DIRECTIONS[found.direction]}, candidates: {AMONG[found.among]}, %, by phase '
         "(rows) and domain (columns). Outlined: a domain right after its own phase. Choose a cell to see which "
         "pictures were lost.</p>"
-    )
-
-
-def course(found: retrieval.Recalls, title: str) -> go.Figure:
-    """Recall of each domain phase by phase, per cent; the large marker is the domain's own phase."""
-    lines = [
-        go.Scatter(
-            x=list(found.phases), y=100 * found.matrix[:, j], name=f"{domain} (n = {found.n[j]})", mode="lines+markers",
-            line={"color": SERIES[j % len(SERIES)], "width": 2.5, "dash": DASHES[j % len(DASHES)]},
-            marker={"size": [13 if i == found.own[j] else 6 for i in range(len(found.phases))]},
-            customdata=100 * np.stack([found.low[:, j], found.high[:, j]], 1),
-            hovertemplate="%{y:.0f} % (95 %: %{customdata[0]:.0f} to %{customdata[1]:.0f})",
-        )
-        for j, domain in enumerate(found.domains)
-    ]
-    return figure(
-        400, *lines, hovermode="x unified", margin={"l": 8, "r": 16, "t": 84, "b": 8},
-        xaxis={"title": f"Phase of {title}, in the order of training"},
-        yaxis={"title": f"R@{found.k}, %", "rangemode": "tozero"},
-    )
-
-
-def averages(found: dict[str, retrieval.Repeated]) -> go.Figure | None:
-    """Mean recall over domains, phase by phase, a line for each method; a method with other phases is a marker at the
-    end. Of a method trained more than once: the mean over its seeds, with bars from the smallest to the largest. None
-    where there is no method."""
-    if not found:
-        return None
-    longest, lines = max((of.each[0].phases for of in found.values()), key=len), []
-    for i, (title, of) in enumerate(found.items()):
-        whole, colour = of.each[0].phases == longest, SERIES[i % len(SERIES)]
-        at = slice(None) if whole else [0, -1]
-        mean, least, most = (100 * side[at] for side in (of.average.mean, of.average.least, of.average.most))
-        bars = {"symmetric": False, "array": most - mean, "arrayminus": mean - least, "thickness": 1.5, "width": 5}
-        lines.append(go.Scatter(
-            x=list(longest) if whole else [longest[0], longest[-1]], y=mean,
-            mode="lines+markers" if whole else "markers", hovertemplate="%{y:.1f} %",
-            name=title if of.seeds == 1 else f"{title} ({of.seeds} seeds)",
-            line={"color": colour, "width": 2.5, "dash": DASHES[i % len(DASHES)]},
-            marker={"size": 8 if whole else 13, "color": colour, "symbol": "circle" if whole else "diamond"},
-            error_y={"visible": of.seeds > 1, **bars},
-        ))
-    first = next(iter(found.values())).each[0]
-    return figure(
-        360, *lines, hovermode="x unified", margin={"l": 8, "r": 16, "t": 64, "b": 8},
-        xaxis={"title": f"Phase (n = {int(first.n.sum())} pairs)"},
-        yaxis={"title": f"R@{first.k}, mean of domains, %", "rangemode": "tozero"},
     )
 
 

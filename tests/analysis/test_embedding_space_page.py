@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist
 
 from analysis import bar as shared_bar
 from analysis import kept, section
-from analysis.embedding_space import contrast, lost, mapped, maps, measure, runs, spaces, tab
+from analysis.embedding_space import contrast, figure, lost, mapped, maps, measure, runs, spaces, tab
 from analysis.embedding_space.measure import Phase
 from analysis.embedding_space.result import MEASURES
 from analysis.embedding_space.retrieval import recalls, repeated, versus
@@ -214,7 +214,7 @@ def marks(drawn, kind):
 def test_the_figure_holds_every_pair_where_it_is_and_where_it_came_from():
     space = a_space(shown=4)
     raw, back = maps.pca(space.images, space.words)
-    drawn = mapped.draw(space, raw, mapped.spans(raw, back), "Raw", 1)
+    drawn = figure.draw(space, raw, figure.spans(raw, back), "Raw", 1)
     domains = np.array([space.domains[i] for i in space.shown])
     assert len(space.shown) == 8 and drawn.layout.meta["set"] == "pair"
     for kind, places in (("images", raw.images), ("words", raw.words)):
@@ -228,7 +228,7 @@ def test_the_figure_holds_every_pair_where_it_is_and_where_it_came_from():
         np.testing.assert_allclose(ways[:4, phase], raw.images[shown, here])
         np.testing.assert_allclose(ways[4:, phase], raw.words[shown, here])
     assert np.isnan(ways[:, 3]).all()
-    joined = mapped.draw(space, raw, mapped.spans(raw), "Raw", 1, "pairs").data[0]
+    joined = figure.draw(space, raw, figure.spans(raw), "Raw", 1, "pairs").data[0]
     lines = np.stack([joined.x, joined.y], 1).reshape(4, 3, 2)
     np.testing.assert_allclose(lines[:, 0], raw.images[1, here])
     np.testing.assert_allclose(lines[:, 1], raw.words[1, here])
@@ -242,24 +242,24 @@ def test_the_figure_holds_every_pair_where_it_is_and_where_it_came_from():
 def test_every_phase_has_as_many_points_so_that_the_browser_can_move_them():
     space = a_space()
     raw, _ = maps.pca(space.images, space.words)
-    sizes = {tuple(len(t.x) for t in mapped.draw(space, raw, mapped.spans(raw), "", i).data) for i in range(3)}
+    sizes = {tuple(len(t.x) for t in figure.draw(space, raw, figure.spans(raw), "", i).data) for i in range(3)}
     assert len(sizes) == 1
 
 
 def test_labels_of_domains_that_lie_together_are_apart():
     ends = np.array([[0.0, 0.0], [0.01, 0.001], [0.0, 0.002], [0.5, 1.0]])
-    at = mapped._apart(ends, np.array([1.0, 1.0]))
+    at = figure._apart(ends, np.array([1.0, 1.0]))
     assert np.diff(np.sort(at[:, 1])).min() >= 0.075 - 1e-9 and at[:, 1].mean() == pytest.approx(ends[:, 1].mean())
 
 
 def test_axes_hold_every_phase_of_both_views():
     space = a_space()
     clouds = maps.pca(space.images, space.words)
-    span = mapped.spans(*clouds)
+    span = figure.spans(*clouds)
     for seen in clouds:
         for points in (seen.images, seen.words):
             assert (points >= span[0]).all() and (points <= span[1]).all()
-        drawn = mapped.draw(space, seen, span, "view", 0)
+        drawn = figure.draw(space, seen, span, "view", 0)
         assert list(drawn.layout.xaxis.range) == span[:, 0].tolist() and drawn.layout.yaxis.scaleanchor == "x"
 
 
@@ -268,11 +268,11 @@ def test_many_pairs_are_drawn_by_webgl_and_three_dimensions_in_space():
     v, t = turned(n=n)
     space = planted.space(v, t, LABELS)
     raw, back = maps.pca(v, t)
-    drawn = mapped.draw(space, raw, mapped.spans(raw), "Raw", 0)
+    drawn = figure.draw(space, raw, figure.spans(raw), "Raw", 0)
     assert {type(trace).__name__ for trace in drawn.data} == {"Scattergl"} and n > mapped.MANY
     few = a_space()
     solid, _ = maps.pca(few.images, few.words, 3)
-    drawn = mapped.draw(few, solid, mapped.spans(solid), "Raw", 0)
+    drawn = figure.draw(few, solid, figure.spans(solid), "Raw", 0)
     assert {type(trace).__name__ for trace in drawn.data} == {"Scatter3d"}
     assert len(marks(drawn, "images")["food"].z) == 15
 
@@ -280,7 +280,7 @@ def test_many_pairs_are_drawn_by_webgl_and_three_dimensions_in_space():
 def test_a_saved_page_plays_by_itself():
     space = a_space()
     raw, _ = maps.pca(space.images, space.words)
-    saved = mapped.animated(space, raw, mapped.spans(raw), "Raw")
+    saved = figure.animated(space, raw, figure.spans(raw), "Raw")
     assert [f.name for f in saved.frames] == LABELS == [s.label for s in saved.layout.sliders[0].steps]
     first = next(i for i, trace in enumerate(saved.data) if trace.marker.symbol == "circle")
     np.testing.assert_allclose(saved.frames[2].data[first].x, raw.images[2, :15, 0])
@@ -343,7 +343,7 @@ def test_rows_that_went_wrong_are_marked_with_what_is_preferred():
         "Of 4 pictures 4 had their own name nearest in base, 2 after animals; 2 went wrong. "
     )
     assert "less" in contrast.table(found, ["data:"] * 4, view="change")
-    heat = contrast.heat(found)
+    heat = figure.heat(found)
     np.testing.assert_allclose(np.array(heat.data[2].z), np.round(found.after - found.before, 3))
 
 
@@ -363,12 +363,12 @@ def test_the_matrix_and_the_methods_tell_their_numbers():
     assert pressed[2].startswith(f"{space.phases[2]}, animals: {100 * share:.0f} %")
     assert html.count('class="own') == 2 and "R@1, image → text" in html
     assert f"−{100 * (1 - share):.1f}" in html
-    course = lost.course(found, "Plain")
+    course = figure.course(found, "Plain")
     np.testing.assert_allclose(course.data[0].y, [100, 100, 100 * share])
     short = planted.made_up(np.ones((2, 30)), DOMAINS, ["", ""], "joint")
     runs = {"Plain": (of_space(space),), "Joint": (of_space(short),)}
     everyone = {title: repeated(of) for title, of in runs.items()}
-    both = lost.averages(everyone)
+    both = figure.averages(everyone)
     assert both.data[1].mode == "markers" and list(both.data[1].x) == [space.phases[0], space.phases[-1]]
     table = lost.methods(everyone, {"Joint": versus(runs["Joint"], runs["Plain"])}, "plain")
     assert f"+{100 * (1 - hit[2].mean()):.1f} <small>(" in table
@@ -506,7 +506,7 @@ def test_a_mark_that_is_clicked_shows_its_pair(demo, methods):
 def test_pairs_of_one_name_are_told_apart():
     texts = ("a cat", "a cat", *(f"thing {i}" for i in range(28)))
     space = a_space(pairs=planted.pairs_of(30, DOMAINS, texts))
-    assert mapped.names(space)[:3] == ["a cat (1)", "a cat (2)", "thing 0"]
+    assert figure.names(space)[:3] == ["a cat (1)", "a cat (2)", "thing 0"]
 
 
 def test_a_map_of_neighbours_is_shown_where_it_is_kept_and_made_where_it_is_not(demo, methods, monkeypatch):
