@@ -120,7 +120,6 @@ def _embedded(assets: Path) -> list[Entry]:
             found.append(Entry(name, str(source), False, f"is not whole: {error} Run: make train", ()))
         else:
             names, how = tuple(c.name for c in manifest.checkpoints), manifest.method.split(":")[0]
-            how = how if folder.name in how.lower() else f"{folder.name.upper()}: {how}"
             title = name if folder == tasks else f"{how[0].upper()}{how[1:]} · {EMBEDDED}"
             found.append(Entry(name, str(source), True, "", names, folder, held, title=title))
     return found

@@ -149,6 +149,7 @@ def test_examples_are_whole():
     [
         ("Is there a bee?", True), ("Are there any mice in the picture? Answer yes or no.", True),
         ("Which of these do you see? A. fox B. drum", True), ("hello", False), ("What colour is the bee?", False),
+        ("What is another word for a bee?", False),
         ("Wo ist die Biene?", False), ("", True),
     ],
 )  # fmt: skip
