@@ -20,6 +20,7 @@ from analysis import form, jobs, page
 from analysis.bar import untaught
 from analysis.charts import data_uri, source
 from analysis.form import Control
+from analysis.wording import headline
 from models import catalog
 from models.errors import CrosstalkError, InputError
 from models.images import open_picture
@@ -435,15 +436,6 @@ def _placed(view: View, drawn):
     if view.html:
         return drawn or ""
     return gr.Plot(visible=False) if drawn is None else gr.Plot(drawn, visible=True)
-
-
-def headline(said: str) -> tuple[str, str]:
-    """The first sentence of a text, and the rest."""
-    for end in (". ", "? ", "! "):
-        first, found, rest = said.partition(end)
-        if found and len(first) > 20:
-            return first + end.strip(), rest
-    return said, ""
 
 
 def _caution(section: Section, asked: Asked) -> str:

@@ -4,6 +4,7 @@ A minus is a real one, what rounds to nothing has no sign, and what is not known
 """
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from analysis.statistics import Estimate
 
 UNKNOWN = "–"
+_ENCLOSED = ("„[^„“”]*[“”]", "“[^“”]*”", "«[^«»]*»", "»[^«»]*«", '"[^"]*"', r"\([^()]*\)")
+_ASIDE = "\1"  # in the place of each letter in parentheses; "\0" of each in quotation marks
+_END = re.compile(rf"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[.?!…](?=\s+[^\sa-z{_ASIDE}])")  # an interval is of what was said
+_QUOTED = 16  # words of an answer that a headline has room for
 
 
 def number(value: float, digits: int = 0, sign: bool = False) -> str:
@@ -90,9 +95,32 @@ def ninth(x: float, y: float) -> str:
 
 
 def brief(text: str, words: int = 3) -> str:
-    """``text``, of which a headline has room for so many words."""
-    some = text.split()
-    return text if len(some) <= words else f"{' '.join(some[:words])} …"
+    """``text``, of which a headline has room for so many words, or as many letters where there are no spaces."""
+    some, most = text.split(), 16 * words
+    short = text if len(some) <= words else f"{' '.join(some[:words])} …"
+    return short if len(short) <= most else f"{short[:most]}…"
+
+
+def headline(said: str) -> tuple[str, str]:
+    """The first sentence of a text, and the rest. A long quotation in it is shortened; the rest is then the whole text.
+
+    A sentence does not end within quotation marks or parentheses. An answer that is quoted may have marks of its own,
+    and half of a pair: behind the last mark without its other half, all is outside again.
+    """
+    outside = said
+    for pattern in _ENCLOSED:
+        fill = _ASIDE if pattern == _ENCLOSED[-1] else "\0"
+        while (blank := re.sub(pattern, lambda found, fill=fill: fill * len(found[0]), outside)) != outside:
+            outside = blank
+    start = max(20, *(outside.rfind(mark) for mark in "„“”"))
+    end = (found := _END.search(outside, start)) and found.end()
+    first, rest = said[:end], said[end:].strip() if end else ""
+    short = first
+    for quoted in reversed([*re.finditer("\0+", outside[:end])]):
+        at, to = quoted.span()
+        if said[at] == "“":
+            short = f"{short[: at + 1]}{brief(said[at + 1 : to - 1], _QUOTED)}{short[to - 1 :]}"
+    return (first, rest) if short == first else (short, said)
 
 
 def listed(names: Sequence[str]) -> str:

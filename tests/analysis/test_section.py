@@ -224,18 +224,6 @@ def test_a_section_that_is_opened_again_stays_as_it_is(driven):
     assert add.open(steps=7).shown.result.total == 7 and add.seen == seen
 
 
-@pytest.mark.parametrize(
-    ("said", "first", "rest"),
-    [
-        ("One sentence without an end", "One sentence without an end", ""),
-        ("It is the base that wins. The rest loses. By far.", "It is the base that wins.", "The rest loses. By far."),
-        ("Of 0.5 points nothing is left here. Why?", "Of 0.5 points nothing is left here.", "Why?"),
-    ],
-)
-def test_the_first_sentence_is_the_headline(said, first, rest):
-    assert section.headline(said) == (first, rest)
-
-
 def test_a_view_may_not_take_the_name_of_a_part_of_every_section():
     with pytest.raises(ValueError, match="told"):
         Section(name="odd", **{**COMMON, "views": (View("told", chart),)})

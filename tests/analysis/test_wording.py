@@ -9,6 +9,7 @@ from analysis.wording import (
     between,
     change,
     estimate,
+    headline,
     listed,
     ninth,
     number,
@@ -83,3 +84,52 @@ def test_a_point_of_a_picture_lies_in_one_of_nine_parts():
     assert [ninth(x, y) for x, y in ((0.1, 0), (0.5, 0.5), (1, 1), (0.5, 0.9), (0, 0.5))] == [
         "top left", "middle", "bottom right", "bottom", "left",
     ]
+
+
+SAID = "The checkpoint base answers “{}” with a probability of 3 %."
+NEXT = "Of the 7 other checkpoints, none says the same."
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        ("One sentence without an end", "One sentence without an end"),
+        ("It is the base that wins. The rest loses. By far.", "It is the base that wins."),
+        ("Of 0.5 points nothing is left here. Why?", "Of 0.5 points nothing is left here."),
+        ("Which of them is the best? It is the base.", "Which of them is the best?"),
+        ("It is the base!\nThe rest loses. By far.", "It is the base!\nThe rest loses."),
+        ("The base gains 5 points. (−1 to 11) That is little. Why?",
+         "The base gains 5 points. (−1 to 11) That is little."),
+        ("The base gains 5 points (−1 to 11. Really) of all. Why?",
+         "The base gains 5 points (−1 to 11. Really) of all."),
+        ("The best gains most by far. “As it is” loses. Why?", "The best gains most by far."),
+        ("It is said in words, e.g. German ones, vs. English. Why?",
+         "It is said in words, e.g. German ones, vs. English."),
+    ],
+)  # fmt: skip
+def test_the_first_sentence_is_the_headline(said, first):
+    assert headline(said) == (first, said.removeprefix(first).strip())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Yes. It is.", "Is it? No!", "No … Or yes", "a bee, e.g. A wasp. B", "line one.\nLine two.",
+        "(A) bee. (B) Wasp",
+        "He says “Hi. Ho.” Then?", "Er sagt „Ja. Nein.“ So.", "Er sagt „Ja. Nein.” So.", "«Oui. Non.» Oui.",
+        "»Ja. Nein.« So.", 'They say "Hi. Ho." Then.', "It’s. Or ‘isn’t. Is’ it",
+        "He says “Hi. Ho", "Er sagt „Ja. Nein", "Hi ” ho. Then", 'Of 5" or. Less', "(half. Or", "half). Or", "", ".",
+    ],
+)  # fmt: skip
+def test_a_headline_is_never_cut_in_an_answer(answer):
+    said = SAID.format(answer)
+    assert headline(f"{said} {NEXT}") == (said, NEXT)
+    assert headline(said) == (said, "")
+
+
+def test_a_long_answer_is_shortened_in_the_headline_and_whole_below():
+    words = SAID.format("Yes. It is. " * 40)
+    assert headline(f"{words} {NEXT}") == (SAID.format("Yes. It is. " * 5 + "Yes. …"), f"{words} {NEXT}")
+    without_spaces = SAID.format("蜂。花" * 400)
+    first, rest = headline(without_spaces)
+    assert len(first) < 400 and first.endswith("…” with a probability of 3 %.") and rest == without_spaces
