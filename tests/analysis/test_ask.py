@@ -10,7 +10,7 @@ from PIL import Image
 
 from analysis.ask import figure
 from analysis.ask.measure import ask, compare
-from analysis.bar import Known, examples, untaught
+from analysis.bar import Known, examples
 from models.embedded.questions import Turn
 from models.embedded.scenes import Scene, placed
 from tests.driving import Driven
@@ -142,27 +142,6 @@ def test_examples_are_whole():
         assert example.known.turns
         for turn in example.known.turns:
             assert example.known.turn(turn.question) == turn
-
-
-@pytest.mark.parametrize(
-    ("question", "taught"),
-    [
-        ("Is there a bee?", True), ("Are there any mice in the picture? Answer yes or no.", True),
-        ("Which of these do you see? A. fox B. drum", True), ("hello", False), ("What colour is the bee?", False),
-        ("What is another word for a bee?", False),
-        ("Wo ist die Biene?", False), ("", True),
-    ],
-)  # fmt: skip
-def test_a_question_in_words_that_were_never_taught_is_a_guess(question, taught):
-    known = examples()["bee-and-flower"].known
-    assert (untaught(known, "bee.png", question) == "") is taught
-    assert "no photos" in untaught(None, "mine.png", question)
-    assert untaught(None, None, "hello") == ""  # what small talk it was taught is without a picture
-
-
-def test_all_that_the_examples_ask_was_taught():
-    for example in examples().values():
-        assert not any(untaught(example.known, "x.png", turn.question) for turn in example.known.turns)
 
 
 @pytest.mark.parametrize("place", ["ask/answer", "interference/one", "attention/over", "decoding/steps"])

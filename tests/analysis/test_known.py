@@ -1,0 +1,93 @@
+"""When what the embedded default says is a guess, and why; never for what the page itself asks."""
+
+import numpy as np
+import pytest
+
+from analysis import section
+from analysis.bar import Known, composer, examples, untaught, view
+from analysis.bar.known import questions_about
+from models.embedded import questions
+from models.embedded.concepts import CONCEPTS
+
+FORM = "was not taught to answer questions like this one"
+PHOTO = "was taught drawings of everyday things, no photos"
+
+
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ("Is there a bee?", []), ("Are there any mice in the picture? Answer yes or no.", []), ("", []), ("Bee?", []),
+        ("Where’s the bee, please?", []), ("Is there a bee in this picture?", []),
+        ("which of these do you see? a) cat b) drum", []), ("Which of these is it?\nA. cat\nB. drum", []),
+        ("hello", [FORM]), ("🐝?", [FORM]), ("Is there a bee? A yes B no", [FORM]),
+        ("Is there a zebra?", ["was not taught the word “zebra”"]),
+        ("Which of these is it? A. Zebra B. drum", ["was not taught the word “Zebra”"]),
+        ("What colour is the bee?", ["was not taught the word “colour”"]),
+        ("What is another word for a bee?", ["was not taught the word “another”"]),
+        ("Is there a zebra? A yes B no", ["was not taught the word “zebra”", FORM]),
+        ("Wo ist die Biene?", ["was not taught the words “Wo”, “ist” and “Biene”"]),
+        ("Is there a gnu, a zebra, an oryx or a kudu?",
+         ["was not taught the words “gnu”, “zebra”, “oryx” and others"]),
+        ("Is there a helicopter? A yes B no", ["was not yet shown a helicopter at the checkpoint base", FORM]),
+        ("Is there a fox or some corn?", ["was not yet shown a fox and some corn at the checkpoint base"]),
+    ],
+)  # fmt: skip
+def test_a_guess_is_told_with_every_reason(question, why):
+    known = examples()["bee-and-flower"].known
+    assert reasons(known, "bee.png", question) == why
+    assert reasons(None, "mine.png", question) == [PHOTO, *why]
+
+
+def reasons(*asked) -> list[str]:
+    told = untaught(*asked)
+    assert not told or (told.startswith("Treat this as a guess: crosstalk-mini ") and told.endswith("."))
+    return told.removeprefix("Treat this as a guess: crosstalk-mini ").rstrip(".").split("; it ") if told else []
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "shown"),
+    [("base", False), ("existence", False), ("grounding", True), ("captioning", True), ("joint", True)],
+)
+def test_a_thing_is_a_guess_until_the_checkpoint_that_was_shown_it(checkpoint, shown):
+    known = examples()["bee-and-flower"].known
+    assert (reasons(known, "x.png", "Is there a helicopter?", checkpoint) == []) is shown
+    assert reasons(None, None, "Is a helicopter a vehicle?", checkpoint) == []  # of all things it has read
+
+
+def test_small_talk_was_taught_without_a_picture():
+    assert reasons(None, None, "hello") == reasons(None, None, "Who are you?") == []
+    assert reasons(None, None, "How is the weather?") == ["was not taught the word “weather”"]
+
+
+def test_what_the_page_itself_asks_is_no_guess(page_blocks):
+    for example in examples().values():
+        picture = "x.png" if example.known.scene else None
+        for turn in example.known.turns:
+            assert reasons(example.known, picture, turn.question) == []
+            assert reasons(Known(example.known.scene, ()), picture, turn.question, "joint") == []  # typed, too
+    tries = [t for built in section.built(page_blocks) for t in built.section.tries if t.question]
+    assert len(tries) > 30
+    for tried in tries:
+        known = examples()[tried.example].known
+        assert reasons(known, "x.png" if known.scene else None, tried.question) == []
+    for question in view._ANY:
+        assert reasons(None, "mine.png", question) == [PHOTO]
+        assert reasons(None, None, question) == []
+
+
+def test_what_is_asked_of_a_composed_scene_is_no_guess():
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        known = questions_about(composer.scene_of(composer.surprise(rng)))
+        assert len(known.turns) >= 4
+        for turn in known.turns:
+            assert reasons(known, "x.png", turn.question) == []
+            assert reasons(Known(known.scene, ()), "x.png", questions.vary(rng, turn.question), "joint") == []
+
+
+def test_no_question_of_the_training_is_in_words_or_a_form_that_were_not_taught():
+    rng, names = np.random.default_rng(0), list(CONCEPTS)
+    makers = [questions.kind_of, questions.is_a, questions.choice_kind, questions.goes_with, questions.read]
+    for _ in range(40):
+        for make in (*makers, questions.greeting, questions.no_picture):
+            assert reasons(None, None, questions.vary(rng, make(rng, names).question)) == []
