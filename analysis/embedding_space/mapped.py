@@ -12,7 +12,7 @@ from analysis.embedding_space import maps, runs, spaces
 from analysis.embedding_space.figure import LINES, animated, draw, names, spans
 from analysis.embedding_space.pairs import MOST_PAIRS
 from analysis.embedding_space.result import sentence
-from analysis.embedding_space.spaces import GO, PLAIN, Key, Spaces, Whole, loaded, phase_of, place_of, uri
+from analysis.embedding_space.spaces import GO, PLAIN, Key, Spaces, Whole, loaded, noted, phase_of, place_of, uri
 from analysis.form import DRAW, Control, One, Words
 from analysis.section import SET, Asked, Section, Shown, Try, Upload, View
 from models import dual_catalog, hub
@@ -49,7 +49,8 @@ def _mapped(asked: Asked, progress=None) -> Spaces | None:
             return None
         else:
             clouds.append((seen,))
-    return replace(found, clouds=tuple(clouds))
+    by = noted(found.provenance, (found.provenance.note, *(seen.note for each in clouds for seen in each)))
+    return replace(found, clouds=tuple(clouds), provenance=by)
 
 
 def _panel(shown: Shown, which: int):

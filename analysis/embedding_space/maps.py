@@ -44,13 +44,15 @@ class Cloud:
     """Where every pair lies in every phase: ``images`` and ``words`` are float64 ``[phases, pairs, 2 or 3]``.
 
     ``method`` drew it (``"pca"``, ``"umap"``, ``"tsne"``). ``explained`` ``[phases]`` is the share of each phase's
-    variance that the picture holds, 0 to 1; not-a-number for methods that have none.
+    variance that the picture holds, 0 to 1; not-a-number for methods that have none. ``note``: what must be told with
+    a map that was made, as in ``Provenance``.
     """
 
     method: str
     images: np.ndarray
     words: np.ndarray
     explained: np.ndarray
+    note: str = ""
 
     @property
     def dimensions(self) -> int:
@@ -123,16 +125,17 @@ def embedded(
         "library": importlib.metadata.version(_LIBRARY[method]),
         "data": hashlib.sha256(np.ascontiguousarray(clouds)).hexdigest()[:24],
     }  # fmt: skip
-    if found := kept.load(_ROOM, made_of):
-        flat = np.frombuffer(base64.b64decode(found["base64"]), "<f2").reshape(found["shape"])
-    elif progress is None:
+    found = kept.load(_ROOM, made_of)
+    if found is None and progress is None:
         return None
-    else:
+    if found is None:
         flat = _made(clouds, method, dimensions, progress).astype("<f2")
-        kept.save(_ROOM, made_of, {"base64": base64.b64encode(flat.tobytes()).decode(), "shape": flat.shape})
-    flat = flat.astype(np.float64)
-    n = images.shape[1]
-    return Cloud(method, flat[:, :n], flat[:, n:], np.full(len(flat), np.nan))
+        packed = base64.b64encode(flat.tobytes()).decode()
+        found = {"base64": packed, "shape": flat.shape, "provenance": {}}
+        kept.save(_ROOM, made_of, found)  # where it cannot be kept, the provenance says so
+    flat = np.frombuffer(base64.b64decode(found["base64"]), "<f2").reshape(found["shape"]).astype(np.float64)
+    n, note = images.shape[1], found.get("provenance", {}).get("note", "")
+    return Cloud(method, flat[:, :n], flat[:, n:], np.full(len(flat), np.nan), note)
 
 
 def _made(clouds: np.ndarray, method: str, dimensions: int, progress: Callable[[float, str], None]) -> np.ndarray:

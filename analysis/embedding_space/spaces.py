@@ -4,9 +4,9 @@ what all sections share: whose space is shown, by the same controls in each, and
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from secrets import token_hex
@@ -22,7 +22,7 @@ from analysis.embedding_space.result import Space
 from analysis.embedding_space.runs import SHOWN
 from analysis.form import One
 from analysis.kept import Progress, quiet
-from analysis.result import Result, plain
+from analysis.result import Provenance, Result, plain
 from analysis.section import Asked
 from analysis.table import Table
 from models import dual_catalog
@@ -205,8 +205,17 @@ def loaded(
     for i, key in enumerate(keys):
         part = progress and (lambda done, what, i=i: progress((i + done) / len(keys), what))
         found.append(whole(key, part))
-    chosen = {name: asked[name] for name in names}
-    return None if None in found else kind(provenance=found[0].space.provenance, keys=keys, asked=chosen)
+    if None in found:
+        return None
+    by = [of.space.provenance for of in found]
+    return kind(
+        provenance=noted(by[0], (each.note for each in by)), keys=keys, asked={name: asked[name] for name in names}
+    )
+
+
+def noted(by: Provenance, notes: Iterable[str]) -> Provenance:
+    """``by`` with what must be told with any part of what is shown, each once."""
+    return replace(by, note=", ".join(dict.fromkeys(filter(None, notes))))
 
 
 def place_of(whole: Whole, phase: int | None) -> int:

@@ -4,6 +4,7 @@ import re
 import subprocess
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from html import escape, unescape
 
 import gradio as gr
@@ -520,6 +521,29 @@ def test_a_map_of_neighbours_is_shown_where_it_is_kept_and_made_where_it_is_not(
     driven.press(**asked)
     assert "neighbours alone count" in driven.seen["first"].layout.title.text and driven.seen["second"] is None
     assert "one and the same" in driven.seen["foot"]
+
+
+@pytest.mark.parametrize("drawn", ["AlignedUMAP", "t-SNE"])
+def test_a_map_that_cannot_be_kept_says_so(demo, methods, monkeypatch, tmp_path, drawn):
+    """As every other measurement does, once; and when it is shown again from memory."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(maps, "_made", lambda clouds, *of: clouds[..., :2])
+    put(a_space(), a_space())
+    asked, note = {"trained": "mod-x", "drawn": drawn}, "not kept, as CROSSTALK_CACHE cannot be written"
+    driven = Driven(demo, "embedding_space/map").press(**asked)
+    assert driven.seen["foot"].count(note) == 1
+    again = Driven(demo, "embedding_space/map").open(**asked)
+    assert again.seen["foot"].count(note) == 1
+    assert note not in Driven(demo, "embedding_space/map").open(trained="mod-x").seen["foot"]  # by PCA, nothing is kept
+
+
+def test_what_is_told_of_one_space_is_told_beside_another(demo, methods):
+    plain, other = a_space(), a_space()
+    put(plain, replace(other, provenance=replace(other.provenance, note="not kept")))
+    for place in ("map", "angles"):
+        assert "not kept" in Driven(demo, f"embedding_space/{place}").open(trained="mod-x").seen["foot"]
+        assert "not kept" not in Driven(demo, f"embedding_space/{place}").open(trained="plain").seen["foot"]
 
 
 def test_angles_follow_their_phase_and_kind(demo, methods):
