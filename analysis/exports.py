@@ -74,6 +74,8 @@ def written(kind: str, of: Built, what: Shown) -> tuple[str, str]:
         drawn = [f.to_html(full_html=False, include_plotlyjs=i == 0) for i, f in enumerate(of.section.drawn(what))]
         head = "<!doctype html><meta charset='utf-8'><title>Crosstalk</title><body style='font-family: system-ui'>"
         return "html", f"{head}<h1>Crosstalk</h1><p>{html.escape(said)}</p>{''.join(drawn)}"
+    if kind == "png":  # the browser draws it, of charts that it shows
+        raise gr.Error("There is no chart in view here to save: unfold one, and save again.", print_exception=False)
     raise gr.Error("Files are saved as CSV, JSON, HTML or LaTeX.", print_exception=False)
 
 

@@ -9,6 +9,7 @@ from html import escape
 from analysis import form, glossary
 from analysis.result import Provenance, Result
 from analysis.section import INPUT, Asked, Room, Section, Shown, View, headline
+from analysis.table import Table
 from models.errors import CrosstalkError
 from models.segments import Modality
 
@@ -38,7 +39,7 @@ class Overview(Result):
     said: tuple[tuple[str, str], ...] = ()
 
     def table(self):
-        return ["room", "sentence"], [list(row) for row in self.said]
+        return Table(["room", "sentence"], self.said)
 
 
 def overview(rooms: Sequence[Room]) -> Room:

@@ -410,12 +410,13 @@ class _Engine:
         said = section.sentence(result)
         outcome = section.prediction.outcome(result) if section.prediction else None
         first, rest = headline(said)
+        charts = any(m is not None for v, m in zip(self.open_views, made, strict=True) if not v.html)
         drawn_by = [c for c in section.offered(shown.asked.values, result) if c.at == form.DRAW]
         told = (
             f'<div class="told" data-turn="{escape(turn)}" data-of="{section.of}" '
             f"data-shows='{escape(form.written(drawn_by, shown.asked.values))}' "
             f'data-run="{shown.run}" data-outcome="{escape(outcome or "")}">'
-            f'<p class="sentence">{escape(first)}</p>{_menu(section)}{_caution(section, shown.asked)}</div>'
+            f'<p class="sentence">{escape(first)}</p>{_menu(charts)}{_caution(section, shown.asked)}</div>'
         )
         folded = "".join(
             _folded(v.folded, text) for v in section.views if v.html and v.folded and (text := v.draw(shown))
@@ -449,8 +450,9 @@ def _folded(title: str, inner: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{inner}</details>" if inner else ""
 
 
-def _menu(section: Section) -> str:
-    kinds = ("CSV", "JSON", "HTML", "PNG", "LaTeX")
+def _menu(charts: bool) -> str:
+    """What a result is saved as; as a picture only where there is one."""
+    kinds = ("CSV", "JSON", "HTML", *(["PNG"] if charts else []), "LaTeX")
     buttons = "".join(f'<button type="button" data-save="{kind.lower()}">{kind}</button>' for kind in kinds)
     return f'<details class="save"><summary>Save</summary><div>{buttons}</div></details>'
 

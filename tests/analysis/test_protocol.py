@@ -17,6 +17,7 @@ from analysis.interference.measure import interfere
 from analysis.section import Asked, Room, Section, Shown, View
 from models.errors import InputError
 from tests.analysis.handmade import WHAT, Ruled, by_words, last
+from tests.driving import Driven
 
 PICTURE = "data:image/webp;base64,AAAA"
 ASKED = Asked("m", "base", None, "", None, {})
@@ -133,6 +134,23 @@ def test_one_result_is_saved_in_each_form(save, found):
     assert figure.sentence(found) in kinds["html"].read_text()
     with pytest.raises(gr.Error, match="CSV, JSON, HTML or LaTeX"):
         save("exe", {"interference/one": found})
+    with pytest.raises(gr.Error, match="no chart in view"):  # the browser draws it where it has one
+        save("png", {"interference/one": found})
+
+
+def test_what_is_measured_of_an_input_can_be_saved_as_is_offered(page_blocks):
+    opened = 0
+    for built in section.built(page_blocks):
+        if built.section.of != section.INPUT:
+            continue
+        driven = Driven(page_blocks, built.place).open("bee-and-flower", "Is there a bee?")
+        if driven.shown is None:
+            continue
+        opened += 1
+        assert driven.shown.result.table().csv() and driven.shown.result.to_json(), built.place
+        charts = [driven.seen[v.name] for v in built.section.views if not v.html]
+        assert ('data-save="png"' in driven.seen["told"]) == any(c is not None for c in charts), built.place
+    assert opened > 10
 
 
 def test_a_hostile_text_stays_text_and_nothing_is_loaded_from_anywhere():

@@ -96,6 +96,8 @@ ROOM = Room(
                 controls=(UNIT, STEPS)),
         Section(name="more", **{**COMMON, "views": (*VIEWS, View("odd", odd_only, folded="Odd"))}, of=SET,
                 measure=adding, controls=(UNIT, STEPS)),
+        Section(name="bare", **{**COMMON, "views": (VIEWS[1], View("odd", odd_only))}, of=SET, measure=adding,
+                controls=(UNIT, STEPS)),
         Section(name="own", **COMMON, of=SET, measure=lambda asked, p: added(len(asked.upload or "")),
                 controls=(UNIT,), upload=Upload("Your own <numbers>", gr.File, "One a line.")),
     ),
@@ -133,6 +135,13 @@ def test_the_button_measures_draws_and_says(driven):
     assert "<details><summary>All numbers</summary><i>7</i></details>" in add.seen["foot"]
     assert "That is all there is to say" in add.seen["foot"] and "Measured: m" in add.seen["foot"]
     assert add.seen["progress"] == ""
+
+
+def test_a_picture_is_offered_to_be_saved_only_where_there_is_a_chart(driven):
+    bare = driven("bare").press(steps=3)
+    assert 'data-save="png"' in bare.seen["told"]
+    assert 'data-save="png"' not in bare.press(steps=1).seen["told"]
+    assert bare.seen["told"].count("data-save=") == 4
 
 
 def test_measuring_may_add_to_what_is_shown(driven):
