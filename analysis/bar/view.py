@@ -113,8 +113,8 @@ def build() -> Bar:
     question.input(None, js="() => crosstalk.own()", **private)
     question.change(None, question, js="text => crosstalk.put('question', text, text)", **private)
     picture.change(None, picture, js="file => crosstalk.put('picture', file)", **private)
-    for name, part in (("model", model), ("checkpoint", checkpoint)):
-        part.change(None, part, js=f"value => crosstalk.put('{name}', value, value)", **private)
+    put = "value => crosstalk.put('{0}', value, value)".format
+    checkpoint.change(None, checkpoint, js=put("checkpoint"), **private)
     last = {"trigger_mode": "always_last", **QUICK}
     gallery.click(_example, gallery, bar.shown, js="() => crosstalk.taken('example')", **last).then(**arrived)
     picked = "known => [known, crosstalk.taken('suggested')]"
@@ -125,9 +125,10 @@ def build() -> Bar:
     rows = "() => crosstalk.taken('scene')"
     composed.input(_composed, composed, [picture, known, suggested], js=rows, **last).then(**arrived)
     composed.click(_surprised, None, [composed, *bar.shown], **QUICK).then(**arrived)
-    model.input(
+    chosen = model.input(
         _choose, [model, opened], [model, opened, checkpoint], concurrency_limit=8, **private
     )  # others go on while one visitor's model is downloaded
+    chosen.then(None, model, js=put("model"), **private)  # not before: what is typed may be none
     return bar
 
 
