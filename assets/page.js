@@ -232,6 +232,7 @@ const fromLink = (form, place) => {
     const text = crosstalk.linked.get(`${place.split('/')[1]}.${name}`) ?? crosstalk.linked.get(`all.${name}`) ?? alone;
     if (text !== null) found[name] = text;
   }
+  for (const [name, text] of Object.entries(found)) addressed(form, place, name, text);
   if (Object.keys(found).length) {
     crosstalk.fromLink = {...crosstalk.fromLink, [place]: true};
     crosstalk.uncovered.add(place);  // who sends such a link means what it shows
@@ -515,8 +516,9 @@ document.addEventListener('click', async event => {
   const save = hit('[data-save]');
   if (save && place) {
     save.closest('details').open = false;
-    if (save.dataset.save === 'png') {
-      all('.js-plotly-plot', panelOf(place)).forEach((chart, i) => Plotly.downloadImage(chart, {
+    const charts = all('.js-plotly-plot', panelOf(place)).filter(chart => chart.offsetWidth);
+    if (save.dataset.save === 'png' && charts.length) {
+      charts.forEach((chart, i) => Plotly.downloadImage(chart, {
         format: 'png', scale: 2, width: chart.offsetWidth, height: chart.offsetHeight, filename: `crosstalk-${ident(place)}-${i + 1}`,
       }));
     } else crosstalk.saver({kind: save.dataset.save, places: [place]});
@@ -654,8 +656,27 @@ const former = {
   spot: 'attention/heads', attention: 'attention/heads', trained: 'embedding_space/map', drawn: 'embedding_space/map',
   dimensions: 'embedding_space/map', style: 'embedding_space/lost',
 };
+// What the link said and is nothing here leaves the address. Settings of the first version's links do, too: the section
+// that has one puts it there again under its name of now.
+const tidied = () => {
+  const parts = all('#composer option').map(o => o.value), menus = all('#composer select').length;
+  const sections = ['all', ...all('#nav .sections [data-go]').map(b => b.dataset.go.split('/')[1])];
+  const holds = {
+    __proto__: null, tab: () => true, section: () => true, question: () => true, present: value => value === '1',
+    model: value => value === crosstalk.input.model, checkpoint: value => value === crosstalk.input.checkpoint,
+    example: value => find(`#gallery [data-example="${CSS.escape(value)}"]`),
+    scene: value => value.split('~').length === menus && value.split('~').every(part => parts.includes(part)),
+  };
+  for (const [key, value] of [...crosstalk.linked]) {
+    const [section, control] = key.split('.');
+    const there = holds[key]?.(value) ?? (key.startsWith('__') || (control && sections.includes(section)));
+    if (!there) crosstalk(key, '');
+  }
+};
 crosstalk.begin = (...input) => {
   crosstalk.took(...input);
+  crosstalk.ready = true;
+  tidied();
   const tab = crosstalk.linked.get('tab'), section = crosstalk.linked.get('section');
   const old = Object.keys(former).find(key => crosstalk.linked.has(key));
   if (['example', 'question', 'scene', 'checkpoint'].some(key => crosstalk.linked.has(key))) {
@@ -666,7 +687,6 @@ crosstalk.begin = (...input) => {
     (section && crosstalk.go(`${tab}/${section}`)) || (old && former[old].startsWith(`${tab}/`) && crosstalk.go(former[old]))
       || crosstalk.go(tab === 'start' ? 'overview' : tab) || crosstalk.go('overview');
   } else if (crosstalk.place() === 'overview/now') crosstalk.go('overview');
-  crosstalk.ready = true;
   document.documentElement.classList.add('begun');
 };
 

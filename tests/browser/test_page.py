@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 from PIL import Image
@@ -182,11 +183,19 @@ def test_a_model_that_is_not_there_says_why_and_the_old_one_stays(page):
 
 
 def test_a_typed_model_that_is_none_says_why_and_the_old_one_stays(page):
+    """One message, for nothing is measured with it; and the address never names it."""
     opened(page, "/?tab=ask")
+    said(page, ASK)
+    asked = []
+    page.on("request", lambda request: asked.append(request.post_data or "") if "/queue/join" in request.url else None)
+    page.on("framenavigated", lambda frame: asked.append(frame.url))
     page.locator("#model input").fill("../../etc")
     page.locator("#model input").press("Enter")
     expect(page.locator(".toast-body").first).to_contain_text("is not opened")
     expect(page.locator("#model input")).to_have_value("crosstalk-mini")
+    page.wait_for_url("**model=crosstalk-mini*")
+    assert len([body for body in asked if "etc" in body]) == 1
+    expect(page.locator(".toast-body")).to_have_count(1)
 
 
 def test_a_result_is_covered_until_a_guess_which_stays_through_the_press(page):
@@ -226,16 +235,21 @@ def test_a_link_opens_what_it_names(page):
 
 
 @pytest.mark.parametrize(
-    "link",
+    ("link", "left"),
     [
-        "/?tab=x&checkpoint=%3Cscript%3E&example=../../etc&model=no&k=x&row=99&set=../..",
-        "/?tab=ask&section=none&answer.options=%00",
-        "/?tab=forgetting&set=my-model&row=²&column=-1",
-        "/?scene=~~~&tab=%22%3E",
+        ("/?tab=x&checkpoint=%3Cscript%3E&example=../../etc&model=no&k=x&row=99&set=../..", set()),
+        ("/?tab=ask&section=none&answer.options=%00&none.such=1&constructor=1", {"tab", "answer.options"}),
+        # settings of the first version's links, under their names of now
+        ("/?tab=forgetting&set=my-model&row=²&column=-1", {"tab", "all.set", "matrix.row", "matrix.column"}),
+        ("/?scene=~~~&tab=%22%3E&__theme=light", {"__theme"}),
     ],
 )
-def test_a_link_with_nonsense_opens_the_page(page, link):
+def test_a_link_with_nonsense_opens_the_page_and_leaves_the_address(page, link, left):
     opened(page, link)
+    page.wait_for_function("asked => asked.every(key => new URL(location).searchParams.has(key))", arg=[*left])
+    told = parse_qs(urlparse(page.url).query, keep_blank_values=True)
+    shown = ("question", "bee-without-flower")  # what the page has put there itself
+    assert {key for key, values in told.items() if key not in shown and values[0] not in shown} == left
     expect(page.locator("#checkpoint input")).to_have_value("base")
     expect(page.locator("#nav .rooms [aria-current=page]")).to_have_count(1)
     page.locator("#nav [data-go=ask]").click()
