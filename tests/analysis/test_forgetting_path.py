@@ -65,6 +65,14 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(MLLM, "answers", lambda self, prompts, of=BASE: whole(self, prompts, of, max_new_tokens=3))
 
 
+@pytest.fixture
+def coarse(monkeypatch):
+    """A line of five points: each is asked all items."""
+    points = (0.0, 0.25, 0.5, 0.75, 1.0)
+    monkeypatch.setattr("analysis.forgetting.path.measure.ALPHAS", points)
+    return points
+
+
 @pytest.fixture(scope="module")
 def with_joint(saved, tokenizer, tmp_path_factory):
     """The small model's set with a reference that was trained on everything."""
@@ -193,24 +201,24 @@ def test_the_loss_is_that_of_scoring_each_answer_alone(model, weights):
     assert len(set(found.values())) == len(found) == 5
 
 
-def test_the_ends_of_the_line_are_the_checkpoints(model):
+def test_the_ends_of_the_line_are_the_checkpoints(model, coarse):
     def mean(sample, weights):
         return np.mean([nats for _, nats in losses(model, sample.items, weights)])
 
     found = measure(model, "naming", "counting", ("naming", "counting"), 4)
-    assert (found.n, found.tasks, found.alpha.tolist()) == (4, ("naming", "counting"), list(ALPHAS))
+    assert (found.n, found.tasks, found.alpha.tolist()) == (4, ("naming", "counting"), list(coarse))
     for t, sample in enumerate(samples(Evaluation.unanswered(model.checkpoints.manifest), found.tasks, 4)):
         for i, name in ((0, "naming"), (-1, "counting")):
             assert found.loss[t, i] == pytest.approx(mean(sample, name), abs=1e-4)
-        assert found.loss[t, 5] == pytest.approx(mean(sample, Blend("naming", "counting", 0.5)), abs=1e-4)
+        assert found.loss[t, 2] == pytest.approx(mean(sample, Blend("naming", "counting", 0.5)), abs=1e-4)
     assert np.ptp(found.loss, axis=1).min() > 0.01  # weights do change along it
     assert found.provenance.checkpoint == "naming to counting" and found.provenance.seed == 0
 
 
-def test_a_stopped_line_goes_on_where_it_was(model, with_joint):
+def test_a_stopped_line_goes_on_where_it_was(model, with_joint, coarse):
     def stopping(share, what):
         told.append((share, what))
-        if share >= 5 / 22:
+        if share >= 5 / 10:
             raise InterruptedError
 
     told, work = [], partial(measure, a=BASE, b="counting", tasks=("counting",))
@@ -219,7 +227,7 @@ def test_a_stopped_line_goes_on_where_it_was(model, with_joint):
     assert [share for share, _ in told] == sorted(share for share, _ in told) and told[0][0] == 0
     told.clear()
     found = work(model, count=3, progress=lambda *step: told.append(step))
-    assert len(told) == (22 - 5) * 3  # 11 points, answers and loss, each of 3 items; 5 were whole
+    assert len(told) == (10 - 5) * 3  # 5 points, answers and loss, each of 3 items; 5 were whole
     assert work(model, count=3, only_kept=True).to_json() == found.to_json()
     assert work(model, count=4, only_kept=True) is None
 
@@ -470,7 +478,7 @@ def test_the_choices_are_those_of_the_set(own_set):
     assert [c.name for c in MERGE.offered({"set": own_set})] == ["set", "weights", "n"]
 
 
-def test_a_point_is_asked_at_once_and_the_line_measured_by_its_button(drive):
+def test_a_point_is_asked_at_once_and_the_line_measured_by_its_button(drive, coarse):
     seen = asks(drive, "path", alpha=0.25)
     assert seen.shown.result.measured is None and seen.seen["path"] is None
     assert "was not measured yet: press Measure." in seen.seen["told"] and "alpha 0.25" in seen.seen["answers"]

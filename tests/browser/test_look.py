@@ -11,7 +11,7 @@ from tests.browser.visit import opened, uncovered
 
 pytestmark = pytest.mark.browser
 
-SIZES = ((1920, 1080), (1280, 900), (390, 844))
+SIZES = ((390, 844), (1280, 900), (1920, 1080))
 SCREENS = {1920: 2, 1280: 2, 390: 4}
 """The most that a section is high, in screens."""
 
@@ -34,38 +34,42 @@ UNDIMMED = "crosstalk.ready = false; document.querySelectorAll('.told').forEach(
 """What is of an earlier input, that of another section, as it was when its own was opened."""
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: str(size[0]))
-@pytest.mark.parametrize("room", [room.name for room in app.ROOMS])
-def test_a_room_fits_every_screen_and_everybody(page, room, size):
-    width, height = size
-    page.set_viewport_size({"width": width, "height": height})
-    opened(page, f"/?tab={room}&__theme=light")
+@pytest.mark.parametrize("room", app.ROOMS, ids=lambda room: room.name)
+def test_a_room_fits_every_screen_and_everybody(page, room):
+    page.set_viewport_size({"width": 390, "height": 844})
+    opened(page, f"/?tab={room.name}&__theme=light")
     page.add_style_tag(content="* { transition: none !important; }")  # colours are those of the theme at once
-    sections = next(r for r in app.ROOMS if r.name == room).sections
-    for section in sections:
-        place = f"{room}/{section.name}"
-        page.evaluate("place => { crosstalk.go(place); scrollTo(0, 0); }", place)
+    for section in room.sections:
+        place = f"{room.name}/{section.name}"
+        page.evaluate("place => crosstalk.go(place)", place)
         shown = uncovered(page, place)
         found = shown.locator(".told:not(.older) .sentence, .card.quiet").first
         expect(found).to_be_visible(timeout=90_000)
         expect(shown.locator("progress")).to_have_count(0, timeout=90_000)
         # the first chart of a page brings Plotly with it; until then Gradio shows a place that is empty
         expect(shown.locator(".view .empty").locator("visible=true")).to_have_count(0, timeout=60_000)
-        page.wait_for_timeout(300)  # charts follow the window
-        if width == 1280:
-            box = found.bounding_box()
-            assert box["y"] + box["height"] <= height, f"{place}: what is found begins at {box['y']:.0f} px"
-        end = shown.evaluate("e => e.getBoundingClientRect().bottom + scrollY")
-        assert end <= SCREENS[width] * height, f"{place} is {end:.0f} px high at {width} px"
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, place
-        assert page.evaluate(OUTSIDE) == [], place
-    if width != 1920:  # all sections at once: axe-core reads the whole page, however little of it is asked about
-        page.add_style_tag(content=f"[id^='section-{room}-'][role=tabpanel] {{ display: block !important; }}")
-        expect(page.locator(f"[id^='section-{room}-'][role=tabpanel]").locator("visible=true")).to_have_count(len(sections))
-        page.evaluate(UNDIMMED)
-        assert serious(page) == []
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(300)  # charts follow the window
+            page.evaluate("scrollTo(0, 0)")
+            if width == 1280:
+                box = found.bounding_box()
+                assert box["y"] + box["height"] <= height, f"{place}: what is found begins at {box['y']:.0f} px"
+            end = shown.evaluate("e => e.getBoundingClientRect().bottom + scrollY")
+            assert end <= SCREENS[width] * height, f"{place} is {end:.0f} px high at {width} px"
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, place
+            assert page.evaluate(OUTSIDE) == [], place
+    # all sections at once: axe-core reads the whole page, however little of it is asked about
+    page.add_style_tag(content=f"[id^='section-{room.name}-'][role=tabpanel] {{ display: block !important; }}")
+    panels = page.locator(f"[id^='section-{room.name}-'][role=tabpanel]").locator("visible=true")
+    expect(panels).to_have_count(len(room.sections))
+    page.evaluate(UNDIMMED)
+    for width, height in SIZES[:2]:
+        page.set_viewport_size({"width": width, "height": height})
+        page.evaluate("document.body.classList.remove('dark')")
+        assert serious(page) == [], width
         page.evaluate("document.body.classList.add('dark')")  # all that Gradio does for __theme=dark
-        assert serious(page, runOnly=COLOURS) == [], "dark"
+        assert serious(page, runOnly=COLOURS) == [], f"{width}, dark"
 
 
 def serious(page, **options) -> list[str]:

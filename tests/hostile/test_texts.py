@@ -53,7 +53,7 @@ def test_control_tokens(visitor, picture, token):
         ("ask/answer", {"options": "cat, ?"}),
         ("interference/one", {"options": "cat, ?", "sentence": "?"}),
         ("interference/dose", {"options": "cat, ?"}),
-        ("interference/why", {"explain": "ablation", "answer": "?"}),
+        ("interference/why", {"explain": "ablation", "answer": "cat"}),
         ("interference/conflict", {"seen": "?", "told": "cat ?", "text": "?"}),
         ("attention/over", {"token": "?"}),
         ("attention/cut", {}),
@@ -66,6 +66,14 @@ def test_markup_does_not_reach_the_page(visitor, picture, place, fields, markup)
     given = {key: value.replace("?", markup) if isinstance(value, str) else value for key, value in fields.items()}
     found = visitor.press(place, picture=picture, question=f"What is this? {markup}", **given)
     assert found.clear
+    assert not live(found.data)
+
+
+def test_markup_as_the_answer_to_explain_does_not_reach_the_page(visitor, picture):
+    """Once: each token of an answer is explained anew."""
+    given = {"question": "What?", "explain": "ablation", "answer": "".join(MARKUP)}
+    found = visitor.press("interference/why", picture=picture, **given)
+    assert found.answered
     assert not live(found.data)
 
 
