@@ -27,6 +27,45 @@ def interval(scores: np.ndarray) -> tuple[float, float]:
     return draws.confidence_interval.low, draws.confidence_interval.high
 
 
+def auc(scores: np.ndarray, truth: np.ndarray, other: np.ndarray | None = None) -> tuple:
+    """Area under the ROC curve of ``scores`` float64 ``[items]`` against ``truth`` bool ``[items]``, 0 to 1: how often
+    a true item has more than a false one, ties as half. Minus that of ``other`` scores of the items, where given.
+
+    Value, 95 % interval (DeLong, DeLong and Clarke-Pearson 1988) and n; nothing where a score is not a number, or
+    with fewer than two true or two false items.
+    """
+    some = np.array([scores] if other is None else [scores, other])
+    if np.isnan(some).any() or min(truth.sum(), (~truth).sum()) < 2:
+        return ()
+    won = [(np.sign(of[truth][:, None] - of[~truth]) + 1) / 2 for of in some]  # [true, false]
+    won = won[0] - won[1] if other is not None else won[0]
+    reach = 1.96 * np.sqrt(sum(won.mean(1 - axis).var(ddof=1) / won.shape[axis] for axis in (0, 1)))
+    return float(won.mean()), *map(float, np.clip(won.mean() + [-reach, reach], -1, 1)), len(truth)
+
+
+def at_equal_recall(said: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> tuple[tuple, tuple]:
+    """False alarms (the share of false items that are called true) of ``scores`` float64 ``[items]`` by a threshold
+    that gives the recall of the answers ``said`` bool ``[items]``, halfway between the last true item that it takes and
+    the first that it leaves (of items that tie all or none). Then how many more (+) or fewer (-) ``said`` has.
+
+    Of each the value, its 95 % interval and n; nothing where a score is not a number, or all items are true or false.
+    Bootstrap over true and false items apart (seeded), the threshold found anew in each draw.
+    """
+    groups = [np.flatnonzero(truth), np.flatnonzero(~truth)]
+    if np.isnan(scores).any() or not all(map(len, groups)):
+        return (), ()
+    rng = np.random.default_rng(0)
+    here, gone = (np.vstack([of, of[rng.integers(len(of), size=(1000, len(of)))]]) for of in groups)  # as it is, first
+    count, ranked = said[here].sum(1), -np.sort(-scores[here], axis=1)
+    last, first = (ranked[np.arange(len(ranked)), np.clip(i, 0, ranked.shape[1] - 1)] for i in (count - 1, count))
+    least = np.where(count > 0, (last + first) / 2, np.inf)
+    alarms = (scores[gone] >= least[:, None]).mean(1)
+    return tuple(
+        (float(of[0]), *map(float, np.percentile(of[1:], (2.5, 97.5))), len(groups[1]))
+        for of in (alarms, said[gone].mean(1) - alarms)
+    )
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """``given[task][checkpoint]`` are the answers to ``items[task]``, in their order.

@@ -71,6 +71,9 @@ class Greedy:
     def contexts(self, encoded: Encoded) -> Sequence[Encoded]:
         return (encoded,)
 
+    def scores(self, logits: torch.Tensor, step: int) -> torch.Tensor:
+        return logits[0]
+
     def choose(self, logits: torch.Tensor, step: int) -> Choice:
         return Choice(int(logits[0].argmax()))
 

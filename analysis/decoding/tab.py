@@ -247,7 +247,11 @@ SETS = Section(
     ),
     reading=(
         "<p>A dot is coloured where its difference to greedy is beyond chance: the interval leaves out zero and "
-        "McNemar's test agrees. Yes-ratio: how often the answer is yes; half would be right.</p>"
+        "McNemar's test agrees. Yes-ratio: how often the answer is yes; half would be right.</p><p>AUC: how often "
+        "log p(yes) − log p(no) at the first token is larger for a thing that is there than for one that is not; no "
+        "threshold changes it. <i>Threshold moved</i>: greedy, its threshold such that recall is the same. "
+        "<i>Blind</i>: the picture taken away as the rule does it. M3ID never changes a yes or no: its weight is zero "
+        "at the first token. Rules that sample draw item i with seed i: the same answers each time.</p>"
     ),
 )
 

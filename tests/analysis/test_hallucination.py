@@ -32,7 +32,7 @@ from analysis.decoding.dataset.measure import (
 )
 from analysis.decoding.objects import EMBEDDED, mentions
 from analysis.section import Asked, headline
-from analysis.statistics import difference, interval, ratio, ratio_difference
+from analysis.statistics import Difference, Estimate, difference, interval, ratio, ratio_difference
 from models.embedded import base
 from models.embedded.concepts import PARTNERS, learnt_in
 from models.embedded.fit import generator
@@ -40,6 +40,7 @@ from models.embedded.hallucination_sets import SEEN, SUBSETS, captions, existenc
 from models.embedded.pictures import TRAINED_STYLES, UNSEEN_STYLE
 from models.embedded.scenes import choose_names
 from models.errors import EvalSetError, InputError
+from models.margins import Margin
 from tests.driving import Driven
 
 # scores
@@ -54,6 +55,8 @@ def test_pope_by_hand():
     assert found.recall.value == pytest.approx(3 / 4)
     assert found.f1.value == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
     assert found.yes.value == pytest.approx(4 / 8)
+    assert found.alarms.value == pytest.approx(1 / 4) and found.alarms.n == 4
+    assert not found.auc.known and not found.moved.known and not found.blind.known  # of margins, which it was not given
     assert found.n == 8
     assert (found.accuracy.low, found.accuracy.high) == pytest.approx(interval(np.array([1, 1, 0, 0, 1, 1, 1, 1.0])))
     assert found.f1.low < found.f1.value < found.f1.high
@@ -265,7 +268,7 @@ def test_answers_are_kept_and_a_set_is_measured_once(mllm, tmp_path, monkeypatch
     with pytest.raises(pytest.fail.Exception):
         measure(mllm, data_of(), {"inter": {"threshold": 0.5}})
     assert json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert found.to_csv().count("\n") == 1 + 2 * (3 * 5 + 3)
+    assert found.to_csv().count("\n") == 1 + 2 * (3 * 9 + 3)
     assert kept.folder() == tmp_path
 
 
@@ -306,7 +309,7 @@ def test_a_killed_run_loses_the_part_it_was_at_and_no_other(mllm, cache, monkeyp
     asked, really = [], sets.answers
     monkeypatch.setattr(sets, "answers", lambda *given: asked.append(given[2]) or really(*given))
     measure(mllm, data_of(), {"inter": {}})
-    assert asked == ["inter"]  # of 4 parts: its captions
+    assert asked == ["inter", "inter"]  # of 6 parts: its captions, and how far yes is ahead of no
 
 
 def test_two_processes_share_one_cache(mllm, cache, monkeypatch):
@@ -315,7 +318,7 @@ def test_two_processes_share_one_cache(mllm, cache, monkeypatch):
     assert _apart(lambda: measure(mllm, data_of(), {"inter": {}}), 2) == [0, 0]
     monkeypatch.setattr(sets, "answers", lambda *_: pytest.fail("measured again"))
     assert _rows(measure(mllm, data_of(), {"inter": {}})) == _rows(alone)
-    assert len([f for f in cache.rglob("*") if f.is_file()]) == 4  # no draft is left
+    assert len([f for f in cache.rglob("*") if f.is_file()]) == 6  # no draft is left
 
 
 def test_a_full_disk_loses_no_result_and_half_a_file_is_measured_again(mllm, cache, monkeypatch, caplog):
@@ -350,7 +353,9 @@ def test_a_visitor_who_leaves_stops_the_work(mllm, tmp_path, monkeypatch):
 
 @pytest.fixture
 def result(monkeypatch, tmp_path):
-    """Greedy says yes to everything; ``inter`` is always right; ``vcd`` answers as greedy; captions invent a cat."""
+    """Greedy says yes to everything; ``inter`` is always right; ``vcd`` answers as greedy; captions invent a cat.
+
+    Margins: greedy's rank every thing that is there above every other; blind, every question is answered no."""
     data = embedded(60, 20)
     right = [item.answer for item in data.existence]
     said = {"greedy": ["yes"] * len(right), "inter": right, "vcd": ["yes"] * len(right)}
@@ -359,6 +364,9 @@ def result(monkeypatch, tmp_path):
     captions_of = {"greedy": described, "inter": wrong, "vcd": described}
 
     def stub(model, items, name, parameters, checkpoint, limit, places):
+        if not limit:
+            blind = float("nan") if name == "greedy" else -1.0
+            return ((i, {"margin": 1.0 + (right[i] == "yes"), "blind": blind}) for i in places)
         texts = said[name] if limit == sets.YES_OR_NO else captions_of[name]
         return ((i, {"texts": texts[i], "tokens": 2, "seconds": 10.0 / len(texts)}) for i in places)
 
@@ -389,6 +397,71 @@ def test_better_worse_and_neither_are_told(result):
     alone = replace(result, rows=tuple(r for r in result.rows if r.strategy == "greedy"))
     assert "Against it" not in figure.sentence(alone, "random")
     assert "Nothing was measured" in figure.sentence(result, "elsewhere")
+
+
+def test_a_gain_is_told_from_a_shift_of_the_threshold(result):
+    greedy, inter, vcd = (row.scores for row in result.of("adversarial"))
+    assert greedy.auc.value == 1 and inter.moved.value == 0 == inter.alarms.value and vcd.alarms.value == 1
+    assert not greedy.moved.known and not greedy.blind.known and inter.blind.value == 0
+    assert figure.shift(result, "adversarial") == (
+        "False alarms, against greedy with its threshold moved to the same recall: no difference can be told: INTER "
+        "(0.0 % against 0.0 %). With the picture taken away, the model says yes to 0.0 % (INTER), so contrasting "
+        "pushes towards yes."
+    )
+    assert figure.shift(result, "captions") == ""
+
+    def moved(low, high, blind):
+        rows = [
+            replace(r, scores=replace(r.scores, blind=blind), differences={**r.differences, "alarms": Difference(
+                (low + high) / 2, low, high
+            )}) if r.strategy == "inter" else r for r in result.of("random")
+        ]  # fmt: skip
+        return figure.shift(replace(result, rows=tuple(rows)), "random")
+
+    assert "recall: fewer, so more than a shift: INTER" in moved(-0.2, -0.1, Estimate(0.9, 0.8, 0.95, 9))
+    assert "recall: more: INTER" in moved(0.1, 0.2, Estimate(0.9, 0.8, 0.95, 9))
+    often = moved(-0.1, 0.2, Estimate(0.9, 0.8, 0.95, 9))
+    assert often.endswith("yes to 90.0 % (INTER), so contrasting pushes towards no.")
+    assert moved(-0.1, 0.2, Estimate(0.5, 0.3, 0.7, 9)).endswith("yes to 50.0 % (INTER).")
+
+
+def test_what_inter_gains_over_sampling_is_told_beside_what_its_cut_gains(result):
+    row = result.of("random")[1]
+    gains = {"nucleus": Difference(0.05, 0.02, 0.08), "nucleus-cut": Difference(0.01, -0.01, 0.03)}
+    cut = replace(row, strategy="nucleus-cut", over={"nucleus": Difference(0.04, 0.01, 0.07)})
+    told = replace(result, rows=(cut, replace(row, strategy="inter-nucleus", over=gains)))
+    assert figure.sampling(told, "random") == (
+        "Against nucleus sampling, INTER that samples changes accuracy by +5.0 points (+2.0 to +8.0), the plausibility "
+        "cut alone by +4.0 points (+1.0 to +7.0). INTER beyond the cut: +1.0 points (−1.0 to +3.0), no difference can "
+        "be told."
+    )
+    assert figure.sampling(result, "random") == ""
+
+
+def test_rules_that_sample_are_compared_with_each_other_and_draw_the_same_again(mllm, tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSTALK_CACHE", str(tmp_path))
+    wanted = dict.fromkeys(sets.SAMPLED, {})
+    found = measure(mllm, data_of(), wanted)
+    rows = {row.strategy: row for row in found.of("random")}
+    assert [list(rows[n].over) for n in ("greedy", *sets.SAMPLED)] == [[], [], ["nucleus"], ["nucleus", "nucleus-cut"]]
+    for name in sets.SAMPLED:
+        right = [rows[n].scores.accuracy.value for n in (name, "nucleus")]
+        assert rows[name].over.get("nucleus", Difference(0.0)).value == pytest.approx(right[0] - right[1])
+    assert rows["nucleus"].scores.auc == rows["nucleus-cut"].scores.auc == rows["greedy"].scores.auc
+    assert rows["inter-nucleus"].scores.blind.known and not rows["nucleus-cut"].scores.blind.known
+    shutil.rmtree(tmp_path)
+    assert _rows(measure(mllm, data_of(), wanted)) == _rows(found)
+
+
+def test_margins_of_a_set_are_those_of_each_item_alone(mllm):
+    items = data_of(2).existence
+    for name in ("greedy", "inter", "dola"):
+        found = _in_order(answers(mllm, items, name, {}, "base", 0))
+        for item, row in zip(items, found, strict=True):
+            alone = Margin(sets.strategies.make(name), mllm.tokenizer)
+            (step,) = mllm.generate(mllm.encode(item.picture(), item.question), "base", 1, alone)
+            assert row["margin"] == pytest.approx(step.details["margin"], abs=1e-3)
+            assert np.isnan(row["blind"]) == (name != "inter")
 
 
 def test_few_items_that_differ_are_no_clear_difference():

@@ -233,8 +233,8 @@ def test_strategies_reduce_to_their_base_decoder(mllm, picture, checkpoint, ques
 
 def test_strategies_do_differ_from_greedy(mllm, picture):
     for strategy in (
-        VisualContrast(3.0, 0.01), MutualInformation(0.5), Guidance(3.0), Nucleus(1.5, 1.0), LayerContrast((1, 2)),
-        Inter(threshold=0.0, beta=0.01), Beam(4), Opera(4, 5, weight=20.0),
+        VisualContrast(3.0, 0.01), MutualInformation(0.5, 1.0), Guidance(3.0), Nucleus(1.5, 1.0), LayerContrast((1, 2)),
+        Inter(threshold=0.0, beta=0.01), Nucleus(2.0, 1.0, beta=0.5), Beam(4), Opera(4, 5, weight=20.0),
     ):  # fmt: skip
         pairs = [(tokens(mllm, e, strategy), tokens(mllm, e)) for e in (mllm.encode(picture, q) for q in QUESTIONS)]
         assert any(a != b for a, b in pairs), strategy
@@ -248,13 +248,24 @@ def test_contrasts_are_their_formulas(mllm, picture):
     own, less = np.random.default_rng(0).normal(0, 2, (2, 40))
     z, z0 = torch.tensor(own), torch.tensor(less)
     shade = math.exp(-0.02 * 7)
-    assert MutualInformation().scores(z, z0, 7).numpy() == pytest.approx(own + (1 - shade) / shade * (own - less))
-    assert Guidance(2.5).scores(z, z0, 3).numpy() == pytest.approx(less + 2.5 * (own - less))
+    amplified = own + (1 - shade) / shade * (own - less)
+    assert MutualInformation(sure=1.0).contrast(z, z0, 7).numpy() == pytest.approx(amplified)
+    assert Guidance(2.5).contrast(z, z0, 3).numpy() == pytest.approx(less + 2.5 * (own - less))
     wanted = np.where(own >= own.max() + math.log(0.1), (1 + 0.7) * own - 0.7 * less, -np.inf)
-    assert VisualContrast(0.7).scores(z, z0, 3).numpy() == pytest.approx(wanted)
+    assert VisualContrast(0.7).contrast(z, z0, 3).numpy() == pytest.approx(wanted)
     for strategy in (MutualInformation(), Guidance()):
         _, blind = strategy.contexts(encoded)
         assert torch.equal(blind.inputs["attention_mask"][0] == 0, encoded.segments == Modality.IMAGE)
+
+
+def test_m3id_acts_only_where_the_model_is_unsure_and_never_at_the_first_token():
+    own, less = torch.tensor([0.6, 0.3, 0.1]).log(), torch.tensor([0.9, 0.05, 0.05]).log()
+    assert torch.equal(MutualInformation(0.5, sure=0.6).contrast(own, less, 4), own)  # 0.6 is sure enough
+    acting = MutualInformation(0.5, sure=0.61).contrast(own, less, 4)
+    assert acting.numpy() == pytest.approx((own + (math.exp(2) - 1) * (own - less)).numpy(), rel=1e-5)
+    assert int(acting.argmax()) == 1
+    for sure in (0.0, 1.0):  # e^0 - 1 is nothing: a yes or no of one token is greedy's
+        assert torch.equal(MutualInformation(0.5, sure).contrast(own, less, 0), own)
 
 
 def test_noise_is_that_of_the_diffusion(mllm, picture):
@@ -336,6 +347,33 @@ def test_nucleus_draws_what_it_should():
     assert again[0] == again[1]
 
 
+def test_the_cut_alone_takes_what_is_far_less_likely_out_of_the_nucleus():
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]], dtype=torch.float64).log()
+
+    def shares(top_p, beta):
+        strategy = Nucleus(1.0, top_p, beta=beta)
+        strategy.contexts(None)
+        return np.bincount([strategy.choose(logits, 0).token_id for _ in range(2000)], minlength=4) / 2000
+
+    assert shares(1.0, 0.0) == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.04)
+    assert shares(1.0, 0.4) == pytest.approx([0.625, 0.375, 0, 0], abs=0.04)  # 0.15 is less than 0.4 times 0.5
+    assert shares(0.9, 0.2) == pytest.approx(np.array([0.5, 0.3, 0.15, 0]) / 0.95, abs=0.04)
+    assert shares(0.9, 1.0).tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_inter_that_samples_reduces_to_its_controls_draw_for_draw(mllm, picture, question):
+    encoded = mllm.encode(picture, question)
+    drawn = lambda strategy: tokens(mllm, encoded, strategy)  # noqa: E731
+    for seed in (0, 1):
+        silent = {"threshold": math.inf, "temperature": 2.0, "top_p": 0.9, "seed": seed}
+        assert drawn(Inter(beta=1e-30, **silent)) == drawn(Nucleus(2.0, 0.9, seed))
+        assert drawn(Inter(beta=0.5, **silent)) == drawn(Nucleus(2.0, 0.9, seed, beta=0.5))
+        assert drawn(Inter(beta=1.0, **silent)) == drawn(Greedy())
+        offered = [strategies.make("inter-nucleus", {"seed": seed, "temperature": 2.0}) for _ in range(2)]
+        assert offered[0].top_p == 0.9 and drawn(offered[0]) == drawn(offered[1])
+
+
 def test_nucleus_is_reproducible_and_shared_objects_do_not_mix(mllm, picture):
     encoded, shared = mllm.encode(picture, QUESTIONS[0]), Nucleus(2.0, 1.0, 3)
     alone = tokens(mllm, encoded, Nucleus(2.0, 1.0, 3))
@@ -375,6 +413,8 @@ def test_without_a_picture_they_say_so_and_are_greedy(mllm):
         ("vcd", {"alpha": -0.1}, "Alpha"),
         ("vcd", {"noise_steps": 1000}, "at most 999"),
         ("m3id", {"decay": -1}, "decay"),
+        ("m3id", {"sure": 1.1}, "left alone is 1.1"),
+        ("nucleus-cut", {"beta": 2}, "Beta is 2"),
         ("cfg", {"scale": -1}, "guidance scale"),
         ("cfg", {"scale": math.inf}, "guidance scale"),
         ("nucleus", {"temperature": 0}, "above 0"),
@@ -403,7 +443,9 @@ def test_a_layer_that_the_model_lacks_is_told(mllm, picture):
 def test_what_is_offered_is_what_is_built(name):
     kind = ALL[name]
     own = {f.name: f.default for f in fields(kind.make)} if name != "greedy" else {}
-    assert kind.defaults == own
+    varied = {"nucleus-cut": {"beta": 0.1}, "inter-nucleus": {"temperature": 1.0, "top_p": 0.9}}.get(name, {})
+    assert vars(kind.build()) == own | varied
+    assert kind.defaults == {n: v for n, v in (own | varied).items() if (name, n) != ("nucleus", "beta")}
     assert kind.title and kind.citation and kind.sentence.endswith(".")
     for parameter in kind.parameters:
         for value in parameter.choices or (parameter.minimum, parameter.maximum):

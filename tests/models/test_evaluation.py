@@ -6,7 +6,7 @@ import pytest
 from models.checkpoints import Blend
 from models.errors import CheckpointError
 from models.evalset import load
-from models.evaluation import Evaluation, given, interval, scored
+from models.evaluation import Evaluation, at_equal_recall, auc, given, interval, scored
 from models.manifest import Manifest
 from models.mllm import text_of
 
@@ -82,3 +82,43 @@ def test_intervals_by_hand():
     scores = np.array([0.25, 0.75] * 200)  # standard error of the mean 0.0125
     assert interval(scores) == pytest.approx((0.5 - 1.96 * 0.0125, 0.5 + 1.96 * 0.0125), abs=0.003)
     assert interval(scores) == interval(scores)
+
+
+TRUTH = np.array([True, True, True, False, False])
+
+
+def test_area_under_the_curve_by_hand_with_ties():
+    """True items 3, 2, 2, false ones 2, 1: of 6 pairs 4 are won and 2 tied. Placements 1, 3/4, 3/4 and 2/3, 1."""
+    value, low, high, n = auc(np.array([3.0, 2, 2, 2, 1]), TRUTH)
+    error = np.sqrt((1 / 48) / 3 + (1 / 18) / 2)
+    assert (value, low, high, n) == (pytest.approx(5 / 6), pytest.approx(5 / 6 - 1.96 * error), 1, 5)
+    assert auc(np.zeros(5), TRUTH)[:3] == (0.5, 0.5, 0.5)
+    assert auc(-np.array([3.0, 2, 2, 2, 1]), TRUTH)[0] == pytest.approx(1 / 6)
+    assert auc(np.array([3.0, 2, 2, 2, np.nan]), TRUTH) == () == auc(np.ones(3), np.array([True, True, False]))
+
+
+def test_two_curves_over_the_same_items_are_compared_in_pairs():
+    one, two = np.array([3.0, 2, 2, 2, 1]), np.array([3.0, 3, 3, 2, 1])
+    value, low, high, _ = auc(one, TRUTH, two)
+    error = np.sqrt(np.var([0, -1 / 4, -1 / 4], ddof=1) / 3 + np.var([-1 / 3, 0], ddof=1) / 2)
+    assert (value, low, high) == pytest.approx((-1 / 6, -1 / 6 - 1.96 * error, -1 / 6 + 1.96 * error))
+    assert auc(one, TRUTH, 2 * one + 1)[:3] == (0, 0, 0)  # a curve does not ask where the threshold is
+    rng = np.random.default_rng(0)
+    truth = np.repeat([True, False], 40)
+    found = [auc(truth + rng.normal(0, 1, 80), truth) for _ in range(400)]
+    assert 0.91 < np.mean([low <= 0.7602 <= high for _, low, high, _ in found]) < 0.98  # Phi(1 / sqrt 2)
+
+
+def test_false_alarms_at_equal_recall_by_hand():
+    truth, scores = np.repeat([True, False], 4), np.array([5.0, 3, 1, -1, 4, 2, -0.5, -2])
+    said = np.array([1, 1, 0, 1, 1, 0, 0, 0], dtype=bool)  # three of four hits: the threshold is 0
+    (alarms, low, high, n), (more, least, most, _) = at_equal_recall(said, scores, truth)
+    assert (alarms, more, n) == (0.5, -0.25, 4) and low < 0.5 < high and least < -0.25 < most
+    assert at_equal_recall(said, scores, truth) == ((alarms, low, high, n), (more, least, most, n))
+    moved, same = at_equal_recall(scores >= 2, scores, truth)  # a threshold moved is nothing but that
+    assert moved[0] == 0.5 and same[0] == 0 and same[1] <= 0 <= same[2]
+    silent, _ = at_equal_recall(np.zeros(8, bool), scores, truth)
+    assert silent[:3] == (0, 0, 0)
+    tied = np.array([2.0, 2, 2, 0, 2, 1, 1, 1])  # one hit cannot be had alone: all that tie are called true
+    assert at_equal_recall(np.arange(8) == 0, tied, truth)[0][0] == 0.25
+    assert at_equal_recall(said, np.full(8, np.nan), truth) == ((), ()) == at_equal_recall(said, scores, truth | True)

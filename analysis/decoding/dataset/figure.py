@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.charts import ANSWER, NEUTRAL, WRONG, figure, reach
 from analysis.table import Head, Table
-from analysis.wording import UNKNOWN, estimate, listed, number, points
+from analysis.wording import UNKNOWN, change, estimate, listed, number, points, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NAMES = {
     "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "yes": "Yes-ratio",
+    "alarms": "False alarms", "moved": "Greedy’s, threshold moved to this recall", "blind": "Yes, blind", "auc": "AUC",
     "objects": "CHAIR_i", "sentences": "CHAIR_s",
 }
 HEADLINE = {"accuracy": "above", "objects": "below"}
@@ -80,11 +81,12 @@ def scores_table(found: "Hallucination", subset: str) -> Table:
     name, scores = headline(rows), [key for key in vars(rows[0].scores) if key != "n"]
     cells = []
     for row in rows:
-        of, verdict = row.differences.get(name), ("", " better", " worse")[_side(row, name)]
-        against = estimate(of, 1, sign=True, p=True) + verdict if of is not None and of.known else UNKNOWN
+        of, side = row.differences.get(name), ("", " better", " worse")[_side(row, name)]
+        against = estimate(of, 1, sign=True, p=True) + side if of is not None and of.known else UNKNOWN
         told = [found.titles[row.strategy], *(getattr(row.scores, s) for s in scores), against, row.tokens_per_second]
         cells.append(told)
-    heads = [*(Head(NAMES[s], unit="%", digits=1) for s in scores), f"{NAMES[name]} minus greedy’s, points"]
+    heads = [Head(NAMES[s], digits=3) if s == "auc" else Head(NAMES[s], unit="%", digits=1) for s in scores]
+    heads = [*heads, f"{NAMES[name]} minus greedy’s, points"]
     return Table(["Strategy", *heads, Head("Tokens/s", digits=0)], cells)
 
 
@@ -101,16 +103,51 @@ def table(found: "Hallucination", subset: str) -> str:
 
 
 def overall(found: "Hallucination") -> str:
-    """How many rules help on the hardest questions, then each subset in full."""
+    """How many rules help on the hardest questions, whether that is more than a shift, then each subset in full."""
     order = sorted(found.subsets, key=lambda subset: subset != _HARDEST)
     rows = [row for row in found.of(order[0]) if row.differences]
     sides = [_side(row, headline(rows)) for row in rows]
     better, worse = sides.count(1), sides.count(-1)
-    verdict = (
+    first = (
         f"On {order[0]} items {better or 'none'} of {len(rows)} rules {'is' if better == 1 else 'are'} better than "
         f"greedy beyond chance, {worse or 'none'} worse (n = {rows[0].scores.n})."
     )
-    return " ".join([verdict, *(sentence(found, subset) for subset in order)])
+    more = [shift(found, order[0]), sampling(found, order[0]), *(sentence(found, subset) for subset in order)]
+    return " ".join([first, *filter(None, more)])
+
+
+def shift(found: "Hallucination", subset: str) -> str:
+    """Whether what rules change is more than a shift of greedy's threshold, and what the model says with the picture
+    taken away; nothing where no margins are known."""
+    told, blind = {}, []
+    for row in found.of(subset):
+        of = row.differences.get("alarms")
+        if of and of.known and row.differences["yes"].reach != (0, 0):  # not where every answer is greedy's
+            pair = f"{_title(found, row)} ({_share(row.scores.alarms)} against {_share(row.scores.moved)})"
+            how = verdict(of, "more", "fewer, so more than a shift", "no difference can be told")
+            told.setdefault(how, []).append(pair)
+            blind += [(row.scores.blind, _title(found, row))] if row.scores.blind.known else []
+    said = "; ".join(f"{how}: {listed(pairs)}" for how, pairs in told.items())
+    said = f"False alarms, against greedy with its threshold moved to the same recall: {said}." if told else ""
+    if blind:
+        low, high = min(of.low for of, _ in blind), max(of.high for of, _ in blind)
+        way = ", so contrasting pushes towards " + ("yes" if high < 0.5 else "no") if high < 0.5 or low > 0.5 else ""
+        shares = listed([f"{_share(of)} ({title})" for of, title in blind])
+        said += f" With the picture taken away, the model says yes to {shares}{way}."
+    return said
+
+
+def sampling(found: "Hallucination", subset: str) -> str:
+    """What INTER gains over sampling, beside what its plausibility cut alone gains; nothing where that is not there."""
+    over = {row.strategy: row.over for row in found.of(subset)}
+    if len(inter := over.get("inter-nucleus", {})) < 2:
+        return ""
+    whole, cut, beyond = inter["nucleus"], over["nucleus-cut"]["nucleus"], inter["nucleus-cut"]
+    return (
+        f"Against nucleus sampling, INTER that samples changes accuracy by {change(whole, digits=1)}, the plausibility "
+        f"cut alone by {change(cut, digits=1)}. INTER beyond the cut: {change(beyond, digits=1)}, "
+        f"{verdict(beyond, 'so INTER itself helps', 'so INTER itself harms', 'no difference can be told')}."
+    )
 
 
 def sentence(found: "Hallucination", subset: str) -> str:
@@ -130,10 +167,10 @@ def sentence(found: "Hallucination", subset: str) -> str:
             f"(CHAIR_i), in {_share(of.sentences)} of the captions at least one (CHAIR_s)."
         )
     parts = []
-    for side, verdict in ((1, "better"), (-1, "worse"), (0, "no clear difference")):
+    for side, how in ((1, "better"), (-1, "worse"), (0, "no clear difference")):
         which = [row for row in rows if row.differences and _side(row, name) == side]
         told = [_title(found, r) + (f" ({points(r.differences[name].value, 1)})" if side else "") for r in which]
-        parts += [f"{verdict}: {listed(told)}"] if told else []
+        parts += [f"{how}: {listed(told)}"] if told else []
     return f"{said} Against it, {'; '.join(parts)}." if parts else said
 
 

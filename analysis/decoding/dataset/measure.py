@@ -27,8 +27,10 @@ from models.answers import content_words
 from models.batches import TOKENS, batched
 from models.embedded import hallucination_sets
 from models.errors import EvalSetError
+from models.evaluation import at_equal_recall, auc
 from models.files import parsed
 from models.generation import Writing, text_of
+from models.margins import Margin
 from models.search import Search
 
 if TYPE_CHECKING:
@@ -36,8 +38,9 @@ if TYPE_CHECKING:
     from models.mllm import MLLM
 
 BASIS = "greedy"  # what every other strategy is compared with
+SAMPLED = ("nucleus", "nucleus-cut", "inter-nucleus")  # each is compared with those before it, too
 YES_OR_NO, SENTENCE = 3, 40  # tokens of an answer
-CAPTIONS, OWN = "captions", "own"
+CAPTIONS, OWN, _MARGINS = "captions", "own", "margins"
 _VERSION = 1
 _ROWS = 64  # contexts of a batch
 
@@ -140,8 +143,10 @@ def _data(items: Sequence[evalset.EvalItem]) -> Data:
 class Pope:
     """POPE (Li et al. 2023, arXiv 2305.10355, section 4): *yes* is the positive class.
 
-    ``accuracy``, ``precision``, ``recall`` and ``yes`` (the share of questions answered *yes*) with Wilson's interval,
-    ``f1`` with a bootstrap over questions. ``n`` questions.
+    ``accuracy``, ``precision``, ``recall``, ``yes`` (the share of questions answered *yes*) and ``alarms`` (that of
+    questions about absent things) with Wilson's interval, ``f1`` with a bootstrap over questions. ``n`` questions.
+    Of ``margins``, unknown without: ``auc``; ``moved``, greedy's false alarms with its threshold moved to this recall;
+    ``blind``, the share of *yes* with the picture taken away as a contrast takes it away.
     """
 
     accuracy: Estimate
@@ -149,7 +154,11 @@ class Pope:
     recall: Estimate
     f1: Estimate
     yes: Estimate
+    alarms: Estimate
     n: int
+    auc: Estimate = Estimate()
+    moved: Estimate = Estimate()
+    blind: Estimate = Estimate()
 
 
 @dataclass(frozen=True)
@@ -168,28 +177,16 @@ class Chair:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Raw answers of one strategy to items in their order; ``tokens`` of each; ``seconds`` for all of them, from the
-    strategy's contexts to the last token."""
-
-    texts: tuple[str, ...]
-    tokens: tuple[int, ...]
-    seconds: float
-
-    @property
-    def tokens_per_second(self) -> float:
-        return sum(self.tokens) / self.seconds if self.seconds else float("nan")
-
-
-@dataclass(frozen=True)
 class Row:
-    """One strategy on one subset: ``scores``, and their ``differences`` to greedy's on the same items, by name."""
+    """One strategy on one subset: ``scores``, and their ``differences`` to greedy's on the same items, by name; that of
+    ``alarms`` is to ``moved``. ``over``: of a rule that samples, accuracy minus that of others of ``SAMPLED``."""
 
     subset: str
     strategy: str
     scores: Pope | Chair
     differences: Mapping[str, Difference]
     tokens_per_second: float
+    over: Mapping[str, Difference]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,25 +231,26 @@ def measure(
     for name, parameters in wanted.items():
         strategies.make(name, parameters)  # what cannot be is said before the work begins
     chosen = {name: {**strategies.ALL[name].defaults, **parameters} for name, parameters in wanted.items()}
-    kinds = {"questions": (data.existence, YES_OR_NO), CAPTIONS: (data.captions, SENTENCE)}
+    asked = data.existence
+    kinds = {"questions": (asked, YES_OR_NO), CAPTIONS: (data.captions, SENTENCE), _MARGINS: (asked, 0)}
     plan = [
         kept.Cell(
             checkpoint, {"data": data.mark, "strategy": name, "parameters": parameters, "limit": limit},
             f"{strategies.ALL[name].title}, {kind}", len(items), (kind, (items, name, parameters, checkpoint, limit)),
         )
-        for name, parameters in chosen.items() for kind, (items, limit) in kinds.items() if items
+        for name, parameters in chosen.items() for kind, (items, limit) in kinds.items()
+        if items and (limit or hasattr(strategies.make(name), "scores"))
     ]
 
     ask = lambda cell, places: answers(model, *cell.of[1], places)  # noqa: E731
     found = kept.gathered("decoding", _VERSION, model, plan, ask, progress, only_kept)
     if None in found:
         return None
-    given: dict[str, dict[str, Answers]] = {}
+    given: dict[str, dict[str, dict]] = {}  # what is kept, by kind and strategy
     for cell, value in zip(plan, found, strict=True):
-        kind, (_, name, *_) = cell.of
-        took = float(np.sum(value["seconds"]))  # of each, or of all together
-        given.setdefault(kind, {})[name] = Answers(tuple(value["texts"]), tuple(value["tokens"]), took)
-    rows = [*_existence(data, given.get("questions", {})), *_captions(data, given.get(CAPTIONS, {}))]
+        given.setdefault(cell.of[0], {})[cell.of[1][1]] = value
+    said, described, read = (given.get(kind, {}) for kind in ("questions", CAPTIONS, _MARGINS))
+    rows = [*_existence(data, said, read), *_captions(data, described)]
     by = together([value["provenance"] for value in found], model.name, checkpoint)
     titles = {name: strategies.ALL[name].title for name in wanted}
     return Hallucination(
@@ -260,26 +258,39 @@ def measure(
     )
 
 
-def _existence(data: Data, given: Mapping[str, Answers]) -> list[Row]:
-    rows = []
+def _speed(of: dict) -> float:
+    """Tokens a second, from a strategy's contexts to the last token."""
+    return sum(of["tokens"]) / (float(np.sum(of["seconds"])) or np.nan)
+
+
+def _existence(data: Data, given: Mapping[str, dict], read: Mapping[str, dict]) -> list[Row]:
+    rows, nothing = [], {name: [None] * len(data.existence) for name in ("margin", "blind")}
     for subset, places in data.subsets.items():
-        truth = np.array([data.existence[i].answer.startswith("yes") for i in places])
-        said = {name: np.array([says_yes(found.texts[i]) for i in places]) for name, found in given.items()}
+        at, truth = list(places), np.array([data.existence[i].answer.startswith("yes") for i in places])
+        said = {name: np.array([says_yes(found["texts"][i]) for i in places]) for name, found in given.items()}
+        basis, greedy = said[BASIS], np.array(read[BASIS]["margin"], dtype=float)[at]
         for name, own in said.items():
-            other = said[BASIS]
+            ranked = read.get(name, read[BASIS] if name in SAMPLED else nothing)  # as sampled, so ranked
+            margin, blind = (np.array(ranked[key], dtype=float)[at] for key in ("margin", "blind"))
+            moved, more = at_equal_recall(own, greedy, truth)
             changes = {} if name == BASIS else {
-                "accuracy": difference(own == truth, other == truth),
-                "f1": ratio_difference(f1_parts(own, truth), f1_parts(other, truth)),
-                "yes": difference(own, other),
+                "accuracy": difference(own == truth, basis == truth),
+                "f1": ratio_difference(f1_parts(own, truth), f1_parts(basis, truth)),
+                "yes": difference(own, basis),
+                "alarms": Difference(*more), "auc": Difference(*auc(margin, truth, greedy)),
             }
-            rows.append(Row(subset, name, pope(own, truth), changes, given[name].tokens_per_second))
+            area, moved = (Estimate(*of) for of in (auc(margin, truth), moved if changes else ()))
+            scores = replace(pope(own, truth), auc=area, moved=moved, blind=mean(blind[~np.isnan(blind)] > 0))
+            before = [n for n in SAMPLED[: SAMPLED.index(name)] if n in said] if name in SAMPLED else []
+            over = {n: difference(own == truth, said[n] == truth) for n in before}
+            rows.append(Row(subset, name, scores, changes, _speed(given[name]), over))
     return rows
 
 
-def _captions(data: Data, given: Mapping[str, Answers]) -> list[Row]:
+def _captions(data: Data, given: Mapping[str, dict]) -> list[Row]:
     there = [{m.name for m in mentions(item.answer, data.forms)} for item in data.captions]
     found = {
-        name: counts([[m.name for m in mentions(text, data.forms)] for text in answered.texts], there)
+        name: counts([[m.name for m in mentions(text, data.forms)] for text in answered["texts"]], there)
         for name, answered in given.items()
     }
     rows = []
@@ -290,7 +301,7 @@ def _captions(data: Data, given: Mapping[str, Answers]) -> list[Row]:
             "sentences": difference(own.invented > 0, other.invented > 0),
             "recall": ratio_difference((own.found, own.there), (other.found, other.there)),
         }
-        rows.append(Row(CAPTIONS, name, chair(own), changes, given[name].tokens_per_second))
+        rows.append(Row(CAPTIONS, name, chair(own), changes, _speed(given[name]), {}))
     return rows
 
 
@@ -298,7 +309,8 @@ def answers(
     model: "MLLM", items: Sequence[Item], name: str, parameters: Settings, checkpoint: str, limit: int,
     places: Sequence[int] | None = None
 ) -> Iterator[tuple[int, dict]]:
-    """What a strategy answers to each item (at ``places``): its place, and text, tokens and seconds.
+    """What a strategy answers to each item (at ``places``): its place, and text, tokens and seconds. With a ``limit``
+    of 0 log p(yes) - log p(no) at its first token, ``margin`` and ``blind`` as ``Margin`` has them.
 
     All contexts of many items of one prompt length are one batch; a search writes one answer after the other. A
     strategy with a seed draws for item i (from 0) with ``seed`` + i: with one seed all items would be drawn alike.
@@ -308,7 +320,8 @@ def answers(
 
     def made(place: int):
         seed = {"seed": seed + place} if (seed := given.get("seed")) is not None else {}
-        return strategies.make(name, {**parameters, **seed})
+        strategy = strategies.make(name, {**parameters, **seed})
+        return strategy if limit else Margin(strategy, model.tokenizer)
 
     def write(places: list[int], prompts: "list[Encoded]") -> list[dict]:
         began = time.perf_counter()
@@ -317,8 +330,10 @@ def answers(
         else:
             writings = [Writing(s := made(i), s.contexts(prompt)) for i, prompt in zip(places, prompts, strict=True)]
             edits, using = model.edits(checkpoint), lambda: model.using(checkpoint)
-            steps = list(model.generator.steps(writings, limit, using, top=0, edits=edits))
+            steps = list(model.generator.steps(writings, limit or 1, using, top=0, edits=edits))
             written = [[row[at] for row in steps if row[at] is not None] for at in range(len(places))]
+        if not limit:
+            return [steps[0].details for steps in written]
         each = (time.perf_counter() - began) / len(places)
         return [{"texts": text_of(steps), "tokens": len(steps), "seconds": each} for steps in written]
 
@@ -339,7 +354,8 @@ def pope(said: Sequence[bool], truth: Sequence[bool]) -> Pope:
     """POPE's numbers of the answers ``said`` (yes is True) to questions whose true answers are ``truth``."""
     said, truth = np.asarray(said, dtype=bool), np.asarray(truth, dtype=bool)
     f1 = ratio(*f1_parts(said, truth))
-    return Pope(mean(said == truth), mean(truth[said]), mean(said[truth]), f1, yes=mean(said), n=len(truth))
+    right = mean(said == truth)
+    return Pope(right, mean(truth[said]), mean(said[truth]), f1, mean(said), mean(said[~truth]), len(truth))
 
 
 def f1_parts(said: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

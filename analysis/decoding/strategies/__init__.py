@@ -45,7 +45,7 @@ class Kind:
         return {p.name: p.default for p in self.parameters}
 
     def build(self, settings: Mapping[str, float | str] | None = None) -> Strategy | Search:
-        """The strategy with ``settings`` by parameter name; what is not given has the paper's default.
+        """The strategy with ``settings`` by parameter name; what is not given has its default here.
 
         Raises ``InputError`` for a parameter that it does not have, and for a value that cannot be.
         """
@@ -53,7 +53,7 @@ class Kind:
         if unknown := [name for name in given if name not in self.defaults]:
             has = ", ".join(sorted(self.defaults)) or "none"
             raise InputError(f"{self.title} has no parameter {unknown[0]!r}. It has: {has}.")
-        return self.make(**given)
+        return self.make(**self.defaults | given)
 
 
 def make(name: str, settings: Mapping[str, float | str] | None = None) -> Strategy | Search:
@@ -67,17 +67,21 @@ _BETA = Parameter("beta", "Plausibility beta", 0.1, 0.01, 1, 0.01)
 _BEAMS = Parameter("num_beams", "Answers open at once", 5, 1, 10, 1)
 _LENGTH = Parameter("length_penalty", "Length penalty (exponent)", 1.0, -2, 2, 0.1)
 _SEED = Parameter("seed", "Seed", 0, 0, 1000, 1)
+_NUCLEUS = (Parameter("temperature", "Temperature", 1.0, 0.1, 2, 0.1), Parameter("top_p", "Top-p", 0.9, 0, 1, 0.05))
+_K = Parameter("threshold", "Threshold k of the variance (logits squared)", 1.0, 0, 20, 0.1)
+_INTER = (_K, _BETA, Parameter("image_seed", "Seed of the random picture", 0, 0, 1000, 1))
 
 ALL: dict[str, Kind] = {
     "greedy": Kind("Greedy", "The likeliest token at each step", "Takes the likeliest token at each step.", Greedy),
     "nucleus": Kind(
         "Nucleus sampling", "Holtzman et al. 2020, arXiv 1904.09751",
         "Draws from the likeliest tokens, which together have the probability top-p.",
-        Nucleus, (
-            Parameter("temperature", "Temperature", 1.0, 0.1, 2, 0.1),
-            Parameter("top_p", "Top-p", 0.9, 0, 1, 0.05),
-            _SEED,
-        ),
+        Nucleus, (*_NUCLEUS, _SEED),
+    ),
+    "nucleus-cut": Kind(
+        "Nucleus with the cut", "Control: the plausibility cut of Li et al. 2023, arXiv 2210.15097, alone",
+        "Draws from the nucleus once all tokens far less likely than the best are removed, with no contrast.",
+        Nucleus, (*_NUCLEUS, _SEED, _BETA),
     ),
     "beam": Kind(
         "Beam search", "Graves 2012, arXiv 1211.3711; as in transformers",
@@ -88,13 +92,16 @@ ALL: dict[str, Kind] = {
         "INTER", "INTER 2025, arXiv 2507.05056",
         "Adds what picture and question say only together, at the steps where that differs much between tokens.",
         Inter, (
-            Parameter("threshold", "Threshold k of the variance (logits squared)", 1.0, 0, 20, 0.1),
-            _BETA,
-            Parameter("image_seed", "Seed of the random picture", 0, 0, 1000, 1),
+            *_INTER,
             Parameter("temperature", "Temperature (0: the best token)", 0.0, 0, 2, 0.1),
             Parameter("top_p", "Top-p", 1.0, 0, 1, 0.05),
             _SEED,
         ),
+    ),
+    "inter-nucleus": Kind(
+        "INTER with nucleus", "INTER 2025, arXiv 2507.05056",
+        "Draws from the nucleus of INTER's scores: INTER as a rival of sampling.",
+        Inter, (*_INTER, *_NUCLEUS, _SEED),
     ),
     "vcd": Kind(
         "Visual contrastive decoding (VCD)", "Leng et al. 2024, arXiv 2311.16922",
@@ -108,8 +115,11 @@ ALL: dict[str, Kind] = {
     ),
     "m3id": Kind(
         "M3ID", "Favero et al. 2024, arXiv 2403.14003",
-        "Subtracts what the model says without the picture, the more the longer the answer is.",
-        MutualInformation, (Parameter("decay", "Decay of the picture's memory, per token", 0.02, 0, 0.5, 0.01),),
+        "Subtracts what the model says without the picture, the more the longer the answer is, where it is unsure.",
+        MutualInformation, (
+            Parameter("decay", "Decay of the picture's memory, per token", 0.02, 0, 0.5, 0.01),
+            Parameter("sure", "Probability from which on it is left alone", 0.3, 0, 1, 0.05),
+        ),
     ),
     "dola": Kind(
         "DoLa", "Chuang et al. 2024, arXiv 2309.03883",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from analysis.decoding.strategies.stepwise import Draw, choice, number, plausible, whole
+from analysis.decoding.strategies.stepwise import Draw, choice, cut, number, whole
 from models.encoding import Encoded
 from models.errors import InputError
 from models.generation import Choice
@@ -69,8 +69,7 @@ def modified(logits: torch.Tensor, threshold: float = 1.0, beta: float = 0.1) ->
     """
     own, found = logits[0], dividends(logits)[0]
     variance = float(found.var(correction=0))
-    keep = plausible(own, beta)
-    plain, moved = (s.masked_fill(~keep, -torch.inf) for s in (own, own + found))
+    plain, moved = (cut(s, own, beta) for s in (own, own + found))
     fired = variance >= threshold
     return Modified(found, variance, fired, moved if fired else plain, moved)
 
@@ -109,8 +108,11 @@ class Inter:
     def choose(self, logits: torch.Tensor, step: int) -> Choice:
         own = logits[0]
         if len(logits) == 1:
-            token = self._draw(own.masked_fill(~plausible(own, self.beta), -torch.inf))
+            token = self._draw(cut(own, own, self.beta))
             return choice(token, own, note=ALONE, interaction_variance=float("nan"), fired=False)
         found = modified(logits, self.threshold, self.beta)
         told = {"interaction_variance": found.variance, "fired": found.fired}
         return choice(self._draw(found.scores), own, **told, modified_id=int(found.if_fired.argmax()))
+
+    def scores(self, logits: torch.Tensor, step: int) -> torch.Tensor:
+        return modified(logits, self.threshold, self.beta).scores if len(logits) > 1 else logits[0]

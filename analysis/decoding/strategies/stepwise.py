@@ -1,5 +1,5 @@
 """Rules that choose one token after the other: drawn from the likeliest, or by contrast with a prompt that sees less,
-or with an early layer; and what all strategies share: what their numbers must be, which tokens are plausible."""
+or with an early layer; and what all strategies share: what their numbers must be, and the plausibility cut."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,9 +40,10 @@ def whole(name: str, value: int, low: int, high: int | None = None) -> int:
     return int(value)
 
 
-def plausible(logits: torch.Tensor, beta: float) -> torch.Tensor:
-    """Which tokens stay, ``[V]``: those with a logit of at least the largest + log ``beta`` (Li et al. 2023, eq. 2)."""
-    return logits >= logits.max() + np.log(beta)
+def cut(scores: torch.Tensor, own: torch.Tensor, beta: float) -> torch.Tensor:
+    """The plausibility cut (Li et al. 2023, arXiv 2210.15097, eq. 2): ``scores`` ``[V]``, -inf where the logit ``own``
+    is below the largest + log ``beta``. A ``beta`` of 0 cuts nothing."""
+    return scores.masked_fill(own < own.max() + np.log(beta), -torch.inf) if beta else scores
 
 
 def choice(token: int, own: torch.Tensor, **details: object) -> Choice:
@@ -77,16 +78,19 @@ class Nucleus:
 
     The logits are divided by ``temperature`` (above 0); a token is drawn from the smallest set of likeliest tokens
     whose probabilities sum to ``top_p`` [0 to 1] or more: 0 leaves the likeliest token alone, which is greedy.
+    A ``beta`` above 0 makes the plausibility cut first, which alone makes sampling nearly greedy: INTER's control.
     The same ``seed`` draws the same answer. Details: ``greedy_id``. Raises ``InputError``.
     """
 
     temperature: float = 1.0
     top_p: float = 0.9
     seed: int = 0
+    beta: float = 0.0
 
     def __post_init__(self):
         number("The temperature", self.temperature, 0, above=True)
         number("Top-p", self.top_p, 0, 1)
+        number("Beta", self.beta, 0, 1)
         self.seed = whole("The seed", self.seed, 0)
 
     def contexts(self, encoded: Encoded) -> Sequence[Encoded]:
@@ -94,21 +98,23 @@ class Nucleus:
         return (encoded,)
 
     def choose(self, logits: torch.Tensor, step: int) -> Choice:
-        return choice(self._draw(logits[0]), logits[0])
+        return choice(self._draw(cut(logits[0], logits[0], self.beta)), logits[0])
 
 
 class Contrast:
     """Two contexts: the prompt and one that sees less. Says so in ``note`` where there is no picture to take away,
-    and is then greedy. Details: ``greedy_id``. A subclass has ``scores(own, less, step)``: ``[V]`` of the token at
+    and is then greedy. Details: ``greedy_id``. A subclass has ``contrast(own, less, step)``: ``[V]`` of the token at
     ``step`` (from 0) from the logits of both contexts; the best is taken."""
 
     def contexts(self, encoded: Encoded) -> Sequence[Encoded]:
         return (encoded, self.less(encoded)) if encoded.size else (encoded,)
 
     def choose(self, logits: torch.Tensor, step: int) -> Choice:
-        if len(logits) == 1:
-            return choice(int(logits[0].argmax()), logits[0], note=ALONE)
-        return choice(int(self.scores(*logits, step).argmax()), logits[0])
+        note = {"note": ALONE} if len(logits) == 1 else {}
+        return choice(int(self.scores(logits, step).argmax()), logits[0], **note)
+
+    def scores(self, logits: torch.Tensor, step: int) -> torch.Tensor:
+        return self.contrast(*logits, step) if len(logits) > 1 else logits[0]
 
     def less(self, encoded: Encoded) -> Encoded:
         """The context to contrast with: here the prompt without its picture."""
@@ -145,9 +151,8 @@ class VisualContrast(Contrast):
         }
         return replace(encoded, inputs={**encoded.inputs, **noised})
 
-    def scores(self, own, less, step):
-        scores = (1 + self.alpha) * own - self.alpha * less
-        return scores.masked_fill(~plausible(own, self.beta), -torch.inf)
+    def contrast(self, own, less, step):
+        return cut((1 + self.alpha) * own - self.alpha * less, own, self.beta)
 
 
 @dataclass
@@ -155,16 +160,21 @@ class MutualInformation(Contrast):
     """M3ID (Favero et al. 2024, arXiv 2403.14003): z + (1 - l) / l (z - z(no picture)), l = exp(-``decay`` t).
 
     t counts the tokens written before: the longer the answer, the more the picture is held against forgetting it.
-    ``decay`` 0 keeps l at 1, which is greedy. It acts at every step; the paper's Algorithm 1 leaves steps alone where
-    the model is sure, which is not built. Raises ``InputError``.
+    ``decay`` 0 keeps l at 1, which is greedy; so is every first token (t = 0), and with it a yes or no. Where the
+    likeliest token has a probability of ``sure`` [0 to 1] or more, the step is left alone, as in Algorithm 1; that rule
+    and both defaults are told from memory of the paper, not read again. Raises ``InputError``.
     """
 
     decay: float = 0.02
+    sure: float = 0.3
 
     def __post_init__(self):
         number("The decay", self.decay, 0)
+        number("The probability from which on a step is left alone", self.sure, 0, 1)
 
-    def scores(self, own, less, step):
+    def contrast(self, own, less, step):
+        if own.softmax(-1).max() >= self.sure:
+            return own
         return own + np.expm1(self.decay * step) * (own - less)  # (1 - l) / l
 
 
@@ -181,7 +191,7 @@ class Guidance(Contrast):
     def __post_init__(self):
         number("The guidance scale", self.scale, 0)
 
-    def scores(self, own, less, step):
+    def contrast(self, own, less, step):
         return less + self.scale * (own - less)
 
 
@@ -215,7 +225,7 @@ def contrasted(final: torch.Tensor, early: Mapping[int, torch.Tensor], beta: flo
     found = {layer: logits.log_softmax(-1) for layer, logits in early.items()}
     far = {layer: float(divergence(own, logprobs)) for layer, logprobs in found.items()}
     layer = max(far, key=far.get)
-    return layer, far[layer], (own - found[layer]).masked_fill(~plausible(final, beta), -torch.inf)
+    return layer, far[layer], cut(own - found[layer], final, beta)
 
 
 @dataclass
@@ -255,3 +265,6 @@ class LayerContrast:
         layer, far, scores = contrasted(own, {i: early[i][0] for i in self.layers}, self.beta)
         best = own.masked_fill(scores < scores.max(), -torch.inf)
         return choice(int(best.argmax()), own, layer=layer, divergence=far)
+
+    def scores(self, logits: torch.Tensor, step: int, early: Mapping[int, torch.Tensor]) -> torch.Tensor:
+        return contrasted(logits[0], {i: early[i][0] for i in self.layers}, self.beta)[2]
