@@ -7,6 +7,7 @@ import numpy as np
 from analysis.attention import sample
 from analysis.attention.figure import arms_table
 from analysis.attention.sample import ITEMS, LINKS, Looks, looks, of_sets
+from analysis.attention.sentence import few
 from analysis.statistics import difference, mean
 from analysis.table import Head, Table
 from analysis.wording import between, change, plural
@@ -81,6 +82,8 @@ def _meaning(found: Looks) -> str:
     other = [link for link in LINKS if link not in fading]
     said = f"In the base, self- and cross-modal attention are {100 * whole:.0f} % apart as shares"
     said += f" and {100 * each:.0f} % per token. "
+    short = few(found.share.shape[2], [found.decay(base, link) for link in LINKS])
+    said += f"{short}. " if short else ""
     said += f"An exponential decay shows in {' and '.join(fading)}" if fading else "No link decays exponentially"
     said += f", not in {' and '.join(other)}." if fading and other else "."
     if len(image) > 1:

@@ -15,6 +15,8 @@ from analysis.wording import listed, ninth, plural, points
 from analysis.wording import percent as chance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from analysis.attention.measure import Attention, Decay, Word
     from analysis.attention.probe import Carried, WhatIf
     from analysis.attention.sample import Across
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _LEVEL = 1.25  # times: less apart is about as much
 _STOPS = 0.25  # of what it was at first: a loss, or a gain, that is told as one
+_WIDE = 1.5  # times from the lower to the upper end of an interval: what is narrower can tell, however few the layers
 _CLEAR = 0.05  # nats: a smaller change of a log-probability is called none
 _WORDS = 3  # of an answer that is quoted
 _WHO = {"answering": "of the tokens that write the answer", "text": "of all text tokens"}
@@ -130,9 +133,8 @@ def decay(found: "Attention") -> str:
     if not found.picture:
         return "There is no picture, so no link to it or from it can fade."
     parts = []
-    if short := few(found):
-        freedom = f": a fit has {plural(found.layers - 2, 'degree')} of freedom, and wide intervals"
-        parts.append(f"{short}{freedom if found.layers > 2 else ''}.")
+    if short := few(found.layers, [link.decay for link in found.links]):
+        parts.append(f"{short}. What it can tell is the disparity.")
     for link in found.links:
         name, seen = link.name.capitalize(), link.visible.max()
         if link.name == "text-to-text":
@@ -195,12 +197,15 @@ def by_word(found: "Attention") -> str:
     return said
 
 
-def few(found: "Attention") -> str:
-    """What a fit over few layers cannot tell; empty where there are enough."""
-    if found.layers >= FEW:
+def few(layers: int, fits: "Iterable[Decay]") -> str:
+    """What ``fits`` over few layers cannot tell; empty where there are enough, or no interval of γ is wide."""
+    wide = max((fit.gamma.high / fit.gamma.low for fit in fits if fit.gamma.low > 0), default=math.inf)
+    if layers >= FEW or wide < _WIDE:
         return ""
-    count = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven")[found.layers]
-    return f"{count} layers cannot tell whether attention fades"
+    count = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven")[layers]
+    said = f"{count} layers cannot tell whether attention fades"
+    freedom = f"{plural(layers - 2, 'degree')} of freedom, and intervals of γ up to {wide:.2g} times wide"
+    return said if math.isinf(wide) else f"{said}: a fit has {freedom}"
 
 
 PREDICTED = ("it falls", "it grows", "it stays within 5 points")

@@ -78,7 +78,9 @@ OVER = Section(
         View("writing", _of_attention(figure.by_word), folded="Word by word, in every layer"),
         View("disparity", _of_attention(figure.disparity), folded="Within picture and text, or across"),
         View(
-            "decay", _of_attention(lambda found: figure.decay(found, sentence.few(found))),
+            "decay", _of_attention(lambda found: figure.decay(
+                found, sentence.few(found.layers, [link.decay for link in found.links]).partition(":")[0]
+            )),
             folded="Does it fade from layer to layer?",
         ),
         View("tokens", _of_attention(figure.choices), html=True, folded="Let another token look"),

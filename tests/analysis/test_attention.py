@@ -369,13 +369,26 @@ def test_decay_in_words(found, scores, said):
 def test_half_life_missing_links_and_few_layers_in_words(found):
     assert "halving every 3.1 layers." in sentence.decay(with_scores(found, "text-to-image", 0.8 ** np.arange(12.0)))
     few = "Three layers cannot tell whether attention fades"
-    assert sentence.decay(found).startswith(f"{few}: a fit has 1 degree of freedom, and wide intervals. Text-to-image:")
-    assert figure.decay(found, sentence.few(found)).layout.title.text == few
-    deep = replace(found, share=np.full((30, 4, 4), 0.25))
-    assert sentence.few(deep) == "" and figure.decay(found).layout.title.text is None
+    assert sentence.decay(found).startswith(f"{few}: a fit has 1 degree of freedom, and intervals of γ up to ")
+    assert "times wide. What it can tell is the disparity. Text-to-image:" in sentence.decay(found)
+    assert figure.decay(found, few).layout.title.text == few and figure.decay(found).layout.title.text is None
     assert "sees only 1 text token here" in sentence.decay(found)
     blind = with_scores(found, "image-to-text", np.full(3, np.nan), np.zeros(3))
     assert "Image-to-text: there is no such link" in sentence.decay(blind)
+
+
+def test_whether_layers_can_tell_is_asked_of_freedom_and_intervals():
+    """Logarithms 0, -1, -1, -2: slope -0.6; residuals 0.1, -0.3, 0.3, -0.1 make an error of sqrt(0.2 / 2 / 5)."""
+    loose, steady = fit(np.exp([0.0, -1, -1, -2])), fit(0.3 * 0.8 ** np.arange(4))
+    wide = np.exp(2 * 4.30265 * np.sqrt(0.02))
+    assert wide == pytest.approx(3.38, abs=0.01)
+    assert sentence.few(4, [steady, loose]) == (
+        "Four layers cannot tell whether attention fades: a fit has 2 degrees of freedom, and intervals of γ up to 3.4 "
+        "times wide"
+    )
+    assert sentence.few(4, [steady]) == ""  # a straight line can be told from four layers, whatever the model
+    assert sentence.few(12, [loose]) == ""
+    assert sentence.few(2, [fit(np.array([0.2, 0.1]))]) == "Two layers cannot tell whether attention fades"
 
 
 def test_all_about_a_word_in_words(found):
