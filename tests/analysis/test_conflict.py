@@ -648,3 +648,16 @@ def test_what_is_predicted_is_what_is_told(one):
     assert lean(pictures) == "the picture" and "mostly the picture" in sentence(pictures)
     both = replace(texts, followed=np.arange(40) % 2)
     assert lean(both) == "neither clearly" and "no clear preference" in sentence(both)
+
+
+def test_a_text_that_is_never_hard_says_little_of_preference():
+    rows = [(2, 8, "dog", "cat", "dog")] * 40
+    texts = measure(Scripted(rows), [item(i) for i in range(40)], layers=False)
+    told = "All wordings of the text are about as easy (90 % to 95 % right alone), so its preference says little."
+    assert "wordings" not in sentence(texts)  # one tier cannot differ
+    right = np.ones(40, dtype=bool)
+    right[[0, 20, 21]] = False  # 19 of 20, and 18 of 20
+    tiers = replace(texts, tiers=("direct",) * 20 + ("hedged",) * 20, right_text=right)
+    assert told in sentence(tiers)
+    assert "wordings" not in sentence(replace(tiers, right_text=right & (np.arange(40) > 22)))  # 85 % and 0 %
+    assert "wordings" not in sentence(replace(tiers, followed=np.arange(40) % 2))  # and no preference to explain

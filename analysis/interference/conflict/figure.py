@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _POINTS = 121
 _SURER = "−2: surer in text, +2: in picture"
 _CLEARLY = 0.05  # of relative uncertainty: less is no difference
+_FLAT = 0.1  # between shares right of the text tiers: closer, they are one difficulty
 
 
 def oscillation(found: "Conflict") -> go.Figure | None:
@@ -191,6 +192,10 @@ def sentence(found: "Conflicts") -> str:
     else:
         leans = verdict(of, "towards the text", "towards the picture", "to neither side clearly")
         parts.append(f"{law}: at equal certainty it leans {leans}.")
+    right = [tier.right.value for tier in found.by_tier if tier.side == "text"]
+    if len(right) > 1 and max(right) - min(right) < _FLAT and lean(found) != LEANS[2]:
+        shares = f"{percent(min(right))} to {percent(max(right))} right alone"
+        parts.append(f"All wordings of the text are about as easy ({shares}), so its preference says little.")
     known = found.switches[found.counted & ~np.isnan(found.switches)]
     if compared:
         how = verdict(
