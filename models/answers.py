@@ -150,3 +150,9 @@ def score(answer: str, truth: str, style: str, names: dict[str, str] | None = No
         if wanted := objects_in(truth, names):
             return f1(objects_in(answer, names), wanted) if style_of(answer) == "sentence" else 0.0
     return float(_core(answer, style) == _core(truth, style))
+
+
+def says_yes(answer: str) -> bool:
+    """POPE's own reading of an answer: no where its first sentence has the word *no* or *not*, else yes."""
+    words = re.findall(r"\w+", answer.split(".")[0].lower())
+    return not {"no", "not"} & set(words)

@@ -4,6 +4,12 @@
 of the truth decides (``models.answers.score``).
 """
 
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -70,6 +76,52 @@ def load(path: str | Path) -> list[EvalItem]:
     if not all(item.image is None or is_file(item.image) for item in items):
         items = _read.__wrapped__(path, found.st_mtime_ns, found.st_size)  # tells which picture went, and its line
     return list(items)
+
+
+@contextmanager
+def uploaded(files: Sequence[str | Path]) -> Iterator[list[EvalItem]]:
+    """A visitor's own set: one JSONL file and the pictures that it names, all of them uploaded, whatever their folders.
+
+    A line is an item of the project's format, or of POPE's, ``{"question_id", "image", "text", "label"}``. The pictures
+    are gone once it is left. Raises ``EvalSetError`` naming the line and the field.
+    """
+    lists = [Path(f) for f in files if Path(f).suffix.lower() in (".jsonl", ".json")]
+    if len(lists) != 1:
+        raise EvalSetError(
+            f"{len(lists) or 'No'} JSONL file{'s' * (len(lists) != 1)} among what was uploaded: choose one file with a "
+            "JSON object a line, and the pictures that it names."
+        )
+    names = Counter(Path(f).name for f in files)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise EvalSetError(f"There are two files called {twice[0]}: the pictures of a set need names of their own.")
+    with tempfile.TemporaryDirectory(prefix="crosstalk-") as made:
+        folder = Path(made)
+        for file in map(Path, files):
+            if file != lists[0]:
+                shutil.copyfile(file, folder / file.name)
+        copied = folder / lists[0].name
+        try:
+            lines = lists[0].read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise EvalSetError(f"{lists[0].name} cannot be read as text.") from error
+        copied.write_text("\n".join(map(_project_line, lines)), encoding="utf-8")
+        yield load(copied)
+
+
+def _project_line(line: str) -> str:
+    """A line of an own set in the project's format, its picture by the file name alone."""
+    try:
+        item = parsed(line)
+    except ValueError:
+        return line  # the set's own check names the line
+    if not isinstance(item, dict):
+        return line
+    if isinstance(item.get("image"), str):
+        item["image"] = Path(item["image"]).name
+    if "text" in item and "label" in item:  # POPE's own
+        given = {"question": item["text"], "answer": item["label"], "choices": ["yes", "no"], "style": "yes/no"}
+        item = {"image": item.get("image"), **given}
+    return json.dumps(item, ensure_ascii=False)
 
 
 @lru_cache(maxsize=32)  # what raises is not kept

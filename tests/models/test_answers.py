@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from models.answers import box_of, f1, iou, objects_in, options_in, score, style_of
+from models.answers import box_of, f1, iou, objects_in, options_in, says_yes, score, style_of
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,12 @@ def test_score(answer, truth, style, wanted):
 )
 def test_options_listed_in_a_question(question, options):
     assert options_in(question) == options
+
+
+@pytest.mark.parametrize(
+    ("answer", "yes"),
+    [("Yes", True), ("no", False), ("No, there is none.", False), ("There is not a bee.", False),
+     ("It is. No doubt.", True), ("Yes, there is. Not a cat.", True), ("nothing", True), ("", True), ("knot", True)],
+)  # fmt: skip
+def test_answers_are_read_as_popes_authors_read_them(answer, yes):
+    assert says_yes(answer) is yes

@@ -112,8 +112,8 @@ def overall(found: "Hallucination") -> str:
         f"On {order[0]} items {better or 'none'} of {len(rows)} rules {'is' if better == 1 else 'are'} better than "
         f"greedy beyond chance, {worse or 'none'} worse (n = {rows[0].scores.n})."
     )
-    more = [shift(found, order[0]), sampling(found, order[0]), *(sentence(found, subset) for subset in order)]
-    return " ".join([first, *filter(None, more)])
+    controls = [shift(found, order[0]), sampling(found, order[-1])]  # captions, where there is more to draw
+    return " ".join([first, *filter(None, controls), *(sentence(found, subset) for subset in order)])
 
 
 def shift(found: "Hallucination", subset: str) -> str:
@@ -144,9 +144,9 @@ def sampling(found: "Hallucination", subset: str) -> str:
         return ""
     whole, cut, beyond = inter["nucleus"], over["nucleus-cut"]["nucleus"], inter["nucleus-cut"]
     return (
-        f"Against nucleus sampling, INTER that samples changes accuracy by {change(whole, digits=1)}, the plausibility "
-        f"cut alone by {change(cut, digits=1)}. INTER beyond the cut: {change(beyond, digits=1)}, "
-        f"{verdict(beyond, 'so INTER itself helps', 'so INTER itself harms', 'no difference can be told')}."
+        f"{NAMES[headline(found.of(subset))]} against nucleus sampling ({subset}): INTER that samples "
+        f"{change(whole, digits=1)}, the plausibility cut alone {change(cut, digits=1)}; INTER beyond the cut "
+        f"{change(beyond, digits=1)}, {verdict(beyond, 'more', 'less', 'no difference can be told')}."
     )
 
 

@@ -1,12 +1,7 @@
 """Every strategy on POPE's questions and CHAIR's captions: what is asked, the embedded items or a researcher's own in
 two file formats; raw answers, kept; and the numbers that follow from them."""
 
-import json
-import re
-import shutil
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,12 +18,11 @@ from analysis.result import Provenance, Result, together
 from analysis.statistics import Difference, Estimate, difference, mean, ratio, ratio_difference
 from analysis.table import Table
 from models import evalset, fingerprint
-from models.answers import content_words
+from models.answers import content_words, says_yes
 from models.batches import TOKENS, batched
 from models.embedded import hallucination_sets
 from models.errors import EvalSetError
 from models.evaluation import at_equal_recall, auc
-from models.files import parsed
 from models.generation import Writing, text_of
 from models.margins import Margin
 from models.search import Search
@@ -82,49 +76,10 @@ def embedded(scenes: int = hallucination_sets.EXISTENCE, captions: int = halluci
 
 @contextmanager
 def uploaded(files: Sequence[str | Path]) -> Iterator[Data]:
-    """A visitor's own set: one JSONL file and the pictures that it names, all of them uploaded, whatever their folders.
-
-    A line is an item of the project's format, or of POPE's, ``{"question_id", "image", "text", "label"}``. Yes/no
-    questions and captions are taken. An object is whatever a true caption gives an article or a number.
-    Raises ``EvalSetError`` naming the line and the field.
-    """
-    lists = [Path(f) for f in files if Path(f).suffix.lower() in (".jsonl", ".json")]
-    if len(lists) != 1:
-        raise EvalSetError(
-            f"{len(lists) or 'No'} JSONL file{'s' * (len(lists) != 1)} among what was uploaded: choose one file with a "
-            "JSON object a line, and the pictures that it names."
-        )
-    names = Counter(Path(f).name for f in files)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise EvalSetError(f"There are two files called {twice[0]}: the pictures of a set need names of their own.")
-    with tempfile.TemporaryDirectory(prefix="crosstalk-") as made:
-        folder = Path(made)
-        for file in map(Path, files):
-            if file != lists[0]:
-                shutil.copyfile(file, folder / file.name)
-        copied = folder / lists[0].name
-        try:
-            lines = lists[0].read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise EvalSetError(f"{lists[0].name} cannot be read as text.") from error
-        copied.write_text("\n".join(map(_project_line, lines)), encoding="utf-8")
-        yield _data(evalset.load(copied))
-
-
-def _project_line(line: str) -> str:
-    """A line of an own set in the project's format, its picture by the file name alone."""
-    try:
-        item = parsed(line)
-    except ValueError:
-        return line  # the set's own check names the line
-    if not isinstance(item, dict):
-        return line
-    if isinstance(item.get("image"), str):
-        item["image"] = Path(item["image"]).name
-    if "text" in item and "label" in item:  # POPE's own
-        told = {"question": item["text"], "answer": item["label"], "choices": ["yes", "no"], "style": "yes/no"}
-        item = {"image": item.get("image"), **told}
-    return json.dumps(item, ensure_ascii=False)
+    """The yes/no questions and captions of a visitor's own set (``evalset.uploaded``); an object is whatever a true
+    caption gives an article or a number. Raises ``EvalSetError`` naming the line and the field."""
+    with evalset.uploaded(files) as items:
+        yield _data(items)
 
 
 def _data(items: Sequence[evalset.EvalItem]) -> Data:
@@ -179,7 +134,7 @@ class Chair:
 @dataclass(frozen=True)
 class Row:
     """One strategy on one subset: ``scores``, and their ``differences`` to greedy's on the same items, by name; that of
-    ``alarms`` is to ``moved``. ``over``: of a rule that samples, accuracy minus that of others of ``SAMPLED``."""
+    ``alarms`` is to ``moved``. ``over``: of a rule that samples, accuracy or CHAIR_i minus that of its rivals."""
 
     subset: str
     strategy: str
@@ -248,7 +203,8 @@ def measure(
         return None
     given: dict[str, dict[str, dict]] = {}  # what is kept, by kind and strategy
     for cell, value in zip(plan, found, strict=True):
-        given.setdefault(cell.of[0], {})[cell.of[1][1]] = value
+        speed = sum(value.get("tokens", [])) / (float(np.sum(value.get("seconds", 0))) or np.nan)  # tokens a second
+        given.setdefault(cell.of[0], {})[cell.of[1][1]] = {**value, "speed": speed}
     said, described, read = (given.get(kind, {}) for kind in ("questions", CAPTIONS, _MARGINS))
     rows = [*_existence(data, said, read), *_captions(data, described)]
     by = together([value["provenance"] for value in found], model.name, checkpoint)
@@ -258,9 +214,8 @@ def measure(
     )
 
 
-def _speed(of: dict) -> float:
-    """Tokens a second, from a strategy's contexts to the last token."""
-    return sum(of["tokens"]) / (float(np.sum(of["seconds"])) or np.nan)
+def _rivals(name: str, given: Collection[str]) -> list[str]:
+    return [n for n in SAMPLED[: SAMPLED.index(name)] if n in given] if name in SAMPLED else []
 
 
 def _existence(data: Data, given: Mapping[str, dict], read: Mapping[str, dict]) -> list[Row]:
@@ -281,9 +236,8 @@ def _existence(data: Data, given: Mapping[str, dict], read: Mapping[str, dict]) 
             }
             area, moved = (Estimate(*of) for of in (auc(margin, truth), moved if changes else ()))
             scores = replace(pope(own, truth), auc=area, moved=moved, blind=mean(blind[~np.isnan(blind)] > 0))
-            before = [n for n in SAMPLED[: SAMPLED.index(name)] if n in said] if name in SAMPLED else []
-            over = {n: difference(own == truth, said[n] == truth) for n in before}
-            rows.append(Row(subset, name, scores, changes, _speed(given[name]), over))
+            over = {n: difference(own == truth, said[n] == truth) for n in _rivals(name, said)}
+            rows.append(Row(subset, name, scores, changes, given[name]["speed"], over))
     return rows
 
 
@@ -293,15 +247,16 @@ def _captions(data: Data, given: Mapping[str, dict]) -> list[Row]:
         name: counts([[m.name for m in mentions(text, data.forms)] for text in answered["texts"]], there)
         for name, answered in given.items()
     }
-    rows = []
+    rows, less = [], lambda a, b: ratio_difference((a.invented, a.mentions), (b.invented, b.mentions))
     for name, own in found.items():
         other = found[BASIS]
+        over = {n: less(own, found[n]) for n in _rivals(name, found)}
         changes = {} if name == BASIS else {
-            "objects": ratio_difference((own.invented, own.mentions), (other.invented, other.mentions)),
+            "objects": less(own, other),
             "sentences": difference(own.invented > 0, other.invented > 0),
             "recall": ratio_difference((own.found, own.there), (other.found, other.there)),
         }
-        rows.append(Row(CAPTIONS, name, chair(own), changes, _speed(given[name]), {}))
+        rows.append(Row(CAPTIONS, name, chair(own), changes, given[name]["speed"], over))
     return rows
 
 
@@ -342,12 +297,6 @@ def answers(
     contexts = len(made(0).contexts(encode(places[0]))) if places and not search else 1
     limits = {"rows": 1 if search else max(_ROWS // contexts, 1), "tokens": TOKENS // contexts, "new": limit}
     return batched(places, encode, write, alike=lambda i: len(items[i].question), **limits)
-
-
-def says_yes(answer: str) -> bool:
-    """POPE's own reading of an answer: no where its first sentence has the word *no* or *not*, else yes."""
-    words = re.findall(r"\w+", answer.split(".")[0].lower())
-    return not {"no", "not"} & set(words)
 
 
 def pope(said: Sequence[bool], truth: Sequence[bool]) -> Pope:
