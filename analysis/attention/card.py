@@ -82,10 +82,9 @@ def _meaning(found: Looks) -> str:
     other = [link for link in LINKS if link not in fading]
     said = f"In the base, self- and cross-modal attention are {100 * whole:.0f} % apart as shares"
     said += f" and {100 * each:.0f} % per token. "
-    short = few(found.share.shape[2], [found.decay(base, link) for link in LINKS])
-    said += f"{short}. " if short else ""
-    said += f"An exponential decay shows in {' and '.join(fading)}" if fading else "No link decays exponentially"
-    said += f", not in {' and '.join(other)}." if fading and other else "."
+    decays = f"An exponential decay shows in {' and '.join(fading)}" if fading else "No link decays exponentially"
+    decays += f", not in {' and '.join(other)}" if fading and other else ""
+    said += f"{few(found.share.shape[2], [found.decay(base, link) for link in LINKS]) or decays}."
     if len(image) > 1:
         far = max((i for i in range(len(image)) if i != base), key=lambda i: abs(image[i] - image[base]))
         moved = difference(found.image(far).mean(1), found.image(base).mean(1))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from analysis.decoding import strategies
-from analysis.decoding.dataset.figure import scores_table, sentence
+from analysis.decoding.dataset.figure import sampling, scores_table, sentence, shift
 from analysis.decoding.dataset.measure import Hallucination, embedded, measure
 from models import catalog
 
@@ -34,5 +34,6 @@ def told(found: Hallucination) -> str:
     ]
     for subset in found.subsets:
         head = f"### {subset} (n = {found.of(subset)[0].scores.n})"
-        parts += [head, scores_table(found, subset).markdown(), sentence(found, subset)]
+        said = " ".join(filter(None, (tell(found, subset) for tell in (sentence, shift, sampling))))
+        parts += [head, scores_table(found, subset).markdown(), said]
     return "\n\n".join(parts)

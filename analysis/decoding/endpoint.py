@@ -24,7 +24,7 @@ def decode(
 ) -> dict:
     """Let a multimodal language model answer by several decoding strategies, and compare what they write.
 
-    Strategies are: greedy, nucleus, beam, inter, vcd, m3id, dola, opera, cfg. Some are made to invent less.
+    Strategies are: greedy, nucleus, nucleus-cut, beam, inter, inter-nucleus, vcd, m3id, dola, opera, cfg.
 
     Args:
         image: The picture, an uploaded file (over MCP its http, https or data address); left out, there is none.

@@ -63,7 +63,7 @@ def spread(found: "Hallucination", subset: str) -> go.Figure:
         hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
     )
     labels = [f"{title}<br>{speed}" for title, speed in zip(titles, speeds, strict=True)]
-    title = f"{NAMES[name]}, %, with 95 % intervals<br>({subset}, n = {rows[0].scores.n})"
+    title = f"{NAMES[name]}, %, 95 % intervals<br>({subset}, n = {rows[0].scores.n})"
     return figure(
         110 + 46 * len(rows), dots, margin={"l": 8, "r": 24, "t": 8, "b": 8},
         xaxis={"title": title}, yaxis={"tickvals": places, "ticktext": labels, "autorange": "reversed"},

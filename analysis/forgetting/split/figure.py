@@ -235,6 +235,6 @@ def sentence(found: "Split") -> str:
         said += f" Mostly {SUPERFICIAL} is what {listed(mostly)} lost."
     back, both = int(whole.agreement[:, 1].sum()), int(whole.agreement.trace())
     return (
-        f"{said} That is our test, not SEFE's; by a second one, the asked form spelled out, {back} of the "
+        f"{said} The choice is our test, not SEFE's; by a second one, the asked form spelled out, {back} of the "
         f"{whole.other_form} come back right, and the two agree on {percent(both / whole.other_form)} of them."
     )
