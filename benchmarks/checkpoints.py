@@ -44,11 +44,11 @@ def main() -> None:
 
     bare = MLLM.open(entries()[0].source).model
     adapters = mllm.checkpoints.manifest.checkpoints
-    loaded = PeftModel.from_pretrained(bare, adapters[0].adapter, "first")
+    loaded = PeftModel.from_pretrained(bare, adapters[0].adapters[0], "first")
 
     def load():
         for i, checkpoint in enumerate(adapters):
-            loaded.load_adapter(checkpoint.adapter, f"again{i}")
+            loaded.load_adapter(checkpoint.adapters[0], f"again{i}")
             loaded.delete_adapter(f"again{i}")
 
     switched, loads = compare(switch, load)

@@ -18,7 +18,7 @@ from models.files import told
 from models.manifest import BASE, MANIFEST, Checkpoint, Manifest, locate, same_base
 from models.mixtures import Blend, Merge, Patch, Weights
 from models.switchboard import Change, Part, State, Switchboard
-from models.weights import load_adapter, load_attention, load_full, size
+from models.weights import load_adapters, load_attention, load_full, size
 
 __all__ = ["BASE", "MANIFEST", "Blend", "Checkpoint", "CheckpointSet", "Manifest", "Merge", "Patch", "Weights"]
 
@@ -48,7 +48,7 @@ class CheckpointSet:
         with board.switched(()):
             try:
                 for checkpoint in manifest.checkpoints:
-                    load = load_adapter if checkpoint.adapter else load_full
+                    load = load_adapters if checkpoint.adapters else load_full
                     change = changes[checkpoint.name] = load(board, manifest, checkpoint)
                     if checkpoint.attention:
                         own = load_attention(board, manifest, checkpoint)
@@ -60,7 +60,7 @@ class CheckpointSet:
                         board.remove_adapter(change.adapter)
                 if not devices.exhausted(error):
                     raise
-                short, need = told(checkpoint.adapter or checkpoint.weights), size(checkpoint)
+                short, need = told(checkpoint.places[0]), size(checkpoint)
         # out of the handler, whose error holds what was read so far
         changes.clear()
         raise CheckpointError(f"{short}: out of memory, {devices.shortage(model.device, need)}")

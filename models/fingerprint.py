@@ -75,13 +75,12 @@ def _model(model: "MLLM | DualEncoder | Unopened") -> str:
 
 
 def _files(model: "MLLM | DualEncoder | Unopened", checkpoint: str) -> list[Path]:
-    """The files and folders of a checkpoint's own weights."""
     there = model.checkpoints.manifest.checkpoints if model.checkpoints else ()
     chosen = next((c for c in there if c.name == checkpoint), None)
     if chosen is None:
         names = ", ".join((BASE, *(c.name for c in there)))
         raise CheckpointError(f"There is no checkpoint {checkpoint!r}. There are: {names}.")
-    return [path for path in (chosen.adapter, chosen.weights, chosen.attention) if path]
+    return chosen.places
 
 
 def of_path(path: Path) -> str:

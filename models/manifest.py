@@ -4,9 +4,10 @@
      "checkpoints": [{"name": "naming", "task": "naming", "adapter": "naming", "eval": "naming.jsonl"}]}
 
 A checkpoint is a LoRA adapter (``"adapter"``: a folder) or all weights of the model (``"weights"``: a safetensors
-file, or a folder with ``model.safetensors`` or its shards). One trained with modular duplex attention also names its
-fuser (``"attention"``: a safetensors file, ``models.moda``). Checkpoints whose task is not in ``order`` are references
-(for example one trained on all tasks jointly).
+file, or a folder with ``model.safetensors`` or its shards). Where ``"adapter"`` is a list of folders they are applied
+together, W = W_base + sum of their changes: the increments of one task after another. One trained with modular duplex
+attention also names its fuser (``"attention"``: a safetensors file, ``models.moda``). Checkpoints whose task is not in
+``order`` are references (for example one trained on all tasks jointly).
 
 Every path stays in the set's folder. Only the sets that Crosstalk ships, side by side in one folder, may take their
 evaluation sets from each other (``"eval": "../sequential/naming.jsonl"``).
@@ -32,16 +33,21 @@ _SET_FILES = ("*.json", "*.jsonl", "*.safetensors", "*.png", "*.jpg", "*.jpeg", 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint: the task it was trained on last, that task's evaluation set, either an adapter or weights, and
-    the fuser of its own attention where it has one.
+    """One checkpoint: the task it was trained on last, that task's evaluation set, either adapters (several are applied
+    together) or weights, and the fuser of its own attention where it has one.
     """
 
     name: str
     task: str
-    adapter: Path | None
+    adapters: tuple[Path, ...]
     eval: Path | None
     weights: Path | None = None
     attention: Path | None = None
+
+    @property
+    def places(self) -> list[Path]:
+        """The files and folders of its own weights."""
+        return [*self.adapters, *(path for path in (self.weights, self.attention) if path)]
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,8 @@ def _once(file: Path, field: str, names: Sequence[str]) -> None:
 def _one_base(file: Path, base: str, checkpoints: Sequence[Checkpoint]) -> None:
     """Raises ``CheckpointError`` where an adapter was made for another model than ``base``, or than another adapter."""
     made_for = {}
-    for checkpoint in (c for c in checkpoints if c.adapter):
-        config = checkpoint.adapter / ADAPTER_CONFIG
+    for checkpoint, adapter in ((c, adapter) for c in checkpoints for adapter in c.adapters):
+        config = adapter / ADAPTER_CONFIG
         if not inside(file.parent, config) or not is_file(config):
             continue
         try:
@@ -115,9 +121,9 @@ def _field(file: Path, data, key: str, kind: type):
 
 def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
     def path(key: str, within: Path = file.parent) -> Path | None:
-        value = entry.get(key)
-        if value is None:
-            return None
+        return None if entry.get(key) is None else one(key, entry[key], within)
+
+    def one(key: str, value, within: Path) -> Path:
         if not isinstance(value, str) or "\0" in value:
             raise CheckpointError(f'{told(file)}: field "{key}" is not a text. (checkpoint {number})')
         where, shown = f'{told(file)}: checkpoint {number} field "{key}"', nameless(value)[:200]
@@ -135,14 +141,21 @@ def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
         name, task = _field(file, entry, "name", str), _field(file, entry, "task", str)
     except CheckpointError as error:
         raise CheckpointError(f"{error} (checkpoint {number})") from None
-    adapter, weights = path("adapter"), path("weights")
-    if (adapter is None) == (weights is None):
+    named, weights = entry.get("adapter"), path("weights")
+    if isinstance(named, list) and len({str(part) for part in named}) < max(len(named), 1):
+        raise CheckpointError(
+            f'{told(file)}: field "adapter" is a list that is empty or names one twice: list each adapter that is '
+            f"applied once. (checkpoint {number})"
+        )
+    adapters = () if named is None else named if isinstance(named, list) else (named,)
+    adapters = tuple(one("adapter", part, file.parent) for part in adapters)
+    if bool(adapters) == (weights is not None):
         raise CheckpointError(
             f'{told(file)}: one of the fields "adapter" and "weights" is needed, not '
-            f"{'both' if adapter else 'none'}. (checkpoint {number})"
+            f"{'both' if adapters else 'none'}. (checkpoint {number})"
         )
     shared = SHIPPED if file.parent.parent == SHIPPED else file.parent
-    return Checkpoint(name, task, adapter, path("eval", shared), weights, path("attention"))
+    return Checkpoint(name, task, adapters, path("eval", shared), weights, path("attention"))
 
 
 def locate(source: str | Path) -> Path:

@@ -84,6 +84,21 @@ class Switchboard:
         self.model.requires_grad_(False).eval()
         return name, sorted(key.replace(f".{name}", "") for key in (*result.unexpected_keys, *empty))
 
+    def sum_adapters(self, names: Sequence[str]) -> str:
+        """One adapter in the place of ``names`` whose change is the sum of theirs; returns peft's name of it.
+
+        Exact: with factors stacked, B_1 A_1 + B_2 A_2 = [B_1 B_2] [A_1; A_2]. Raises peft's ``ValueError`` for adapters
+        that name their layers in different ways, a list and a pattern.
+        """
+        name = f"c{self._made}"
+        self._made += 1
+        self.tuner.add_weighted_adapter(list(names), [1.0] * len(names), name, combination_type="cat")
+        self._gather()
+        for part in names:
+            self.remove_adapter(part)
+        self.model.requires_grad_(False).eval()
+        return name
+
     def _gather(self) -> None:
         self.layers = {module: name for name, module in self.model.named_modules() if isinstance(module, LoraLayer)}
         for layer in self.layers:

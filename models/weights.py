@@ -35,21 +35,50 @@ _PICTURE_A_ROW = ("llava", "gemma3", "paligemma")
 _MERGE = "Merge it into its base (merge_and_unload, save_pretrained) and list that as full weights."
 
 
-def load_adapter(board: Switchboard, manifest: Manifest, checkpoint: Checkpoint) -> Change:
-    """Load a LoRA adapter, and what else was saved with it, into the model.
+def load_adapters(board: Switchboard, manifest: Manifest, checkpoint: Checkpoint) -> Change:
+    """Load a checkpoint's LoRA adapters, and what else was saved with them, into the model.
+
+    Several become one whose change is the sum of theirs. Of whole tensors saved with several, the last one's count:
+    each was trained with those before it.
+    """
+    parts: list[str] = []
+    tensors: dict[str, torch.Tensor] = {}
+    try:
+        for folder in checkpoint.adapters:
+            name, saved = _load_adapter(board, manifest, folder)
+            parts.append(name)
+            tensors |= saved
+        name = parts[0] if len(parts) == 1 else _summed(board, checkpoint, parts)
+    except BaseException:
+        for part in parts:
+            board.remove_adapter(part)
+        raise
+    return Change(name, tensors, not tensors and _in_rows(board, name))
+
+
+def _summed(board: Switchboard, checkpoint: Checkpoint, parts: list[str]) -> str:
+    try:
+        return board.sum_adapters(parts)
+    except ValueError as error:
+        named = ", ".join(map(told, checkpoint.adapters))
+        raise CheckpointError(f"{named} cannot be applied together: {plain(error)}.") from error
+
+
+def _load_adapter(board: Switchboard, manifest: Manifest, folder: Path) -> tuple[str, dict[str, torch.Tensor]]:
+    """Load one LoRA adapter into the model: peft's name of it, and the whole tensors that were saved with it.
 
     An adapter to another base of the same shape is refused where both are Hub ids, as in ``same_base``.
     """
-    file, config_file = checkpoint.adapter / _WEIGHTS, checkpoint.adapter / _CONFIG
-    if not checkpoint.adapter.is_dir():
-        raise CheckpointError(f'{told(checkpoint.adapter)} is a file: "adapter" names the folder that peft saved.')
+    file, config_file = folder / _WEIGHTS, folder / _CONFIG
+    if not folder.is_dir():
+        raise CheckpointError(f'{told(folder)} is a file: "adapter" names the folder that peft saved.')
     if not file.is_file():
         raise CheckpointError(
-            f"{told(checkpoint.adapter)} has no {_WEIGHTS}; other formats are not opened: save it with "
+            f"{told(folder)} has no {_WEIGHTS}; other formats are not opened: save it with "
             "save_pretrained(safe_serialization=True)."
         )
     if not config_file.is_file():
-        raise CheckpointError(f"{told(checkpoint.adapter)} has no {_CONFIG}: copy it from where peft saved it.")
+        raise CheckpointError(f"{told(folder)} has no {_CONFIG}: copy it from where peft saved it.")
     _stay_inside(manifest.folder, file, config_file)
     settings = read_json(config_file, CheckpointError)
     config = _lora_config(config_file, settings)
@@ -93,7 +122,7 @@ def load_adapter(board: Switchboard, manifest: Manifest, checkpoint: Checkpoint)
         raise CheckpointError(
             f"{told(file)} adapts MultiheadAttention of torch, which peft rounds at each use. {_MERGE}"
         )
-    return Change(name, tensors, not tensors and _in_rows(board, name))
+    return name, tensors
 
 
 def _stay_inside(folder: Path, *files: Path) -> None:
@@ -246,6 +275,5 @@ def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
 
 def size(checkpoint: Checkpoint) -> int:
     """Bytes of a checkpoint's safetensors, which is about what it takes beside its base."""
-    places = [place for place in (checkpoint.adapter or checkpoint.weights, checkpoint.attention) if place]
-    files = [f for place in places for f in ([place] if place.is_file() else place.glob("*.safetensors"))]
+    files = [f for place in checkpoint.places for f in ([place] if place.is_file() else place.glob("*.safetensors"))]
     return sum(file.stat().st_size for file in {file.resolve() for file in files})

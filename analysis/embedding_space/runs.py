@@ -175,7 +175,7 @@ def collect(
         every = _kept(recipe, pairs)
         kept = {told["seed"]: told for told in every["runs"]}
         checkpoints = Manifest.load(recipe.folder).checkpoints
-        ships = [fingerprint.of_path(checkpoint.adapter) for checkpoint in checkpoints]
+        ships = [fingerprint.of_path(*checkpoint.adapters) for checkpoint in checkpoints]
         for state in sorted(states.glob("seed*"), key=lambda folder: int(folder.name[4:])):
             folders = [state / "phases" / checkpoint.name for checkpoint in checkpoints]
             if not all(folder.is_dir() for folder in folders):

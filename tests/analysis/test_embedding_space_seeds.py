@@ -101,7 +101,7 @@ class Encoder:
     def __init__(self, folder):
         self.phases = self.checkpoints = SimpleNamespace(manifest=Manifest.load(folder))
         self.model = SimpleNamespace(name_or_path=str(folder), dtype="torch.float32")
-        self.files = {c.name: c.adapter / "adapter_model.safetensors" for c in self.phases.manifest.checkpoints}
+        self.files = {c.name: c.adapters[0] / "adapter_model.safetensors" for c in self.phases.manifest.checkpoints}
 
     def _of(self, seed, n, checkpoints):
         said = ["0" if name == "base" else self.files[name].read_text() for name in checkpoints]

@@ -91,7 +91,7 @@ class Ruled(Prompts):
         self.model, self.name, self.lock = HandMade(rule), name, threading.RLock()
         self.tokenizer = SimpleNamespace(pad_token_id=0)
         self.checkpoint_names = ("base", *names)
-        listed = [Checkpoint(n, "a task", _written(folder, n), None) for n in names]
+        listed = [Checkpoint(n, "a task", (_written(folder, n),), None) for n in names]
         self.checkpoints = SimpleNamespace(manifest=SimpleNamespace(checkpoints=listed))
         self.encoder = SimpleNamespace(
             width=8, inputs=self._inputs, continuation=lambda encoded, choice: [WORDS[choice]]

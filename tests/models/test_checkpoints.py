@@ -64,7 +64,12 @@ def test_manifest_is_read_in_the_order_of_tasks(copied):
         (lambda d: d["checkpoints"][1].pop("adapter"), r'"adapter".*checkpoint 2'),
         (lambda d: d["checkpoints"][1].update(adapter=None), r'"adapter".*checkpoint 2'),
         (lambda d: d["checkpoints"][1].update(weights="naming"), r"both.*checkpoint 2"),
-        (lambda d: d["checkpoints"][1].update(adapter=["naming"]), r'"adapter" is not a text.*checkpoint 2'),
+        (lambda d: d["checkpoints"][1].update(adapter=3), r'"adapter" is not a text.*checkpoint 2'),
+        (lambda d: d["checkpoints"][1].update(adapter=["naming", 3]), r'"adapter" is not a text.*checkpoint 2'),
+        (lambda d: d["checkpoints"][1].update(adapter=["naming", "nowhere"]), r"'nowhere', which is not there"),
+        (lambda d: d["checkpoints"][1].update(adapter=["naming", "../.."]), "leads out"),
+        (lambda d: d["checkpoints"][1].update(adapter=[]), r"a list that is empty.*checkpoint 2"),
+        (lambda d: d["checkpoints"][1].update(adapter=["naming", "naming"]), r"names one twice.*checkpoint 2"),
         (lambda d: d["checkpoints"][0].update(name=3), r'"name".*checkpoint 1'),
         (lambda d: d["checkpoints"].__setitem__(0, "naming"), "checkpoint 1"),
         (lambda d: d["checkpoints"][0].update(name="counting"), "field \"name\" has 'counting' twice.*differ"),
@@ -285,6 +290,62 @@ def test_the_messages_differ():
     assert len({told for _, told in HOSTILE.values()}) >= 20
 
 
+# A list of adapters
+
+
+def _chained(saved, folder, targets=(TARGETS, r".*language_model.*\.(q|up)_proj"), **settings):
+    """Two increments, each trained on top of the one before it, and the logits of base, first and both, merged."""
+    model, wanted = fresh(saved), []
+    wanted.append(logits(model))
+    for i, (rank, alpha, target) in enumerate(zip((3, 5), (6, 20), targets, strict=True)):
+        torch.manual_seed(i)
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=target, init_lora_weights=False, **settings)
+        adapted = get_peft_model(model, config)
+        adapted.save_pretrained(folder / f"task{i + 1}")
+        model = adapted.merge_and_unload()
+        wanted.append(logits(model))
+    entries = [
+        {"name": "first", "task": "a", "adapter": ["task1"]},
+        {"name": "second", "task": "b", "adapter": ["task1", "task2"]},
+    ]
+    data = {"base": "small", "method": "chained", "order": ["a", "b"], "checkpoints": entries}
+    (folder / "checkpoints.json").write_text(json.dumps(data))
+    return wanted
+
+
+def test_a_list_of_adapters_is_applied_together(saved, tmp_path):
+    base, first, second = _chained(saved, tmp_path)
+    found = CheckpointSet.open(tmp_path, fresh(saved))
+    for name, wanted in ((BASE, base), ("first", first), ("second", second)):
+        with found.use(name):
+            assert torch.allclose(logits(found.model), wanted, atol=1e-3), name
+    assert (second - first).abs().max() > 0.01 < (first - base).abs().max()
+    assert found.batchable == (BASE, "first", "second")
+    with found.mixed(["second", BASE, "first"]):
+        rows = logits(found.model, IDS.repeat(3, 1))
+    assert torch.allclose(rows, torch.cat([second, base, first]), atol=1e-3)
+    with found.use(Patch("second", BASE, ("*",))):
+        assert torch.allclose(logits(found.model), base, atol=1e-5)
+    # as much as the list says is in memory, not its parts beside it
+    assert {len(layer.lora_A) for layer in found.board.layers} == {1, 2}
+
+
+def test_a_list_whose_second_adapter_is_damaged_leaves_nothing_behind(saved, tmp_path):
+    _chained(saved, tmp_path)
+    (tmp_path / "task2" / "adapter_config.json").unlink()
+    target = CheckpointSet.open(saved / "set", fresh(saved))
+    held = {layer: set(layer.lora_A) for layer in target.board.layers}
+    with pytest.raises(CheckpointError, match=r"has no adapter_config"):
+        CheckpointSet.open(tmp_path, target.model, beside=target)
+    assert all(set(layer.lora_A) == held.get(layer, set()) for layer in target.board.layers)
+
+
+def test_adapters_that_name_layers_in_different_ways_are_refused_together(saved, tmp_path):
+    _chained(saved, tmp_path, (TARGETS, ["q_proj"]))
+    with pytest.raises(CheckpointError, match=r"task1.*task2.*cannot be applied together"):
+        CheckpointSet.open(tmp_path, fresh(saved))
+
+
 # Switching
 
 
@@ -323,8 +384,8 @@ def alone(saved, found, name):
     if name == BASE:
         return fresh(saved)
     checkpoint = next(c for c in found.manifest.checkpoints if c.name == name)
-    if checkpoint.adapter:
-        return PeftModel.from_pretrained(fresh(saved), checkpoint.adapter).eval()
+    if checkpoint.adapters:
+        return PeftModel.from_pretrained(fresh(saved), *checkpoint.adapters).eval()
     folder = checkpoint.weights if checkpoint.weights.is_dir() else checkpoint.weights.parent
     return AutoModelForImageTextToText.from_pretrained(folder).eval()
 
@@ -782,7 +843,7 @@ def test_visitors_on_two_checkpoints_and_between_them_never_mix(varied, wanted):
 
 
 def test_switching_is_far_faster_than_loading(saved, varied):
-    loaded = PeftModel.from_pretrained(fresh(saved), varied.manifest.checkpoints[0].adapter, "first")
+    loaded = PeftModel.from_pretrained(fresh(saved), varied.manifest.checkpoints[0].adapters[0], "first")
 
     def seconds(work):
         times = []
@@ -793,7 +854,7 @@ def test_switching_is_far_faster_than_loading(saved, varied):
         return sorted(times)[2]
 
     def load_again():
-        loaded.load_adapter(varied.manifest.checkpoints[0].adapter, "again")
+        loaded.load_adapter(varied.manifest.checkpoints[0].adapters[0], "again")
         loaded.delete_adapter("again")
 
     def switch():

@@ -68,16 +68,18 @@ def test_a_checkpoints_own_attention_is_part_of_it(tmp_path):
     adapter, attention, other = files
 
     def of(**parts):
-        checkpoint = Checkpoint("moda", "moda", **{"adapter": None, "eval": None, **parts})
+        checkpoint = Checkpoint("moda", "moda", **{"adapters": (), "eval": None, **parts})
         manifest = SimpleNamespace(checkpoints=(checkpoint,))
         return fingerprint.of(fingerprint.Unopened("any", "a/model", "float32", None, manifest), "moda")
 
-    plain, fused = of(adapter=adapter), of(adapter=adapter, attention=attention)
+    plain, fused = of(adapters=(adapter,)), of(adapters=(adapter,), attention=attention)
     full = of(weights=adapter)
-    assert len({plain, fused, of(adapter=adapter, attention=other), of(adapter=attention), of(weights=other)}) == 5
+    others = of(adapters=(adapter,), attention=other), of(adapters=(attention,)), of(weights=other)
+    assert len({plain, fused, *others}) == 5
     assert full == plain  # the same tensors in a file of the same name
     attention.write_bytes(b"trained longer")
-    assert of(adapter=adapter, attention=attention) != fused and of(adapter=adapter) == plain
+    assert of(adapters=(adapter,), attention=attention) != fused and of(adapters=(adapter,)) == plain
+    assert of(adapters=(adapter, other)) not in (plain, of(adapters=(other, adapter)))
 
 
 def test_unknown_checkpoints_are_told(opened):

@@ -243,5 +243,5 @@ def test_the_shipped_set_is_whole():
     manifest = Manifest.load(mitigation.MITIGATION)
     assert [c.name for c in manifest.checkpoints] == [arm.name for arm in ARMS]
     for checkpoint in manifest.checkpoints:
-        config = json.loads((checkpoint.adapter / "adapter_config.json").read_text())
+        config = json.loads((checkpoint.adapters[0] / "adapter_config.json").read_text())
         assert config["base_model_name_or_path"] == manifest.base == "crosstalk-mini"
