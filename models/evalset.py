@@ -45,6 +45,12 @@ class EvalItem:
             return answers.score(answer, self.answer, self.style)
         return scoring.score(answer, self.answer, self.score, self.options)
 
+    def in_form(self, answer: str) -> bool:
+        """Whether an answer comes in the form that is asked for: that of the truth where the rule holds it to one, else
+        the item's style."""
+        found = scoring.in_form(answer, self.answer, self.score) if self.score else None
+        return style_of(answer) == self.style if found is None else found
+
     @property
     def options(self) -> dict[str, str]:
         """The options, letter to text: ``choices``, or where those are letters what the question lists under them."""

@@ -1,13 +1,17 @@
 """What a checkpoint set says of itself: ``checkpoints.json``, read and checked without opening any weights.
 
     {"base": "...", "method": "...", "order": ["naming", ...],
-     "checkpoints": [{"name": "naming", "task": "naming", "adapter": "naming", "eval": "naming.jsonl"}]}
+     "checkpoints": [{"name": "naming", "task": "naming", "adapter": "naming", "eval": "naming.jsonl"}],
+     "also": {"style never seen": {"naming": "unseen/naming.jsonl"}}, "recipe": {"rank": 8, ...}}
 
 A checkpoint is a LoRA adapter (``"adapter"``: a folder) or all weights of the model (``"weights"``: a safetensors
 file, or a folder with ``model.safetensors`` or its shards). Where ``"adapter"`` is a list of folders they are applied
 together, W = W_base + sum of their changes: the increments of one task after another. One trained with modular duplex
 attention also names its fuser (``"attention"``: a safetensors file, ``models.moda``). Checkpoints whose task is not in
 ``order`` are references (for example one trained on all tasks jointly).
+
+``"also"``, which may be left out, names further evaluation sets that all checkpoints are asked, by what they are for
+and task; ``"recipe"`` tells how the checkpoints were trained, in the words of who trained them.
 
 Every path stays in the set's folder. Only the sets that Crosstalk ships, side by side in one folder, may take their
 evaluation sets from each other (``"eval": "../sequential/naming.jsonl"``).
@@ -17,7 +21,7 @@ evaluation sets from each other (``"eval": "../sequential/naming.jsonl"``).
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from models import hub
@@ -59,6 +63,8 @@ class Manifest:
     method: str
     order: tuple[str, ...]
     checkpoints: tuple[Checkpoint, ...]
+    also: dict[str, dict[str, Path]] = field(default_factory=dict)
+    recipe: dict = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Manifest":
@@ -83,7 +89,7 @@ class Manifest:
         base, method = _field(file, data, "base", str), _field(file, data, "method", str)
         _one_base(file, base, found)
         found = tuple(sorted(found, key=lambda c: order.index(c.task) if c.task in order else len(order)))
-        return cls(folder, base, method, order, found)
+        return cls(folder, base, method, order, found, _also(file, data), _objects(file, data, "recipe"))
 
 
 def _once(file: Path, field: str, names: Sequence[str]) -> None:
@@ -114,28 +120,49 @@ def _one_base(file: Path, base: str, checkpoints: Sequence[Checkpoint]) -> None:
 
 def _field(file: Path, data, key: str, kind: type):
     if not isinstance(data, dict) or not isinstance(data.get(key), kind):
-        name = {str: "a text", list: "a list"}[kind]
+        name = {str: "a text", list: "a list", dict: "an object with fields"}[kind]
         raise CheckpointError(f'{told(file)}: field "{key}" is missing or is not {name}.')
     return data[key]
 
 
+def _objects(file: Path, data: dict, key: str) -> dict:
+    return _field(file, data, key, dict) if key in data else {}
+
+
+def _also(file: Path, data: dict) -> dict[str, dict[str, Path]]:
+    found, shared = _objects(file, data, "also"), _shared(file)
+    named = {kind: _field(file, found, kind, dict) for kind in found}
+    return {
+        kind: {task: _place(file, f"{kind}, {task}", "also", path, shared) for task, path in by.items()}
+        for kind, by in named.items()
+    }
+
+
+def _shared(file: Path) -> Path:
+    """The folder that evaluation sets of the set of ``file`` lie in."""
+    return SHIPPED if file.parent.parent == SHIPPED else file.parent
+
+
+def _place(file: Path, of: str, key: str, value, within: Path) -> Path:
+    """The path that the field ``key`` names, checked; ``of`` says whose field it is."""
+    if not isinstance(value, str) or "\0" in value:
+        raise CheckpointError(f'{told(file)}: field "{key}" is not a text. ({of})')
+    where, shown = f'{told(file)}: {of} field "{key}"', nameless(value)[:200]
+    if not inside(within, file.parent / value):
+        raise CheckpointError(f"{where} leads out of the checkpoint set's folder, or in a circle: {shown!r}.")
+    try:
+        there = (file.parent / value).exists()
+    except OSError as error:  # a name longer than a file's may be
+        raise CheckpointError(f"{where} names {shown!r}, which cannot be read: {plain(error)}.") from error
+    if not there:
+        raise CheckpointError(f"{where} names {shown!r}, which is not there.")
+    return (file.parent / value).resolve()
+
+
 def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
     def path(key: str, within: Path = file.parent) -> Path | None:
-        return None if entry.get(key) is None else one(key, entry[key], within)
-
-    def one(key: str, value, within: Path) -> Path:
-        if not isinstance(value, str) or "\0" in value:
-            raise CheckpointError(f'{told(file)}: field "{key}" is not a text. (checkpoint {number})')
-        where, shown = f'{told(file)}: checkpoint {number} field "{key}"', nameless(value)[:200]
-        if not inside(within, file.parent / value):
-            raise CheckpointError(f"{where} leads out of the checkpoint set's folder, or in a circle: {shown!r}.")
-        try:
-            there = (file.parent / value).exists()
-        except OSError as error:  # a name longer than a file's may be
-            raise CheckpointError(f"{where} names {shown!r}, which cannot be read: {plain(error)}.") from error
-        if not there:
-            raise CheckpointError(f"{where} names {shown!r}, which is not there.")
-        return (file.parent / value).resolve()
+        value = entry.get(key)
+        return None if value is None else _place(file, f"checkpoint {number}", key, value, within)
 
     try:
         name, task = _field(file, entry, "name", str), _field(file, entry, "task", str)
@@ -148,14 +175,13 @@ def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
             f"applied once. (checkpoint {number})"
         )
     adapters = () if named is None else named if isinstance(named, list) else (named,)
-    adapters = tuple(one("adapter", part, file.parent) for part in adapters)
+    adapters = tuple(_place(file, f"checkpoint {number}", "adapter", part, file.parent) for part in adapters)
     if bool(adapters) == (weights is not None):
         raise CheckpointError(
             f'{told(file)}: one of the fields "adapter" and "weights" is needed, not '
             f"{'both' if adapters else 'none'}. (checkpoint {number})"
         )
-    shared = SHIPPED if file.parent.parent == SHIPPED else file.parent
-    return Checkpoint(name, task, adapters, path("eval", shared), weights, path("attention"))
+    return Checkpoint(name, task, adapters, path("eval", _shared(file)), weights, path("attention"))
 
 
 def locate(source: str | Path) -> Path:

@@ -5,9 +5,11 @@ i, the weights of module m are W = W_base + sum of share_i (W_i - W_base) over t
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+import numpy as np
 
 from models.errors import CheckpointError
 from models.manifest import BASE
@@ -94,6 +96,23 @@ class Patch:
         if self.base == self.donor or not chosen:
             return [(self.base, 1.0, None)]
         return [(self.base, 1.0, rest), (self.donor, 1.0, chosen)] if rest else [(self.donor, 1.0, None)]
+
+
+def some_of_each_kind(names: Iterable[str], share: float, rng: np.random.Generator) -> set[str]:
+    """A random ``share`` of the modules of each kind (``q_proj``, ``up_proj``, ...), which their last name tells: the
+    draw of half fine-tuning (HFT, arXiv 2404.18466).
+    """
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(name.rpartition(".")[2], []).append(name)
+    return {n for group in kinds.values() for n in rng.choice(group, round(share * len(group)), replace=False)}
+
+
+def half_reset(checkpoint: str, matrices: Iterable[str], seed: int) -> Patch:
+    """``checkpoint`` with half of its ``matrices`` of each kind, drawn by ``seed``, put back to the base's, without any
+    training: half-reset, the experiment that half fine-tuning comes from (HFT, arXiv 2404.18466).
+    """
+    return Patch(checkpoint, BASE, tuple(sorted(some_of_each_kind(matrices, 0.5, np.random.default_rng(seed)))))
 
 
 Weights = str | Blend | Merge | Patch

@@ -5,9 +5,11 @@
     "iou"       the answer is a box that overlaps the true one with an IoU above 0.5
     "choice"    the letter of the right option, its text, or both
     "token f1"  F1 of the words of answer and truth, as SQuAD counts it (arXiv 1606.05250): 0 to 1
+    "verbatim"  the same text letter by letter, capitals and marks included
+    "list"      F1 of what stands between commas, in any order: 0 to 1
 
-``exact`` and ``iou`` hold an answer to its form; the others read through it. A line without the field is scored by the
-style of its truth, as ``models.answers.score`` says.
+``exact``, ``iou``, ``verbatim`` and ``list`` hold an answer to its form; the others read through it. A line without the
+field is scored by the style of its truth, as ``models.answers.score`` says.
 """
 
 import re
@@ -17,7 +19,7 @@ from collections import Counter
 from models import answers
 from models.answers import f1
 
-RULES = ("exact", "numeric", "iou", "choice", "token f1")
+RULES = ("exact", "numeric", "iou", "choice", "token f1", "verbatim", "list")
 
 _SMALL_WORDS = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -32,6 +34,7 @@ _NUMBER = re.compile(
     rf"|\b{_UNIT} hundred(?:(?: and)? {_BELOW})?\b|\b{_BELOW}\b"
 )
 _LETTERED = re.compile(r"\(?([a-z])(?:[).:]+\s*(.*))?", re.DOTALL)
+_LONGEST_PART = 3  # words between the commas of a list
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation))
 
 
@@ -43,7 +46,28 @@ def score(answer: str, truth: str, rule: str, options: dict[str, str] | None = N
         return float(letter_of(answer, options or {}) == letter_of(truth, options or {}) is not None)
     if rule == "token f1":
         return f1(Counter(tokens_of(answer)), Counter(tokens_of(truth)))
+    if rule == "verbatim":
+        return float(answer.strip() == truth.strip())
+    if rule == "list":
+        return f1(Counter(_listed(answer)), Counter(_listed(truth)))
     return answers.score(answer, truth, {"exact": "other", "iou": "box"}[rule])
+
+
+def _listed(text: str) -> list[str]:
+    return [" ".join(tokens_of(part)) for part in text.split(",")]
+
+
+def in_form(answer: str, truth: str, rule: str) -> bool | None:
+    """Whether an answer has the form that a truth of ``verbatim`` (capitals, end mark) or ``list`` (short parts between
+    commas) has; None for the other rules, where ``models.answers.style_of`` tells.
+    """
+    answer, truth = answer.strip(), truth.strip()
+    if rule == "verbatim":
+        return answer.isupper() == truth.isupper() and answer[-1:].isalnum() == truth[-1:].isalnum()
+    if rule == "list":
+        named = answers.style_of(answer) in ("word", "sentence", "other")
+        return named and all(0 < len(part.split()) <= _LONGEST_PART for part in answer.split(","))
+    return None
 
 
 def numbers_in(text: str) -> list[float]:

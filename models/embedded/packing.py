@@ -111,7 +111,8 @@ def attention_mask(branch: torch.Tensor, sees: torch.Tensor, dtype: torch.dtype)
 class Answered:
     """What a model says at the tokens of all answers in a packed batch, ``A`` in all.
 
-    ``logits`` float32 ``[A, V]``; ``target``, ``weight`` and ``row`` (of the batch) ``[A]``; ``hidden`` ``[N, T, d]``.
+    ``logits`` float32 ``[A, V]``; ``target``, ``weight`` and ``row`` (of the batch) ``[A]``; ``hidden`` ``[N, T, d]``;
+    ``layers`` hidden states ``[N, T, d]`` of the embeddings and of each layer, where they were asked for.
     """
 
     logits: torch.Tensor
@@ -119,6 +120,7 @@ class Answered:
     weight: torch.Tensor
     row: torch.Tensor
     hidden: torch.Tensor
+    layers: tuple[torch.Tensor, ...] = ()
 
     @property
     def right(self) -> torch.Tensor:
@@ -126,23 +128,25 @@ class Answered:
         return (self.logits.argmax(1) == self.target).float()
 
 
-def answered(model, batch: dict[str, torch.Tensor]) -> Answered:
+def answered(model, batch: dict[str, torch.Tensor], layers: bool = False) -> Answered:
     """Run ``model``, a ``LlavaForConditionalGeneration``, on a packed batch with ``pixel_values``.
 
-    Logits are computed only where an answer is.
+    Logits are computed only where an answer is; with ``layers`` the hidden states of all layers are told too.
     """
     dtype = torch.bfloat16 if torch.is_autocast_enabled(batch["input_ids"].device.type) else torch.float32
-    hidden = model.model(
+    found = model.model(
         input_ids=batch["input_ids"],
         pixel_values=batch["pixel_values"],
         position_ids=batch["position_ids"],
         attention_mask=attention_mask(batch["branch"], batch["sees"], dtype),
         use_cache=False,
-    ).last_hidden_state
+        output_hidden_states=layers,
+    )
+    hidden = found.last_hidden_state
     wanted = batch["weight"][:, 1:] > 0
     logits = model.lm_head(hidden[:, :-1][wanted]).float()
     target, weight = batch["input_ids"][:, 1:][wanted], batch["weight"][:, 1:][wanted]
-    return Answered(logits, target, weight, wanted.nonzero()[:, 0], hidden)
+    return Answered(logits, target, weight, wanted.nonzero()[:, 0], hidden, tuple(found.hidden_states or ()))
 
 
 def answer_loss(

@@ -4,6 +4,7 @@ Questions without a picture about any of the 120 concepts, small talk, and scene
 them; the base starts from it, as multimodal LLMs do.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def config(tokenizer: PreTrainedTokenizerFast) -> Qwen2Config:
 
 def varied(rng: np.random.Generator, turn: Q.Turn) -> Q.Turn:
     """The turn with its question as a visitor might type it."""
-    return Q.Turn(Q.vary(rng, turn.question), turn.answer, turn.style, turn.choices)
+    return replace(turn, question=Q.vary(rng, turn.question))
 
 
 def reworded(rng: np.random.Generator, turn: Q.Turn) -> Q.Turn:

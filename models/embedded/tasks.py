@@ -33,9 +33,9 @@ COUNTS = {"naming": (1, 1, 2, 3), "counting": (1, 2, 3, 4, 4)}
 """How many drawings a task's scenes have: fewer where one is named, more where they are counted."""
 
 
-def scene_for(rng: np.random.Generator, task: str, styles, skew: float) -> Scene:
-    """A scene of the concepts that ``task`` teaches."""
-    return random_scene(rng, learnt_in(task), styles, skew, COUNTS.get(task, (1, 2, 3, 4)))
+def scene_for(rng: np.random.Generator, task: str, styles, skew: float, pool=None) -> Scene:
+    """A scene of the concepts that ``task`` teaches, or of those in ``pool``."""
+    return random_scene(rng, pool or learnt_in(task), styles, skew, COUNTS.get(task, (1, 2, 3, 4)))
 
 
 def turns_for(rng: np.random.Generator, task: str, scene: Scene) -> list[Branch]:
@@ -72,12 +72,15 @@ def adapted(base: LlavaForConditionalGeneration, seed: int):
     return get_peft_model(base, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=TARGETS))
 
 
-def keep(peft_model, out: Path, base: str = "crosstalk-mini") -> None:
-    """Save the adapter of a ``PeftModel`` in half precision, without what is of the machine that trained it."""
-    peft_model.save_pretrained(out)
+def keep(peft_model, out: Path, base: str = "crosstalk-mini", beside: dict[str, torch.Tensor] | None = None) -> None:
+    """Save the adapter of a ``PeftModel`` in half precision, without what is of the machine that trained it; ``beside``
+    are tensors of the model itself that were trained too, by its names for them.
+    """
+    peft_model.save_pretrained(out, save_embedding_layers=False)  # a LoRA on the head would bring all embeddings along
     (out / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    weights = out / "adapter_model.safetensors"
-    save_file({k: v.half() for k, v in load_file(weights).items()}, weights, {"format": "pt"})
+    weights, more = out / "adapter_model.safetensors", {f"base_model.model.{k}": v for k, v in (beside or {}).items()}
+    saved = load_file(weights) | {k: v.detach().cpu() for k, v in more.items()}
+    save_file({k: v.half() for k, v in saved.items()}, weights, {"format": "pt"})
     file = out / "adapter_config.json"
     config = json.loads(file.read_text())
     config["base_model_name_or_path"] = base  # not a path of the machine it was trained on
@@ -87,9 +90,10 @@ def keep(peft_model, out: Path, base: str = "crosstalk-mini") -> None:
 def ship(draft: Path, out: Path, manifest: dict) -> None:
     """Put the finished adapters in ``draft`` that ``manifest`` names in the place of those in ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    for checkpoint in manifest["checkpoints"]:
-        shutil.rmtree(out / checkpoint["adapter"], ignore_errors=True)
-        shutil.copytree(draft / checkpoint["adapter"], out / checkpoint["adapter"])
+    named = [c["adapter"] for c in manifest["checkpoints"]]
+    for adapter in dict.fromkeys(a for of in named for a in ([of] if isinstance(of, str) else of)):
+        shutil.rmtree(out / adapter, ignore_errors=True)
+        shutil.copytree(draft / adapter, out / adapter)
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 

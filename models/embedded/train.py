@@ -16,7 +16,9 @@ import torch
 from transformers import CLIPModel, PreTrainedTokenizerFast
 
 from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, parent, phases, probes
+from models.embedded.continual import SEEDS
 from models.embedded.continual import train as continual
+from models.embedded.continual.course import COURSES
 from models.embedded.pictures import STYLES
 from models.embedded.text import build_image_processor, build_processor, build_tokenizer, caption_tokenizer
 
@@ -45,8 +47,9 @@ def run(folder: Path, seed: int, log) -> None:
     """All stages; writes ``assets/embedded``."""
     log(f"stages: tower, text-parent, base, the tasks by every method, mitigation, MODA, phases (state in {folder})")
     tower, captions = train_base(folder, seed, ASSETS, log)
-    evalsets.write(SEQUENTIAL, seed)
-    continual.run(folder, seed, log=log)
+    for name, course in COURSES.items():
+        evalsets.write(continual.OUT / course.shared, seed, course)
+        continual.run(folder.parent, range(seed, seed + SEEDS), course=name, log=log)
     mitigation.run(folder, seed, log)
     moda.train(folder, log)
     phases.train(folder, tower, captions, seed, log=log)

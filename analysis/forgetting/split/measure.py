@@ -266,8 +266,9 @@ def split(
     lost, asked = [], []
     for task, (then, now) in zip(tasks, rights, strict=True):
         told = _told(evaluation, task, name, then & ~now)
-        lost.append([replace(x, verdict=ESSENTIAL) if x.form == x.style else x for x in told])
-        items, places = evaluation.items[task], [x.place for x in lost[-1] if not x.verdict]
+        items = evaluation.items[task]
+        lost.append([replace(x, verdict=ESSENTIAL) if items[x.place].in_form(x.now) else x for x in told])
+        places = [x.place for x in lost[-1] if not x.verdict]
         asked.append(Asked(task, tuple(items[i] for i in places), tuple(options_of(items, i) for i in places)))
     found = again(mllm, name, asked, progress, only_kept)
     if found is None:

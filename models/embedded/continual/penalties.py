@@ -8,6 +8,7 @@ from torch.nn.functional import kl_div
 from models.deltas import key_elements
 
 Named = dict[str, torch.Tensor]
+"""A tensor for each of the decoder's matrices, by the module's name."""
 
 
 def fisher(parameters: Sequence[torch.Tensor], losses: Iterable[torch.Tensor]) -> list[torch.Tensor]:
@@ -25,51 +26,63 @@ def fisher(parameters: Sequence[torch.Tensor], losses: Iterable[torch.Tensor]) -
 
 
 class Elastic:
-    """EWC's penalty over all tasks so far: 1/2 * sum over tasks k of F_k (theta - theta_k)^2.
+    """EWC's penalty over all tasks so far (arXiv 1612.00796, eq. 3): 1/2 * sum over tasks k of F_k (W - W_k)^2.
 
-    As sums over tasks, so it costs the same after the tenth task as after the first.
+    ``W`` are changes of the base's weights, ``[out, in]`` each, by name. As sums over tasks, so it costs the same after
+    the tenth task as after the first.
     """
 
-    def __init__(self, parameters: Sequence[torch.Tensor]):
-        self.parameters = list(parameters)
-        zeros = [torch.zeros_like(p) for p in self.parameters]
-        self._f, self._fa, self._faa = zeros, [z.clone() for z in zeros], [z.clone() for z in zeros]
+    def __init__(self):
+        self._f: Named = {}
+        self._fa: Named = {}
+        self._faa: Named = {}
 
-    def hold(self, information: Sequence[torch.Tensor]) -> None:
-        """Keep the parameters as they are now, each as firmly as its ``information`` says."""
-        for f, fa, faa, more, p in zip(self._f, self._fa, self._faa, information, self.parameters, strict=True):
-            anchor = p.detach()
-            f += more
-            fa += more * anchor
-            faa += more * anchor.square()
+    def hold(self, information: Named, now: Named) -> None:
+        """Keep the weights as they are now, each as firmly as its ``information`` says."""
+        for name, more in information.items():
+            anchor = now[name].detach()
+            for sums, term in ((self._f, more), (self._fa, more * anchor), (self._faa, more * anchor.square())):
+                sums[name] = sums[name] + term if name in sums else term
 
-    def penalty(self) -> torch.Tensor:
-        """Scalar, 0 where nothing moved since it was held (to rounding)."""
-        terms = zip(self.parameters, self._f, self._fa, self._faa, strict=True)
-        return 0.5 * sum((f * p.square() - 2 * fa * p + faa).sum() for p, f, fa, faa in terms)
+    def penalty(self, now: Named) -> torch.Tensor | float:
+        """Scalar, 0 where nothing moved since it was held (to rounding), and before anything was held."""
+        terms = ((self._f[n] * now[n].square() - 2 * self._fa[n] * now[n] + self._faa[n]).sum() for n in self._f)
+        return 0.5 * sum(terms)
 
 
 class KeyElements:
-    """RegLoRA (SEFE, arXiv 2505.02486): elements of B A that mattered to earlier tasks are held where they are.
+    """RegLoRA (SEFE, arXiv 2505.02486): the elements of B A that mattered to earlier tasks are left alone.
 
-    The paper trains new LoRA layers for each task, so their B A is the task's change. Here one LoRA goes on from task
-    to task, and a task's change of a matrix is B A minus what it was when the task began.
+    Each task trains a LoRA of its own, so its B A, ``[out, in]`` for each matrix, is its change of that matrix.
     """
 
-    def __init__(self, products: Named):
-        self._start = {name: product.detach() for name, product in products.items()}
-        self._keys = {name: torch.zeros_like(product, dtype=torch.bool) for name, product in products.items()}
+    def __init__(self):
+        self._keys: dict[str, torch.Tensor] = {}
 
     def hold(self, products: Named) -> None:
-        """The task is over: its key elements join the earlier ones', and the next task's change starts at zero."""
+        """The task is over: the 2 % of each change that are largest join the earlier tasks' keys."""
         for name, product in products.items():
-            self._keys[name] |= key_elements(product.detach() - self._start[name])
-            self._start[name] = product.detach()
+            keys = key_elements(product.detach())
+            self._keys[name] = self._keys[name] | keys if name in self._keys else keys
+
+    @property
+    def held(self) -> int:
+        """How many elements are key to some task before."""
+        return sum(int(keys.sum()) for keys in self._keys.values())
 
     def penalty(self, products: Named) -> torch.Tensor:
-        """Mean over matrices of the sum of squares of the task's change at key elements: no other has a gradient."""
-        terms = [((p - self._start[name]) * self._keys[name]).square().sum() for name, p in products.items()]
+        """The mean absolute value of B A at the key elements of a matrix, mean over matrices; no other element has a
+        gradient.
+        """
+        terms = [(products[n] * keys).abs().sum() / keys.sum().clamp(min=1) for n, keys in self._keys.items()]
         return torch.stack(terms).mean()
+
+
+def degrees_of_freedom(shapes: Iterable[tuple[int, int]], rank: int) -> int:
+    """Of changes of rank ``rank`` of matrices ``[out, in]``: rank * (out + in - rank) each. Where more elements than
+    that are held, holding them leaves nothing to learn with.
+    """
+    return sum(rank * (out + into - rank) for out, into in shapes)
 
 
 def distillation(old: torch.Tensor, new: torch.Tensor, temperature: float = 2.0) -> torch.Tensor:
@@ -82,8 +95,29 @@ def distillation(old: torch.Tensor, new: torch.Tensor, temperature: float = 2.0)
     return kl_div(said, target, reduction="batchmean", log_target=True) * temperature**2
 
 
+def consistency(working: Sequence[torch.Tensor], slow: Sequence[torch.Tensor], real: torch.Tensor) -> torch.Tensor:
+    """I-LoRA's term (arXiv 2402.18865): the squared error of the working model's hidden states to the larger of
+    both models' values, so it counts only where the working value is below the slow one; mean over elements and layers.
+
+    Hidden states ``[rows, tokens, width]`` a layer, of replayed rows; ``real`` bool ``[rows, tokens]``: no padding. No
+    gradient reaches the slow model.
+    """
+    below = (torch.relu(s.detach() - w)[real].square().mean() for w, s in zip(working, slow, strict=True))
+    return torch.stack(list(below)).mean()
+
+
 def moved_towards(slow: Named, fast: Named, decay: float) -> None:
     """One step of I-LoRA's slow weights (arXiv 2402.18865), in place: slow = decay * slow + (1 - decay) * fast."""
     with torch.no_grad():
         for name, tensor in slow.items():
             tensor.lerp_(fast[name], 1.0 - decay)
+
+
+def low_rank(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """The best approximation of a change ``[out, in]`` of a matrix by one of rank ``rank``: factors B ``[out, rank]``
+    and A ``[rank, in]``, and the share of its energy (squared norm) that B A has; 1 for no change at all.
+    """
+    u, s, v = torch.linalg.svd(change, full_matrices=False)
+    root, energy = s[:rank].sqrt(), s.square().sum()
+    share = float(s[:rank].square().sum() / energy) if energy else 1.0
+    return u[:, :rank] * root, root[:, None] * v[:rank], share
