@@ -43,15 +43,17 @@ def section(opened: Callable[[str], MLLM] = catalog.open_model) -> str:
     for name in logged:
         points = gaps.in_tasks(found[name].tasks, found[name].matrix[list(found[name].own)])
         fits.append(gaps.curve(name, points, found[name].provenance))
-    said = told(next(iter(found.values()))), split_told(lost), methods_told(compared.measure(every))
+    plain = next(iter(found))
+    head = told(found[plain], sets.drawings(sets.manifest(plain)))
+    said = head, split_told(lost), methods_told(compared.measure(every))
     return "\n\n".join([*said, gap_told(gaps.measure(list(logged.values())) if logged else None, fits)])
 
 
-def told(plain: Forgetting) -> str:
-    """The head of the section, of any numbers of plain training."""
+def told(plain: Forgetting, drawings: str) -> str:
+    """The head of the section, of any numbers of plain training; ``drawings`` says what its items show."""
     return "\n\n".join([
         "## Forgetting: one task after another",
-        f"Tasks in order: {', '.join(plain.tasks)}; new concepts, drawings in a style never seen in training. Accuracy "
+        f"Tasks in order: {', '.join(plain.tasks)}; new concepts, drawings in {drawings}. Accuracy "
         "in %: exact match in the asked form; boxes with an IoU above 0.5; captions by the F1 of the things they name. "
         "Brackets are 95 % intervals: of a cell Wilson's, of captions and of summary numbers a bootstrap over items; "
         "they cover the items, not the training.",
@@ -81,19 +83,21 @@ def split_told(found: Sequence[Split]) -> str:
 
 def methods_told(found: compared.Methods) -> str:
     """Methods side by side and the order of tasks, of any numbers."""
+    made = compared.manifests()
     said = [
         "### Methods side by side",
-        f"{compared.COMMON} n = {sum(found.n)} items. Brackets: 95 % intervals, a bootstrap over items within tasks, "
-        f"of the mean over seeds; *better*, *worse*, *larger*, *smaller*: than {found.plain}, where the interval of "
-        "the difference over the same items and seeds leaves out zero and all seeds agree. With so many comparisons "
-        "one in twenty would do so by chance. *Superficial* and *essential*: of what was right after its own task, "
-        "the share lost in form alone and in fact.",
+        f"{compared.common(made)} n = {sum(found.n)} items. Brackets: 95 % intervals, a bootstrap over items within "
+        f"tasks, of the mean over seeds; *better*, *worse*, *larger*, *smaller*: than {found.plain}, where the "
+        "interval of the difference over the same items and seeds leaves out zero and all seeds agree. With so many "
+        "comparisons one in twenty would do so by chance. *Superficial* and *essential*: of what was right after its "
+        "own task, the share lost in form alone and in fact.",
         found.metrics().markdown(),
         methods.sentence(found),
     ]
     if several := methods.seeds_table(found):
         said += ["The lowest and the highest seed:", several.markdown()]
-    said.append(methods.about_table(compared.told({row.method: "" for row in found.rows})).markdown())
+    made = {row.method: made[row.method] for row in found.rows if row.method in made}
+    said.append(methods.about_table(compared.told(made)).markdown())
     if found.orders:
         ends = []
         for t in found.orders:

@@ -19,6 +19,7 @@ from analysis.result import together
 from models import catalog, devices, fingerprint, hub
 from models.embedded import SHIPPED_DTYPE
 from models.embedded.continual import METHODS
+from models.embedded.evalsets import UNSEEN
 from models.errors import CheckpointError, CrosstalkError, ModelError
 from models.evalset import EvalItem
 from models.evaluation import Evaluation, given
@@ -65,6 +66,12 @@ def entry(name: str | None) -> catalog.Entry:
 def manifest(name: str | None) -> Manifest:
     """What a set on offer says of itself. Raises ``CheckpointError`` for an unknown one, or one that is not whole."""
     return Manifest.load(entry(name).checkpoint_folder)
+
+
+def drawings(of: Manifest) -> str:
+    """What the items of an embedded set show: where it has sets in the style never seen beside them, they are of the
+    styles seen."""
+    return "styles seen in training" if UNSEEN in of.also else "a style never seen in training"
 
 
 def trained(of: Manifest) -> dict[str, Checkpoint]:

@@ -1,7 +1,6 @@
 """The Forgetting room: the accuracy matrix, and the sections that take it apart."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -23,7 +22,7 @@ from analysis.form import DRAW, RUN, Control, Number, One, Several, Words
 from analysis.section import SET, Asked, Prediction, Room, Section, Shown, Try, View
 from models import catalog, mixtures
 from models.checkpoints import BASE, Merge
-from models.errors import CrosstalkError, InputError
+from models.errors import InputError
 
 # --- the accuracy matrix
 
@@ -195,12 +194,9 @@ SPLIT = Section(
 # --- methods and order
 
 def _explained(shown: Shown) -> str:
-    own = {}
-    for name in sets.offered():
-        with suppress(CrosstalkError):  # a set of the Hub that was not downloaded yet
-            own[name] = sets.manifest(name).method
+    own = methods.manifests()
     table = methods_figure.about_table(methods.told(own)).html()
-    return f'<div class="card">{table}</div><p class="key">{methods.COMMON}</p>'
+    return f'<div class="card">{table}</div><p class="key">{methods.common(own)}</p>'
 
 
 _HOW_MANY = ("most of them", "about half", "few or none")

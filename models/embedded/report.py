@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, CLIPModel
 from models.answers import score
 from models.catalog import open_model
 from models.checkpoints import BASE
-from models.embedded import base, clip, continual, evalsets
+from models.embedded import base, clip, evalsets
 from models.embedded import questions as Q
 from models.embedded.concepts import CONCEPTS, PARTNERS, TASKS, learnt_in
 from models.embedded.fit import generator
@@ -26,6 +26,7 @@ from models.embedded.train import CLIP, SEQUENTIAL
 from models.errors import CheckpointError
 from models.evaluation import interval
 from models.files import parameters as count
+from models.manifest import Manifest
 
 _STAGE = re.compile(r"^\| ([\w-]+/\S+) \| (\d+) \| ([\d.]+|not recorded) \| ([^|]+) \|$", re.M)
 """A row of the table of training cost."""
@@ -174,6 +175,7 @@ def card(before: str = "") -> str:
         "one adapter": count([SEQUENTIAL / "joint" / "adapter_model.safetensors"], CheckpointError),
     }
     accuracy, missed = _accuracy(mllm)
+    rank = Manifest.load(SEQUENTIAL).recipe["rank"]  # of what ships, whatever the next recipe is
     made = {k: mllm.provenance(BASE)[k] for k in ("device", "dtype", "versions")}
     names = len({row["name"] for row in table()})
     parts = [
@@ -190,7 +192,7 @@ def card(before: str = "") -> str:
         f"{len(learnt_in('base'))} concepts, co-occurrence skewed (a thing comes with its partner with probability "
         f"{base.SKEW}), and, as a help in all its training, on naming at each image token what that patch shows (a "
         "logit lens on image tokens sees this) and, in the base's, on telling its box.\n"
-        f"- **Checkpoints**: LoRA of rank {continual.RANK} on the text decoder ({parameters['one adapter']:,} "
+        f"- **Checkpoints**: LoRA of rank {rank} on the text decoder ({parameters['one adapter']:,} "
         f"parameters), {len(TASKS)} tasks in order ({', '.join(TASKS)}), each with {len(learnt_in('naming'))} concepts "
         "of its own, by several methods of continual training; and one adapter trained on all of them jointly.\n"
         f"- **Limits**: drawings, at most four, on plain backgrounds, read at {IMAGE_SIZE} x {IMAGE_SIZE} pixels; "

@@ -255,6 +255,6 @@ def test_latex_is_a_whole_table_with_everything_escaped(evaluation):
 
 def test_the_card_has_the_matrix_with_intervals(evaluation):
     found = measure(evaluation)
-    text = card.told(found)
+    text = card.told(found, "a style never seen in training")
     assert "| after naming | 75 (30 to 95) | 25 (5 to 70) |" in text
     assert sentence(found) in text

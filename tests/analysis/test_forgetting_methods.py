@@ -12,7 +12,7 @@ from analysis.forgetting import card
 from analysis.forgetting import measure as matrix
 from analysis.forgetting.methods import figure, runs
 from analysis.forgetting.methods.figure import orders_said, sentence
-from analysis.forgetting.methods.measure import METHODS, METRICS, Draws, measure, parts, told
+from analysis.forgetting.methods.measure import METHODS, METRICS, Draws, common, manifests, measure, parts, told
 from analysis.forgetting.methods.runs import Run, load, of, save
 from analysis.forgetting.sets import evaluate
 from analysis.forgetting.terms import NAMES
@@ -346,11 +346,23 @@ def test_card_has_every_method_seed_and_order():
 
 
 def test_every_method_is_explained():
-    known = told({"ewc": "", "my set": "my own way"})
-    assert "ewc = " in known["ewc"].here and "1612.00796" in known["ewc"].paper
+    shipped = manifests()
+    mine = replace(shipped["sequential"], method="my own way", recipe={})
+    known = told({"ewc": shipped["ewc"], "my set": mine})
+    assert "ewc = 300" in known["ewc"].here and "1612.00796" in known["ewc"].paper
     assert known["my set"].here == "my own way"
     assert 'href="https://arxiv.org/abs/1612.00796"' in figure.about_table(known).html()
-    assert all(of.does != "A set of your own." for of in told(dict.fromkeys(METHODS, "")).values())
+    assert all(of.does != "A set of your own." for of in told(dict.fromkeys(METHODS, mine)).values())
+
+
+def test_what_all_methods_share_is_told_as_it_was_written_with_the_checkpoints():
+    """Of the weights in the box, and of increments, whatever the recipe in the code is now."""
+    shipped = manifests()
+    assert common(shipped).startswith("All: LoRA of rank 2 on") and "rate 0.004" in common(shipped)
+    made = {"rank": 8, "steps": 160, "batch": 8, "peak": 1e-3, "general": 3, "moved": {"a": 0.2, "b": 0.22}}
+    said = common({"sequential": replace(shipped["sequential"], recipe=made)})
+    assert "for each task a fresh LoRA of rank 8" in said and "21" in said and "3 scenes of what the base knew" in said
+    assert common({}) == ""
 
 
 def test_parts_sum_to_the_value():

@@ -53,7 +53,7 @@ class Scripted:
 
     def __init__(self, folder, known=(), said=None, name="scripted"):
         (folder / "last").write_text("weights")
-        adapter = SimpleNamespace(name="last", adapter=folder / "last", weights=None, attention=None)
+        adapter = SimpleNamespace(name="last", places=[folder / "last"])
         self.name, self.known, self.said, self.asked = name, known, said or {}, []
         self.model = SimpleNamespace(name_or_path="scripted/scripted", dtype="float32", config=None)
         self.checkpoints = SimpleNamespace(manifest=SimpleNamespace(checkpoints=[adapter]))

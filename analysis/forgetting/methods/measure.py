@@ -6,7 +6,8 @@ items (or a ratio of two), so a draw of items is one product.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -21,8 +22,11 @@ from analysis.forgetting.terms import BETTER, LARGER, NAMES, SMALLER, WORSE
 from analysis.result import Result
 from analysis.statistics import Difference, Estimate, difference, mean
 from analysis.table import Noted, Table
-from models.embedded.continual import BATCH, METHODS, PEAK, RANK, STEPS, Method
+from analysis.wording import percent
+from models.embedded.continual import METHODS
+from models.embedded.continual.course import COURSES
 from models.errors import CheckpointError, CrosstalkError
+from models.manifest import Manifest
 
 PLAIN = "sequential"
 """The set that others are compared with, where it is among them."""
@@ -36,11 +40,6 @@ own task, the shares lost in form alone and in fact; and of those lost, the shar
 _BETTER = {**dict.fromkeys(ACCURACIES, 1), "superficial": -1, "essential": -1}
 """On which side of plain training a method is better; nothing for a share that is neither."""
 
-COMMON = (
-    f"All: LoRA of rank {RANK} on the text decoder's linear layers, from the same base; {STEPS} steps a task of "
-    f"{BATCH} scenes each, peak learning rate {PEAK:g}; the same new questions in the same order. What a method adds "
-    "is beside its name."
-)
 _DOES = {
     "sequential": ("plain", "One task after another, each on its own data alone. Nothing protects what was learnt "
         "before."),
@@ -56,11 +55,18 @@ _DOES = {
     "reglora": ("regularised LoRA", "After each task the largest elements of B A are marked, and later tasks pay for "
         "changing them: against essential forgetting."),
     "sefe": ("ASD and RegLoRA", "ASD against superficial and RegLoRA against essential forgetting, together."),
-    "hft": ("half fine-tuning", "In each task half of the parameters are frozen and keep what they knew."),
+    "no-general": ("plain, no general data", "One task after another, each on its own data and nothing else: what the "
+        "base could do is never shown again."),
+    "full": ("full fine-tuning", "The matrices themselves are trained, no low-rank change of them."),
+    "hft": ("half fine-tuning", "In each task half of what would be trained is frozen and stays as it is."),
+    "whole": ("plain, norms and head too", "As plain training, but norms and the head learn too: the control of FPF, "
+        "which may find any of them to be task-specific."),
     "i-lora": ("interpolated LoRA", "A slow average of the weights is what is kept; the weights in training must stay "
         "close to it on replayed examples."),
-    "fpf": ("forgetting prioritised fine-tuning", "The layers that a task moved most are tuned again, alone, on a "
-        "small buffer of all tasks."),
+    "fpf": ("forgetting prioritised fine-tuning", "What a task moved most is tuned again, alone, on a small buffer of "
+        "old examples."),
+    "k-fpf": ("FPF after every task", "As FPF, but in short repairs after each task, and without any replay in "
+        "between."),
 }
 """The title of each method, and what it does."""
 
@@ -360,18 +366,47 @@ class Told:
     paper: str = ""
 
 
-def told(names: Mapping[str, str]) -> dict[str, Told]:
-    """What is known of each set; ``names``: the set's name, and what its ``checkpoints.json`` calls the method.
+def manifests() -> dict[str, Manifest]:
+    """What each set on offer says of itself, where that is on the machine: one of the Hub may not be yet."""
+    found = {}
+    for name in sets.offered():
+        with suppress(CrosstalkError):
+            found[name] = sets.manifest(name)
+    return found
+
+
+def told(made: Mapping[str, Manifest]) -> dict[str, Told]:
+    """What is known of each set: of its method, and from its manifest how it was trained.
 
     ``here`` names the settings that differ from plain training: ``"ewc = 300"``.
     """
-    found, off = {}, Method("")
-    for name, own in names.items():
-        found[name] = Told("", "A set of your own.", own)
-        if name in METHODS and name in _DOES:
-            of = METHODS[name]
-            values = {f.name: getattr(of, f.name) for f in fields(Method) if f.name not in ("about", "paper")}
-            chosen = [f"{n} = {v:g}" for n, v in values.items() if v != getattr(off, n) and not isinstance(v, bool)]
-            here = f"{of.about} ({', '.join(chosen)})" if chosen else of.about
-            found[name] = Told(*_DOES[name], here, of.paper)
+    found = {}
+    for name, own in made.items():
+        called = name.removeprefix(COURSES["forms"].prefix)
+        if called not in _DOES:
+            found[name] = Told("", "A set of your own.", own.method)
+            continue
+        settings = own.recipe.get("settings", {})
+        chosen = [f"{n} = {v:g}" for n, v in settings.items() if not isinstance(v, bool)]
+        here = f"{own.method} ({', '.join(chosen)})" if chosen else own.method
+        found[name] = Told(*_DOES[called], here, METHODS[called].paper)
     return found
+
+
+def common(made: Mapping[str, Manifest]) -> str:
+    """What all methods of the plain set's recipe share, as it was written down with its checkpoints; empty where that
+    was not."""
+    of = made[PLAIN].recipe if PLAIN in made else {}
+    if not of:
+        return ""
+    rest = "What a method adds is beside its name."
+    shared = f"{of['steps']} steps a task of {of['batch']} scenes each, peak learning rate {of['peak']:g}; the same new"
+    where = f"LoRA of rank {of['rank']} on the text decoder's linear layers"
+    if "moved" not in of:
+        return f"All: {where}, from the same base; {shared} questions in the same order. {rest}"
+    moved = percent(float(np.mean(list(of["moved"].values()))))
+    return (
+        f"All: for each task a fresh {where}, on top of the earlier ones, from the same base; {shared} questions in "
+        f"the same order, and beside them in every batch {of['general']} scenes of what the base knew. What a method "
+        f"does otherwise is beside its name. Plain training moves a matrix by {moved} of its norm in a task."
+    )
