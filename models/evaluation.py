@@ -83,11 +83,19 @@ class Evaluation:
     provenance: dict
 
     @classmethod
-    def unanswered(cls, manifest: Manifest) -> "Evaluation":
-        """A set's tasks, checkpoints and items, and no answers yet.
+    def unanswered(cls, manifest: Manifest, also: str = "", checkpoints: Sequence[str] = ()) -> "Evaluation":
+        """A set's tasks, checkpoints (all, or those named) and items, and no answers yet; with ``also`` the tasks and
+        items of those further evaluation sets, which no checkpoint was trained on last.
 
         Raises ``CheckpointError`` for a task without an evaluation set, ``EvalSetError`` for a set that is damaged.
         """
+        names = tuple(checkpoints) or (BASE, *(c.name for c in manifest.checkpoints))
+        if also:
+            sets = manifest.also.get(also, {})
+            if not sets:
+                raise CheckpointError(f'{told(manifest.folder / MANIFEST)}: field "also" has no sets for {also!r}.')
+            items = {task: load(path) for task, path in sets.items()}
+            return cls(manifest.method, tuple(sets), names, {}, items, {task: {} for task in sets}, {})
         own = {c.task: c for c in manifest.checkpoints if c.task in manifest.order}
         without = [c.name for c in own.values() if c.eval is None]
         if without:
@@ -98,7 +106,7 @@ class Evaluation:
         return cls(
             manifest.method,
             manifest.order,
-            (BASE, *(c.name for c in manifest.checkpoints)),
+            names,
             {task: own[task].name for task in manifest.order},
             {task: load(own[task].eval) for task in manifest.order},
             {task: {} for task in manifest.order},

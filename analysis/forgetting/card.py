@@ -37,7 +37,7 @@ def section(opened: Callable[[str], MLLM] = catalog.open_model) -> str:
         answers = sets.evaluate(model)
         lost.append(split(answers, model))
         found[name] = measure(answers, lost[-1])
-        every += [runs.of(answers, lost[-1], name), *runs.load(entry.checkpoint_folder, name)]
+        every += [runs.of(answers, lost[-1], name, more=sets.beside(model)), *runs.load(entry.checkpoint_folder, name)]
     logged = {name: course for name, course in gaps.courses()[0].items() if name in found}
     fits = [curve for name in logged for curve in gaps.curves(name)]
     for name in logged:

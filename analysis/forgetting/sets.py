@@ -25,7 +25,7 @@ from models.evalset import EvalItem
 from models.evaluation import Evaluation, given
 from models.files import folder_at, read_json
 from models.fingerprint import Unopened
-from models.manifest import MANIFEST, Checkpoint, Manifest
+from models.manifest import BASE, MANIFEST, Checkpoint, Manifest
 from models.mllm import MLLM
 
 ROOM = "forgetting"
@@ -143,8 +143,12 @@ def stamps() -> tuple:
     return tuple((name, *_stamp(of)) for name, of in offered().items())
 
 
-def evaluate(model: MLLM | Unopened, progress: kept.Progress = kept.quiet, only_kept: bool = False) -> Evaluation:
-    """What every checkpoint of ``model`` answers to every item of its set.
+def evaluate(
+    model: MLLM | Unopened, progress: kept.Progress = kept.quiet, only_kept: bool = False, also: str = "",
+    checkpoints: tuple[str, ...] = (),
+) -> Evaluation:  # fmt: skip
+    """What every checkpoint of ``model`` (or those named) answers to every item of its set, or of the further sets that
+    its manifest calls ``also``.
 
     Cells measured before, here or by whoever ships them, are loaded; every other one is measured and kept, so that a
     run that was stopped or killed goes on where it was. ``progress`` is told the share done of what is missing, and
@@ -153,7 +157,7 @@ def evaluate(model: MLLM | Unopened, progress: kept.Progress = kept.quiet, only_
     """
     if not model.checkpoints:
         raise CheckpointError(f"{model.name} has no checkpoint set to measure.")
-    found, by = Evaluation.unanswered(model.checkpoints.manifest), {}
+    found, by = Evaluation.unanswered(model.checkpoints.manifest, also, checkpoints), {}
     for task, items in found.items.items():
         data = fingerprint.of_items([EvalItem(item.image, item.question, "") for item in items])
         by[task] = {"measurement": "cell", "data": data}
@@ -171,6 +175,20 @@ def evaluate(model: MLLM | Unopened, progress: kept.Progress = kept.quiet, only_
         if value:
             found.given[cell.of][cell.weights] = value["given"]
     return replace(found, provenance=together([v["provenance"] for v in values if v], model.name, "all"))
+
+
+def beside(
+    model: MLLM | Unopened, progress: kept.Progress = kept.quiet, only_kept: bool = False
+) -> dict[str, Evaluation]:
+    """What the base and the last task's checkpoint answer to the further evaluation sets of their manifest, by what
+    these are for; with ``only_kept`` those alone that are wholly kept."""
+    own, found = model.checkpoints.manifest, {}
+    ends = BASE, trained(own)[own.order[-1]].name
+    for kind in own.also:
+        asked = evaluate(model, progress, only_kept, kind, ends)
+        if all(len(given) == len(ends) for given in asked.given.values()):
+            found[kind] = asked
+    return found
 
 
 @remembered

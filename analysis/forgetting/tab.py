@@ -199,6 +199,10 @@ def _explained(shown: Shown) -> str:
     return f'<div class="card">{table}</div><p class="key">{methods.common(own)}</p>'
 
 
+def _metrics(found: methods.Methods | None) -> tuple[str, ...]:
+    return found.shown if found else tuple(metric for metric in terms.NAMES if metric in methods.METRICS)
+
+
 _HOW_MANY = ("most of them", "about half", "few or none")
 
 
@@ -214,13 +218,13 @@ def _methods_outcome(found: methods.Methods) -> str | None:
 METHODS = Section(
     name="methods", title="Methods and order", question="Which method forgets less, and what does it cost?",
     about=(
-        "Every method learnt the same tasks from the same base, in as many steps. Green: better than plain training "
-        "beyond the interval of the difference; red: worse; grey: no difference can be told."
+        "Every method learnt the same tasks from the same base. Green: better than plain training beyond the interval "
+        "of the difference; red: worse; grey: no difference can be told."
     ),
     label="small", of=SET, quick=True, run="Compare",
     measure=lambda asked, progress: methods.compared(progress), kept=lambda asked: methods.load(),
     controls=lambda raw, result: (
-        One("metric", "Shown", offered=[(h.title, m) for m, h in terms.NAMES.items()], at=DRAW),
+        One("metric", "Shown", offered=[(terms.NAMES[m].title, m) for m in _metrics(result)], at=DRAW),
         *(
             [One("turned", "Method in another order", offered=[t.method for t in result.orders], at=DRAW, folded=True)]
             if result and result.orders else ()
@@ -238,7 +242,7 @@ METHODS = Section(
         View("about", _explained, html=True, folded="What each method does, and its settings"),
     ),
     figures=lambda shown: [
-        *(methods_figure.dots(shown.result, metric) for metric in terms.NAMES),
+        *(methods_figure.dots(shown.result, metric) for metric in shown.result.shown),
         *(methods_figure.orders(shown.result, turned.method) for turned in shown.result.orders),
     ],
     prediction=Prediction("how many of the methods forget less than plain training?", _HOW_MANY, _methods_outcome),

@@ -39,6 +39,10 @@ NAMES = {
         ("essential", "Lost in fact (essential)", "% of right", "Of the items that were right after their own task."),
         ("superficial_of_lost", "Form alone, of what was lost", "%",
          "Of the items that were lost: the share lost in form alone. The rest is essential."),
+        ("base_kept", "What the base knew, kept", "%",
+         "Accuracy after the last task on the base's own things, asked in the six ways that it was taught."),
+        ("mfn_unseen", "Kept in the end, style never seen", "%",
+         "Mean final accuracy on drawings in an art style that no training ever saw."),
     )
 }
 """Each metric of a method as the head of a column, in plain words and as the field calls it."""

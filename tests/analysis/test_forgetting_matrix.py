@@ -74,6 +74,23 @@ def test_every_cell_is_asked_once(mllm, asked):
     assert sets.evaluate(mllm, only_kept=True) == found and missing(mllm) == []
 
 
+def test_further_sets_are_asked_of_the_base_and_the_last_checkpoint(folder, tmp_path, asked):
+    shutil.copytree(folder, tmp_path / "also")
+    own, file = tmp_path / "also" / "my-set", tmp_path / "also" / "my-set" / "checkpoints.json"
+    data = json.loads(file.read_text())
+    evals = {entry["task"]: entry["eval"] for entry in data["checkpoints"]}
+    file.write_text(json.dumps(data | {"also": {"base kept": evals, "style never seen": {"shapes": evals["shapes"]}}}))
+    mllm = MLLM.open(tmp_path / "also" / "my-model", "my-model", own, device="cpu")
+    assert sets.beside(mllm, only_kept=True) == {}
+    found = sets.beside(mllm)
+    assert {kind: (of.tasks, of.checkpoints) for kind, of in found.items()} == {
+        "base kept": (TASKS, ("base", "shapes")), "style never seen": (("shapes",), ("base", "shapes")),
+    }  # fmt: skip
+    assert asked == [(name, 4) for name in ("base", "shapes") for _ in TASKS]  # the same items are not asked twice
+    assert sets.beside(mllm, only_kept=True) == found
+    assert found["base kept"].scores["shapes"]["base"].shape == (4,)
+
+
 KILLED = """
 import sys, time
 from analysis import kept

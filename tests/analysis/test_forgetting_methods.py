@@ -15,7 +15,6 @@ from analysis.forgetting.methods.figure import orders_said, sentence
 from analysis.forgetting.methods.measure import METHODS, METRICS, Draws, common, manifests, measure, parts, told
 from analysis.forgetting.methods.runs import Run, load, of, save
 from analysis.forgetting.sets import evaluate
-from analysis.forgetting.terms import NAMES
 from analysis.result import Provenance
 from analysis.statistics import Estimate
 from models.errors import CheckpointError
@@ -323,7 +322,7 @@ def test_results_figures_and_tables():
     lines = found.to_csv().splitlines()
     assert lines[0].startswith("method,order,metric,value,low,high,seeds")
     assert len(lines) == 1 + 3 * len(METRICS) + 1
-    for metric in NAMES:
+    for metric in METRICS:
         drawn = figure.dots(found, metric)
         assert drawn.layout.xaxis.title.text and "n = 30" in drawn.layout.xaxis.title.text
         assert len(drawn.data[0].x) == (2 if metric in ("superficial", "essential", "superficial_of_lost") else 3)
@@ -333,6 +332,34 @@ def test_results_figures_and_tables():
     assert found.to_latex().count("replay") == 1
     with_seeds = figure.dots(measure([made(seed=0), made(seed=1)]), "bwt")
     assert len(with_seeds.data[1].x) == 2
+
+
+def _also(base, last, n=10):
+    return {"base kept": {t: np.stack([first(c, n) for c in (base, last)]) for t in ("naming", "counting")}}
+
+
+def test_what_the_base_knew_is_a_metric_where_a_set_asks_for_it(tmp_path):
+    plain, kind = made(also=_also(9, 3)), made("replay", also=_also(9, 8))
+    found = measure([plain, kind])
+    assert found.shown[-1] == "base_kept" and "mfn_unseen" not in found.shown
+    here, there = (row.estimates["base_kept"] for row in found.rows)
+    assert (here.value, there.value) == (pytest.approx(0.3), pytest.approx(0.8)) and here.low < 0.3 < here.high
+    change = found.rows[1].changes["base_kept"]
+    assert change.value == pytest.approx(0.5) and found.rows[1].verdict("base_kept") == "better"
+    assert found.before["base_kept"].value == pytest.approx(0.9)
+    assert "Of what the base knew, 90 % right, keep: sequential 30 % and replay 80 %." in sentence(found)
+    table = found.metrics().markdown()
+    assert "What the base knew, kept" in table and "| base | reference |" in table and "90.0" in table
+    assert len(figure.dots(found, "base_kept").data[0].x) == 2
+    save(tmp_path, (plain,))
+    (again,) = load(tmp_path, "sequential")
+    assert all((again.also["base kept"][t] == rows).all() for t, rows in plain.also["base kept"].items())
+    # and where none does, nothing speaks of it
+    bare = measure([made(), made("replay")])
+    assert "base_kept" not in bare.shown and "What the base knew" not in bare.metrics().markdown() + sentence(bare)
+    assert figure.dots(bare, "base_kept") is None
+    mixed = measure([made(), kind])
+    assert np.isnan(mixed.rows[0].estimates["base_kept"].value) and mixed.rows[1].estimates["base_kept"].known
 
 
 def test_card_has_every_method_seed_and_order():

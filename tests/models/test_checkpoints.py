@@ -84,6 +84,10 @@ def test_manifest_is_read_in_the_order_of_tasks(copied):
         (lambda d: d["checkpoints"][0].update(eval="nowhere.jsonl"), "not there"),
         (lambda d: d["checkpoints"][0].update(eval="../../x.jsonl"), "leads out"),
         (lambda d: d["checkpoints"][0].update(eval=["x"]), '"eval"'),
+        (lambda d: d.update(recipe=[8]), '"recipe" is missing or is not an object'),
+        (lambda d: d.update(also={"base kept": ["naming.jsonl"]}), '"base kept" is missing or is not an object'),
+        (lambda d: d.update(also={"base kept": {"naming": "no.jsonl"}}), 'base kept, naming field "also".*not there'),
+        (lambda d: d.update(also={"base kept": {"naming": "../../x.jsonl"}}), "leads out"),
     ],
 )
 def test_a_damaged_manifest_says_what_is_wrong(copied, change, told):
@@ -93,6 +97,13 @@ def test_a_damaged_manifest_says_what_is_wrong(copied, change, told):
         Manifest.load(copied)
     assert "checkpoints.json" in str(error.value)
     assert str(copied.parent) not in str(error.value)  # visitors read it
+
+
+def test_further_evaluation_sets_and_the_recipe_are_read(copied):
+    assert (Manifest.load(copied).also, Manifest.load(copied).recipe) == ({}, {})
+    rewrite(copied, lambda d: d.update(also={"base kept": {"naming": "naming.jsonl"}}, recipe={"rank": 8}))
+    found = Manifest.load(copied)
+    assert found.also == {"base kept": {"naming": copied / "naming.jsonl"}} and found.recipe == {"rank": 8}
 
 
 @pytest.mark.parametrize("text", ["{", '{"order": [', "[" * 100_000, "\xff".encode("latin-1"), "3", '"naming"'])

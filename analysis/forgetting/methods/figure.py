@@ -26,7 +26,7 @@ _ROW = 22  # pixels: ten methods stay below 360
 
 def dots(found: "Methods", metric: str) -> go.Figure | None:
     """One metric of every method with its 95 % interval; small marks are seeds, the dotted line is plain training."""
-    rows = [row for row in found.rows if row.estimates[metric].known]
+    rows = [row for row in found.rows if metric in row.estimates and row.estimates[metric].known]
     if not rows:
         return None
     name, told = NAMES[metric], []
@@ -99,9 +99,9 @@ def seeds_table(found: "Methods") -> Table | None:
     several = [row for row in found.rows if len(row.seeds) > 1]
     rows = []
     for r in several:
-        each = [[number(100 * end(r.estimates[m].seeds), 1) for end in (min, max)] for m in NAMES]
+        each = [[number(100 * end(r.estimates[m].seeds), 1) for end in (min, max)] for m in found.shown]
         rows.append([r.method, ", ".join(map(str, r.seeds)), *map(" to ".join, each)])
-    return Table(["Method", "Seeds", *(head.title for head in NAMES.values())], rows) if rows else None
+    return Table(["Method", "Seeds", *(NAMES[m].title for m in found.shown)], rows) if rows else None
 
 
 def numbers(found: "Methods") -> str:
@@ -201,6 +201,9 @@ def sentence(found: "Methods") -> str:
         said.append(f"In the end, of all tasks (MFN), {'; '.join(ends)}.")
     else:
         said.append("In the end none knows clearly more or less than plain training (MFN).")
+    if "base_kept" in found.before:
+        told = [f"{r.method} {percent(e.value)}" for r in found.rows if (e := r.estimates["base_kept"]).known]
+        said.append(f"Of what the base knew, {percent(found.before['base_kept'].value)} right, keep: {listed(told)}.")
     several = [row for row in found.rows if len(row.seeds) > 1]
     if not several:
         said.append("One seed each: what another seed would change is not in these intervals.")

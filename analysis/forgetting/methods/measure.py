@@ -7,7 +7,7 @@ items (or a ratio of two), so a draw of items is one product.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -25,8 +25,9 @@ from analysis.table import Noted, Table
 from analysis.wording import percent
 from models.embedded.continual import METHODS
 from models.embedded.continual.course import COURSES
+from models.embedded.evalsets import BASE_KEPT, UNSEEN
 from models.errors import CheckpointError, CrosstalkError
-from models.manifest import Manifest
+from models.manifest import BASE, Manifest
 
 PLAIN = "sequential"
 """The set that others are compared with, where it is among them."""
@@ -37,7 +38,10 @@ METRICS = (*ACCURACIES, *SHARES)
 """By name: MFT, MFN, MAA, BWT and FWT as in ``analysis.forgetting.measure``; of the items that were right after their
 own task, the shares lost in form alone and in fact; and of those lost, the share lost in form alone."""
 
-_BETTER = {**dict.fromkeys(ACCURACIES, 1), "superficial": -1, "essential": -1}
+BESIDE = {"base_kept": BASE_KEPT, "mfn_unseen": UNSEEN}
+"""Metrics of the last checkpoint on further evaluation sets, where a set has them: accuracy, the mean over tasks."""
+
+_BETTER = {**dict.fromkeys((*ACCURACIES, *BESIDE), 1), "superficial": -1, "essential": -1}
 """On which side of plain training a method is better; nothing for a share that is neither."""
 
 _DOES = {
@@ -135,7 +139,7 @@ class Turned:
 class Methods(Result):
     """Rows in the order in which sets are offered, plain training first. ``references``: mean accuracy on all tasks of
     checkpoints that are no step of a sequence (the base, and one trained on all tasks jointly). ``without``: why a set
-    is not among the rows."""
+    is not among the rows. ``before``: what the base itself reaches in the metrics of further sets."""
 
     plain: str
     order: tuple[str, ...]
@@ -144,6 +148,12 @@ class Methods(Result):
     references: dict[str, Seeded]
     orders: tuple[Turned, ...]
     without: dict[str, str]
+    before: dict[str, Seeded] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The metrics that are told, in their order."""
+        return tuple(metric for metric in NAMES if metric in self.rows[0].estimates)
 
     def to_latex(self) -> str:
         """Every metric of every method, in the style of booktabs."""
@@ -151,10 +161,11 @@ class Methods(Result):
 
     def metrics(self) -> Table:
         """All metrics of all methods, and whether they differ from plain training."""
-        rows = [[r.method, len(r.seeds), *(Noted(r.estimates[m], r.verdict(m)) for m in NAMES)] for r in self.rows]
-        others = [[n, "reference", *(of if m == "mfn" else None for m in NAMES)] for n, of in self.references.items()]
+        rows = [[r.method, len(r.seeds), *(Noted(r.estimates[m], r.verdict(m)) for m in self.shown)] for r in self.rows]
+        own = {name: {"mfn": of, **(self.before if name == BASE else {})} for name, of in self.references.items()}
+        others = [[name, "reference", *(of.get(m) for m in self.shown)] for name, of in own.items()]
         marks = dict.fromkeys(range(len(rows), len(rows) + len(others)), "reference")
-        return Table(["Method", "Seeds", *NAMES.values()], [*rows, *others], marks)
+        return Table(["Method", "Seeds", *(NAMES[m] for m in self.shown)], [*rows, *others], marks)
 
     def table(self) -> Table:
         header = [
@@ -162,8 +173,9 @@ class Methods(Result):
             "difference_low", "difference_high", "against", "beyond_interval", "items",
         ]
         usual, other = " > ".join(self.order), "the usual order"
-        lines = [(r.method, usual, m, r.estimates[m], r.changes[m], self.plain) for r in self.rows for m in METRICS]
+        lines = [(r.method, usual, m, e, r.changes[m], self.plain) for r in self.rows for m, e in r.estimates.items()]
         lines += [(name, "none", "mfn", estimate, None, "") for name, estimate in self.references.items()]
+        lines += [(BASE, "none", metric, estimate, None, "") for metric, estimate in self.before.items()]
         for t in self.orders:
             lines += [(t.method, " > ".join(t.order), m, t.estimates[m], t.changes[m], other) for m in ACCURACIES]
         rows = []
@@ -180,8 +192,11 @@ class Draws:
     """What 2,000 bootstrap draws of items make of each run's metrics; items are drawn within tasks (seeded)."""
 
     def __init__(self, runs: Sequence[Run]):
-        scores = runs[0].scores.items()
-        self._weights = {task: drawn_items(task, rows.shape[1]) for task, rows in scores}  # as of the accuracy matrix
+        scores = dict(runs[0].scores)
+        self._n = sum(rows.shape[1] for rows in scores.values())
+        for run in runs:
+            scores |= {_named(kind, task): rows for kind, by in run.also.items() for task, rows in by.items()}
+        self._weights = {t: drawn_items(t, rows.shape[1]) for t, rows in scores.items()}  # as of the accuracy matrix
         self.of = cache(self.of)  # a run is known by its identity
 
     def of(self, run: Run, metric: str) -> tuple[float, np.ndarray]:
@@ -221,17 +236,26 @@ class Draws:
         return self._seeded(values, np.mean([a - b for (_, a), (_, b) in pairs], axis=0))
 
     def _seeded(self, values: tuple[float, ...], drawn: np.ndarray) -> Seeded:
-        n = sum(weights.shape[1] for weights in self._weights.values())
         low, high, known = np.nan, np.nan, drawn[np.isfinite(drawn)]
         if len(known) >= len(drawn) / 2:
             low, high = map(float, np.quantile(known, (0.025, 0.975)))
-        return Seeded(float(np.mean(values)), low, high, n, values)
+        return Seeded(float(np.mean(values)), low, high, self._n, values)
+
+
+def _named(kind: str, task: str) -> str:
+    """How the items of a further set are called beside those of the tasks."""
+    return f"{kind}: {task}"
 
 
 def parts(run: Run, metric: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
     """What a metric is made of: numbers ``[items]`` by task, whose means over items sum to it, and where it is a ratio
     the same of what is below the line. Not-a-number where losses were not split, and where one task alone was taught
     what takes two."""
+    if metric in BESIDE:
+        by = run.also.get(BESIDE[metric], {})
+        if not by:
+            return {task: np.full(rows.shape[1], np.nan) for task, rows in run.scores.items()}, None
+        return {_named(BESIDE[metric], task): rows[-1] / len(by) for task, rows in by.items()}, None
     if len(run.order) == 1 and metric not in ("mft", "mfn", "maa"):
         return {task: np.full(rows.shape[1], np.nan) for task, rows in run.scores.items()}, None
     if metric in SHARES:
@@ -285,10 +309,15 @@ def load() -> Methods | None:
     return _compared.get(sets.stamps())
 
 
+def _beside(model, only_kept: bool) -> dict | None:
+    return sets.beside(model, only_kept=only_kept) or None  # kept of this model in another dtype, perhaps
+
+
 @sets.remembered
 def _own(name: str) -> Run:
     answers = sets.answers(name)
-    return stored.of(answers, load_split(name) if len(answers.tasks) > 1 else None, name)
+    lost = load_split(name) if len(answers.tasks) > 1 else None
+    return stored.of(answers, lost, name, more=sets.load(name, _beside))
 
 
 def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Methods:
@@ -305,7 +334,8 @@ def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Me
     left = dict(without or {})
     left |= {run.method: "its questions are not those of the others" for run in runs if run.data != first.data}
     runs = [run for run in runs if run.data == first.data]
-    draws = Draws(runs)
+    draws, kinds = Draws(runs), {kind for run in runs for kind in run.also}
+    metrics = [*METRICS, *(metric for metric, kind in BESIDE.items() if kind in kinds)]
     usual = {name: _of(runs, name, first.order) for name in dict.fromkeys([plain, *names])}
     left = {name: "its tasks were trained in another order alone" for name, of in usual.items() if not of} | left
     rows = [
@@ -313,19 +343,24 @@ def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Me
             name, tuple(run.seed for run in of),
             float(np.mean([sum(items.sum() for items in run.right.values()) for run in of])),
             float(np.mean([sum(items.sum() for items in run.lost.values()) for run in of])),
-            {metric: draws.estimate(of, metric) for metric in METRICS},
-            {metric: None if name == plain else draws.change(of, usual[plain], metric) for metric in METRICS},
+            {metric: draws.estimate(of, metric) for metric in metrics},
+            {metric: None if name == plain else draws.change(of, usual[plain], metric) for metric in metrics},
         )
         for name, of in usual.items() if of
     ]
     references = {"base": draws.mean({task: scores[0] for task, scores in first.scores.items()})}
     for one in runs:
         references |= {name: draws.mean(scores) for name, scores in one.references.items()}
+    before = {}
+    for metric in metrics[len(METRICS) :]:
+        by = next(run.also[BESIDE[metric]] for run in runs if BESIDE[metric] in run.also)
+        before[metric] = draws.mean({_named(BESIDE[metric], task): rows[0] for task, rows in by.items()})
     seconds = sum(run.provenance.seconds for run in runs)
     return Methods(
         provenance=replace(first.provenance, checkpoint="all", seed=None, seconds=seconds, bits=None, note=""),
         plain=plain, order=first.order, n=tuple(first.scores[t].shape[1] for t in first.order), rows=tuple(rows),
         references=references, orders=tuple(_turned(draws, runs, usual)), without=left,
+        before=before,
     )
 
 

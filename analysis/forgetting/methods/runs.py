@@ -4,7 +4,9 @@
 ship. Of each it has numbers to read (``matrix``, ``base``, ``n``, ``metrics``, ``superficial``, ``essential``) and
 what they are made of, ``items``: for each task and checkpoint (the base first) one score an item. Where scores are 0 or
 1 they are bits, written as hexadecimal digits, the first item's bit first; otherwise one digit an item, its place in
-``levels``. ``superficial_items`` are bits too. Reading takes the items alone, so numbers can't disagree with them.
+``levels``. ``superficial_items`` are bits too. ``also`` are scores of the base and of the last checkpoint on further
+evaluation sets (what the base could do, the style never seen), by what these are for and task. Reading takes the items
+alone, so numbers can't disagree with them.
 
 ``python -m analysis.forgetting.methods.runs build/train`` measures the runs that do not ship. It looks for
 ``seed<N>/checkpoints/<method>`` and ``<method>-reversed`` in the given folder, and writes what comparing needs into
@@ -17,15 +19,15 @@ import hashlib
 import json
 import os
 import string
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from analysis.forgetting.measure import numbers
-from analysis.forgetting.sets import evaluate
+from analysis.forgetting.sets import beside, evaluate
 from analysis.forgetting.split.measure import Split
 from analysis.forgetting.split.measure import split as split_of
 from analysis.forgetting.terms import RIGHT, SUPERFICIAL
@@ -52,7 +54,8 @@ class Run:
     ``superficial[task]``: bool ``[items]``, which of the items lost of a task, but of the last one, are lost in form
     alone (``analysis.forgetting.split``); None where that was not tested. ``references``: scores ``[items]`` by task,
     of checkpoints that are no step of the sequence. ``data`` is the fingerprint of the items, whatever their order of
-    tasks; ``made_by`` that of the weights.
+    tasks; ``made_by`` that of the weights. ``also[kind][task]``: float64 ``[2, items]``, 0 to 1, by the base and by the
+    last checkpoint, on further evaluation sets.
     """
 
     method: str
@@ -64,6 +67,7 @@ class Run:
     data: str
     made_by: str
     provenance: Provenance
+    also: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @cached_property
     def matrix(self) -> np.ndarray:
@@ -96,12 +100,17 @@ class Run:
             "essential": None if split is None else {t: int((lost[t] & ~split[t]).sum()) for t in lost},
             "items": {task: _packed(self.scores[task]) for task in self.order},
             "superficial_items": None if split is None else {t: _bits(split[t]) for t in lost},
+            **({"also": {kind: {t: {"n": rows.shape[1], **_packed(rows)} for t, rows in by.items()}
+                         for kind, by in self.also.items()}} if self.also else {}),
             "data": self.data, "made_by": self.made_by, "provenance": self.provenance,
         })
 
 
-def of(found: Evaluation, split: Split | None, method: str, seed: int = 0, made_by: str = "") -> Run:
-    """A run from the answers of a set, and from what became of them in the end.
+def of(
+    found: Evaluation, split: Split | None, method: str, seed: int = 0, made_by: str = "",
+    more: Mapping[str, Evaluation] | None = None,
+) -> Run:  # fmt: skip
+    """A run from the answers of a set, from what became of them in the end, and from those to further sets.
 
     Raises ``CheckpointError`` where an answer of the sequence is missing.
     """
@@ -117,10 +126,14 @@ def of(found: Evaluation, split: Split | None, method: str, seed: int = 0, made_
         for lost in split.lost:
             superficial[lost.task][lost.place] = lost.verdict == SUPERFICIAL
     items = [item for task in sorted(found.tasks) for item in found.items[task]]
+    also = {
+        kind: {task: np.stack([of.scores[task][name] for name in of.checkpoints]) for task in of.tasks}
+        for kind, of in (more or {}).items()
+    }
     by = {key: value for key, value in found.provenance.items() if key in Provenance.__dataclass_fields__}
     return Run(
         method, seed, tuple(found.tasks), {t: np.stack([found.scores[t][name] for name in rows]) for t in found.tasks},
-        superficial, references, fingerprint.of_items(items), made_by, Provenance(**by),
+        superficial, references, fingerprint.of_items(items), made_by, Provenance(**by), also,
     )
 
 
@@ -147,6 +160,8 @@ def load(folder: Path, method: str) -> tuple[Run, ...]:
                 {task: _unpacked(row["items"][task], n[task], len(order) + 1) for task in order},
                 None if split is None else {task: _unbits(split[task], n[task]) for task in order[:-1]}, {},
                 row["data"], row["made_by"], Provenance(**row["provenance"]),
+                {kind: {task: _unpacked(of, of["n"], 2) for task, of in by.items()}
+                 for kind, by in row.get("also", {}).items()},
             ))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise CheckpointError(
@@ -235,7 +250,8 @@ def _measured(method: str, seed: int, folder: Path, base: Path, made_by: str, lo
             log(f"{folder}: {share:.0%}, {what}")
 
     answers = evaluate(mllm, progress)
-    return of(answers, split_of(answers, mllm, progress), method, seed, made_by)
+    lost = split_of(answers, mllm, progress)
+    return of(answers, lost, method, seed, made_by, beside(mllm, progress))
 
 
 if __name__ == "__main__":
