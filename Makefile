@@ -24,6 +24,7 @@ lint: .venv/development
 ## make train: make the embedded default again from its seeds, then measure it (goes on where it was stopped)
 train: .venv/installed
 	$(BIN)/python -m models.embedded.train
+	$(BIN)/python -m analysis.forgetting.methods.runs build/train
 	$(BIN)/python -m analysis.report
 
 ## make bench: run every benchmark in benchmarks/, one after another; each prints its own ratios
