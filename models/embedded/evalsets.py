@@ -2,7 +2,7 @@
 
 Of a course there are three kinds, each a file a task: on drawings of the art styles seen in training (``<task>.jsonl``,
 on which methods are compared), on a style that no training ever saw (``unseen/``), and of what the base could do before
-(``base/``: the six question types on base concepts).
+(``base/``: the six question types on base concepts, the same for all courses).
 """
 
 import json
@@ -75,14 +75,19 @@ def drawn(scene: Scene, out: Path, name: str) -> str:
 
 
 def write(out: Path, seed: int, course: "Course") -> None:
-    """Write the sets of a course, and the pictures they name, into ``out``."""
+    """Write the sets of a course, and the pictures they name, into ``out``; ``write_base`` those of the base."""
+    styles = {out: (TRAINED_STYLES, "evaluation-seen")}
+    if course.unseen:
+        styles[out / FOLDERS[UNSEEN]] = (UNSEEN_STYLE,), "evaluation"
     for task in course.tasks:
         options = lambda rng, turn, task=task: course.choices(rng, task, turn)  # noqa: E731
-        for styles, folder, stage in (
-            (TRAINED_STYLES, out, "evaluation-seen"), ((UNSEEN_STYLE,), out / FOLDERS[UNSEEN], "evaluation")
-        ):  # fmt: skip
-            found = course.examples(task, styles, ITEMS, seed, f"{stage}-{task}")
+        for folder, (drawn_in, stage) in styles.items():
+            found = course.examples(task, drawn_in, ITEMS, seed, f"{stage}-{task}")
             _write(folder, task, found, options, seed, course.scores.get(task))
+
+
+def write_base(out: Path, seed: int) -> None:
+    """Write the sets of what the base could do into ``out``, the folder of a course's sets."""
     pool = learnt_in("base")
     for task in TASKS:
         found = examples(task, pool, TRAINED_STYLES, ITEMS, seed, f"evaluation-base-{task}")

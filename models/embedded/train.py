@@ -47,6 +47,7 @@ def run(folder: Path, seed: int, log) -> None:
     """All stages; writes ``assets/embedded``."""
     log(f"stages: tower, text-parent, base, the tasks by every method, mitigation, MODA, phases (state in {folder})")
     tower, captions = train_base(folder, seed, ASSETS, log)
+    evalsets.write_base(SEQUENTIAL, seed)
     for name, course in COURSES.items():
         evalsets.write(continual.OUT / course.shared, seed, course)
         continual.run(folder.parent, range(seed, seed + SEEDS), course=name, log=log)

@@ -382,6 +382,20 @@ def test_every_method_is_explained():
     assert all(of.does != "A set of your own." for of in told(dict.fromkeys(METHODS, mine)).values())
 
 
+def test_what_was_written_down_in_training_is_told():
+    recipe = {
+        "settings": {"healing": 40, "whole": True}, "moved": {"a": 0.1, "b": 0.2}, "rewritten": {"a": 0.15, "b": 0.2},
+        "held elements per degree of freedom": {"b": 0.25, "c": 0.5}, "energy kept": {"a": 0.9},
+        "movers": {"a": {"norm": 3, "q_proj": 1}, "b": {"norm": 2}},
+    }  # fmt: skip
+    said = told({"fpf": replace(manifests()["fpf"], recipe=recipe)})["fpf"].here
+    for part in (
+        "(healing = 40); ", "by 15 % of its norm", "15 % to 20 % were rewritten",
+        "0.25 in the second task, 0.5 in the last", "with 90 % of their energy", "movers: 5 norm and 1 q_proj",
+    ):  # fmt: skip
+        assert part in said, (part, said)
+
+
 def test_what_all_methods_share_is_told_as_it_was_written_with_the_checkpoints():
     """Of the weights in the box, and of increments, whatever the recipe in the code is now."""
     shipped = manifests()

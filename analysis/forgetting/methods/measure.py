@@ -5,7 +5,7 @@ Intervals are of a bootstrap that draws the same items for every run. Every metr
 items (or a ratio of two), so a draw of items is one product.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -22,7 +22,7 @@ from analysis.forgetting.terms import BETTER, LARGER, NAMES, SMALLER, WORSE
 from analysis.result import Result
 from analysis.statistics import Difference, Estimate, difference, mean
 from analysis.table import Noted, Table
-from analysis.wording import percent
+from analysis.wording import listed, percent
 from models.embedded.continual import METHODS
 from models.embedded.continual.course import COURSES
 from models.embedded.evalsets import BASE_KEPT, UNSEEN
@@ -424,8 +424,25 @@ def told(made: Mapping[str, Manifest]) -> dict[str, Told]:
         settings = own.recipe.get("settings", {})
         chosen = [f"{n} = {v:g}" for n, v in settings.items() if not isinstance(v, bool)]
         here = f"{own.method} ({', '.join(chosen)})" if chosen else own.method
-        found[name] = Told(*_DOES[called], here, METHODS[called].paper)
+        found[name] = Told(*_DOES[called], "; ".join([here, *_recorded(own.recipe)]), METHODS[called].paper)
     return found
+
+
+def _recorded(recipe: Mapping) -> Iterator[str]:
+    """What was written down while the checkpoints of a set were trained, task by task."""
+    if of := recipe.get("moved"):
+        yield f"a task moves a matrix by {percent(float(np.mean(list(of.values()))))} of its norm"
+    if of := recipe.get("rewritten"):
+        yield f"of a task's questions {percent(min(of.values()))} to {percent(max(of.values()))} were rewritten"
+    if of := recipe.get("held elements per degree of freedom"):
+        first, *_, last = [*of.values(), *of.values()]
+        yield f"elements held for each degree of freedom: {first:.2g} in the second task, {last:.2g} in the last"
+    if of := recipe.get("energy kept"):
+        kept_energy = percent(float(np.mean(list(of.values()))))
+        yield f"kept as differences of low rank, with {kept_energy} of their energy, from which training goes on"
+    if of := recipe.get("movers"):
+        kinds = {kind: sum(row.get(kind, 0) for row in of.values()) for row in of.values() for kind in row}
+        yield f"movers: {listed([f'{count} {kind}' for kind, count in sorted(kinds.items(), key=lambda k: -k[1])])}"
 
 
 def common(made: Mapping[str, Manifest]) -> str:

@@ -27,6 +27,7 @@ class Course:
     question each, to ask afterwards, ``choices(rng, task, turn)`` the closed options of one and ``scores`` the rules of
     ``models.scoring`` that some tasks' answers are scored by. ``methods`` are taught in it; ``prefix`` is what the
     folders of its sets begin with, and ``shared`` the one that holds the evaluation sets, that of plain training.
+    ``unseen``: whether it is asked in the style never seen too.
     """
 
     tasks: tuple[str, ...]
@@ -37,6 +38,7 @@ class Course:
     scores: dict[str, str]
     methods: tuple[str, ...] = tuple(METHODS)
     prefix: str = ""
+    unseen: bool = True
 
     @property
     def shared(self) -> str:
@@ -64,7 +66,7 @@ def _base(task: str) -> list[str]:
 COURSES = {
     "things": Course(TASKS, thing, learnt_in, _things, _thing_choices, {}),
     "forms": Course(
-        forms.TASKS, forms.shown, _base, forms.examples, forms.choices, forms.SCORES, forms.METHODS, "forms-"
+        forms.TASKS, forms.shown, _base, forms.examples, forms.choices, forms.SCORES, forms.METHODS, "forms-", False
     ),
 }
 """*Things*: new things, each task in another form. *Forms*: things the base knows, in forms it was never asked for."""

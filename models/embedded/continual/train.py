@@ -47,7 +47,8 @@ from models.mixtures import some_of_each_kind
 
 BASE, OUT = ASSETS / "crosstalk-mini", ASSETS / "checkpoints"
 THINGS = COURSES["things"]
-FOLLOWED = ("sequential", "replay", "sefe")
+SEQUENTIAL = "sequential"  # its set holds the evaluation sets, and the joint reference
+FOLLOWED = (SEQUENTIAL, "replay", "sefe")
 """Methods whose accuracy is measured inside the tasks."""
 EXAMPLES = 64  # that EWC's Fisher information is taken from
 DIFFERENCE_RANK = 32
@@ -348,16 +349,20 @@ def recipe(method: Method, steps: int, record: dict[str, dict]) -> dict:
     return {**shared, "settings": settings, **record}
 
 
-def manifest(name: str, order, made: dict, beside: str = "") -> dict:
-    """``checkpoints.json`` of a method: each checkpoint is the increments up to its task. ``made`` is its ``recipe``;
-    ``beside`` leads to the folder of the evaluation sets.
+def manifest(name: str, order, made: dict, course: Course = THINGS, ships: bool = False) -> dict:
+    """``checkpoints.json`` of a method: each checkpoint is the increments up to its task. ``made`` is its ``recipe``.
+
+    Sets that ship share their evaluation sets; another has its own, so that it can be opened alone.
     """
+    shared = f"../{course.shared}/" if ships and name != SEQUENTIAL else ""
+    base = f"../{THINGS.shared}/" if ships and (course.prefix or name != SEQUENTIAL) else ""
     listed = [
-        {"name": task, "task": task, "adapter": list(order[: i + 1]), "eval": f"{beside}{task}.jsonl"}
+        {"name": task, "task": task, "adapter": list(order[: i + 1]), "eval": f"{shared}{task}.jsonl"}
         for i, task in enumerate(order)
     ]
-    asked = {UNSEEN: order, BASE_KEPT: TASKS}
-    also = {kind: {t: f"{beside}{FOLDERS[kind]}/{t}.jsonl" for t in tasks} for kind, tasks in asked.items()}
+    also = {BASE_KEPT: {t: f"{base}{FOLDERS[BASE_KEPT]}/{t}.jsonl" for t in TASKS}}
+    if course.unseen:
+        also[UNSEEN] = {t: f"{shared}{FOLDERS[UNSEEN]}/{t}.jsonl" for t in order}
     return {
         "base": BASE.name, "method": METHODS[name].about, "order": list(order), "recipe": made, "checkpoints": listed,
         "also": also,
@@ -367,24 +372,26 @@ def manifest(name: str, order, made: dict, beside: str = "") -> dict:
 def write(folder: Path, name: str, made: dict, order, course: Course = THINGS, out: Path | None = None) -> None:
     """Put the trained increments in ``out`` with a manifest, or where the repository ships them.
 
-    A set that is not shipped has evaluation sets of its own, so that it can be opened alone. The joint adapter becomes
-    a reference in the set of plain training beside it.
+    A set that is not shipped has evaluation sets of its own. The joint adapter becomes a reference in the set of plain
+    training beside it.
     """
-    shared, called = OUT / course.shared, f"{course.prefix}{name}"
+    called, ships = f"{course.prefix}{name}", out is None
+    out = out or OUT / called
     if METHODS[name].together:
-        _refer(folder / "adapters" / name, out.with_name(out.name.replace(called, course.shared, 1)) if out else shared)
+        _refer(folder / "adapters" / name, out.with_name(out.name.replace(called, course.shared, 1)))
         return
-    if out is None:
-        out, listed = OUT / called, manifest(name, order, made, "" if called == course.shared else f"../{shared.name}/")
-    else:
-        listed = manifest(name, order, made)
-        out.mkdir(parents=True, exist_ok=True)
-        for file in (path for path in shared.rglob("*") if path.suffix in (".jsonl", ".webp")):
-            (out / file.relative_to(shared)).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, out / file.relative_to(shared))
-    ship(folder / "adapters", out, listed)
+    if not ships:
+        _copy_sets(OUT / course.shared, out)
+        _copy_sets(OUT / THINGS.shared / FOLDERS[BASE_KEPT], out / FOLDERS[BASE_KEPT])
+    ship(folder / "adapters", out, manifest(name, order, made, course, ships))
     if (folder / "course.json").exists():
         shutil.copy(folder / "course.json", out / "course.json")
+
+
+def _copy_sets(shared: Path, out: Path) -> None:
+    for file in (path for path in shared.rglob("*") if path.suffix in (".jsonl", ".webp")):
+        (out / file.relative_to(shared)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, out / file.relative_to(shared))
 
 
 def _refer(adapter: Path, out: Path) -> None:

@@ -446,6 +446,14 @@ def test_the_written_set_is_whole_and_the_joint_one_a_reference(small, tokenizer
     assert [c.name for c in Manifest.load(own).checkpoints] == [*ORDER, "joint"]
 
 
+def test_sets_of_the_other_course_share_what_the_base_is_asked(tmp_path, monkeypatch):
+    for name, ships, shared in (("sequential", True, ""), ("asd", True, "../forms-sequential/"), ("asd", False, "")):
+        found = T.manifest(name, ("lists",), {}, COURSES["forms"], ships)
+        assert found["checkpoints"][0]["eval"] == f"{shared}lists.jsonl"
+        assert found["also"]["base kept"]["naming"] == f"{'../sequential/' if ships else ''}base/naming.jsonl"
+        assert "style never seen" not in found["also"]
+
+
 def test_the_log_counts_exact_answers_and_good_boxes(tokenizer, tmp_path):
     progress = Progress(tmp_path / "course.json", "sequential", 0, THINGS, ("naming",), 1, tokenizer)
     words = [tokenizer(f" {t}", add_special_tokens=False)["input_ids"] for t in ("fox", "owl")]
@@ -541,9 +549,12 @@ def test_the_forms_are_taught_by_the_same_loop(small, tokenizer, tmp_path, short
 
 def test_evaluation_sets_of_a_course_are_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(evalsets, "ITEMS", 2)
+    evalsets.write_base(tmp_path / "things", 0)
     for name, course in COURSES.items():
         evalsets.write(tmp_path / name, 0, course)
-        for folder, tasks in (("", course.tasks), ("unseen", course.tasks), ("base", TASKS)):
+        kinds = {"": course.tasks} | ({"unseen": course.tasks, "base": TASKS} if name == "things" else {})
+        assert {path.parent.name for path in tmp_path.glob(f"{name}/**/*.jsonl")} == {name, *kinds} - {""}
+        for folder, tasks in kinds.items():
             for task in tasks:
                 items = load(tmp_path / name / folder / f"{task}.jsonl")
                 assert len(items) == 2 and all(item.picture().size == (224, 224) for item in items)
