@@ -105,7 +105,8 @@ def some_of_each_kind(names: Iterable[str], share: float, rng: np.random.Generat
     kinds: dict[str, list[str]] = {}
     for name in names:
         kinds.setdefault(name.rpartition(".")[2], []).append(name)
-    return {n for group in kinds.values() for n in rng.choice(group, round(share * len(group)), replace=False)}
+    drawn = (rng.choice(group, round(share * len(group)), replace=False) for group in kinds.values())
+    return {str(name) for group in drawn for name in group}
 
 
 def half_reset(checkpoint: str, matrices: Iterable[str], seed: int) -> Patch:

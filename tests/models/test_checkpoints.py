@@ -349,7 +349,8 @@ def test_half_reset_puts_half_of_the_matrices_of_each_kind_back(saved, tmp_path)
     names = {layer: name for layer, name in found.board.layers.items() if name.endswith(("q_proj", "down_proj"))}
     reset = half_reset("second", names.values(), 0)
     chosen = some_of_each_kind(names.values(), 0.5, np.random.default_rng(0))
-    assert len(chosen) * 2 == len(names) and {n.rpartition(".")[2] for n in chosen} == {"q_proj", "down_proj"}
+    kinds = [name.rpartition(".")[2] for name in chosen]  # of each kind in three layers, half is two
+    assert len(names) == 6 and kinds.count("q_proj") == kinds.count("down_proj") == 2
     with found.use(reset):
         here = logits(found.model)
         assert {name for layer, name in names.items() if not layer.active_adapters} == chosen
