@@ -363,10 +363,9 @@ def manifest(name: str, order, made: dict, course: Course = THINGS, ships: bool 
     also = {BASE_KEPT: {t: f"{base}{FOLDERS[BASE_KEPT]}/{t}.jsonl" for t in TASKS}}
     if course.unseen:
         also[UNSEEN] = {t: f"{shared}{FOLDERS[UNSEEN]}/{t}.jsonl" for t in order}
-    about = METHODS[name].about
+    about = f"{'new forms, ' if course.prefix else ''}{METHODS[name].about}"
     return {
-        "base": BASE.name, "method": f"new forms, {about}" if course.prefix else about, "order": list(order), "recipe": made, "checkpoints": listed,
-        "also": also,
+        "base": BASE.name, "method": about, "order": list(order), "recipe": made, "checkpoints": listed, "also": also,
     }  # fmt: skip
 
 
