@@ -19,7 +19,7 @@ from analysis.result import together
 from models import catalog, devices, fingerprint, hub
 from models.embedded import SHIPPED_DTYPE
 from models.embedded.continual import METHODS
-from models.embedded.evalsets import UNSEEN
+from models.embedded.evalsets import ORIGINAL, UNSEEN
 from models.errors import CheckpointError, CrosstalkError, ModelError
 from models.evalset import EvalItem
 from models.evaluation import Evaluation, given
@@ -181,12 +181,14 @@ def beside(
     model: MLLM | Unopened, progress: kept.Progress = kept.quiet, only_kept: bool = False
 ) -> dict[str, Evaluation]:
     """What the base and the last task's checkpoint answer to the further evaluation sets of their manifest, by what
-    these are for; with ``only_kept`` those alone that are wholly kept."""
+    these are for, and the checkpoints of all tasks to the original forms; with ``only_kept`` those alone that are
+    wholly kept."""
     own, found = model.checkpoints.manifest, {}
-    ends = BASE, trained(own)[own.order[-1]].name
+    every = BASE, *(checkpoint.name for checkpoint in trained(own).values())
     for kind in own.also:
-        asked = evaluate(model, progress, only_kept, kind, ends)
-        if all(len(given) == len(ends) for given in asked.given.values()):
+        names = every if kind == ORIGINAL else (every[0], every[-1])
+        asked = evaluate(model, progress, only_kept, kind, names)
+        if all(len(given) == len(names) for given in asked.given.values()):
             found[kind] = asked
     return found
 

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 ITEMS = 240
 PIXELS = 224
 OPTIONS = 4
-UNSEEN, BASE_KEPT = "style never seen", "base kept"
-FOLDERS = {UNSEEN: "unseen", BASE_KEPT: "base"}
-"""The kinds of sets that stand beside a course's own, and the folder of each."""
+UNSEEN, BASE_KEPT, ORIGINAL = "style never seen", "base kept", "original forms"
+FOLDERS = {UNSEEN: "unseen", BASE_KEPT: "base", ORIGINAL: "base"}
+"""The kinds of sets that stand beside a course's own, and the folder of each. ``ORIGINAL`` are those of ``BASE_KEPT``
+where a course teaches new forms for them: then they are asked after every task."""
 
 Items = Iterator[tuple[Scene, Q.Turn]]
 

@@ -79,14 +79,17 @@ def test_further_sets_are_asked_of_the_base_and_the_last_checkpoint(folder, tmp_
     own, file = tmp_path / "also" / "my-set", tmp_path / "also" / "my-set" / "checkpoints.json"
     data = json.loads(file.read_text())
     evals = {entry["task"]: entry["eval"] for entry in data["checkpoints"]}
-    file.write_text(json.dumps(data | {"also": {"base kept": evals, "style never seen": {"shapes": evals["shapes"]}}}))
+    also = {"base kept": evals, "style never seen": {"shapes": evals["shapes"]}, "original forms": evals}
+    file.write_text(json.dumps(data | {"also": also}))
     mllm = MLLM.open(tmp_path / "also" / "my-model", "my-model", own, device="cpu")
     assert sets.beside(mllm, only_kept=True) == {}
     found = sets.beside(mllm)
     assert {kind: (of.tasks, of.checkpoints) for kind, of in found.items()} == {
         "base kept": (TASKS, ("base", "shapes")), "style never seen": (("shapes",), ("base", "shapes")),
+        "original forms": (TASKS, ("base", *TASKS)),
     }  # fmt: skip
-    assert asked == [(name, 4) for name in ("base", "shapes") for _ in TASKS]  # the same items are not asked twice
+    # the same items are not asked twice
+    assert asked == [(name, 4) for name in ("base", "shapes", "colours") for _ in TASKS]
     assert sets.beside(mllm, only_kept=True) == found
     assert found["base kept"].scores["shapes"]["base"].shape == (4,)
 

@@ -354,6 +354,13 @@ def test_what_the_base_knew_is_a_metric_where_a_set_asks_for_it(tmp_path):
     save(tmp_path, (plain,))
     (again,) = load(tmp_path, "sequential")
     assert all((again.also["base kept"][t] == rows).all() for t, rows in plain.also["base kept"].items())
+    # original forms are asked after every task, and are the same metric
+    curve = {"original forms": {"naming": np.stack([first(c, 10) for c in (9, 7, 5, 4)])}}
+    save(tmp_path, (made(also=curve),))
+    (again,) = load(tmp_path, "sequential")
+    assert (again.also["original forms"]["naming"] == curve["original forms"]["naming"]).all()
+    of = measure([again])
+    assert of.rows[0].estimates["base_kept"].value == pytest.approx(0.4) and of.before["base_kept"].value == 0.9
     # and where none does, nothing speaks of it
     bare = measure([made(), made("replay")])
     assert "base_kept" not in bare.shown and "What the base knew" not in bare.metrics().markdown() + sentence(bare)

@@ -25,7 +25,7 @@ from analysis.table import Noted, Table
 from analysis.wording import listed, percent
 from models.embedded.continual import METHODS
 from models.embedded.continual.course import COURSES
-from models.embedded.evalsets import BASE_KEPT, UNSEEN
+from models.embedded.evalsets import BASE_KEPT, ORIGINAL, UNSEEN
 from models.errors import CheckpointError, CrosstalkError
 from models.manifest import BASE, Manifest
 
@@ -38,7 +38,7 @@ METRICS = (*ACCURACIES, *SHARES)
 """By name: MFT, MFN, MAA, BWT and FWT as in ``analysis.forgetting.measure``; of the items that were right after their
 own task, the shares lost in form alone and in fact; and of those lost, the share lost in form alone."""
 
-BESIDE = {"base_kept": BASE_KEPT, "mfn_unseen": UNSEEN}
+BESIDE = {"base_kept": (BASE_KEPT, ORIGINAL), "mfn_unseen": (UNSEEN,)}
 """Metrics of the last checkpoint on further evaluation sets, where a set has them: accuracy, the mean over tasks."""
 
 _BETTER = {**dict.fromkeys((*ACCURACIES, *BESIDE), 1), "superficial": -1, "essential": -1}
@@ -252,10 +252,10 @@ def parts(run: Run, metric: str) -> tuple[dict[str, np.ndarray], dict[str, np.nd
     the same of what is below the line. Not-a-number where losses were not split, and where one task alone was taught
     what takes two."""
     if metric in BESIDE:
-        by = run.also.get(BESIDE[metric], {})
-        if not by:
-            return {task: np.full(rows.shape[1], np.nan) for task, rows in run.scores.items()}, None
-        return {_named(BESIDE[metric], task): rows[-1] / len(by) for task, rows in by.items()}, None
+        for kind in run.also.keys() & BESIDE[metric]:
+            by = run.also[kind]
+            return {_named(kind, task): rows[-1] / len(by) for task, rows in by.items()}, None
+        return {task: np.full(rows.shape[1], np.nan) for task, rows in run.scores.items()}, None
     if len(run.order) == 1 and metric not in ("mft", "mfn", "maa"):
         return {task: np.full(rows.shape[1], np.nan) for task, rows in run.scores.items()}, None
     if metric in SHARES:
@@ -335,7 +335,7 @@ def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Me
     left |= {run.method: "its questions are not those of the others" for run in runs if run.data != first.data}
     runs = [run for run in runs if run.data == first.data]
     draws, kinds = Draws(runs), {kind for run in runs for kind in run.also}
-    metrics = [*METRICS, *(metric for metric, kind in BESIDE.items() if kind in kinds)]
+    metrics = [*METRICS, *(metric for metric, of in BESIDE.items() if kinds.intersection(of))]
     usual = {name: _of(runs, name, first.order) for name in dict.fromkeys([plain, *names])}
     left = {name: "its tasks were trained in another order alone" for name, of in usual.items() if not of} | left
     rows = [
@@ -353,8 +353,8 @@ def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Me
         references |= {name: draws.mean(scores) for name, scores in one.references.items()}
     before = {}
     for metric in metrics[len(METRICS) :]:
-        by = next(run.also[BESIDE[metric]] for run in runs if BESIDE[metric] in run.also)
-        before[metric] = draws.mean({_named(BESIDE[metric], task): rows[0] for task, rows in by.items()})
+        kind, by = next((kind, run.also[kind]) for run in runs for kind in BESIDE[metric] if kind in run.also)
+        before[metric] = draws.mean({_named(kind, task): rows[0] for task, rows in by.items()})
     seconds = sum(run.provenance.seconds for run in runs)
     return Methods(
         provenance=replace(first.provenance, checkpoint="all", seed=None, seconds=seconds, bits=None, note=""),

@@ -55,7 +55,7 @@ class Run:
     alone (``analysis.forgetting.split``); None where that was not tested. ``references``: scores ``[items]`` by task,
     of checkpoints that are no step of the sequence. ``data`` is the fingerprint of the items, whatever their order of
     tasks; ``made_by`` that of the weights. ``also[kind][task]``: float64 ``[2, items]``, 0 to 1, by the base and by the
-    last checkpoint, on further evaluation sets.
+    last checkpoint, on further evaluation sets; of original forms ``[T + 1, items]``, as ``scores``.
     """
 
     method: str
@@ -100,7 +100,7 @@ class Run:
             "essential": None if split is None else {t: int((lost[t] & ~split[t]).sum()) for t in lost},
             "items": {task: _packed(self.scores[task]) for task in self.order},
             "superficial_items": None if split is None else {t: _bits(split[t]) for t in lost},
-            **({"also": {kind: {t: {"n": rows.shape[1], **_packed(rows)} for t, rows in by.items()}
+            **({"also": {kind: {t: {"rows": len(of), "n": of.shape[1], **_packed(of)} for t, of in by.items()}
                          for kind, by in self.also.items()}} if self.also else {}),
             "data": self.data, "made_by": self.made_by, "provenance": self.provenance,
         })
@@ -160,7 +160,7 @@ def load(folder: Path, method: str) -> tuple[Run, ...]:
                 {task: _unpacked(row["items"][task], n[task], len(order) + 1) for task in order},
                 None if split is None else {task: _unbits(split[task], n[task]) for task in order[:-1]}, {},
                 row["data"], row["made_by"], Provenance(**row["provenance"]),
-                {kind: {task: _unpacked(of, of["n"], 2) for task, of in by.items()}
+                {kind: {task: _unpacked(of, of["n"], of["rows"]) for task, of in by.items()}
                  for kind, by in row.get("also", {}).items()},
             ))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

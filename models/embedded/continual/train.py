@@ -38,7 +38,7 @@ from models.embedded.continual.penalties import (
     moved_towards,
 )
 from models.embedded.continual.progress import Progress
-from models.embedded.evalsets import BASE_KEPT, FOLDERS, UNSEEN
+from models.embedded.evalsets import BASE_KEPT, FOLDERS, ORIGINAL, UNSEEN
 from models.embedded.fit import Fit, device, generator, to
 from models.embedded.packing import PREFIX, Answered, answered, loss_of
 from models.embedded.tasks import keep, ready, ship
@@ -360,7 +360,8 @@ def manifest(name: str, order, made: dict, course: Course = THINGS, ships: bool 
         {"name": task, "task": task, "adapter": list(order[: i + 1]), "eval": f"{shared}{task}.jsonl"}
         for i, task in enumerate(order)
     ]
-    also = {BASE_KEPT: {t: f"{base}{FOLDERS[BASE_KEPT]}/{t}.jsonl" for t in TASKS}}
+    known = ORIGINAL if course.prefix else BASE_KEPT
+    also = {known: {t: f"{base}{FOLDERS[known]}/{t}.jsonl" for t in TASKS}}
     if course.unseen:
         also[UNSEEN] = {t: f"{shared}{FOLDERS[UNSEEN]}/{t}.jsonl" for t in order}
     about = f"{'new forms, ' if course.prefix else ''}{METHODS[name].about}"

@@ -450,7 +450,7 @@ def test_sets_of_the_other_course_share_what_the_base_is_asked(tmp_path, monkeyp
     for name, ships, shared in (("sequential", True, ""), ("asd", True, "../forms-sequential/"), ("asd", False, "")):
         found = T.manifest(name, ("lists",), {}, COURSES["forms"], ships)
         assert found["checkpoints"][0]["eval"] == f"{shared}lists.jsonl"
-        assert found["also"]["base kept"]["naming"] == f"{'../sequential/' if ships else ''}base/naming.jsonl"
+        assert found["also"]["original forms"]["naming"] == f"{'../sequential/' if ships else ''}base/naming.jsonl"
         assert "style never seen" not in found["also"]
         assert found["method"].startswith("new forms, ")  # menus tell it from the other course's
 
