@@ -1,12 +1,13 @@
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
-from transformers import LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText, LlavaForConditionalGeneration
 
 from models.answers import options_in, style_of
 from models.checkpoints import CheckpointSet
@@ -277,8 +278,6 @@ def test_methods_that_agree_on_the_first_task_say_so():
 
 @pytest.fixture
 def small(saved):
-    from transformers import AutoModelForImageTextToText
-
     return lambda: AutoModelForImageTextToText.from_pretrained(saved / "model")
 
 
@@ -444,6 +443,31 @@ def test_the_written_set_is_whole_and_the_joint_one_a_reference(small, tokenizer
     assert Manifest.load(own).also["base kept"]["naming"].parent == own / "base"
     T.write(tmp_path / "joint", "joint", made, ORDER, THINGS, own.with_name("joint"))
     assert [c.name for c in Manifest.load(own).checkpoints] == [*ORDER, "joint"]
+
+
+def test_seeds_that_do_not_ship_stand_apart_and_open_alone(saved, tmp_path, short, monkeypatch):
+    """The first seed ships, its sets sharing evaluation sets; another's are whole in a folder of their own."""
+    monkeypatch.setattr(evalsets, "ITEMS", 1)
+    monkeypatch.setattr(T, "BASE", saved / "model")
+    monkeypatch.setattr(T, "OUT", tmp_path / "checkpoints")
+    monkeypatch.setattr("models.manifest.SHIPPED", tmp_path / "checkpoints")
+    monkeypatch.setattr(T, "train", partial(T.train, steps=1))
+    course = replace(COURSES["things"], tasks=ORDER)
+    monkeypatch.setitem(COURSES, "things", course)
+    evalsets.write(T.OUT / course.shared, 0, course)
+    evalsets.write_base(T.OUT / course.shared, 0)
+    log: list[str] = []
+    T.run(tmp_path / "state", (0, 1), ("sequential", "asd", "joint"), log=log.append)
+    own = tmp_path / "state" / "seed1" / "checkpoints"
+    for root in (T.OUT, own):
+        assert [c.name for c in Manifest.load(root / "sequential").checkpoints] == [*ORDER, "joint"]
+        found = Manifest.load(root / "asd")
+        assert [c.name for c in found.checkpoints] == [*ORDER] and set(found.also) == {"style never seen", "base kept"}
+    assert not (T.OUT / "asd" / "pictures").exists() and (own / "asd" / "base" / "pictures").is_dir()
+    first, second = (load_file(root / "asd" / "naming" / "adapter_model.safetensors") for root in (T.OUT, own))
+    assert not _equal(first, second)
+    assert log[0].startswith("seed 0, sequential: ") and log[-1].startswith("seed 1, joint: ")
+    CheckpointSet.open(own / "asd", AutoModelForImageTextToText.from_pretrained(saved / "model").eval())
 
 
 def test_sets_of_the_other_course_share_what_the_base_is_asked(tmp_path, monkeypatch):
