@@ -169,9 +169,9 @@ def build() -> gr.Blocks:
         def linked(request: gr.Request) -> list:  # Gradio hands the request to who asks for its type
             return shared_bar.linked(dict(request.query_params))
 
-        loaded = demo.load(linked, None, [bar.model, bar.checkpoint, bar.composed, *bar.shown], **page.QUICK)
-        inputs = [bar.model, bar.checkpoint, bar.picture, bar.question]
-        loaded.then(None, inputs, js="(...input) => crosstalk.begin(...input)", api_visibility="private")
+        loaded = demo.load(linked, None, [bar.model, bar.checkpoint, *bar.picked], **page.QUICK)
+        begins = "(...input) => crosstalk.begin(...input)"
+        bar.arrives(loaded).then(None, bar.asked, js=begins, api_visibility="private")
     page.tell_all(demo)
     return demo.queue(max_size=host.QUEUE.now(), api_open=False)
 

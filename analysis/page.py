@@ -22,9 +22,6 @@ LONG_QUEUE = {"concurrency_id": "measure", "concurrency_limit": 1}
 QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """For every event that only rearranges the page."""
 
-TELLING = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
-"""For quick events that may have something to tell the visitor: a message needs the queue."""
-
 _NO_MEMORY = (
     "The memory does not suffice for this. Take a smaller picture, a shorter question or fewer at once, or a smaller "
     "model; then try again."

@@ -17,7 +17,7 @@ import gradio as gr
 from gradio.context import Context
 
 from analysis import form, jobs, page
-from analysis.bar import untaught
+from analysis.bar import known_of, untaught
 from analysis.charts import data_uri, source
 from analysis.form import Control
 from analysis.wording import headline
@@ -95,12 +95,14 @@ class Asked:
 class Shown:
     """A result with what it was asked, and the picture as a ``data:`` address where it is of one.
 
-    ``run`` tells the browser one run's results from another's, where both say the same.
+    ``turn`` is the browser's number of the input that it belongs to. ``run`` tells one run's results from another's,
+    where both say the same.
     """
 
     result: "Result"
     asked: Asked
     uri: str | None = None
+    turn: str = ""
     run: str = field(default_factory=lambda: token_hex(4))
 
     def __getitem__(self, name: str):
@@ -304,23 +306,23 @@ class _Engine:
     def __init__(self, section: Section, place: str, open_views: Sequence[View]):
         self.section, self.place, self.open_views = section, place, open_views
 
-    def run(self, model, checkpoint, path, question, known, shown, sent, *uploaded) -> Iterator[list]:
+    def run(self, model, checkpoint, path, question, about, shown, sent, *uploaded) -> Iterator[list]:
         """The button: measure, with progress and what is found on the way."""
         if not page.sent(sent):
             yield self._stay()
             return
         if sent.get("opened") is True and not sent.get("pressed"):
-            yield from self.opened(model, checkpoint, path, question, known, shown, sent, *uploaded)
+            yield from self.opened(model, checkpoint, path, question, about, shown, sent, *uploaded)
             return
-        asked, turn = self._asked(model, checkpoint, path, question, known, shown, sent, uploaded)
+        asked, turn = self._asked(model, checkpoint, path, question, about, shown, sent, uploaded)
         yield from self._run(asked, turn)
 
-    def opened(self, model, checkpoint, path, question, known, shown, sent, *uploaded) -> Iterator[list]:
+    def opened(self, model, checkpoint, path, question, about, shown, sent, *uploaded) -> Iterator[list]:
         """The section comes into view: what was measured before, or is measured in a moment."""
         if not page.sent(sent):
             yield self._stay()
             return
-        asked, turn = self._asked(model, checkpoint, path, question, known, shown, sent, uploaded)
+        asked, turn = self._asked(model, checkpoint, path, question, about, shown, sent, uploaded)
         if found := self._kept(asked, turn):
             yield found
         elif self.section.quick and (self.section.of != INPUT or asked.question.strip()):
@@ -330,29 +332,29 @@ class _Engine:
         else:
             yield self._stay()
 
-    def changed(self, model, checkpoint, path, question, known, shown, sent, *uploaded) -> list:
+    def changed(self, model, checkpoint, path, question, about, shown, sent, *uploaded) -> list:
         """A control was changed: the same result drawn anew, or what was measured before with these settings."""
         if not page.sent(sent):
             return self._stay()
-        asked, turn = self._asked(model, checkpoint, path, question, known, shown, sent, uploaded)
+        asked, turn = self._asked(model, checkpoint, path, question, about, shown, sent, uploaded)
         names = sent.get("changed")
         names = names if isinstance(names, list) else []
         changed = [c for c in self.section.offered(asked.values, asked.shown) if c.name in names]
         drawn = bool(changed) and all(c.at == form.DRAW for c in changed)
         if drawn and shown is not None:
-            return self._show(replace(shown, asked=replace(shown.asked, values=asked.values)), turn)
+            return self._show(replace(shown, asked=replace(shown.asked, values=asked.values)))
         if not drawn and (found := self._kept(asked, turn)):
             return found
         if not drawn and self.section.kept:
             return self._nothing(asked, turn)
         return [self._form(asked), *self._stay()[1:]]
 
-    def _asked(self, model, checkpoint, path, question, known, shown, sent, uploaded) -> tuple[Asked, str]:
+    def _asked(self, model, checkpoint, path, question, about, shown, sent, uploaded) -> tuple[Asked, str]:
         """What is asked, and the browser's number of the input that it belongs to."""
         result = shown.result if shown else None
         raw = sent.get("values") if isinstance(sent.get("values"), dict) else {}
         chosen = form.values(self.section.offered(raw, result), raw)
-        asked = Asked(model, checkpoint, path, question or "", known, chosen, result, *uploaded)
+        asked = Asked(model, checkpoint, path, question or "", known_of(about), chosen, result, *uploaded)
         asked = replace(asked, pressed=sent.get("pressed") is True, sent=raw, offers=str(sent.get("offers")))
         odd = form.astray(self.section.offered(raw, result), raw) if sent.get("linked") is True else []
         if odd:
@@ -369,7 +371,7 @@ class _Engine:
                 yield [stay[0], step.html, *stay[2:]]
             else:
                 uri = data_uri(asked.picture) if self.section.pictured and asked.picture else None
-                yield self._show(Shown(step, replace(asked, shown=None), uri, run), turn)
+                yield self._show(Shown(step, replace(asked, shown=None), uri, turn, run))
         yield [stay[0], "", *stay[2:]]
 
     def _kept(self, asked: Asked, turn: str) -> list | None:
@@ -378,7 +380,7 @@ class _Engine:
             found = self.section.kept(asked) if self.section.kept else None
         except CrosstalkError as error:
             return self._nothing(asked, turn, str(error))
-        return self._show(Shown(found, replace(asked, shown=None)), turn) if found is not None else None
+        return self._show(Shown(found, replace(asked, shown=None), turn=turn)) if found is not None else None
 
     def _form(self, asked: Asked, result=None):
         if not callable(self.section.controls):
@@ -403,7 +405,7 @@ class _Engine:
             *(gr.Accordion(visible=False) for v in self.open_views if v.folded),
         ]
 
-    def _show(self, shown: Shown, turn: str) -> list:
+    def _show(self, shown: Shown) -> list:
         section, result = self.section, shown.result
         made = [v.draw(shown) for v in self.open_views]
         drawn = [_placed(v, m) for v, m in zip(self.open_views, made, strict=True)]
@@ -413,7 +415,7 @@ class _Engine:
         charts = any(m is not None for v, m in zip(self.open_views, made, strict=True) if not v.html)
         drawn_by = [c for c in section.offered(shown.asked.values, result) if c.at == form.DRAW]
         told = (
-            f'<div class="told" data-turn="{escape(turn)}" data-of="{section.of}" '
+            f'<div class="told" data-turn="{escape(shown.turn)}" data-of="{section.of}" '
             f"data-shows='{escape(form.written(drawn_by, shown.asked.values))}' "
             f'data-run="{shown.run}" data-outcome="{escape(outcome or "")}">'
             f'<p class="sentence">{escape(first)}</p>{_menu(charts)}{_caution(section, shown.asked)}</div>'

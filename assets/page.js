@@ -19,7 +19,6 @@ Object.assign(crosstalk, {
   guesses: {},              // section -> {guess, measured, asks}
   uncovered: new Set(),
   pressed: new Set(),       // sections whose button was pressed
-  pending: null,            // what to do when an example has arrived on the left
 });
 const find = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -138,31 +137,44 @@ crosstalk.taken = name => {
   orders.delete(name);
   return asked;
 };
+crosstalk.later = name => { if (orders.has(name)) orders.get(name).given = 0; };
 crosstalk.waiting = () => [...orders.keys()];
 setInterval(() => {
   for (const waits of orders.values()) if (Date.now() - waits.given > 2000) given(waits);
 }, 200);
-// A press takes back what is still on its way for its section; Gradio can only take back what has its number.
-let numberless = 0;
+// A press takes back what is still on its way for its section, and Stop what runs; of an event that has no number yet,
+// Gradio would ask the server to take back nothing. The server is asked as soon as the number is there, and Gradio hears
+// no more of that event.
+const joined = new Map();  // handler -> its last event
 const fetched = window.fetch;
-window.fetch = (where, ...how) => {
-  const answer = fetched(where, ...how);
-  if (String(where.url ?? where).includes('/queue/join')) {
-    numberless += 1;
-    const had = () => setTimeout(() => { numberless -= 1; }, 100);
-    answer.then(had, had);
+window.fetch = async (where, how) => {
+  const url = String(where.url ?? where), body = /\/(join|cancel|reset)(\?|$)/.test(url) ? JSON.parse(how.body) : {};
+  if (/\/upload(\?|$)/.test(url)) return sending(fetched(where, how));
+  if (url.includes('/queue/join')) {
+    const event = {};
+    joined.set(body.fn_index, event);
+    const answer = await fetched(where, how);
+    event.number = (await answer.clone().json().catch(() => ({}))).event_id;
+    if (!event.back) return answer;
+    if (event.number) event.back();
+    return new Promise(() => {});
   }
-  return answer;
+  if (body.event_id !== null) return fetched(where, how);
+  const event = joined.get(body.fn_index);
+  const back = () => fetched(where, {...how, body: JSON.stringify({...body, event_id: event.number})});
+  if (event?.number) return back();
+  if (event) event.back = back;
+  return Response.json({});
 };
 const ordered = (place, kind, asked = {}) => {
-  const {trigger} = crosstalk.forms.get(place), quick = formOf(place).dataset.quick !== undefined;
+  const {trigger} = crosstalk.forms.get(place);
   const event = {change: 'input', open: 'select', run: asked.opened ? 'select' : 'submit'}[kind];
-  const ripe = () => kind !== 'run' || quick || numberless === 0;
-  crosstalk.order(`${kind} ${place}`, asked, () => trigger(event, {}), ripe);
+  crosstalk.order(`${kind} ${place}`, asked, () => trigger(event, {}), () => !choosing());
 };
 // What a section's handler gets: the input as it is sent, and in the form's place what is asked of it.
 crosstalk.send = (name, input) => {
-  const asked = crosstalk.taken(name), [kind, place] = name.split(' '), form = formOf(place);
+  const asked = choosing() ? crosstalk.later(name) : crosstalk.taken(name);
+  const [kind, place] = name.split(' '), form = formOf(place);
   crosstalk.took(...input);
   const turn = crosstalk.turn(form.dataset.of);
   if (kind !== 'change') crosstalk.opened[place] = turn;
@@ -251,18 +263,27 @@ crosstalk.changed = (place, name) => {
       if (other !== place && theirs && setField(theirs, name, values[name])) {
         crosstalk.chosen[other][name] = values[name];
         delete crosstalk.opened[other];
+        otherwise(other, theirs, name);
       }
     }
   }
+  otherwise(place, form, name);
   if (box.dataset.at === 'run') crosstalk.start(place);
-  else {
-    if (box.dataset.at !== 'draw') crosstalk.stale(place);
-    ordered(place, 'change', {changed: [name]});
-  }
+  else ordered(place, 'change', {changed: [name]});
 };
 crosstalk.start = (place, asked) => {
   crosstalk.opened[place] = crosstalk.turn(formOf(place).dataset.of);
-  ordered(place, 'run', asked);
+  started.set(place, runOf(place));
+  ordered(place, 'run', {...asked, opened: false});
+  working();
+};
+// Between a press and what comes of it, the pressed button says that something is under way: a busy server may be silent.
+const runOf = place => find('.told', panelOf(place))?.dataset.run;
+const started = new Map();  // section -> the run whose result stood there
+const working = () => {
+  for (const [place, run] of started) if (runOf(place) !== run) started.delete(place);
+  for (const place of crosstalk.forms.keys()) panelOf(place)?.classList.toggle('working', started.has(place));
+  document.body.classList.toggle('working', choosing() || started.has(crosstalk.place()));
 };
 // Where it is not what a page starts with, a control's value stands in the address; that of one which sections share
 // always, as they may start with another each.
@@ -275,6 +296,7 @@ const addressed = (form, place, name, value) => {
 crosstalk.set = (place, values) => {
   const form = formOf(place);
   const boxes = Object.entries(values).map(([name, value]) => {
+    if (written(crosstalk.chosen[place][name] ?? '') !== written(value)) otherwise(place, form, name);
     crosstalk.chosen[place][name] = value;
     addressed(form, place, name, value);
     return setField(form, name, value);
@@ -307,43 +329,99 @@ crosstalk.stopper = (element, trigger) => {
     if (!event.target.closest('[data-stop]')) return;
     stopped = Date.now();
     orders.delete(`run ${placeOf(event.target)}`);
+    started.delete(placeOf(event.target));
     trigger('click', {});
   });
 };
 let stopped = 0;
-// Gradio tells of a run that was stopped as failed, too: that one must not wipe what Stop says.
+// Gradio tells of a run that was stopped as failed, too: that one must not wipe what Stop says. What stood there before
+// stays what it was.
 crosstalk.failed = (place, shown) => {
-  crosstalk.stale(place);
+  started.delete(place);
   return Date.now() - stopped < 5000 ? '' : shown;
 };
-// What stands there is of something else: a run failed, or other settings were chosen.
-crosstalk.stale = place => {
-  const told = find('.told', panelOf(place));
-  told?.setAttribute('data-stale', '');
-  told?.classList.add('older');  // at once, not with the next look
+// A control stands otherwise than what was measured with it: what that run has found, drawn anew or still to come, is
+// of an earlier input.
+const overtaken = new Set();
+const otherwise = (place, form, name) => {
+  const box = find(`[data-name="${CSS.escape(name)}"]`, form);
+  if (!box || box.dataset.at === 'draw') return;
+  overtaken.add(runOf(place));
+  dimmed();  // at once, not with the next look
+};
+
+// ---- The picture: the visitor's last choice counts, in whatever order things arrive ----
+// What the server makes of a choice (an example, a scene, a picture of one's own) arrives out of sight, together with
+// what is known about it and the choice's number. It is put on the page unless another was chosen meanwhile; what is
+// asked of a section waits for it, and is asked about what has arrived, not about what the widget may show already.
+let clock = 0;  // numbers choices, and files as they begin to be sent
+let wanted = {number: 0, since: 0};  // the last choice; since when it is the visitor's
+let arrived = -1;
+const sent = new Map();  // where a file lies on the server: the number it has
+const choosing = () => wanted.number !== arrived;
+const sending = answer => {
+  const number = clock += 1;
+  return answer.then(async told => {
+    const paths = told.ok ? await told.clone().json() : [];
+    for (const path of paths) sent.set(path, number);
+    return told;
+  });
+};
+// The page chooses, too: that is no later than what the visitor has chosen before it.
+crosstalk.pick = (choice, next = () => {}, since) => {
+  const number = clock += 1;
+  if (since === undefined) crosstalk.own();
+  wanted = {number, since: since ?? number, next, typed: false};
+  crosstalk.order('picture', {choice: {...choice, number}}, crosstalk.choose, () => crosstalk.ready);
+};
+crosstalk.choice = () => {
+  const {own = null, ...choice} = crosstalk.taken('picture')?.choice ?? {};
+  return [own, choice];
+};
+crosstalk.arrived = (picture, about) => {
+  if (about.number && about.number !== wanted.number) return [];  // what the address names (0) is there first
+  crosstalk.put('picture', picture);
+  for (const key of ['example', 'scene']) crosstalk(key, about[key]);
+  return [picture, wanted.typed ? undefined : about.question ?? undefined];
+};
+crosstalk.settled = (about, question) => {
+  if (about.number !== wanted.number || !choosing()) return;
+  arrived = about.number;
+  crosstalk.put('question', question);
+  wanted.next();
+};
+// Nothing came of it: what was there stays.
+crosstalk.failing = picture => {
+  if (!orders.has('picture')) arrived = wanted.number;
+  return picture;
+};
+// The widget has changed: a file of the visitor's has come there, or it could not be sent.
+crosstalk.held = (file, picture) => {
+  const since = sent.get(file?.path);
+  if (file?.path === picture?.path) return;
+  if (since > wanted.since) { crosstalk.own(); crosstalk.pick({own: file}, undefined, since); }
+  else if (!choosing()) return picture;
 };
 
 // ---- The input on the left ----
 crosstalk.bar = (element, trigger) => {
-  crosstalk.example = (name, question = '') => {
-    crosstalk('example', name);
-    crosstalk('scene', '');
-    crosstalk.order('example', {pick: name, question}, () => trigger('click', {}));
-  };
+  crosstalk.choose = () => trigger('click', {});
   element.addEventListener('click', event => {
     const hit = event.target.closest('[data-example]');
-    if (!hit) return;
-    crosstalk.own();
-    crosstalk.example(hit.dataset.example);
+    if (hit) crosstalk.pick({example: hit.dataset.example}, askedAbout);
   });
 };
-crosstalk.arrived = (picture, question) => {
-  crosstalk.put('picture', picture);
-  crosstalk.put('question', question);
-  const next = crosstalk.pending ?? crosstalk.ask;
-  crosstalk.pending = null;
-  next();
-};
+crosstalk.suggestions = (element, trigger) => element.addEventListener('click', event => {
+  const hit = event.target.closest('[data-ask]');
+  if (!hit) return;
+  typed();
+  crosstalk.suggested = hit.textContent;
+  trigger('click', {});
+});
+// A question of the visitor's own: that of an example which is still on its way comes too late.
+const typed = () => { crosstalk.own(); wanted.typed = true; };
+document.addEventListener('input', event => { if (event.target.closest('#question')) typed(); }, true);
+const askedAbout = () => { if (!wanted.typed) crosstalk.ask(); };
 crosstalk.took = (...input) => ['model', 'checkpoint', 'picture', 'question'].forEach((part, i) => crosstalk.put(part, input[i]));
 crosstalk.asked = (...input) => { crosstalk.own(); crosstalk.took(...input); crosstalk.ask(); };
 // Ask, and Enter: the section one is in runs for the input; one that is of no input says where the answer is.
@@ -356,7 +434,7 @@ crosstalk.ask = () => {
 
 const dimmed = () => {
   for (const told of all('.told')) {
-    told.classList.toggle('older', told.dataset.stale !== undefined || told.dataset.turn !== crosstalk.turn(told.dataset.of));
+    told.classList.toggle('older', overtaken.has(told.dataset.run) || told.dataset.turn !== crosstalk.turn(told.dataset.of));
   }
 };
 
@@ -365,10 +443,11 @@ crosstalk.look = () => {
   if (!crosstalk.ready) return;
   const place = crosstalk.place(), at = crosstalk.forms.get(place);
   dimmed();
+  working();
   strip();
   refocused();
   for (const fold of all('.foot details, form.controls details')) if (unfolded.has(foldOf(fold))) fold.open = true;
-  if (!at || !at.element.isConnected || crosstalk.pending) return;
+  if (!at || !at.element.isConnected || choosing()) return;
   const form = find('form.controls', at.element), turn = crosstalk.turn(form.dataset.of);
   settle(place);
   follow(place);
@@ -376,12 +455,12 @@ crosstalk.look = () => {
   if (!never && (crosstalk.opened[place] === turn || form.dataset.quick === undefined)) return;
   if (never && !crosstalk.touched && form.dataset.example && crosstalk.input.shown !== form.dataset.example + form.dataset.question) {
     crosstalk.input.shown = form.dataset.example + form.dataset.question;
-    crosstalk.pending = () => {};
-    crosstalk.example(form.dataset.example, form.dataset.question);
+    crosstalk.pick({example: form.dataset.example, question: form.dataset.question}, undefined, wanted.since);
     return;
   }
   if (!never && typing()) return;  // a question that is being typed is not measured letter by letter
   crosstalk.opened[place] = turn;
+  if (orders.has(`run ${place}`)) return;  // which is sent with the input as it is then
   ordered(place, form.dataset.quick === undefined ? 'open' : 'run', {opened: true, linked: Boolean(crosstalk.fromLink?.[place])});
   if (crosstalk.fromLink) delete crosstalk.fromLink[place];
 };
@@ -501,7 +580,7 @@ document.addEventListener('click', async event => {
       if (find('.run', form) && (form.dataset.quick !== undefined || form.dataset.of === 'input')) crosstalk.start(place);
       else if (boxes.length) crosstalk.changed(place, boxes[0].dataset.name);
     };
-    if (tried.dataset.example) { crosstalk.pending = run; crosstalk.example(tried.dataset.example, tried.dataset.question); }
+    if (tried.dataset.example) crosstalk.pick({example: tried.dataset.example, question: tried.dataset.question}, run);
     else run();
     return;
   }
@@ -633,18 +712,9 @@ crosstalk.composer = (element, trigger) => {
   };
   filled();
   new MutationObserver(filled).observe(element, {childList: true, subtree: true});
-  element.addEventListener('change', () => {
-    crosstalk.own();
-    crosstalk.pending = () => {};
-    crosstalk('example', null);
-    crosstalk('scene', told().join('~'));
-    crosstalk.order('scene', {rows: told()}, () => trigger('input', {}));
-  });
+  element.addEventListener('change', () => crosstalk.pick({scene: told().join('~')}));
   element.addEventListener('click', event => {
-    if (!event.target.closest('[data-surprise]')) return;
-    crosstalk.own();
-    crosstalk.pending = () => { crosstalk('example', null); crosstalk('scene', told().join('~')); crosstalk.ask(); };
-    trigger('click', {});
+    if (event.target.closest('[data-surprise]')) crosstalk.pick({surprise: true}, askedAbout);
   });
 };
 
@@ -675,6 +745,7 @@ const tidied = () => {
 };
 crosstalk.begin = (...input) => {
   crosstalk.took(...input);
+  arrived = 0;
   crosstalk.ready = true;
   tidied();
   const tab = crosstalk.linked.get('tab'), section = crosstalk.linked.get('section');

@@ -62,7 +62,7 @@ class Driven:
         question = question or (known.turns[0].question if known else "")
         called = next(f for f in self.demo.fns.values() if (self.form._id, event) in f.targets)
         names = [self._name(part) for part in called.outputs]
-        given = (self.model, self.checkpoint, path, question, known, self.shown, data)
+        given = (self.model, self.checkpoint, path, question, {"example": example}, self.shown, data)
         uploaded = [self.upload] if self.built.section.upload else []
         found = called.fn(*given, *uploaded)
         for row in found if inspect.isgenerator(found) else [found]:

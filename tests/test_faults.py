@@ -115,8 +115,8 @@ def test_every_handler_of_the_page_tells_its_errors(monkeypatch):
     assert all(hasattr(handler, "__wrapped__") for handler in handlers.values())
     monkeypatch.setattr(composer, "surprise", broken)
     monkeypatch.setattr(catalog, "entries", broken)
-    for name in ("_surprised", "linked", "models"):
-        given = [SimpleNamespace(query_params={})] if name == "linked" else []
+    surprise, link = (None, {"number": 1, "surprise": True}), (SimpleNamespace(query_params={}),)
+    for name, given in {"_picked": surprise, "linked": link, "models": ()}.items():
         with pytest.raises(gr.Error) as told:
             handlers[name](*given)
         assert _number(told.value.message)

@@ -2,7 +2,7 @@
 
 from analysis.bar.known import Known, examples, untaught
 from analysis.bar.pictures import Upload
-from analysis.bar.view import Bar, build, choices, linked, show
+from analysis.bar.view import Bar, build, choices, known_of, linked
 from models.images import open_picture
 
-__all__ = ["Bar", "Known", "Upload", "build", "choices", "examples", "linked", "open_picture", "show", "untaught"]
+__all__ = ["Bar", "Known", "Upload", "build", "choices", "examples", "known_of", "linked", "open_picture", "untaught"]

@@ -10,16 +10,13 @@ from analysis.bar import composer
 from analysis.bar.known import Known, examples, questions_about
 from analysis.bar.pictures import picture_input
 from analysis.charts import data_uri
-from analysis.form import pick
-from analysis.page import QUICK, TELLING, sent, told
+from analysis.page import QUICK, sent, told
 from models import catalog, hub
 from models.embedded.concepts import CONCEPTS
 from models.errors import InputError
 from models.images import open_picture
 
 _LASTS = 3600  # seconds that a visitor's state is kept
-_SETTLED = "() => new Promise(done => setTimeout(done, 100))"  # a removed picture is still there when the event comes
-_OWN = "() => { crosstalk.own(); crosstalk.pending = () => {}; crosstalk('example', ''); crosstalk('scene', ''); }"
 _ANY = ("What is in the picture?", "How many things are there?", "Describe the picture.")
 _SHOWN = 3  # suggestions; the others are one press away
 _ABOUT = (
@@ -38,34 +35,53 @@ _NOTE = (
     '<p id="asked-note" hidden>This section measures whole sets, not your question. '
     '<button type="button" data-go="ask/answer">See the answer in Ask</button></p>'
 )
+_PRIVATE = {"api_visibility": "private"}
 
 
 @dataclass(frozen=True)
 class Bar:
-    """The input's components. ``known`` holds a ``Known`` or None."""
+    """The input's components. A visitor puts her picture into ``widget``; ``picture``, out of sight, is what is asked
+    about: what she has chosen last of what has arrived. ``about`` came with it and says what it shows (``known_of``).
+    Both are sent by the browser, so that no picture is told by what is known about another.
+    """
 
     model: gr.Dropdown
     checkpoint: gr.Dropdown
+    widget: gr.Image
     picture: gr.Image
+    about: gr.JSON
     question: gr.Textbox
-    known: gr.State
     suggestions: gr.HTML
     composed: gr.HTML
 
     @property
-    def inputs(self) -> list:
-        """What a measurement reads, in the order model, checkpoint, picture, question, known."""
-        return [self.model, self.checkpoint, self.picture, self.question, self.known]
+    def asked(self) -> list:
+        """Model, checkpoint, picture, question."""
+        return [self.model, self.checkpoint, self.picture, self.question]
 
     @property
-    def shown(self) -> list:
-        """The outputs of ``show``."""
-        return [self.picture, self.known, self.suggestions, self.question]
+    def inputs(self) -> list:
+        """What a measurement reads, in the order model, checkpoint, picture, question, about."""
+        return [*self.asked, self.about]
+
+    @property
+    def picked(self) -> list:
+        """The outputs of what chooses a picture: the composer's drawer, picture, about, suggestions."""
+        return [self.composed, self.picture, self.about, self.suggestions]
+
+    def arrives(self, picked):
+        """After the event ``picked``, what it picked is put on the page, unless the visitor has chosen again."""
+        js = "(...sent) => crosstalk.arrived(...sent)"
+        return picked.then(None, [self.picture, self.about], [self.widget, self.question], js=js, **_PRIVATE)
 
 
-def show(known: Known, question: str | None = None) -> list:
-    """Put a known picture on the page with a question about it (default: its first); outputs are ``Bar.shown``."""
-    return [known.picture(), known, suggestions(known), question or known.turns[0].question]
+def known_of(about) -> Known | None:
+    """What is known about a picture of which a page says that it is ``about`` an example, or a composed scene."""
+    if example := examples().get(str(sent(about).get("example"))):
+        return example.known
+    settings = composer.read(sent(about).get("scene"))
+    scene = composer.scene_of(settings) if settings else None
+    return questions_about(scene) if scene else None
 
 
 def choices(name: str) -> list[str]:
@@ -78,19 +94,15 @@ def build() -> Bar:
     offered = [(e.title or e.name if e.available else f"{e.name} ({e.reason})", e.name) for e in catalog.entries()]
     with gr.Column(elem_id="bar", min_width=0):
         gr.HTML(_STRIP, elem_id="bar-line")
-        picture = picture_input(height=200, label="Picture", buttons=["fullscreen"], elem_id="picture")
+        widget = picture_input(height=200, label="Picture", buttons=["fullscreen"], elem_id="picture")
+        picture, about = picture_input(visible=False, elem_id="asked-picture"), gr.JSON(visible=False)
         gallery = gr.HTML(_gallery(), js_on_load="crosstalk.bar(element, trigger)", elem_id="gallery")
         question = gr.Textbox(
             label="Question", placeholder="Ask something, and press Enter", max_lines=4, max_length=4000,
             elem_id="question",
         )
         ask = gr.Button("Ask", variant="primary", elem_id="ask", min_width=84)
-        suggested = gr.HTML(
-            js_on_load="element.addEventListener('click', event => { const hit = event.target.closest('[data-ask]'); "
-            "if (hit) { crosstalk.own(); crosstalk.order('suggested', {pick: hit.dataset.ask}, "
-            "() => trigger('click')); } })",
-            elem_id="suggestions",
-        )
+        suggested = gr.HTML(js_on_load="crosstalk.suggestions(element, trigger)", elem_id="suggestions")
         gr.HTML(_NOTE)
         with gr.Row(elem_id="whose"):
             model = gr.Dropdown(
@@ -104,48 +116,40 @@ def build() -> Bar:
         composed = gr.HTML(
             composer.html(), js_on_load="crosstalk.composer(element, trigger)", elem_id="composer"
         )
-    known, opened = gr.State(None, time_to_live=_LASTS), gr.State(catalog.EMBEDDED, time_to_live=_LASTS)
-    bar = Bar(model, checkpoint, picture, question, known, suggested, composed)
-    private = {"api_visibility": "private"}
-    arrived = {"fn": None, "inputs": [picture, question], "js": "(...shown) => crosstalk.arrived(...shown)", **private}
-    asking = [model, checkpoint, picture, question]  # handed over: a change of one may not have been told yet
-    gr.on([question.submit, ask.click], None, asking, js="(...input) => crosstalk.asked(...input)", **private)
-    question.input(None, js="() => crosstalk.own()", **private)
-    question.change(None, question, js="text => crosstalk.put('question', text, text)", **private)
-    picture.change(None, picture, js="file => crosstalk.put('picture', file)", **private)
+    opened = gr.State(catalog.EMBEDDED, time_to_live=_LASTS)
+    bar = Bar(model, checkpoint, widget, picture, about, question, suggested, composed)
+    asks = {"fn": None, "inputs": bar.asked, "js": "(...input) => crosstalk.asked(...input)", **_PRIVATE}
+    gr.on([question.submit, ask.click], **asks)  # the input is handed over: a change may not have been told yet
+    suggested.click(None, None, question, js="() => crosstalk.suggested", **_PRIVATE).then(**asks)
+    question.change(None, question, js="text => crosstalk.put('question', text, text)", **_PRIVATE)
     put = "value => crosstalk.put('{0}', value, value)".format
-    checkpoint.change(None, checkpoint, js=put("checkpoint"), **private)
-    last = {"trigger_mode": "always_last", **QUICK}
-    gallery.click(_example, gallery, bar.shown, js="() => crosstalk.taken('example')", **last).then(**arrived)
-    picked = "known => [known, crosstalk.taken('suggested')]"
-    suggested.click(_suggested, [known, suggested], question, js=picked, **last).then(**arrived)
-    picture.input(None, js=_OWN, **private)
-    settled = picture.input(None, js=_SETTLED, **private)
-    settled.then(_own_picture, picture, [picture, known, suggested], **TELLING).then(**arrived)
-    rows = "() => crosstalk.taken('scene')"
-    composed.input(_composed, composed, [picture, known, suggested], js=rows, **last).then(**arrived)
-    composed.click(_surprised, None, [composed, *bar.shown], **QUICK).then(**arrived)
+    checkpoint.change(None, checkpoint, js=put("checkpoint"), **_PRIVATE)
+    widget.clear(None, js="() => crosstalk.pick({own: null})", **_PRIVATE)
+    widget.change(None, [widget, picture], widget, js="(...both) => crosstalk.held(...both)", **_PRIVATE)
+    sends = {"js": "() => crosstalk.choice()", "trigger_mode": "always_last", **QUICK}
+    picked = gallery.click(_picked, [picture, gallery], bar.picked, **sends)
+    picked.failure(None, picture, widget, js="picture => crosstalk.failing(picture)", **_PRIVATE)
+    settled = "(about, question) => crosstalk.settled(about, question)"
+    bar.arrives(picked).then(None, [about, question], js=settled, **_PRIVATE)
     chosen = model.input(
-        _choose, [model, opened], [model, opened, checkpoint], concurrency_limit=8, **private
+        _choose, [model, opened], [model, opened, checkpoint], concurrency_limit=8, **_PRIVATE
     )  # others go on while one visitor's model is downloaded
-    chosen.then(None, model, js=put("model"), **private)  # not before: what is typed may be none
+    chosen.then(None, model, js=put("model"), **_PRIVATE)  # not before: what is typed may be none
     return bar
 
 
 def linked(query) -> list:
-    """What a link puts on the left: model, checkpoint, composer, then ``Bar.shown``; unknown values are ignored."""
+    """What a link puts on the left: model, checkpoint, then ``Bar.picked``; unknown values are ignored."""
     names = [e.name for e in catalog.entries() if e.available]
     model = query.get("model") if query.get("model") in names else catalog.EMBEDDED
     checkpoints = choices(model)
     checkpoint = query.get("checkpoint") if query.get("checkpoint") in checkpoints else "base"
     settings = composer.read(query.get("scene", ""))
-    scene = composer.scene_of(settings) if settings else None
-    example = query.get("example") if query.get("example") in examples() else next(iter(examples()))
-    known = questions_about(scene) if scene else examples()[example].known
-    return [
-        model, gr.Dropdown(checkpoints, value=checkpoint), composer.html(settings or composer.START),
-        *show(known, (query.get("question") or "")[:500]),
-    ]
+    drawer = composer.html(settings or composer.START)
+    offered = ({"scene": query.get("scene")}, {"example": query.get("example")}, {"example": next(iter(examples()))})
+    about = next(filter(known_of, offered))
+    question = (query.get("question") or "")[:500]
+    return [model, gr.Dropdown(checkpoints, value=checkpoint), drawer, *_known(about, question)]
 
 
 def _gallery() -> str:
@@ -161,49 +165,53 @@ def _gallery() -> str:
     return f'<div class="gallery" role="group" aria-label="Example pictures">{"".join(cells)}</div>'
 
 
-def suggestions(known: Known | None) -> str:
-    """Questions to press: three, and the others of a known picture one press away."""
+def suggestions(known: Known | None, wrong: str = "") -> str:
+    """Questions to press: three, and the others of a known picture one press away. What was ``wrong`` is told above."""
     questions = [t.question for t in known.turns] if known else list(_ANY)
-    chips = [f'<button type="button" data-ask="{i}">{escape(q)}</button>' for i, q in enumerate(questions)]
+    chips = [f'<button type="button" data-ask>{escape(q)}</button>' for q in questions]
     more = chips[_SHOWN:]
     rest = f'<details><summary>more</summary><div class="chips">{"".join(more)}</div></details>' if more else ""
     own = "" if known else " data-own"
-    return (
-        f'<div class="chips" role="group" aria-label="Suggested questions"{own}>{"".join(chips[:_SHOWN])}</div>{rest}'
-    )
+    told = f'<p class="caution" role="alert">{escape(wrong)}</p>' if wrong else ""
+    group = f'<div class="chips" role="group" aria-label="Suggested questions"{own}>{"".join(chips[:_SHOWN])}</div>'
+    return f"{told}{group}{rest}"
 
 
-def _example(asked):
-    offered, name = examples(), str(sent(asked).get("pick"))
-    example = offered.get(name) or next(iter(offered.values()))
-    return show(example.known, str(sent(asked).get("question") or "")[:500])
+def _picked(path: str | None, asked):
+    """What a visitor has chosen to ask about: an example, a scene, a surprise; else a picture of her own at ``path``.
 
-
-def _suggested(known: Known | None, asked):
-    questions = [t.question for t in known.turns] if known else _ANY
-    place = pick(sent(asked).get("pick"), len(questions))
-    return gr.skip() if place is None else questions[place]
-
-
-def _own_picture(path: str | None):
-    """The visitor's picture made readable; what was known belonged to another picture."""
+    The ``number`` of her choice comes back with it.
+    """
+    choice = sent(asked)
+    number = choice.get("number")
+    if not isinstance(number, int):
+        return gr.skip()
+    if choice.get("surprise") is True:
+        settings = composer.surprise(np.random.default_rng())
+        drawer = composer.html(settings).replace("<details>", "<details open>")
+        return [drawer, *_known({"scene": composer.BETWEEN.join(settings)}, "", number)]
+    if "example" in choice:
+        question = str(choice.get("question") or "")[:500]
+        return [gr.skip(), *_known({"example": choice["example"]}, question, number)]
+    if "scene" in choice:
+        return [gr.skip(), *_known({"scene": choice["scene"]}, None, number)]
     try:
-        return open_picture(path) if path else None, None, suggestions(None)
+        picture, wrong = open_picture(path) if path else None, ""
     except InputError as error:
-        gr.Warning(str(error))
-        return None, None, suggestions(None)
+        picture, wrong = None, str(error)
+    return [gr.skip(), picture, {"number": number}, suggestions(None, wrong)]
 
 
-def _composed(asked):
-    settings = composer.read(sent(asked).get("rows"))
-    scene = composer.scene_of(settings) if settings else None
-    return show(questions_about(scene))[:3] if scene else [None, None, suggestions(None)]
-
-
-def _surprised():
-    settings = composer.surprise(np.random.default_rng())
-    drawer = composer.html(settings).replace("<details>", "<details open>")
-    return [drawer, *show(questions_about(composer.scene_of(settings)))]
+def _known(about: dict, question: str | None, number: int = 0) -> list:
+    """Picture, about and suggestions of what is known. The ``question`` to ask: the first of those that are known
+    where it is empty; where it is None, what stands on the page.
+    """
+    known = known_of(about)
+    if known is None:
+        return [None, {"number": number}, suggestions(None)]
+    if question == "":
+        question = known.turns[0].question
+    return [known.picture(), {**about, "number": number, "question": question}, suggestions(known)]
 
 
 def _choose(name: str, opened: str):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from analysis.bar import composer, linked
+from analysis.bar import composer, examples, known_of, linked, view
 from analysis.bar.known import questions_about
 
 BEE, NONE = ("bee", "fluent", "top left", "small"), ("–", "noto", "middle", "small")
@@ -39,6 +40,27 @@ def test_questions_are_the_same_for_the_same_scene():
     assert {t.style for t in questions_about(scene).turns} >= {"word", "numeral", "yes/no", "box", "letter", "sentence"}
 
 
+def test_what_is_known_comes_with_the_picture():
+    """And for a picture of which the page says nothing, nothing is known."""
+    _, picture, about, chips = view._picked(None, {"number": 7, "scene": composer.BETWEEN.join(ONE)})
+    assert picture.size == (448, 448) and about["number"] == 7 and about["question"] is None
+    known = known_of(about)
+    assert known.scene == composer.scene_of(ONE) and known.turns[0].question in chips
+    _, picture, about, chips = view._picked(None, {"number": 8, "example": "no-picture"})
+    assert picture is None and known_of(about) == examples()["no-picture"].known
+    for odd in (None, 3, "bee", [], {}, {"example": ["bee"]}, {"scene": "~" * 17}, {"number": 8}):
+        assert known_of(odd) is None
+
+
+def test_a_picture_of_ones_own_is_unknown_and_what_is_none_is_told(tmp_path):
+    Image.new("RGB", (30, 20), "teal").save(tmp_path / "own.png")
+    _, picture, about, chips = view._picked(str(tmp_path / "own.png"), {"number": 9})
+    assert picture.size == (30, 20) and about == {"number": 9} and "data-own" in chips and "alert" not in chips
+    (tmp_path / "fake.png").write_text("I am not a picture.")
+    _, picture, about, chips = view._picked(str(tmp_path / "fake.png"), {"number": 10})
+    assert picture is None and about == {"number": 10} and "could not be read as a picture" in chips
+
+
 @pytest.mark.parametrize(
     "odd",
     [None, "", "bee", 3, list(ONE[:-1]), [*ONE[:-1], "pink"], ["<script>", *ONE[1:]], [None] * 18, [["bee"]] * 18, {}],
@@ -48,14 +70,14 @@ def test_settings_that_are_not_on_offer_are_none(odd):
 
 
 def test_a_link_holds_a_composed_scene():
-    _, _, drawer, picture, known, _, question = linked({"scene": composer.BETWEEN.join(ONE), "question": "Where?"})
-    assert known.scene == composer.scene_of(ONE) and question == "Where?"
+    _, _, drawer, picture, about, _ = linked({"scene": composer.BETWEEN.join(ONE), "question": "Where?"})
+    assert known_of(about).scene == composer.scene_of(ONE) and about["question"] == "Where?"
     assert picture.size == (448, 448)
     assert drawer.count(" selected") == 18 and '<option selected value="key">' in drawer
 
 
 def test_a_link_with_nonsense_shows_the_first_example():
     odd = {"scene": "~" * 17, "example": "../etc", "model": "no", "checkpoint": "<b>"}
-    model, checkpoint, _, _, known, _, question = linked(odd)
+    model, checkpoint, _, _, about, _ = linked(odd)
     assert model == "crosstalk-mini" and checkpoint.value == "base"
-    assert question == known.turns[0].question
+    assert about["question"] == known_of(about).turns[0].question

@@ -190,6 +190,13 @@ def test_a_control_of_looks_draws_the_same_result_anew(driven):
     assert add.shown["unit"] == "km" and add.shown.result.total == 7
 
 
+def test_a_result_drawn_anew_is_still_of_the_input_that_it_was_measured_for(driven):
+    add = driven("add")
+    add._did("submit", "", "", None, {"values": {"steps": 7}, "turn": "1", "pressed": True})
+    add._did("input", "", "", None, {"values": {"unit": "km", "steps": 7}, "turn": "2", "changed": ["unit"]})
+    assert add.shown["unit"] == "km" and 'data-turn="1"' in add.seen["told"]
+
+
 def test_a_control_that_waits_leaves_the_result(driven):
     add = driven("add").press(steps=7)
     add.change("steps", steps=2)

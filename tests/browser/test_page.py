@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.visit import ask, choose, opened, panel, said, saved, uncovered
+from tests.browser.visit import Held, ask, choose, opened, panel, said, saved, uncovered
 
 pytestmark = pytest.mark.browser
 
@@ -111,6 +111,111 @@ def test_of_examples_faster_than_pictures_the_last_is_shown(page):
     expect(page.locator("#picture img")).to_have_count(0)
 
 
+UPLOADS, CHOICES = r"/upload\?", r"/run/predict"
+
+
+def put(page, tmp_path) -> None:
+    """A picture of one's own into the widget."""
+    Image.new("RGB", (300, 200), "teal").save(tmp_path / "own.png")
+    page.locator("#picture input[type=file]").first.set_input_files(tmp_path / "own.png")
+
+
+def shows(page, own: bool, address: str) -> None:
+    """Picture, suggestions, address and verdict are of a picture of the visitor's own, or of a known one."""
+    page.wait_for_url(address)
+    there = "width => !choosing() && document.querySelector('#picture img')?.naturalWidth === width"
+    page.wait_for_function(there, arg=300 if own else 448)
+    expect(page.locator("#suggestions [data-own]")).to_have_count(int(own))
+    page.locator("#suggestions [data-ask]").first.click()
+    section = said(page, ASK)
+    expect(section.locator(".caution")).to_have_count(int(own))
+    expect(section.locator(".answer").get_by_text(re.compile("right|wrong"))).to_have_count(int(not own))
+
+
+def test_the_last_choice_of_a_picture_counts_whichever_arrives_last(page, tmp_path):
+    # Gradio asks how far an upload is, and gets an error for one that is held
+    page.route(re.compile("/upload_progress"), lambda route: route.fulfill(content_type="text/event-stream", body=""))
+    link = Held(page, CHOICES)  # one's own after a link
+    page.goto("/?tab=ask&example=helicopter")
+    link.come()
+    put(page, tmp_path)
+    page.wait_for_function("typeof choosing !== 'undefined' && sent.size")
+    link.let()
+    shows(page, True, re.compile("^((?!example=).)*$"))
+    upload = Held(page, UPLOADS)  # an example after one's own
+    put(page, tmp_path)
+    upload.come()
+    page.locator("#gallery [data-example=three-penguins]").click()
+    page.wait_for_url("**example=three-penguins*")
+    with page.expect_response(re.compile(UPLOADS)):
+        upload.let()
+    shows(page, False, "**example=three-penguins*")
+    example = Held(page, CHOICES)  # one's own after an example
+    page.locator("#gallery [data-example=helicopter]").click()
+    example.come()
+    put(page, tmp_path)
+    page.wait_for_function("crosstalk.waiting().includes('picture')")
+    example.let()
+    shows(page, True, re.compile("^((?!example=).)*$"))
+    upload = Held(page, UPLOADS)  # a scene after one's own
+    put(page, tmp_path)
+    upload.come()
+    page.get_by_text("Compose a scene").click()
+    page.locator("#composer select").first.select_option("helicopter")
+    with page.expect_response(re.compile(UPLOADS)):
+        upload.let()
+    shows(page, False, "**scene=helicopter*")
+
+
+def test_an_example_writes_over_no_question_that_was_asked_since(page):
+    opened(page, "/?tab=ask&example=helicopter")
+    said(page, ASK)
+    example, box = Held(page, CHOICES), page.locator("#question textarea")
+    page.locator("#gallery [data-example=three-penguins]").click()
+    example.come()
+    box.fill("")
+    box.press_sequentially("How many birds are")
+    example.let()
+    page.wait_for_url("**example=three-penguins*")
+    box.press_sequentially(" there?")
+    box.press("Enter")
+    section = said(page, ASK)
+    expect(section.locator(".asked")).to_have_text("How many birds are there?")
+    expect(box).to_have_value("How many birds are there?")
+    example, suggested = Held(page, CHOICES), page.locator("#suggestions [data-ask]").first
+    page.locator("#gallery [data-example=helicopter]").click()
+    example.come()
+    text = suggested.inner_text()
+    suggested.click()
+    expect(box).to_have_value(text)
+    example.let()
+    page.wait_for_url("**example=helicopter*")
+    said(page, ASK)
+    expect(section.locator(".asked")).to_have_text(text)
+    assert page.evaluate("crosstalk.input.question") == text
+
+
+def test_a_run_that_is_stopped_leaves_what_stood_there_as_it_was(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    opened(page, "/?tab=ask&example=helicopter")
+    section = said(page, ASK)
+    pressed = page.evaluate("""() => {
+      const panel = document.querySelector('#section-ask-answer');
+      const stops = new MutationObserver(() => {
+        const stop = panel.querySelector('[data-stop]');
+        if (stop) { stops.disconnect(); stop.click(); }
+      });
+      stops.observe(panel, {subtree: true, childList: true});
+      panel.querySelector('.run').click();
+      return ['.run', '#strip-ask'].map(at => getComputedStyle(document.querySelector(at), '::after').animationName);
+    }""")
+    assert pressed == ["turning", "turning"]  # something is under way, and where one looks it shows
+    expect(section.get_by_text("Stopped.")).to_be_visible()
+    page.wait_for_timeout(1000)
+    expect(section.locator(".told:not(.older)")).to_be_visible()
+    expect(page.locator(".working")).to_have_count(0)
+
+
 def test_an_empty_question_gets_a_hint_and_nothing_worse(page):
     opened(page, "/?tab=ask")
     said(page, ASK)
@@ -126,7 +231,7 @@ def test_a_text_file_called_png(page, tmp_path):
     (tmp_path / "fake.png").write_text("I am not a picture.")
     remove_picture(page)
     page.locator("#picture input[type=file]").first.set_input_files(tmp_path / "fake.png")
-    expect(page.locator(".toast-body")).to_contain_text("could not be read as a picture")
+    expect(page.locator("#suggestions [role=alert]")).to_contain_text("could not be read as a picture")
     expect(page.locator("#picture img")).to_have_count(0)
     ask(page, "Is a bee an animal?")
     said(page, ASK, "yes")

@@ -50,6 +50,28 @@ def choose(page: Page, dropdown: str, option: str | re.Pattern) -> None:
     page.get_by_role("option", name=option).click()
 
 
+class Held:
+    """Requests to addresses like ``address``, kept from the network until they are let through."""
+
+    def __init__(self, page: Page, address: str):
+        self.page, self.routes, self.open = page, [], False
+        page.route(re.compile(address), lambda route: route.continue_() if self.open else self.routes.append(route))
+
+    def come(self, count: int = 1) -> None:
+        """Wait until there are so many."""
+        for _ in range(300):
+            if len(self.routes) >= count:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"{len(self.routes)} requests, not {count}")
+
+    def let(self) -> None:
+        """Let through the ones that have come, and all that will."""
+        self.open = True
+        for route in self.routes:
+            route.continue_()
+
+
 def saved(page: Page, section: Locator, kind: str) -> str:
     """The text of the file that Save hands over."""
     section.locator(".save summary").click()

@@ -99,9 +99,11 @@ def test_data_that_no_page_would_send(visitor, place, event):
         assert visitor.at(f"{place.replace('/', '-')}-form", event, data).clear
 
 
-@pytest.mark.parametrize(("where", "event"), [("gallery", "click"), ("suggestions", "click"), ("composer", "input"),
-                                              ("saver", "click")])  # fmt: skip
-def test_data_that_no_page_would_send_about_the_input(visitor, where, event):
-    odd = (*ODD_DATA, {"pick": "²"}, {"pick": "<b>"}, {"rows": ["<b>"] * 18}, {"kind": "../x", "places": [[]]})
-    for data in odd:
-        assert visitor.at(where, event, data).clear
+ODD_CHOICES = ("<b>", ["<b>"] * 18, "~" * 17, [[]], {"a": 1}, 3, None)
+
+
+@pytest.mark.parametrize("where", ["gallery", "saver"])
+def test_data_that_no_page_would_send_about_the_input(visitor, where):
+    chosen = [{"number": 1, kind: odd} for kind in ("example", "scene", "surprise") for odd in ODD_CHOICES]
+    for data in (*ODD_DATA, {"number": "²"}, {"kind": "../x", "places": [[]]}, *chosen):
+        assert visitor.at(where, "click", data).clear

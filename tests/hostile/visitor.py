@@ -78,7 +78,7 @@ class Visitor:
         values that the page gets, one entry for each output and message: (the component's type, value).
         """
         ident = place.replace("/", "-")
-        given = {"picture": picture, "question": question, f"{ident}-upload": upload}
+        given = {"asked-picture": picture, "question": question, f"{ident}-upload": upload}
         return self.at(f"{ident}-form", event, {"values": values, "turn": "1", "pressed": True}, given)
 
     def at(self, where: str, event: str, data: object = None, given: dict | None = None) -> Reply:
