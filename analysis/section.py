@@ -342,7 +342,8 @@ class _Engine:
         changed = [c for c in self.section.offered(asked.values, asked.shown) if c.name in names]
         drawn = bool(changed) and all(c.at == form.DRAW for c in changed)
         if drawn and shown is not None:
-            return self._show(replace(shown, asked=replace(shown.asked, values=asked.values)))
+            asked = replace(shown.asked, values=asked.values, sent=asked.sent, offers=asked.offers)
+            return self._show(replace(shown, asked=asked))
         if not drawn and (found := self._kept(asked, turn)):
             return found
         if not drawn and self.section.kept:

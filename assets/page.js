@@ -148,7 +148,7 @@ setInterval(() => {
 const joined = new Map();  // handler -> its last event
 const fetched = window.fetch;
 window.fetch = async (where, how) => {
-  const url = String(where.url ?? where), body = /\/(join|cancel|reset)(\?|$)/.test(url) ? JSON.parse(how.body) : {};
+  const url = String(where.url ?? where), body = /\/(queue\/join|cancel|reset)(\?|$)/.test(url) ? JSON.parse(how.body) : {};
   if (/\/upload(\?|$)/.test(url)) return sending(fetched(where, how));
   if (url.includes('/queue/join')) {
     const event = {};
@@ -178,6 +178,7 @@ crosstalk.send = (name, input) => {
   crosstalk.took(...input);
   const turn = crosstalk.turn(form.dataset.of);
   if (kind !== 'change') crosstalk.opened[place] = turn;
+  if (kind === 'run' && asked) stopped.delete(place);
   input[6] = asked && {values: crosstalk.chosen[place] ?? {}, turn, offers: form.dataset.offers, ...asked};
   return input;
 };
@@ -327,18 +328,19 @@ const play = (place, name) => {
 crosstalk.stopper = (element, trigger) => {
   element.addEventListener('click', event => {
     if (!event.target.closest('[data-stop]')) return;
-    stopped = Date.now();
-    orders.delete(`run ${placeOf(event.target)}`);
-    started.delete(placeOf(event.target));
+    const place = placeOf(event.target);
+    stopped.add(place);
+    started.delete(place);
+    orders.delete(`run ${place}`);
     trigger('click', {});
   });
 };
-let stopped = 0;
-// Gradio tells of a run that was stopped as failed, too: that one must not wipe what Stop says. What stood there before
-// stays what it was.
+const stopped = new Set();  // sections whose run was told to stop
+// Gradio tells of a run that was stopped as failed, too, once or twice: that must not wipe what Stop says. What stood
+// there before stays what it was.
 crosstalk.failed = (place, shown) => {
   started.delete(place);
-  return Date.now() - stopped < 5000 ? '' : shown;
+  return stopped.has(place) ? '' : shown;
 };
 // A control stands otherwise than what was measured with it: what that run has found, drawn anew or still to come, is
 // of an earlier input.
@@ -379,7 +381,7 @@ crosstalk.choice = () => {
   return [own, choice];
 };
 crosstalk.arrived = (picture, about) => {
-  if (about.number && about.number !== wanted.number) return [];  // what the address names (0) is there first
+  if (!choosing() || (about.number && about.number !== wanted.number)) return [];  // 0: what the address names
   crosstalk.put('picture', picture);
   for (const key of ['example', 'scene']) crosstalk(key, about[key]);
   return [picture, wanted.typed ? undefined : about.question ?? undefined];

@@ -217,6 +217,12 @@ def test_choices_follow_what_is_chosen(driven):
     assert 'value="a" selected' in dynamic.seen["form"] and 'value="c"' not in dynamic.seen["form"]
 
 
+def test_what_is_drawn_anew_decides_nothing_otherwise_than_it_was_sent(driven):
+    """Else the form would put back what the visitor has chosen meanwhile."""
+    dynamic = driven("dynamic").press(unit="km", of="a").change("unit", unit="m", of="c")
+    assert "data-decided='[]'" in dynamic.seen["form"]
+
+
 def test_a_value_that_is_not_on_offer_never_reaches_a_measurement(driven):
     add = driven("add").press(steps="1e9", unit="<script>")
     assert add.shown["steps"] == 3 and add.shown["unit"] == "m"

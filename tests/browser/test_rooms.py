@@ -101,9 +101,8 @@ def test_settings_stand_in_the_address_and_a_link_restores_them(page, browser, a
     opened(page, "/?tab=decoding&section=steps")
     section = said(page, "decoding/steps")
     k = section.locator("input[name=k]")
-    for _ in range(9):  # one that comes while the form is drawn anew is lost
-        if k.input_value() != "1.4":
-            k.press("ArrowRight")
+    for _ in range(4):  # faster than answers: none is lost
+        k.press("ArrowRight")
     page.wait_for_url("**steps.k=1.4*")
     other = browser.new_page(base_url=address)
     opened(other, page.url)
