@@ -27,55 +27,16 @@ def test_a_question_is_disturbed_and_own_words_are_added(page):
     expect(section).to_contain_text("My aunt says", timeout=60_000)
     assert page.evaluate("crosstalk.place()") == "interference/one"
     assert saved(page, section, "csv").startswith("condition,side,option")
-
-
-def test_enter_runs_the_section_one_is_in(page):
-    opened(page, "/?tab=interference&section=dose&example=bee-without-flower&question=Is+there+a+flower%3F")
-    section = said(page, "interference/dose")
-    before = section.locator(".told").get_attribute("data-turn")
-    ask(page, "Is there a bee?")
+    page.locator("#nav [data-go='interference/dose']").click()
+    dose = said(page, "interference/dose")
+    before = dose.locator(".told").get_attribute("data-turn")
+    ask(page, "Is there a bee?")  # Enter runs the section one is in
     said(page, "interference/dose")
-    assert section.locator(".told").get_attribute("data-turn") != before
+    assert dose.locator(".told").get_attribute("data-turn") != before
     assert page.evaluate("crosstalk.place()") == "interference/dose"
-
-
-def test_a_section_about_whole_sets_says_where_the_answer_is(page):
-    opened(page, "/?tab=forgetting")
-    said(page, "forgetting/matrix")
-    ask(page, "Is there a bee?")
-    note = page.locator("#asked-note")
-    expect(note).to_contain_text("whole sets")
-    note.get_by_text("See the answer").click()
-    said(page, "ask/answer", "yes")
-
-
-def test_what_ships_is_shown_before_anything_is_pressed(page):
-    opened(page, "/?tab=interference&section=sets")
-    said(page, "interference/sets")
-    page.locator("#nav [data-go='interference/conflicts']").click()
-    said(page, "interference/conflicts")
-
-
-def test_marks_stay_when_the_address_changes(page):
-    opened(page, "/?tab=decoding&section=sets")
-    section = said(page, "decoding/sets")
-    chart(section, "chart")
-    section.get_by_text("captions", exact=True).click()
-    page.wait_for_url("**captions*")
-    clipped = section.locator("[clip-path]")
-    assert clipped.count() > 2
-    paths = clipped.evaluate_all("all => all.map(e => e.getAttribute('clip-path'))")
-    assert all(path.startswith("url(#") for path in paths), paths[0]
-
-
-def test_a_click_on_a_word_shows_where_it_looks(page):
-    opened(page, "/?tab=attention")
-    section = said(page, "attention/over")
-    chart(section, "layers")
-    word = section.locator("[data-set*=token]").nth(1)
-    word.click()
-    expect(section.locator("[data-set*=token][aria-pressed=true]")).to_have_count(1, timeout=60_000)
-    page.wait_for_url("**token=*")
+    for ships in ("interference/sets", "interference/conflicts"):  # what ships is shown before anything is pressed
+        page.locator(f"#nav [data-go='{ships}']").click()
+        said(page, ships)
 
 
 def test_a_link_restores_a_head(page):
@@ -109,6 +70,15 @@ def test_settings_stand_in_the_address_and_a_link_restores_them(page, browser, a
     restored = said(other, "decoding/steps")
     expect(restored.locator("input[name=k]")).to_have_value("1.4")
     expect(restored).to_contain_text("With k = 1.4")
+    other.locator("#nav [data-go='decoding/sets']").click()
+    sets = said(other, "decoding/sets")
+    chart(sets, "chart")
+    sets.get_by_text("captions", exact=True).click()
+    other.wait_for_url("**captions*")
+    clipped = sets.locator("[clip-path]")  # marks stay when the address changes
+    assert clipped.count() > 2
+    paths = clipped.evaluate_all("all => all.map(e => e.getAttribute('clip-path'))")
+    assert all(path.startswith("url(#") for path in paths), paths[0]
     other.close()
 
 
@@ -131,7 +101,7 @@ def test_of_clicks_faster_than_answers_the_last_one_counts(page):
     expect(section.locator(".js-plotly-plot").first).to_contain_text("objects, n =", timeout=60_000)
 
 
-def test_a_cell_of_the_matrix_shows_its_answers_beside_it(page):
+def test_a_cell_of_the_matrix_shows_its_answers_and_its_set_goes_along(page):
     page.set_viewport_size({"width": 1280, "height": 900})
     opened(page, "/?tab=forgetting")
     section = said(page, "forgetting/matrix")
@@ -143,6 +113,15 @@ def test_a_cell_of_the_matrix_shows_its_answers_beside_it(page):
     first = section.locator(".items li").first
     expect(first).to_be_in_viewport()
     assert "\\toprule" in saved(page, section, "latex")
+    section.locator("select[name=set]").select_option("replay")
+    page.locator("#nav [data-go='forgetting/split']").click()
+    said(page, "forgetting/split")
+    expect(panel(page, "forgetting/split").locator("select[name=set]")).to_have_value("replay")
+    ask(page, "Is there a bee?")
+    note = page.locator("#asked-note")
+    expect(note).to_contain_text("whole sets")
+    note.get_by_text("See the answer").click()
+    said(page, "ask/answer", "yes")
 
 
 def test_a_link_restores_a_cell_of_another_set(page):
@@ -153,17 +132,9 @@ def test_a_link_restores_a_cell_of_another_set(page):
     expect(section.locator(".items .right")).to_have_count(0)
 
 
-def test_a_set_that_is_chosen_goes_along_to_the_other_sections(page):
-    opened(page, "/?tab=forgetting")
-    said(page, "forgetting/matrix").locator("select[name=set]").select_option("replay")
-    page.locator("#nav [data-go='forgetting/split']").click()
-    said(page, "forgetting/split")
-    expect(panel(page, "forgetting/split").locator("select[name=set]")).to_have_value("replay")
-
-
 def test_presenting_is_larger_has_fewer_controls_and_arrows_step_on(page):
     page.set_viewport_size({"width": 1920, "height": 1080})
-    opened(page, "/?tab=attention")
+    opened(page, "/?tab=attention&example=bee-without-flower&question=Describe+the+picture.")
     section = said(page, "attention/over")
     letters = "document.querySelector('#section-attention-over .js-plotly-plot')._fullLayout.font.size"
     chart(section, "layers")
@@ -181,6 +152,10 @@ def test_presenting_is_larger_has_fewer_controls_and_arrows_step_on(page):
     page.keyboard.press("Escape")
     page.wait_for_function(f"{letters} < 16")
     assert "present" not in page.url
+    said(page, "attention/over")
+    section.locator("[data-set*=token]").locator("visible=true").nth(1).click()  # where it looks
+    expect(section.locator("[data-set*=token][aria-pressed=true]")).to_have_count(1, timeout=60_000)
+    page.wait_for_url("**token=*")
 
 
 def test_a_word_is_explained_where_it_stands_by_keyboard(page):
@@ -240,11 +215,9 @@ window.fetch = async (where, how) => {
 };"""
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["", "opened late"])
-def test_an_own_set_of_a_visitor_is_measured(page, tmp_path, late):
-    """And stays, where what was kept, asked for at opening, comes later."""
-    if late:
-        page.add_init_script(_FIRST_IS_LATE)
+def test_an_own_set_of_a_visitor_is_measured_and_stays(page, tmp_path):
+    """What was kept, asked for at opening, comes later."""
+    page.add_init_script(_FIRST_IS_LATE)
     Image.new("RGB", (64, 64), "teal").save(tmp_path / "own.png")
     line = {"image": "own.png", "question": "Is there a bee in the picture?", "answer": "no"}
     (tmp_path / "own.jsonl").write_text("\n".join([json.dumps(line)] * 3))
@@ -255,6 +228,5 @@ def test_an_own_set_of_a_visitor_is_measured(page, tmp_path, late):
     expect(section.locator(".file-preview tr")).to_have_count(2)
     section.locator(".run").click()
     expect(section.locator(".told .sentence")).to_contain_text("n = 3", timeout=60_000)
-    if late:
-        page.wait_for_timeout(9000)
-        expect(section.locator(".told .sentence")).to_contain_text("n = 3")
+    page.wait_for_timeout(9000)
+    expect(section.locator(".told .sentence")).to_contain_text("n = 3")
