@@ -79,7 +79,7 @@ def mentions(text: str, forms: Mapping[str, str]) -> list[Mention]:
     The longest form wins: with *traffic light* among the forms, that is no *light*.
     """
     words = [(m.start(), m.end()) for m in _WORDS.finditer(text)]
-    longest = max((len(form.split()) for form in forms), default=0)
+    longest = max((form.count(" ") + 1 for form in forms), default=0)
     found, i = [], 0
     while i < len(words):
         for size in range(min(longest, len(words) - i), 0, -1):

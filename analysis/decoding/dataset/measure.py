@@ -5,6 +5,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,6 +64,7 @@ class Data:
     mark: str
 
 
+@cache
 def embedded(scenes: int = hallucination_sets.EXISTENCE, captions: int = hallucination_sets.CAPTIONS) -> Data:
     """POPE's and CHAIR's items of the embedded world."""
     asked, described = hallucination_sets.existence(scenes), hallucination_sets.captions(captions)
