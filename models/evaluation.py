@@ -40,7 +40,8 @@ def auc(scores: np.ndarray, truth: np.ndarray, other: np.ndarray | None = None) 
     won = [(np.sign(of[truth][:, None] - of[~truth]) + 1) / 2 for of in some]  # [true, false]
     won = won[0] - won[1] if other is not None else won[0]
     reach = 1.96 * np.sqrt(sum(won.mean(1 - axis).var(ddof=1) / won.shape[axis] for axis in (0, 1)))
-    return float(won.mean()), *map(float, np.clip(won.mean() + [-reach, reach], -1, 1)), len(truth)
+    low, high = np.clip(won.mean() + [-reach, reach], 0 if other is None else -1, 1)
+    return float(won.mean()), float(low), float(high), len(truth)
 
 
 def at_equal_recall(said: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> tuple[tuple, tuple]:

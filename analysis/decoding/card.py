@@ -25,10 +25,12 @@ def told(found: Hallucination) -> str:
         "half of them in the art style never trained on. POPE (arXiv 2305.10355): as many questions about things that "
         "are there as about absent ones, which are any (random), often shown in training (popular), or the partners "
         "of what is there (adversarial). CHAIR (arXiv 1809.02156): objects named in captions that are not there, per "
-        "mention (CHAIR_i) and per caption (CHAIR_s). Every strategy with its paper's defaults. Brackets are 95 % "
+        "mention (CHAIR_i) and per caption (CHAIR_s). Settings are those of the table. Brackets are 95 % "
         "intervals over items: Wilson, and a bootstrap for F1, CHAIR_i and the recall of captions. Differences to "
         "greedy are paired; p is McNemar's exact test. AUC: of log p(yes) - log p(no) at the first token (DeLong's "
-        "interval); greedy's threshold is moved on the same items (bootstrap, moved anew in each draw). Blind: its "
+        "interval), of rules that rank every question by scores of their own: a cut leaves "
+        "most to the model; greedy's threshold is moved on the same items (bootstrap, moved anew in "
+        "each draw). Blind: its "
         "picture is taken away as the rule does it. Sampling: item i with seed i. Tokens/s: many items in one batch, "
         f"searches one by one, {found.provenance.device}.",
     ]

@@ -126,12 +126,14 @@ def shift(found: "Hallucination", subset: str) -> str:
             pair = f"{_title(found, row)} ({_share(row.scores.alarms)} against {_share(row.scores.moved)})"
             how = verdict(of, "more", "fewer, so more than a shift", "no difference can be told")
             told.setdefault(how, []).append(pair)
-            blind += [(row.scores.blind, _title(found, row))] if row.scores.blind.known else []
+            if row.scores.blind.known and not row.strategy.startswith("inter"):  # INTER subtracts more than that
+                blind.append((row.scores.blind, _title(found, row)))
     said = "; ".join(f"{how}: {listed(pairs)}" for how, pairs in told.items())
     said = f"False alarms, against greedy with its threshold moved to the same recall: {said}." if told else ""
     if blind:
         low, high = min(of.low for of, _ in blind), max(of.high for of, _ in blind)
-        way = ", so contrasting pushes towards " + ("yes" if high < 0.5 else "no") if high < 0.5 or low > 0.5 else ""
+        to = "yes" if high < 0.5 else "no" if low > 0.5 else ""
+        way = f", so subtracting that pushes towards {to}" if to else ""
         shares = listed([f"{_share(of)} ({title})" for of, title in blind])
         said += f" With the picture taken away, the model says yes to {shares}{way}."
     return said

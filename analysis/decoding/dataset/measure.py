@@ -227,8 +227,10 @@ def _existence(data: Data, given: Mapping[str, dict], read: Mapping[str, dict]) 
         said = {name: np.array([says_yes(found["texts"][i]) for i in places]) for name, found in given.items()}
         basis, greedy = said[BASIS], np.array(read[BASIS]["margin"], dtype=float)[at]
         for name, own in said.items():
-            ranked = read.get(name, read[BASIS] if name in SAMPLED else nothing)  # as sampled, so ranked
+            ranked = read.get(name, nothing)
             margin, blind = (np.array(ranked[key], dtype=float)[at] for key in ("margin", "blind"))
+            if strategies.ALL[name].defaults.get("beta"):  # mostly the model's own, on another scale: no one ranking
+                margin[:] = np.nan
             moved, more = at_equal_recall(own, greedy, truth)
             changes = {} if name == BASIS else {
                 "accuracy": difference(own == truth, basis == truth),

@@ -78,8 +78,8 @@ class Nucleus:
 
     The logits are divided by ``temperature`` (above 0); a token is drawn from the smallest set of likeliest tokens
     whose probabilities sum to ``top_p`` [0 to 1] or more: 0 leaves the likeliest token alone, which is greedy.
-    A ``beta`` above 0 makes the plausibility cut first, which alone makes sampling nearly greedy: INTER's control.
-    The same ``seed`` draws the same answer. Details: ``greedy_id``. Raises ``InputError``.
+    A ``beta`` above 0 makes the plausibility cut first, which alone keeps sampling away from what is unlikely: INTER's
+    control. The same ``seed`` draws the same answer. Details: ``greedy_id``. Raises ``InputError``.
     """
 
     temperature: float = 1.0
