@@ -86,11 +86,10 @@ def methods_told(found: compared.Methods) -> str:
     made = compared.manifests()
     said = [
         "### Methods side by side",
-        f"{compared.common(made)} n = {sum(found.n)} items. Brackets: 95 % intervals, a bootstrap over items within "
-        f"tasks, of the mean over seeds; *better*, *worse*, *larger*, *smaller*: than {found.plain}, where the "
-        "interval of the difference over the same items and seeds leaves out zero and all seeds agree. With so many "
-        "comparisons one in twenty would do so by chance. *Superficial* and *essential*: of what was right after its "
-        "own task, the share lost in form alone and in fact.",
+        f"{compared.common(made)} Items: {methods.counts(found)}. Brackets: 95 % intervals, a bootstrap over items "
+        f"within tasks, of the mean over seeds; *better*, *worse*, *larger*, *smaller*: than {found.plain}, where "
+        f"{methods.rule(found)}. With so many comparisons one in twenty would do so by chance. *Superficial* and "
+        "*essential*: of what was right after its own task, the share lost in form alone and in fact.",
         found.metrics().markdown(),
         methods.sentence(found),
     ]

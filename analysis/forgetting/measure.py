@@ -87,8 +87,9 @@ class Forgetting(Result):
         return Estimate(self.forgetting[task], *ends, int(self.n[task]))
 
     def number(self, name: str) -> Estimate:
-        """One of ``SUMMARY``."""
-        return Estimate(getattr(self, name), *self.intervals[name], int(self.n.sum()))
+        """One of ``SUMMARY``, of the items that take part: the last task's take none in BWT, the first one's in FWT."""
+        n = {"bwt": self.n[:-1], "fwt": self.n[1:]}.get(name, self.n)
+        return Estimate(getattr(self, name), *self.intervals[name], int(n.sum()))
 
     def matrix_table(self, digits: int = 0) -> Table:
         """The matrix, a row a checkpoint, a column a task, in %."""

@@ -207,7 +207,7 @@ _HOW_MANY = ("most of them", "about half", "few or none")
 
 
 def _methods_outcome(found: methods.Methods) -> str | None:
-    """How many of the other methods forget less than plain training beyond their intervals."""
+    """How many of the other methods can be told to forget less than plain training."""
     others = [of for row in found.rows if (of := row.changes["bwt"]) is not None]
     if not others:
         return None
@@ -218,13 +218,14 @@ def _methods_outcome(found: methods.Methods) -> str | None:
 METHODS = Section(
     name="methods", title="Methods and order", question="Which method forgets less, and what does it cost?",
     about=(
-        "Every method learnt the same tasks from the same base. Green: better than plain training beyond the interval "
-        "of the difference; red: worse; grey: no difference can be told."
+        "Every method learnt the same tasks from the same base. Green: better than plain training, beyond the interval "
+        "of the difference and every seed of plain; red: worse; grey: no difference can be told."
     ),
     label="small", of=SET, quick=True, run="Compare",
-    measure=lambda asked, progress: methods.compared(progress), kept=lambda asked: methods.load(),
+    measure=lambda asked, progress: replace(methods.compared(progress), metric=asked["metric"]),
+    kept=lambda asked: (found := methods.load()) and replace(found, metric=asked["metric"]),
     controls=lambda raw, result: (
-        One("metric", "Shown", offered=[(terms.NAMES[m].title, m) for m in _metrics(result)], at=DRAW),
+        One("metric", "Shown", offered=[(terms.NAMES[m].title, m) for m in _metrics(result)], at=RUN),
         *(
             [One("turned", "Method in another order", offered=[t.method for t in result.orders], at=DRAW, folded=True)]
             if result and result.orders else ()

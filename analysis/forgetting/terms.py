@@ -40,9 +40,23 @@ NAMES = {
         ("superficial_of_lost", "Form alone, of what was lost", "%",
          "Of the items that were lost: the share lost in form alone. The rest is essential."),
         ("base_kept", "What the base knew, kept", "%",
-         "Accuracy after the last task on the base's own things, asked in the six ways that it was taught."),
+         "Accuracy after the last task on the base's own things, asked in the ways that it was taught."),
         ("mfn_unseen", "Kept in the end, style never seen", "%",
          "Mean final accuracy on drawings in an art style that no training ever saw."),
     )
 }
 """Each metric of a method as the head of a column, in plain words and as the field calls it."""
+
+SAYS = {
+    "bwt": ("forget less", "forget more"),
+    "mft": ("learn more", "learn less"),
+    "mfn": ("know more in the end", "know less in the end"),
+    "maa": ("know more on the way", "know less on the way"),
+    "fwt": ("are helped more with new tasks", "are helped less with new tasks"),
+    "superficial": ("lose less in form alone", "lose more in form alone"),
+    "essential": ("lose less in fact", "lose more in fact"),
+    "superficial_of_lost": ("lose a larger share in form alone", "lose a smaller share in form alone"),
+    "base_kept": ("keep more of what the base knew", "keep less of what the base knew"),
+    "mfn_unseen": ("keep more in a style never seen", "keep less in a style never seen"),
+}
+"""What methods do that are better, or larger, than plain training in a metric, and those that are worse, or smaller."""

@@ -15,8 +15,10 @@ from analysis.forgetting.methods.figure import orders_said, sentence
 from analysis.forgetting.methods.measure import METHODS, METRICS, Draws, common, manifests, measure, parts, told
 from analysis.forgetting.methods.runs import Run, load, of, save
 from analysis.forgetting.sets import evaluate
+from analysis.forgetting.terms import NAMES, SAYS
 from analysis.result import Provenance
 from analysis.statistics import Estimate
+from analysis.wording import headline
 from models.errors import CheckpointError
 from models.evalset import EvalItem
 from models.evaluation import Evaluation
@@ -140,10 +142,63 @@ def test_seeds_are_averaged_and_told_apart():
     rows = {row.method: row for row in measure([*plain, *replay]).rows}
     assert rows["sequential"].estimates["bwt"].seeds == pytest.approx((-0.45, -0.4, -0.35))
     assert rows["sequential"].estimates["bwt"].value == pytest.approx(-0.4)
-    assert rows["replay"].changes["bwt"].seeds == pytest.approx((-0.15 + 0.4,))  # the one seed both have
-    assert rows["replay"].verdict("bwt") == "better"
+    change = rows["replay"].changes["bwt"]
+    assert change.value == pytest.approx(-0.15 + 0.4) and rows["replay"].verdict("bwt") == "better"
+    assert sorted(change.seeds) == pytest.approx(sorted([-0.15 + v for v in (0.45, 0.4, 0.35)] * 2))  # all with all
     apart = measure([made(), made("replay", seed=9)]).rows[1]
-    assert apart.changes["bwt"] is None
+    assert apart.changes["bwt"].value == 0 and apart.verdict("bwt") == ""
+
+
+def test_a_difference_is_that_of_the_numbers_beside_it_and_told_beyond_plains_seeds():
+    """One seed against three, of which the one that both have is plain's worst: no verdict within their range."""
+    plain = [made(seed=s, counts={**COUNTS, "a": (1, 36, 24, last), "b": (1, 8, 32, 32), "c": (1, 1, 1, 40)}, n=40)
+             for s, last in enumerate((4, 24, 24))]  # fmt: skip
+    within = made("ewc", counts={**COUNTS, "a": (1, 36, 24, 23), "b": (1, 8, 32, 32), "c": (1, 1, 1, 40)}, n=40)
+    beyond = made("lwf", counts={**COUNTS, "a": (1, 36, 24, 32), "b": (1, 8, 32, 32), "c": (1, 1, 1, 40)}, n=40)
+    found = measure([*plain, within, beyond])
+    rows = {row.method: row for row in found.rows}
+    for metric in METRICS:
+        for row in found.rows[1:]:
+            apart = row.estimates[metric].value - rows["sequential"].estimates[metric].value
+            assert row.changes[metric].value == pytest.approx(apart), metric
+    change = rows["ewc"].changes["bwt"]
+    assert Estimate(change.value, change.low, change.high).clear and rows["ewc"].verdict("bwt") == ""
+    assert rows["lwf"].verdict("bwt") == "better"
+    said = sentence(found)
+    assert "1 of 2 methods forget less than sequential training, most of all lwf: +18 points" in said
+    assert "), of one seed." in headline(said)[0] and "No difference can be told for ewc." in said
+    assert "every seed of the method lies beyond every seed of sequential" in said
+    assert "every seed of the method lies beyond" in figure.numbers(found)
+    assert "every seed" not in figure.numbers(measure([made(), made("lwf")])) + sentence(measure([made(), made("lwf")]))
+    hover = figure.dots(found, "bwt").data[0].text[2]
+    assert hover.endswith("points, 1 seed against 3")
+
+
+def test_items_told_with_a_metric_are_those_it_is_of():
+    """The last task takes no part in BWT, the first none in FWT; shares are of what was right, or lost."""
+    found = measure([made(), made("ewc", counts={**COUNTS, "a": (1, 7, 6, 3)})])
+    assert found.rows[0].estimates["mft"].n == 30 and found.rows[0].changes is not found.rows[1].changes
+    told = {m: found.counted(m) for m in METRICS}
+    assert told == {"mft": "30", "mfn": "30", "maa": "30", "bwt": "20", "fwt": "20", "superficial": "15 to 17",
+                    "essential": "15 to 17", "superficial_of_lost": "7 to 9"}  # fmt: skip
+    assert "n = 20 items" in figure.dots(found, "bwt").layout.xaxis.title.text
+    assert "n = 20 for Earlier tasks changed by (BWT) and New tasks" in figure.numbers(found)
+    csv = [line.split(",") for line in found.to_csv().splitlines()]
+    assert {line[2]: line[-1] for line in csv[1:9]}["bwt"] == "20"
+    assert "BWT; mean of 1 training run, 20 items" in sentence(found)
+    whole = matrix.measure(evaluation())
+    assert (whole.number("mft").n, whole.number("bwt").n, whole.number("fwt").n) == (8, 4, 4)
+
+
+def test_the_headline_is_about_the_metric_that_is_shown():
+    high = {**COUNTS, "a": (1, 30, 6, 30)}
+    found = measure([made(n=40), made("replay", counts=high, n=40), made("lwf", split=False, n=40)])
+    for metric in METRICS:
+        said, _ = headline(sentence(replace(found, metric=metric)))
+        assert SAYS[metric][0] in said or SAYS[metric][1] in said or said.startswith(NAMES[metric].title), said
+        assert len(said.split()) <= 25
+    assert "learn more than sequential training, most of all replay" in sentence(replace(found, metric="mft"))
+    assert "Not measured of lwf" in sentence(replace(found, metric="superficial"))
 
 
 def test_seeds_that_disagree_make_no_difference():
@@ -172,16 +227,17 @@ def test_sentence_tells_gain_price_and_doubt():
     )
     rows = [made(counts=plain, n=40), made("ewc", counts=less, n=40), made("hft", counts=more, n=40)]
     said = sentence(measure(rows))
-    assert "these forget less: ewc by +" in said and "The price is in learning (MFT): ewc −" in said
+    assert "These forget less: ewc by +" in said and "The price is in learning (MFT): ewc −" in said
     assert "These forget more: hft by −" in said and "One seed each" in said
     assert "know more than plain training: ewc (+" in said and "these know less: hft (−" in said
     same = sentence(measure([made(), made("lwf")]))
-    assert "No difference in forgetting can be told for lwf" in same and "none knows clearly more" in same
+    assert "no difference can be told between sequential" in same and "none knows clearly more" in same
+    assert "No difference can be told for lwf." in same
     assert "nothing to compare" in sentence(measure([made()]))
     several = sentence(
         measure([made(seed=s, counts={**COUNTS, "a": (1, 9, 6, 3 + s)}) for s in (0, 1)] + [made("lwf")])
     )
-    assert "seeds differ by up to 5.0 points of BWT (sequential, 2 seeds); one seed alone for lwf" in several
+    assert "seeds differ by up to 5.0 points (sequential, 2 seeds); one seed alone for lwf" in several
 
 
 REVERSED = {"a": (1, 2, 2, 9), "b": (1, 2, 8, 6), "c": (2, 10, 3, 1)}
@@ -324,7 +380,7 @@ def test_results_figures_and_tables():
     assert len(lines) == 1 + 3 * len(METRICS) + 1
     for metric in METRICS:
         drawn = figure.dots(found, metric)
-        assert drawn.layout.xaxis.title.text and "n = 30" in drawn.layout.xaxis.title.text
+        assert f"n = {found.counted(metric)}" in drawn.layout.xaxis.title.text
         assert len(drawn.data[0].x) == (2 if metric in ("superficial", "essential", "superficial_of_lost") else 3)
     assert "<b>" not in figure.numbers(found).replace("<br>", "").split("<tbody>")[1].split("&lt;b&gt;")[0]
     assert " better<" in figure.numbers(found)

@@ -77,33 +77,33 @@ _DOES = {
 
 @dataclass(frozen=True)
 class Seeded(Estimate):
-    """A metric of a method, or its paired difference to another's: the mean over seeds, whose interval is over items,
-    and the value in each seed (``seeds``), whose spread the interval does not have in it."""
+    """A metric of a method, the mean over seeds, whose interval is over items, and the value in each seed (``seeds``),
+    whose spread the interval does not have in it. Or the difference of two such means over the same items; ``seeds``
+    are then the differences of every seed of one to every seed of the other. Seeds are no pairs: two trainings from one
+    seed are no more alike than from two."""
 
     seeds: tuple[float, ...] = ()
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out zero, and every seed agrees on the sign."""
+        """Whether the interval leaves out zero, and so does every seed: of a difference, whether all seeds of one lie
+        on that side of all seeds of the other, so that a single one must lie beyond the range of the others."""
         return super().clear and len({value > 0 for value in self.seeds}) == 1
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method's metrics over its ``seeds``, and by how much each differs from plain training (None for plain itself,
-    or where no seed is shared). Of the items that were right after their own task (``right``), ``lost`` were lost: both
-    are means over seeds."""
+    """A method's metrics over its ``seeds``, and by how much each differs from plain training (None for plain itself).
+    """
 
     method: str
     seeds: tuple[int, ...]
-    right: float
-    lost: float
     estimates: dict[str, Seeded]
     changes: dict[str, Seeded | None]
 
     def verdict(self, metric: str) -> str:
-        """Whether the method is better or worse than plain training beyond the interval; of a share that is neither,
-        whether it is larger or smaller. Nothing where no difference can be told."""
+        """Whether the method is better or worse than plain training beyond the interval and the seeds of both; of a
+        share that is neither, whether it is larger or smaller. Nothing where no difference can be told."""
         change, better = self.changes[metric], _BETTER.get(metric, 0)
         if change is None or not change.clear:
             return ""
@@ -114,10 +114,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Turned:
-    """A method trained in another ``order`` of tasks, against its runs in the usual one with the same seeds.
+    """A method trained in another ``order`` of tasks, against all its runs in the usual one (``before``).
 
     ``changes``: metrics here minus metrics there, of ACCURACIES. ``usual`` and ``here``: accuracy at the end of each
-    task of the usual order, in the first seed of both; ``ends`` are their paired differences.
+    task of the usual order, in the first seed that both have; ``ends`` are their paired differences.
     """
 
     method: str
@@ -139,7 +139,8 @@ class Turned:
 class Methods(Result):
     """Rows in the order in which sets are offered, plain training first. ``references``: mean accuracy on all tasks of
     checkpoints that are no step of a sequence (the base, and one trained on all tasks jointly). ``without``: why a set
-    is not among the rows. ``before``: what the base itself reaches in the metrics of further sets."""
+    is not among the rows. ``before``: what the base itself reaches in the metrics of further sets. ``metric``: the one
+    that is looked at, which the sentence begins with."""
 
     plain: str
     order: tuple[str, ...]
@@ -149,6 +150,12 @@ class Methods(Result):
     orders: tuple[Turned, ...]
     without: dict[str, str]
     before: dict[str, Seeded] = field(default_factory=dict)
+    metric: str = "bwt"
+
+    def counted(self, metric: str) -> str:
+        """How many items a metric is of; ``"612 to 803"`` where these are other ones in every row."""
+        found = {row.estimates[metric].n for row in self.rows if row.estimates[metric].known}
+        return " to ".join(map(str, sorted({min(found, default=0), max(found, default=0)})))
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -184,7 +191,7 @@ class Methods(Result):
             if change is not None:
                 found = [change.value, change.low, change.high, against, change.clear]
             spread = [len(e.seeds), min(e.seeds), max(e.seeds)]
-            rows.append([method, order, metric, e.value, e.low, e.high, *spread, *found, sum(self.n)])
+            rows.append([method, order, metric, e.value, e.low, e.high, *spread, *found, e.n])
         return Table(header, rows)
 
 
@@ -193,22 +200,22 @@ class Draws:
 
     def __init__(self, runs: Sequence[Run]):
         scores = dict(runs[0].scores)
-        self._n = sum(rows.shape[1] for rows in scores.values())
         for run in runs:
             scores |= {_named(kind, task): rows for kind, by in run.also.items() for task, rows in by.items()}
         self._weights = {t: drawn_items(t, rows.shape[1]) for t, rows in scores.items()}  # as of the accuracy matrix
         self.of = cache(self.of)  # a run is known by its identity
 
-    def of(self, run: Run, metric: str) -> tuple[float, np.ndarray]:
-        """A metric's value and what it is in each draw ``[draws]``; not-a-number where it is not known."""
+    def of(self, run: Run, metric: str) -> tuple[float, float, np.ndarray]:
+        """A metric's value, the number of items that it is of (of a ratio, those below the line), and what it is in
+        each draw ``[draws]``; not-a-number where it is not known."""
         above, below = parts(run, metric)
-        value, drawn = self.summed(above)
+        n, (value, drawn) = sum(map(len, above.values())), self.summed(above)
         if below is not None:
-            whole, of_whole = self.summed(below)
-            value = value / whole if whole else np.nan
+            n, of_whole = self.summed(below)
+            value = value / n if n else np.nan
             with np.errstate(divide="ignore", invalid="ignore"):
                 drawn = np.where(of_whole > 0, drawn / of_whole, np.nan)
-        return value, drawn
+        return value, n, drawn
 
     def summed(self, per_item: dict[str, np.ndarray]) -> tuple[float, np.ndarray]:
         """The sum over tasks of the mean over items, and what it is in each draw."""
@@ -217,29 +224,26 @@ class Draws:
 
     def estimate(self, runs: Sequence[Run], metric: str) -> Seeded:
         """A metric over runs that differ in their seed."""
-        found = [self.of(run, metric) for run in runs]
-        values = tuple(value for value, _ in found)
-        return self._seeded(values, np.mean([drawn for _, drawn in found], axis=0))
+        return _seeded(*zip(*(self.of(run, metric) for run in runs), strict=True))
 
     def mean(self, scores: dict[str, np.ndarray]) -> Seeded:
         """The mean over tasks of the accuracy of one checkpoint; ``scores`` ``[items]`` by task."""
         value, drawn = self.summed({task: items / len(scores) for task, items in scores.items()})
-        return self._seeded((value,), drawn)
+        return _seeded([value], [sum(map(len, scores.values()))], [drawn])
 
-    def change(self, runs: Sequence[Run], against: Sequence[Run], metric: str) -> Seeded | None:
-        """A metric of ``runs`` minus that of ``against``, over the seeds both have; None where they share none."""
-        other = {run.seed: run for run in against}
-        pairs = [(self.of(run, metric), self.of(other[run.seed], metric)) for run in runs if run.seed in other]
-        if not pairs:
-            return None
-        values = tuple(a - b for (a, _), (b, _) in pairs)
-        return self._seeded(values, np.mean([a - b for (_, a), (_, b) in pairs], axis=0))
+    def change(self, runs: Sequence[Run], against: Sequence[Run], metric: str) -> Seeded:
+        """A metric of ``runs`` minus that of ``against``: of the means over all seeds of each, over the same items."""
+        pairs = [(self.of(run, metric), self.of(other, metric)) for run in runs for other in against]
+        return _seeded(*zip(*((a[0] - b[0], min(a[1], b[1]), a[2] - b[2]) for a, b in pairs), strict=True))
 
-    def _seeded(self, values: tuple[float, ...], drawn: np.ndarray) -> Seeded:
-        low, high, known = np.nan, np.nan, drawn[np.isfinite(drawn)]
-        if len(known) >= len(drawn) / 2:
-            low, high = map(float, np.quantile(known, (0.025, 0.975)))
-        return Seeded(float(np.mean(values)), low, high, self._n, values)
+
+def _seeded(values: Sequence[float], counts: Sequence[float], drawn: Sequence[np.ndarray]) -> Seeded:
+    """The mean over seeds of ``values``, of the numbers of items, and of what each is in every draw."""
+    drawn = np.mean(drawn, axis=0)
+    low, high, known = np.nan, np.nan, drawn[np.isfinite(drawn)]
+    if len(known) >= len(drawn) / 2:
+        low, high = map(float, np.quantile(known, (0.025, 0.975)))
+    return Seeded(float(np.mean(values)), low, high, round(np.mean(counts)), tuple(values))
 
 
 def _named(kind: str, task: str) -> str:
@@ -269,15 +273,15 @@ def parts(run: Run, metric: str) -> tuple[dict[str, np.ndarray], dict[str, np.nd
     tasks, found = len(run.order), {}
     for j, task in enumerate(run.order):
         rows = run.scores[task]
-        own, last, nothing = rows[j + 1], rows[-1], np.zeros(rows.shape[1])
+        own, last = rows[j + 1], rows[-1]
         if metric in ("mft", "mfn"):
             found[task] = (own if metric == "mft" else last) / tasks
         elif metric == "maa":
             found[task] = sum(rows[i + 1] / (i + 1) for i in range(j, tasks)) / tasks
-        elif metric == "bwt":
-            found[task] = (last - own) / (tasks - 1) if j < tasks - 1 else nothing
-        else:
-            found[task] = (rows[j] - rows[0]) / (tasks - 1) if j else nothing
+        elif metric == "bwt" and j < tasks - 1:
+            found[task] = (last - own) / (tasks - 1)
+        elif metric == "fwt" and j:
+            found[task] = (rows[j] - rows[0]) / (tasks - 1)
     return found, None
 
 
@@ -341,8 +345,6 @@ def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Me
     rows = [
         Row(
             name, tuple(run.seed for run in of),
-            float(np.mean([sum(items.sum() for items in run.right.values()) for run in of])),
-            float(np.mean([sum(items.sum() for items in run.lost.values()) for run in of])),
             {metric: draws.estimate(of, metric) for metric in metrics},
             {metric: None if name == plain else draws.change(of, usual[plain], metric) for metric in metrics},
         )
@@ -379,12 +381,11 @@ def _turned(draws: Draws, runs: Sequence[Run], usual: dict[str, list[Run]]) -> l
             here = [run for run in _of(runs, name, order) if run.seed in seeds]
             if not here:
                 continue
-            there = [seeds[run.seed] for run in here]
-            pairs = [(there[0].scores[t][-1], here[0].scores[t][-1]) for t in before[0].order]
+            pairs = [(seeds[here[0].seed].scores[t][-1], here[0].scores[t][-1]) for t in before[0].order]
             found.append(Turned(
                 name, tuple(run.seed for run in here), order,
-                *({metric: draws.estimate(runs, metric) for metric in ACCURACIES} for runs in (here, there)),
-                {metric: draws.change(here, there, metric) for metric in ACCURACIES},
+                *({metric: draws.estimate(runs, metric) for metric in ACCURACIES} for runs in (here, before)),
+                {metric: draws.change(here, before, metric) for metric in ACCURACIES},
                 tuple(mean(a) for a, _ in pairs), tuple(mean(b) for _, b in pairs),
                 tuple(difference(b, a) for a, b in pairs),
             ))
