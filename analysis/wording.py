@@ -26,6 +26,11 @@ def number(value: float, digits: int = 0, sign: bool = False) -> str:
     return f"{shown:{'+' if sign and shown else ''}.{digits}f}".replace("-", "−")
 
 
+def rough(value: float) -> str:
+    """Two digits that count: ``"0.25"``, ``"120"``."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
 def signed(value: float, digits: int = 2) -> str:
     """A number with its sign."""
     return number(value, digits, sign=True)

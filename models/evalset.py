@@ -4,12 +4,6 @@
 of the truth decides (``models.answers.score``).
 """
 
-import json
-import shutil
-import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +14,7 @@ from PIL import Image
 from models import answers, scoring
 from models.answers import STYLES, box_of, options_in, style_of
 from models.errors import EvalSetError, InputError
-from models.files import inside, is_file, nameless, parsed, plain, told
+from models.files import inside, is_file, lines_of, nameless, parsed, plain, told
 from models.images import open_picture
 
 _TEXT = {"image", "question", "answer", "style", "segment", "score"}
@@ -84,62 +78,13 @@ def load(path: str | Path) -> list[EvalItem]:
     return list(items)
 
 
-@contextmanager
-def uploaded(files: Sequence[str | Path]) -> Iterator[list[EvalItem]]:
-    """A visitor's own set: one JSONL file and the pictures that it names, all of them uploaded, whatever their folders.
-
-    A line is an item of the project's format, or of POPE's, ``{"question_id", "image", "text", "label"}``. The pictures
-    are gone once it is left. Raises ``EvalSetError`` naming the line and the field.
-    """
-    lists = [Path(f) for f in files if Path(f).suffix.lower() in (".jsonl", ".json")]
-    if len(lists) != 1:
-        raise EvalSetError(
-            f"{len(lists) or 'No'} JSONL file{'s' * (len(lists) != 1)} among what was uploaded: choose one file with a "
-            "JSON object a line, and the pictures that it names."
-        )
-    names = Counter(Path(f).name for f in files)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise EvalSetError(f"There are two files called {twice[0]}: the pictures of a set need names of their own.")
-    with tempfile.TemporaryDirectory(prefix="crosstalk-") as made:
-        folder = Path(made)
-        for file in map(Path, files):
-            if file != lists[0]:
-                shutil.copyfile(file, folder / file.name)
-        copied = folder / lists[0].name
-        try:
-            lines = lists[0].read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise EvalSetError(f"{lists[0].name} cannot be read as text.") from error
-        copied.write_text("\n".join(map(_project_line, lines)), encoding="utf-8")
-        yield load(copied)
-
-
-def _project_line(line: str) -> str:
-    """A line of an own set in the project's format, its picture by the file name alone."""
-    try:
-        item = parsed(line)
-    except ValueError:
-        return line  # the set's own check names the line
-    if not isinstance(item, dict):
-        return line
-    if isinstance(item.get("image"), str):
-        item["image"] = Path(item["image"]).name
-    if "text" in item and "label" in item:  # POPE's own
-        given = {"question": item["text"], "answer": item["label"], "choices": ["yes", "no"], "style": "yes/no"}
-        item = {"image": item.get("image"), **given}
-    return json.dumps(item, ensure_ascii=False)
-
-
 @lru_cache(maxsize=32)  # what raises is not kept
 def _read(path: Path, changed: int, size: int) -> tuple[EvalItem, ...]:
     """The items of a file of ``size`` bytes, last ``changed`` at that time."""
     if size > _MAX_BYTES:
         raise EvalSetError(f"{told(path)} is larger than {_MAX_BYTES // 1_000_000} MB.")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvalSetError(f"{told(path)} cannot be read as text: {plain(error)}.") from error
-    items = tuple(_item(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
+    lines = enumerate(lines_of(path, EvalSetError), 1)
+    items = tuple(_item(path, number, line) for number, line in lines if line.strip())
     if not items:
         raise EvalSetError(f"{told(path)} has no items.")
     return items
@@ -185,7 +130,10 @@ def _item(path: Path, number: int, line: str) -> EvalItem:
 
 def _unscorable(item: EvalItem) -> str:
     """Why no answer to this item could be right; empty where one could."""
-    rule = item.score or ("iou" if item.style == "box" else "")
+    rule, offered = item.score or ("iou" if item.style == "box" else ""), {c.strip(" .").lower() for c in item.choices}
+    asked = item.style == "yes/no" or not rule and offered == {"yes", "no"}
+    if asked and style_of(item.answer) != "yes/no":
+        return f'field "answer" is {item.answer[:50]!r}, neither yes nor no: mend it, or leave the line out.'
     if rule == "iou" and box_of(item.answer) is None:
         return 'field "answer" is no box [left,top,right,bottom] in hundredths.'
     if rule == "numeric" and not scoring.numbers_in(item.answer):

@@ -65,6 +65,15 @@ def parsed(line: str):
     return found
 
 
+def lines_of(file: Path, error: type[Exception]) -> list[str]:
+    """The lines of a text in UTF-8, with or without a mark of that; a line ends where a file says so, not at what ends
+    one within a text (U+2028). Raises ``error`` where it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"{told(file)} cannot be read as text: {plain(cause)}.") from cause
+
+
 def read_json(file: Path, error: type[Exception]) -> dict:
     """The object in ``file``. Raises ``error`` where it cannot be read or holds anything else."""
     try:

@@ -169,13 +169,13 @@ def _checkpoint(file: Path, number: int, entry) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{error} (checkpoint {number})") from None
     named, weights = entry.get("adapter"), path("weights")
-    if isinstance(named, list) and len({str(part) for part in named}) < max(len(named), 1):
+    adapters = () if named is None else named if isinstance(named, list) else (named,)
+    adapters = tuple(_place(file, f"checkpoint {number}", "adapter", part, file.parent) for part in adapters)
+    if isinstance(named, list) and len(set(adapters)) < max(len(named), 1):
         raise CheckpointError(
             f'{told(file)}: field "adapter" is a list that is empty or names one twice: list each adapter that is '
             f"applied once. (checkpoint {number})"
         )
-    adapters = () if named is None else named if isinstance(named, list) else (named,)
-    adapters = tuple(_place(file, f"checkpoint {number}", "adapter", part, file.parent) for part in adapters)
     if bool(adapters) == (weights is not None):
         raise CheckpointError(
             f'{told(file)}: one of the fields "adapter" and "weights" is needed, not '

@@ -109,13 +109,6 @@ def some_of_each_kind(names: Iterable[str], share: float, rng: np.random.Generat
     return {str(name) for group in drawn for name in group}
 
 
-def half_reset(checkpoint: str, matrices: Iterable[str], seed: int) -> Patch:
-    """``checkpoint`` with half of its ``matrices`` of each kind, drawn by ``seed``, put back to the base's, without any
-    training: half-reset, the experiment that half fine-tuning comes from (HFT, arXiv 2404.18466).
-    """
-    return Patch(checkpoint, BASE, tuple(sorted(some_of_each_kind(matrices, 0.5, np.random.default_rng(seed)))))
-
-
 Weights = str | Blend | Merge | Patch
 """What can be switched on: a checkpoint by its name (``"base"`` too), or weights made of several."""
 

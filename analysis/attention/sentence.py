@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.attention.measure import FEW, mean
-from analysis.wording import listed, ninth, plural, points
+from analysis.wording import listed, ninth, plural, points, rough
 from analysis.wording import percent as chance
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def few(layers: int, fits: "Iterable[Decay]") -> str:
         return ""
     count = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven")[layers]
     said = f"{count} layers cannot tell whether attention fades"
-    freedom = f"{plural(layers - 2, 'degree')} of freedom, and intervals of γ up to {wide:.2g} times wide"
+    freedom = f"{plural(layers - 2, 'degree')} of freedom, and intervals of γ up to {rough(wide)} times wide"
     return said if math.isinf(wide) else f"{said}: a fit has {freedom}"
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from analysis import charts
 from analysis.charts import IMAGE, SERIES, TEXT, WRONG, cells, over_picture, tint
-from analysis.wording import brief, nats, ninth, percent
+from analysis.wording import brief, nats, ninth, percent, rough
 
 if TYPE_CHECKING:
     from analysis.attribution.measure import Attribution
@@ -122,7 +122,7 @@ def sentence(found: "Attribution") -> str:
         beware = f"Beware: the scores add up to {nats(total)} where they should make {nats(whole)}"
         parts.insert(0, f"{beware}: check them with ablation.")
     else:
-        parts.append(f"Together they make {nats(total)}; the integral misses the whole by {missed:.2g} nats.")
+        parts.append(f"Together they make {nats(total)}; the integral misses the whole by {rough(missed)} nats.")
     if found.size and not found.patches:
         parts.append("The picture's tokens have no known places, so it cannot be shaded.")
     return " ".join(parts)

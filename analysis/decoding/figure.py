@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis import charts
 from analysis.charts import IMAGE, NEUTRAL, SERIES, TEXT, WRONG, cells, figure, over_picture, tint
-from analysis.wording import listed, nats, number, percent, plural, signed
+from analysis.wording import listed, nats, number, percent, plural, rough, signed
 
 if TYPE_CHECKING:
     from analysis.decoding.measure import Decoding, Moment, Played, Regions
@@ -74,7 +74,7 @@ def timeline(found: "Decoding", name: str) -> str:
         if w.moments:
             variance = w.moments[i].variance
             css, share = "fired" if fires[i] else "", variance / most if most else 0.0
-            label += f", variance of the interaction {variance:.2g}" + (", a key step" if fires[i] else "")
+            label += f", variance of the interaction {rough(variance)}" + (", a key step" if fires[i] else "")
             tip = f'<span class="dec-tip">{contexts(w.moments[i])}</span>'
         word = f'<span class="dec-wrong">{word}</span>' if w.touched(i) else word
         steps.append(
@@ -83,7 +83,7 @@ def timeline(found: "Decoding", name: str) -> str:
         )
     if w.moments:
         key = (
-            f"Shade: variance of the interaction over the vocabulary, full at {most:.2g}. Thick line below: a key "
+            f"Shade: variance of the interaction over the vocabulary, full at {rough(most)}. Thick line below: a key "
             f"step, where it reaches k = {found.threshold:g}. Below each word: its probability. Point at a step, or "
             "tab to it, for the four contexts."
         )
@@ -206,7 +206,7 @@ def _locator(found: "Decoding") -> str:
     k = f"k = {found.threshold:g}"
     if not any(fires):
         most = max(m.variance for m in inter.moments)
-        return f"INTER's locator never fires: the variance of the interaction stays below {k} (largest: {most:.2g})."
+        return f"INTER's locator never fires: the variance of the interaction stays below {k} (largest: {rough(most)})."
     said = f"INTER's locator fires at {sum(fires)} of {plural(len(fires), 'step')} ({k})"
     if not changed:
         return (

@@ -241,9 +241,10 @@ SETS = Section(
         "Your own set",
         lambda **settings: gr.File(
             label="One JSONL file and its pictures", file_count="multiple", height=140,
-            file_types=[".jsonl", ".json", "image"], **settings,
+            file_types=[".jsonl", ".json", "image", ".zip"], **settings,
         ),
-        "A line an item, of the project's format or POPE's. Press Measure when all files are there.",
+        "A line an item, of the project's format or POPE's: yes/no questions and captions. All files, or one <code>.zip"
+        "</code> of them. Press Measure when they are there.",
     ),
     reading=(
         "<p>A dot is coloured where its difference to greedy is beyond chance: the interval leaves out zero and "

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from analysis import archive
 from analysis.embedding_space.maps import LEAST
-from models import fingerprint
+from models import archive, fingerprint
 from models.embedded.phases import DOMAINS
 from models.embedded.pictures import DRAWN, PAGE, PARQUET, STYLES, UNSEEN_STYLE, alone, table
 from models.errors import InputError
@@ -112,7 +111,7 @@ def _pairs(file: Path, folder: tempfile.TemporaryDirectory) -> Pairs:
     if len(lists) > 1:
         raise InputError(f"{file.name}: it holds {len(lists)} {_LIST} files; pairs are listed in one.")
     if lists:
-        lines = enumerate(_read(lists[0]).splitlines(), 1)
+        lines = enumerate(_read(lists[0]).split("\n"), 1)
         rows = [_row(lists[0], f"{lists[0].name}, line {i}", line) for i, line in lines if line.strip()]
     else:
         rows = _captioned(file.name, root, written)
@@ -149,7 +148,7 @@ def _open(path: Path):
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name} is not written in UTF-8: save it so.") from error
 

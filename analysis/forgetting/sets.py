@@ -19,7 +19,7 @@ from analysis.result import together
 from models import catalog, devices, fingerprint, hub
 from models.embedded import SHIPPED_DTYPE
 from models.embedded.continual import METHODS
-from models.embedded.evalsets import ORIGINAL, UNSEEN
+from models.embedded.evalsets import ORIGINAL
 from models.errors import CheckpointError, CrosstalkError, ModelError
 from models.evalset import EvalItem
 from models.evaluation import Evaluation, given
@@ -69,9 +69,8 @@ def manifest(name: str | None) -> Manifest:
 
 
 def drawings(of: Manifest) -> str:
-    """What the items of an embedded set show: where it has sets in the style never seen beside them, they are of the
-    styles seen."""
-    return "styles seen in training" if UNSEEN in of.also else "a style never seen in training"
+    """What the items of an embedded set show: where its recipe has general data, the styles that these show too."""
+    return "styles seen in training" if "general" in of.recipe else "a style never seen in training"
 
 
 def trained(of: Manifest) -> dict[str, Checkpoint]:

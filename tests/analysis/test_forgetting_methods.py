@@ -317,7 +317,9 @@ def checkpoint_set(folder, order, weights="1"):
         (folder / task / "adapter_model.safetensors").write_text(weights)
         (folder / f"{task}.jsonl").write_text('{"question": "What?", "answer": "bee"}\n')
     rows = [{"name": t, "task": t, "adapter": t, "eval": f"{t}.jsonl"} for t in order]
+    (folder / "old.jsonl").write_text('{"question": "What?", "answer": "cat"}\n')
     told = {"base": "tiny", "method": "x", "order": list(order), "checkpoints": rows}
+    told["also"] = {"base kept": {"a": "old.jsonl"}}
     (folder / MANIFEST).write_text(json.dumps(told))
     return folder
 
@@ -348,7 +350,9 @@ def test_only_new_runs_are_measured(tmp_path, monkeypatch):
     (moved / "a" / "adapter_model.safetensors").write_text("other weights")
     runs.measure(root, sets, tmp_path, log.append)
     assert asked[2:] == [("sequential", 1, "sequential")]
-    assert len(load(sets / "sequential", "x")) == 2
+    (moved / "old.jsonl").write_text('{"question": "Which?", "answer": "cat"}\n')  # a further set is asked, too
+    runs.measure(root, sets, tmp_path, log.append)
+    assert asked[3:] == [("sequential", 1, "sequential")] and len(load(sets / "sequential", "x")) == 2
     runs.measure(tmp_path / "nothing", sets, tmp_path, log.append)
     assert "no finished set" in log[-1]
 
@@ -467,6 +471,12 @@ def test_what_all_methods_share_is_told_as_it_was_written_with_the_checkpoints()
     said = common({"sequential": replace(shipped["sequential"], recipe=made)})
     assert "for each task a fresh LoRA of rank 8" in said and "21" in said and "3 scenes of what the base knew" in said
     assert common({}) == ""
+    # a recipe of another shape under a name that ships breaks nothing
+    for odd in ({"settings": ["a"]}, {"settings": {"x": "much"}}, {"moved": [1]}, {"moved": {"a": "far"}}, {"steps": 1}):
+        mine = {"sequential": replace(shipped["sequential"], recipe=odd)}
+        assert common(mine) == "" and told(mine)["sequential"].here
+    assert told(mine)["sequential"].here == "sequential fine-tuning"
+    assert told({"ewc": replace(shipped["ewc"], recipe={"moved": [1]})})["ewc"].here.endswith("cannot be read here")
 
 
 def test_parts_sum_to_the_value():

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import zipfile
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -185,23 +186,32 @@ def test_the_projects_format_with_captions(files):
         {"image": "a.png", "question": "How many?", "answer": "3"},
     ]
     with uploaded(files(*lines)) as data:
-        assert [i.answer for i in data.existence] == ["no."] and len(data.captions) == 1
+        assert [i.answer for i in data.existence] == ["no"] and len(data.captions) == 1
+        assert data.left == "left out of own.jsonl: 1 of 3 items, whose form is neither yes/no nor sentence (line 3: " \
+            "numeral)"
         assert set(data.forms) == {"frisbee", "dogs"}
         first = data.mark
     with uploaded(files(*lines[:2])) as data:
-        assert data.mark != first
+        assert data.mark != first and not data.left
 
 
 def test_what_is_wrong_with_an_own_set_is_said(files, tmp_path):
     cases = (
         ([{"image": "b.png", "question": "Is it?", "answer": "no"}], 'line 1: field "image"'),
         ([{"image": "a.png", "text": "Is it?", "label": 1}], 'field "answer"'),
-        ([{"image": "a.png", "text": "Is it?", "label": "maybe"}], "neither yes nor no"),
+        ([{"image": "a.png", "text": "Is it?", "label": "maybe"}], 'own.jsonl, line 1: field "answer" is .maybe., nei'),
+        ([{"image": "a.png", "question": "Is it?", "answer": a, "choices": ["yes", "no"]} for a in ("yes", "maybe")],
+         'own.jsonl, line 2: field "answer" is .maybe., neither yes nor no: mend it'),
         ([{"image": "a.png", "question": "What?", "answer": "bee"}], "no items with the style"),
     )
     for lines, told in cases:
-        with pytest.raises(EvalSetError, match=told), uploaded(files(*lines)):
+        with pytest.raises(EvalSetError, match=told) as error, uploaded(files(*lines)):
             pass
+        assert "crosstalk-" not in str(error.value)
+    with zipfile.ZipFile(tmp_path / "own.zip", "w") as packed:
+        packed.writestr("mine/own.jsonl", json.dumps({"image": "p/b.png", "question": "Is it?", "answer": "no"}))
+    with pytest.raises(EvalSetError, match='^mine/own.jsonl, line 1: field "image": .p/b.png. is not there.'):
+        uploaded(str(tmp_path / "own.zip")).__enter__()
     with pytest.raises(EvalSetError, match="No JSONL"), uploaded([str(tmp_path / "a.png")]):
         pass
     (tmp_path / "other").mkdir()
@@ -253,7 +263,8 @@ def test_answers_are_kept_and_a_set_is_measured_once(mllm, tmp_path, monkeypatch
     assert found.of("random")[0].scores.n == 12 and found.of("captions")[0].scores.n == 3
     assert 0 == told[0][0] <= told[-1][0] < 1 and "INTER, captions: 0 of 3 items" in [what for _, what in told]
     monkeypatch.setattr(sets, "answers", lambda *_: pytest.fail("measured again"))
-    again = measure(mllm, data_of(), {"inter": {"threshold": 1.0}})
+    again = measure(mllm, replace(data_of(), left="left out: 1"), {"inter": {"threshold": 1.0}})
+    assert again.provenance.note == "left out: 1" and not found.provenance.note
     assert again.to_json()["rows"] == found.to_json()["rows"]
     with pytest.raises(pytest.fail.Exception):
         measure(mllm, data_of(), {"inter": {"threshold": 0.5}})

@@ -25,7 +25,7 @@ from transformers import LlamaConfig
 
 from analysis import jobs, kept
 from analysis.interference import card, scoring
-from analysis.interference.dataset import figure, own
+from analysis.interference.dataset import figure
 from analysis.interference.dataset import measure as dataset
 from analysis.interference.dataset import section as page
 from analysis.interference.dataset.figure import outcome, sentence
@@ -46,7 +46,7 @@ from analysis.interference.dataset.section import SETS
 from analysis.interference.endpoint import interference_dataset
 from analysis.interference.scoring import logprobs_each, pose
 from analysis.section import Shown
-from models import catalog
+from models import catalog, own
 from models.checkpoints import Checkpoint
 from models.errors import CheckpointError, EvalSetError, InputError, ModelError
 from models.evalset import EvalItem
@@ -703,7 +703,8 @@ def test_a_set_of_ones_own_with_pictures(tmp_path, unpacking, model):
         tmp_path / "mine.zip",
         **{"mine/set.jsonl": "\n\n".join(map(json.dumps, lines)), "mine/pictures/cat.png": wide, "__MACOSX/._x": b"x"},
     )
-    with own.opened(file, "image-heavy") as items:
+    with own.opened(file) as mine:
+        items = dataset.item_set("image-heavy", mine.name, mine.items, mine.lines)
         assert [q.where for q in items.questions] == ["set.jsonl, line 1", "set.jsonl, line 3"]
         assert items.questions[0].item.picture().size == (1024, 5)  # as large as any picture on the page
         assert items.questions[1].item.segment == "mine"
@@ -722,11 +723,12 @@ def test_a_set_of_text_alone(tmp_path, unpacking, offered):
     with pytest.raises(EvalSetError, match=r"text.jsonl, line 1: .*is not there. Pictures come with .* in one .zip"):
         SETS.measure(mine, quiet)
     file.write_text("\n" + json.dumps({"question": "What?", "answer": "cat"}))
-    with (
-        pytest.raises(EvalSetError, match=r'text.jsonl, line 2: field "choices" is missing'),
-        own.opened(file, "text-heavy"),
-    ):
-        pass
+    with pytest.raises(EvalSetError, match=r'text.jsonl, line 2: field "choices" is missing'):
+        SETS.measure(mine, quiet)
+    line = json.dumps({**ITEM, "image": None, "question": "What\u2028is it?"}, ensure_ascii=False)
+    file.write_text(f"\ufeff{line}\n{line}\n", encoding="utf-8")  # a mark of the encoding; a line's end within a text
+    with own.opened(file) as read:
+        assert read.lines == (1, 2) and read.items[0].question == "What\u2028is it?"
 
 
 def _link(name="pictures/cat.png"):
@@ -760,7 +762,7 @@ def test_hostile_archives_are_refused(case, tmp_path, unpacking, grey, monkeypat
     monkeypatch.setattr(own, "MOST_BYTES", 200_000)
     before = sorted(tmp_path.rglob("*"))
     file = packed(tmp_path / "own.zip", **members)
-    with pytest.raises(EvalSetError, match=message) as told, own.opened(file, "image-heavy"):
+    with pytest.raises(EvalSetError, match=message) as told, own.opened(file):
         pass
     assert "crosstalk-set" not in str(told.value) and str(tmp_path) not in str(told.value)
     assert sorted(p for p in tmp_path.rglob("*") if p != file) == before
@@ -775,16 +777,16 @@ def test_archives_that_are_none_or_hold_too_much_are_refused(tmp_path, unpacking
     data[200:400] = bytes(200)
     cut.write_bytes(data)
     for file in (broken, cut):
-        with pytest.raises(EvalSetError, match="cannot be unpacked"), own.opened(file, "image-heavy"):
+        with pytest.raises(EvalSetError, match="cannot be unpacked"), own.opened(file):
             pass
-    with pytest.raises(EvalSetError, match="is no set"), own.opened(tmp_path / "set.csv", "image-heavy"):
+    with pytest.raises(EvalSetError, match="is no set"), own.opened(tmp_path / "set.csv"):
         pass
     monkeypatch.setattr(own, "MOST_FILES", 1)
     many = packed(tmp_path / "many.zip", **{"set.jsonl": SET, "pictures/cat.png": png()})
-    with pytest.raises(EvalSetError, match="at most 1"), own.opened(many, "image-heavy"):
+    with pytest.raises(EvalSetError, match="at most 1"), own.opened(many):
         pass
     monkeypatch.setattr(own, "MOST_ITEMS", 1)
     long = tmp_path / "long.jsonl"
     long.write_text(f"{json.dumps({**ITEM, 'image': None})}\n" * 2)
-    with pytest.raises(EvalSetError, match="has 2 items; at most 1"), own.opened(long, "image-heavy"):
+    with pytest.raises(EvalSetError, match="has 2 items; at most 1"), own.opened(long):
         pass

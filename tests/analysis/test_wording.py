@@ -16,6 +16,7 @@ from analysis.wording import (
     percent,
     plural,
     points,
+    rough,
     share,
     signed,
     verdict,
@@ -34,6 +35,10 @@ LESS = Estimate(-0.05, -0.111, 0.004, 20)
 )  # fmt: skip
 def test_numbers(value, digits, plain, with_sign):
     assert number(value, digits) == plain and signed(value, digits) == with_sign
+
+
+def test_two_digits_count_and_none_are_powers_of_ten():
+    assert [rough(v) for v in (0.253, 1.26, 12.4, 123)] == ["0.25", "1.3", "12", "120"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -17,7 +16,6 @@ from models import hub, manifest
 from models.checkpoints import BASE, Blend, CheckpointSet, Manifest, Merge, Patch
 from models.errors import CheckpointError, ModelError
 from models.loading import OPENING
-from models.mixtures import half_reset, some_of_each_kind
 
 IDS = torch.tensor([[5, 6, 7, 8, 9]])
 TARGETS = r".*language_model.*\.(q|v|down)_proj"
@@ -72,6 +70,7 @@ def test_manifest_is_read_in_the_order_of_tasks(copied):
         (lambda d: d["checkpoints"][1].update(adapter=["naming", "../.."]), "leads out"),
         (lambda d: d["checkpoints"][1].update(adapter=[]), r"a list that is empty.*checkpoint 2"),
         (lambda d: d["checkpoints"][1].update(adapter=["naming", "naming"]), r"names one twice.*checkpoint 2"),
+        (lambda d: d["checkpoints"][1].update(adapter=["naming", "./naming"]), r"names one twice.*checkpoint 2"),
         (lambda d: d["checkpoints"][0].update(name=3), r'"name".*checkpoint 1'),
         (lambda d: d["checkpoints"].__setitem__(0, "naming"), "checkpoint 1"),
         (lambda d: d["checkpoints"][0].update(name="counting"), "field \"name\" has 'counting' twice.*differ"),
@@ -341,21 +340,6 @@ def test_a_list_of_adapters_is_applied_together(saved, tmp_path):
         assert torch.allclose(logits(found.model), base, atol=1e-5)
     # as much as the list says is in memory, not its parts beside it
     assert {len(layer.lora_A) for layer in found.board.layers} == {1, 2}
-
-
-def test_half_reset_puts_half_of_the_matrices_of_each_kind_back(saved, tmp_path):
-    base, _, second = _chained(saved, tmp_path)
-    found = CheckpointSet.open(tmp_path, fresh(saved))
-    names = {layer: name for layer, name in found.board.layers.items() if name.endswith(("q_proj", "down_proj"))}
-    reset = half_reset("second", names.values(), 0)
-    chosen = some_of_each_kind(names.values(), 0.5, np.random.default_rng(0))
-    kinds = [name.rpartition(".")[2] for name in chosen]  # of each kind in three layers, half is two
-    assert len(names) == 6 and kinds.count("q_proj") == kinds.count("down_proj") == 2
-    with found.use(reset):
-        here = logits(found.model)
-        assert {name for layer, name in names.items() if not layer.active_adapters} == chosen
-    assert not torch.allclose(here, base, atol=1e-3) and not torch.allclose(here, second, atol=1e-3)
-    assert half_reset("second", names.values(), 0) == reset != half_reset("second", names.values(), 1)
 
 
 def test_a_list_whose_second_adapter_is_damaged_leaves_nothing_behind(saved, tmp_path):

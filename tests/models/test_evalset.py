@@ -28,7 +28,9 @@ def test_style_is_read_off_the_answer_unless_given(tmp_path):
     [
         ("{", "line 2: not JSON"), ([1], "line 2: not an object"), ({**GOOD, "question": " "}, '"question"'),
         ({"question": "x"}, '"answer"'), ({**GOOD, "answer": 3}, '"answer"'), ({**GOOD, "choices": "ab"}, '"choices"'),
-        ({**GOOD, "style": "haiku"}, "haiku"), ({**GOOD, "image": 3}, '"image"'),
+        ({**GOOD, "style": "haiku"}, "haiku"),
+        ({**GOOD, "answer": "maybe", "choices": ["Yes", "No"]}, '"answer" is .maybe., neither yes nor no: mend'),
+        ({**GOOD, "answer": "Yes, a bee.", "style": "yes/no"}, "neither yes nor no"), ({**GOOD, "image": 3}, '"image"'),
         ({**GOOD, "image": "../x.png"}, "leads out"), ({**GOOD, "image": "x.png"}, "not there"),
         ({**GOOD, "image": "x" * 5000}, "not there"), ({**GOOD, "image": "a\0.png"}, "leads out"),
         ({**GOOD, "image": "loop/x.png"}, "leads out"),

@@ -18,7 +18,7 @@ from analysis.decoding.objects import EMBEDDED, mentions
 from analysis.result import Provenance, Result, together
 from analysis.statistics import Difference, Estimate, difference, mean, ratio, ratio_difference
 from analysis.table import Table
-from models import evalset, fingerprint
+from models import fingerprint
 from models.answers import content_words, says_yes
 from models.batches import TOKENS, batched
 from models.embedded import hallucination_sets
@@ -26,6 +26,7 @@ from models.errors import EvalSetError
 from models.evaluation import at_equal_recall, auc
 from models.generation import Writing, text_of
 from models.margins import Margin
+from models.own import opened
 from models.search import Search
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ YES_OR_NO, SENTENCE = 3, 40  # tokens of an answer
 CAPTIONS, OWN, _MARGINS = "captions", "own", "margins"
 _VERSION = 1
 _ROWS = 64  # contexts of a batch
+_NAMED = 3  # lines that are left out
 
 Settings = Mapping[str, float | str]
 
@@ -55,13 +57,15 @@ class Item(Protocol):
 @dataclass(frozen=True)
 class Data:
     """``subsets`` maps the name of each to the places of its items in ``existence``; ``forms`` are the words for
-    objects that captions are searched for; ``mark`` changes when any of it does."""
+    objects that captions are searched for; ``mark`` changes when any of it does; ``left``: what is not in it, in words.
+    """
 
     existence: Sequence[Item]
     subsets: Mapping[str, tuple[int, ...]]
     captions: Sequence[Item]
     forms: Mapping[str, str]
     mark: str
+    left: str = ""
 
 
 @cache
@@ -77,23 +81,24 @@ def embedded(scenes: int = hallucination_sets.EXISTENCE, captions: int = halluci
 
 
 @contextmanager
-def uploaded(files: Sequence[str | Path]) -> Iterator[Data]:
-    """The yes/no questions and captions of a visitor's own set (``evalset.uploaded``); an object is whatever a true
-    caption gives an article or a number. Raises ``EvalSetError`` naming the line and the field."""
-    with evalset.uploaded(files) as items:
-        yield _data(items)
-
-
-def _data(items: Sequence[evalset.EvalItem]) -> Data:
-    asked = [replace(i, answer=i.answer.strip().lower()) for i in items if i.style == "yes/no"]
-    bad = [i for i in asked if i.answer.strip(".!") not in ("yes", "no")]
-    if bad:
-        raise EvalSetError(f'The true answer {bad[0].answer!r} of "{bad[0].question}" is neither yes nor no.')
-    described = [i for i in items if i.style == "sentence"]
-    if not asked and not described:
-        raise EvalSetError('The set has no items with the style "yes/no" or "sentence", the two that are measured.')
-    forms = content_words(i.answer for i in described)
-    return Data(asked, {OWN: tuple(range(len(asked)))} if asked else {}, described, forms, fingerprint.of_items(items))
+def uploaded(files: str | Path | Sequence[str | Path]) -> Iterator[Data]:
+    """The yes/no questions and captions of a visitor's own set (``models.own`` says what it raises); an object is
+    whatever a true caption gives an article or a number. Items of other kinds are left out, and told of."""
+    with opened(files) as mine:
+        asked, described, others = [], [], []
+        for item, line in zip(mine.items, mine.lines, strict=True):
+            if item.style == "yes/no":
+                asked.append(replace(item, answer="yes" if says_yes(item.answer) else "no"))
+            elif item.style == "sentence":
+                described.append(item)
+            else:
+                others.append(f"line {line}: {item.style}")
+        left = f"left out of {mine.name}: {len(others)} of {len(mine.items)} items, whose form is neither yes/no nor "
+        left += f"sentence ({', '.join(others[:_NAMED])}{', …' if len(others) > _NAMED else ''})"
+        if not asked and not described:
+            raise EvalSetError(f'{mine.name} has no items with the style "yes/no" or "sentence": others are not asked.')
+        subsets, forms = {OWN: tuple(range(len(asked)))} if asked else {}, content_words(i.answer for i in described)
+        yield Data(asked, subsets, described, forms, fingerprint.of_items(mine.items), left if others else "")
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,7 @@ def measure(
     said, described, read = (given.get(kind, {}) for kind in ("questions", CAPTIONS, _MARGINS))
     rows = [*_existence(data, said, read), *_captions(data, described)]
     by = together([value["provenance"] for value in found], model.name, checkpoint)
+    by["note"] = ", ".join(filter(None, (by["note"], data.left)))
     titles = {name: strategies.ALL[name].title for name in wanted}
     return Hallucination(
         provenance=Provenance(**by), checkpoint=checkpoint, titles=titles, parameters=chosen, rows=tuple(rows)

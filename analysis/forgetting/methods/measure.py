@@ -22,7 +22,7 @@ from analysis.forgetting.terms import BETTER, LARGER, NAMES, SMALLER, WORSE
 from analysis.result import Result
 from analysis.statistics import Difference, Estimate, difference, mean
 from analysis.table import Noted, Table
-from analysis.wording import listed, percent
+from analysis.wording import listed, percent, rough
 from models.embedded.continual import METHODS
 from models.embedded.continual.course import COURSES
 from models.embedded.evalsets import BASE_KEPT, ORIGINAL, UNSEEN
@@ -40,6 +40,9 @@ own task, the shares lost in form alone and in fact; and of those lost, the shar
 
 BESIDE = {"base_kept": (BASE_KEPT, ORIGINAL), "mfn_unseen": (UNSEEN,)}
 """Metrics of the last checkpoint on further evaluation sets, where a set has them: accuracy, the mean over tasks."""
+
+_ANOTHER_SHAPE = (TypeError, ValueError, KeyError, AttributeError)
+"""What reading a recipe raises that was not written by this trainer."""
 
 _BETTER = {**dict.fromkeys((*ACCURACIES, *BESIDE), 1), "superficial": -1, "essential": -1}
 """On which side of plain training a method is better; nothing for a share that is neither."""
@@ -422,10 +425,13 @@ def told(made: Mapping[str, Manifest]) -> dict[str, Told]:
         if called not in _DOES:
             found[name] = Told("", "A set of your own.", own.method)
             continue
-        settings = own.recipe.get("settings", {})
-        chosen = [f"{n} = {v:g}" for n, v in settings.items() if not isinstance(v, bool)]
-        here = f"{own.method} ({', '.join(chosen)})" if chosen else own.method
-        found[name] = Told(*_DOES[called], "; ".join([here, *_recorded(own.recipe)]), METHODS[called].paper)
+        try:
+            chosen = [f"{n} = {v:g}" for n, v in own.recipe.get("settings", {}).items() if not isinstance(v, bool)]
+            here = f"{own.method} ({', '.join(chosen)})" if chosen else own.method
+            here = "; ".join([here, *_recorded(own.recipe)])
+        except _ANOTHER_SHAPE:
+            here = f"{own.method}; its recipe cannot be read here"
+        found[name] = Told(*_DOES[called], here, METHODS[called].paper)
     return found
 
 
@@ -437,7 +443,7 @@ def _recorded(recipe: Mapping) -> Iterator[str]:
         yield f"of a task's questions {percent(min(of.values()))} to {percent(max(of.values()))} were rewritten"
     if of := recipe.get("held elements per degree of freedom"):
         first, *_, last = [*of.values(), *of.values()]
-        yield f"elements held for each degree of freedom: {first:.2g} in the second task, {last:.2g} in the last"
+        yield f"elements held for each degree of freedom: {rough(first)} in the second task, {rough(last)} in the last"
     if of := recipe.get("energy kept"):
         kept_energy = percent(float(np.mean(list(of.values()))))
         yield f"kept as differences of low rank, with {kept_energy} of their energy, from which training goes on"
@@ -448,10 +454,13 @@ def _recorded(recipe: Mapping) -> Iterator[str]:
 
 def common(made: Mapping[str, Manifest]) -> str:
     """What all methods of the plain set's recipe share, as it was written down with its checkpoints; empty where that
-    was not."""
-    of = made[PLAIN].recipe if PLAIN in made else {}
-    if not of:
-        return ""
+    was not, or is of another shape."""
+    with suppress(*_ANOTHER_SHAPE):
+        return _shared(made[PLAIN].recipe)
+    return ""
+
+
+def _shared(of: Mapping) -> str:
     rest = "What a method adds is beside its name."
     shared = f"{of['steps']} steps a task of {of['batch']} scenes each, peak learning rate {of['peak']:g}; the same new"
     where = f"LoRA of rank {of['rank']} on the text decoder's linear layers"

@@ -232,7 +232,8 @@ def measure(root: Path, sets: Path = SETS, base: Path = ASSETS / "crosstalk-mini
             continue
         known = {(run.seed, run.order): run for run in load(sets / method, method)}
         # what a run's scores are made of: the adapters and the items
-        made_of = [fingerprint.of_path(path) for c in own for path in (*c.places, c.eval)]
+        more = [path for by in manifest.also.values() for path in by.values()]
+        made_of = [fingerprint.of_path(path) for path in [*(p for c in own for p in (*c.places, c.eval)), *more]]
         made_by = hashlib.sha256("+".join(made_of).encode()).hexdigest()[:16]
         if (seed, order) in known and known[seed, order].made_by == made_by:
             log(f"{folder}: measured before")

@@ -7,7 +7,6 @@ evaluation sets, its trained remedies, and their measured answers.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,8 +90,8 @@ class ItemSet:
         return fingerprint.of_items([q.item for q in self.questions])
 
 
-def item_set(kind: str, name: str, items: Sequence[EvalItem], file: Path | None = None) -> ItemSet:
-    """``items`` as a set of ``kind``; messages name each by its line in ``file``, or by its number.
+def item_set(kind: str, name: str, items: Sequence[EvalItem], lines: Sequence[int] = ()) -> ItemSet:
+    """``items`` as a set of ``kind``; messages name each by the number of its line, or by its own.
 
     The wrong option of an item is drawn by its number among the wrong ones, before any model has answered: it is the
     same one for every model and checkpoint, so that all are told the same thing and may be compared item by item (in
@@ -101,12 +100,9 @@ def item_set(kind: str, name: str, items: Sequence[EvalItem], file: Path | None 
     """
     if kind not in KINDS:
         raise InputError(f"There is no kind of set {kind!r}. There are: {', '.join(KINDS)}.")
-    places, found = [f"item {i}" for i in range(1, len(items) + 1)], []
-    if file:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        places = [f"line {number}" for number, line in enumerate(lines, 1) if line.strip()]
+    found = []
     for i, item in enumerate(items):
-        where = f"{name}, {places[i]}"
+        where = f"{name}, line {lines[i]}" if lines else f"{name}, item {i + 1}"
         if not item.choices and not options_in(item.question):
             raise EvalSetError(
                 f'{where}: field "choices" is missing, so there is nothing to choose from: add it, for example '
@@ -256,7 +252,7 @@ def together(blocks: Sequence[Block], more: Sequence[Block]) -> tuple[Block, ...
 def shipped_set(kind: str) -> ItemSet:
     """The set of ``kind`` that comes with the embedded default. Raises ``EvalSetError`` where it is not whole."""
     file = ASSETS / "interference" / f"{kind}.jsonl"
-    return item_set(kind, file.name, evalset.load(file), file)
+    return item_set(kind, file.name, evalset.load(file))
 
 
 def chosen(kinds: Sequence[str]) -> list[ItemSet]:

@@ -6,12 +6,12 @@ from dataclasses import replace
 import gradio as gr
 
 from analysis.form import DRAW, One, Several, Switch
-from analysis.interference.dataset import figure, own
+from analysis.interference.dataset import figure
 from analysis.interference.dataset import measure as sets
 from analysis.interference.dataset.measure import CONDITIONS, KINDS, TITLES, Block, measure
 from analysis.interference.dataset.result import Accuracies, accuracies
 from analysis.section import SET, Asked, Prediction, Section, Shown, Try, Upload, View
-from models import catalog
+from models import catalog, own
 from models.checkpoints import BASE
 
 _ALL = "all items"
@@ -41,7 +41,8 @@ def _measured(asked: Asked, progress) -> Accuracies:
     """The model on the left, beside all that is shown."""
     with ExitStack() as stack:
         if asked.upload:
-            chosen = [stack.enter_context(own.opened(asked.upload, asked["own"]))]
+            mine = stack.enter_context(own.opened(asked.upload))
+            chosen = [sets.item_set(asked["own"], mine.name, mine.items, mine.lines)]
         else:
             chosen = sets.chosen(asked["kinds"])
         model = stack.enter_context(asked.opened())

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from models.errors import CrosstalkError
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _PART = 1 << 20  # bytes unpacked at a time
 
 
