@@ -472,7 +472,8 @@ def test_what_all_methods_share_is_told_as_it_was_written_with_the_checkpoints()
     assert "for each task a fresh LoRA of rank 8" in said and "21" in said and "3 scenes of what the base knew" in said
     assert common({}) == ""
     # a recipe of another shape under a name that ships breaks nothing
-    for odd in ({"settings": ["a"]}, {"settings": {"x": "much"}}, {"moved": [1]}, {"moved": {"a": "far"}}, {"steps": 1}):
+    odd_ones = {"settings": ["a"]}, {"settings": {"x": "much"}}, {"moved": [1]}, {"moved": {"a": "far"}}, {"steps": 1}
+    for odd in odd_ones:
         mine = {"sequential": replace(shipped["sequential"], recipe=odd)}
         assert common(mine) == "" and told(mine)["sequential"].here
     assert told(mine)["sequential"].here == "sequential fine-tuning"
