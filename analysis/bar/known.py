@@ -15,7 +15,7 @@ from PIL import Image
 from analysis.wording import listed
 from models.embedded import taught
 from models.embedded.concepts import CONCEPTS, TASKS
-from models.embedded.questions import Turn, for_task
+from models.embedded.questions import Turn, for_task, recognised
 from models.embedded.scenes import Scene
 from models.manifest import BASE
 
@@ -32,9 +32,10 @@ class Known:
     turns: tuple[Turn, ...]
 
     def turn(self, question: str) -> Turn | None:
-        """The suggested question that ``question`` is, word for word; None for a visitor's own wording."""
+        """The suggested question that ``question`` is, word for word, or one that its scene answers; else None."""
         asked = question.split()
-        return next((t for t in self.turns if t.question.split() == asked), None)
+        suggested = next((t for t in self.turns if t.question.split() == asked), None)
+        return suggested or (recognised(question, self.scene) if self.scene else None)
 
     @property
     def contents(self) -> Counter | None:
@@ -64,12 +65,13 @@ def questions_about(scene: Scene) -> Known:
 def untaught(known: Known | None, path: str | None, question: str, checkpoint: str = BASE) -> str:
     """Why what a checkpoint of the embedded default says of this picture (``path``) and question is a guess, every
     reason in one sentence; empty where it was taught to answer the like: a picture made of its drawings, and a
-    question in words and in a form that its own have, about things that it was shown.
+    question in words and in a form that its own have, about things that it was shown, the true answer among them.
     """
     why = ["was taught drawings of everyday things, no photos"] if path and known is None else []
-    if question.strip() and not (known and known.turn(question)):
-        if path and (unseen := taught.unseen(question, checkpoint)):
-            why.append(f"was not yet shown {listed([thing.a for thing in unseen])} at the checkpoint {checkpoint}")
+    turn = known.turn(question) if known else None
+    if path and (unseen := taught.unseen(f"{question} {turn.answer if turn else ''}", checkpoint)):
+        why.append(f"was not yet shown {listed([thing.a for thing in unseen])} at the checkpoint {checkpoint}")
+    if question.strip() and not turn:
         if strange := taught.strange(question):
             told = [f"“{word}”" for word in strange[:_NAMED]] + ["others"] * (len(strange) > _NAMED)
             why.append(f"was not taught the word{'s' * (len(strange) > 1)} {listed(told)}")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -415,3 +416,26 @@ def for_task(rng, task: str, scene: Scene, pool) -> Turn | None:
         if turn is not None:
             return turn
     return None
+
+
+def recognised(question: str, scene: Scene) -> Turn | None:
+    """What ``question`` asks, with its true answer, where it is a wording of ``exist`` or ``count`` for one thing;
+    None where it is another. Capitals, marks, articles and *please* make no difference."""
+    style, of = _askable().get(_bare(question), (None, None))
+    if style == "yes/no":
+        return Turn(question, "yes" if scene.counts[of] else "no", style, ("yes", "no"))
+    return Turn(question, str(scene.counts[of]), style) if style else None
+
+
+@cache
+def _askable() -> dict[tuple[str, ...], tuple[str, str]]:
+    """Style and name of the thing by the bare words of a question."""
+    found = {}
+    for name, of in CONCEPTS.items():
+        for style, wordings in (("yes/no", P.EXIST), ("numeral", P.COUNT)):
+            found |= {_bare(w.format(a=of.a, plural=of.plural)): (style, name) for w in wordings}
+    return found
+
+
+def _bare(text: str) -> tuple[str, ...]:
+    return tuple(w for w in re.findall(r"[^\W_]+", text.lower()) if w not in ("a", "an", "the", "some", "please"))

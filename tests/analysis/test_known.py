@@ -1,11 +1,14 @@
 """When what the embedded default says is a guess, and why; never for what the page itself asks."""
 
+import re
+
 import numpy as np
 import pytest
 
 from analysis import section
 from analysis.bar import Known, composer, examples, untaught, view
 from analysis.bar.known import questions_about
+from analysis.wording import listed
 from models.embedded import questions
 from models.embedded.concepts import CONCEPTS
 
@@ -54,6 +57,36 @@ def test_a_thing_is_a_guess_until_the_checkpoint_that_was_shown_it(checkpoint, s
     assert reasons(None, None, "Is a helicopter a vehicle?", checkpoint) == []  # of all things it has read
 
 
+def not_yet(picture, turn) -> list[str]:
+    """What is told of a suggested question at the base: which things, of it and its answer, were not shown by then."""
+    words = re.findall(r"[a-z]+", f"{turn.question} {turn.answer}".lower())
+    of = {form: c for c in CONCEPTS.values() for form in (c.name, c.plural)}
+    late = dict.fromkeys(of[w].a for w in words if w in of and of[w].learnt != "base")
+    return [f"was not yet shown {listed([*late])} at the checkpoint base"] if picture and late else []
+
+
+def test_a_suggested_question_about_what_was_not_shown_yet_is_a_guess():
+    fox = examples()["fox-and-mushroom"].known
+    asked = next(t.question for t in fox.turns if t.answer == "fox")
+    assert reasons(fox, "x.png", asked) == ["was not yet shown a fox at the checkpoint base"]
+    assert reasons(fox, "x.png", asked, "naming") == []
+
+
+@pytest.mark.parametrize(
+    ("question", "truth"),
+    [
+        ("Is there an apple?", "no"), ("is there a penguin", "yes"), ("Are there any penguins?", "yes"),
+        ("Any drums in the picture?", "no"), ("How many penguins do you see?", "3"), ("Count the drums.", "0"),
+        ("Is there a zebra?", None), ("Is there a penguin and a drum?", None), ("Where is the apple?", None),
+    ],
+)  # fmt: skip
+def test_of_a_known_picture_the_truth_of_what_a_visitor_asks_in_her_own_words_is_known(question, truth):
+    turn = examples()["three-penguins"].known.turn(question)
+    assert (turn and turn.answer) == truth
+    assert turn is None or turn.style == ("numeral" if truth.isdecimal() else "yes/no")
+    assert examples()["no-picture"].known.turn(question) is None
+
+
 def test_small_talk_was_taught_without_a_picture():
     assert reasons(None, None, "hello") == reasons(None, None, "Who are you?") == []
     assert reasons(None, None, "How is the weather?") == ["was not taught the word “weather”"]
@@ -63,13 +96,14 @@ def test_what_the_page_itself_asks_is_no_guess(page_blocks):
     for example in examples().values():
         picture = "x.png" if example.known.scene else None
         for turn in example.known.turns:
-            assert reasons(example.known, picture, turn.question) == []
+            assert reasons(example.known, picture, turn.question) == not_yet(picture, turn)
             assert reasons(Known(example.known.scene, ()), picture, turn.question, "joint") == []  # typed, too
     tries = [t for built in section.built(page_blocks) for t in built.section.tries if t.question]
     assert len(tries) > 30
     for tried in tries:
         known = examples()[tried.example].known
-        assert reasons(known, "x.png" if known.scene else None, tried.question) == []
+        picture, turn = "x.png" if known.scene else None, known.turn(tried.question)
+        assert reasons(known, picture, tried.question) == (not_yet(picture, turn) if turn else [])
     for question in view._ANY:
         assert reasons(None, "mine.png", question) == [PHOTO]
         assert reasons(None, None, question) == []
@@ -81,7 +115,8 @@ def test_what_is_asked_of_a_composed_scene_is_no_guess():
         known = questions_about(composer.scene_of(composer.surprise(rng)))
         assert len(known.turns) >= 4
         for turn in known.turns:
-            assert reasons(known, "x.png", turn.question) == []
+            assert reasons(known, "x.png", turn.question) == not_yet("x.png", turn)
+            assert reasons(known, "x.png", turn.question, "joint") == []
             assert reasons(Known(known.scene, ()), "x.png", questions.vary(rng, turn.question), "joint") == []
 
 
