@@ -63,7 +63,7 @@ def build(demo: gr.Blocks, bar: Bar) -> None:
 
 def written(kind: str, of: Built, what: Shown) -> tuple[str, str]:
     """The ending and the text of a result as a file of that kind. Raises ``gr.Error`` for an unknown kind."""
-    result, said = what.result, of.section.sentence(what.result)
+    result, said = what.result, of.section.said(what)
     if kind == "csv":
         return "csv", result.to_csv()
     if kind == "json":
@@ -88,7 +88,7 @@ def _part(of: Built, what: Shown) -> protocol.Part:
     """One result; where what it shows can't be drawn any more, that is said in its place."""
     title = of.room.title if of.section.title == of.room.title else f"{of.room.title} · {of.section.title}"
     try:
-        drawn, said = of.section.drawn(what), of.section.sentence(what.result)
+        drawn, said = of.section.drawn(what), of.section.said(what)
         return protocol.Part(title, said, drawn, what.result.to_json(), what.uri)
     except CrosstalkError as error:
         return protocol.Part(title, str(error), (), {})

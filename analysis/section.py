@@ -166,7 +166,8 @@ class Section:
     nothing was. ``quick``: it takes less than two seconds, and is measured as soon as it is opened; else ``costs`` says
     what pressing costs. ``controls`` are a tuple, or are made from what is chosen (raw, by name) and the result shown.
     ``upload`` is a field for a file, ``then`` says what to look at next, ``reading`` how to read the result (HTML
-    both). ``figures`` are what is saved; by default, all that the views draw.
+    both). ``figures`` are what is saved; by default, all that the views draw. ``sentence`` is told in lines;
+    ``shown_sentence`` in its place where a control chooses what of a result is shown.
     """
 
     name: str
@@ -192,6 +193,7 @@ class Section:
     reading: str = ""
     pictured: bool = False
     figures: Callable[[Shown], list] | None = None
+    shown_sentence: Callable[[Shown], str] | None = None
 
     def __post_init__(self):
         if taken := {v.name for v in self.views} & _PARTS:
@@ -200,6 +202,10 @@ class Section:
     def offered(self, raw: Mapping, result: "Result | None" = None) -> Sequence[Control]:
         """The controls as they stand when ``raw`` is chosen and ``result`` shown."""
         return self.controls(raw, result) if callable(self.controls) else self.controls
+
+    def said(self, shown: Shown) -> str:
+        """What a result says, as it is shown."""
+        return self.shown_sentence(shown) if self.shown_sentence else self.sentence(shown.result)
 
     def drawn(self, shown: Shown) -> list:
         """The figures of a result, as they are saved."""
@@ -306,37 +312,35 @@ class _Engine:
     def __init__(self, section: Section, place: str, open_views: Sequence[View]):
         self.section, self.place, self.open_views = section, place, open_views
 
-    def run(self, model, checkpoint, path, question, about, shown, sent, *uploaded) -> Iterator[list]:
+    def run(self, *given) -> Iterator[list]:
         """The button: measure, with progress and what is found on the way."""
-        if not page.sent(sent):
-            yield self._stay()
-            return
-        if sent.get("opened") is True and not sent.get("pressed"):
-            yield from self.opened(model, checkpoint, path, question, about, shown, sent, *uploaded)
-            return
-        asked, turn = self._asked(model, checkpoint, path, question, about, shown, sent, uploaded)
-        yield from self._run(asked, turn)
+        sent = page.sent(given[6])
+        if not sent or (sent.get("opened") is True and not sent.get("pressed")):
+            yield from self.opened(*given)
+        else:
+            yield from self._run(*self._asked(*given))
 
-    def opened(self, model, checkpoint, path, question, about, shown, sent, *uploaded) -> Iterator[list]:
+    def opened(self, *given) -> Iterator[list]:
         """The section comes into view: what was measured before, or is measured in a moment."""
-        if not page.sent(sent):
+        if not page.sent(given[6]):
             yield self._stay()
             return
-        asked, turn = self._asked(model, checkpoint, path, question, about, shown, sent, uploaded)
+        asked, turn = self._asked(*given)
         if found := self._kept(asked, turn):
             yield found
         elif self.section.quick and (self.section.of != INPUT or asked.question.strip()):
             yield from self._run(asked, turn)
-        elif shown is None:
+        elif asked.shown is None:
             yield self._nothing(asked, turn)
         else:
             yield self._stay()
 
-    def changed(self, model, checkpoint, path, question, about, shown, sent, *uploaded) -> list:
+    def changed(self, *given) -> list:
         """A control was changed: the same result drawn anew, or what was measured before with these settings."""
+        *_, shown, sent = given[:7]
         if not page.sent(sent):
             return self._stay()
-        asked, turn = self._asked(model, checkpoint, path, question, about, shown, sent, uploaded)
+        asked, turn = self._asked(*given)
         names = sent.get("changed")
         names = names if isinstance(names, list) else []
         changed = [c for c in self.section.offered(asked.values, asked.shown) if c.name in names]
@@ -350,7 +354,7 @@ class _Engine:
             return self._nothing(asked, turn)
         return [self._form(asked), *self._stay()[1:]]
 
-    def _asked(self, model, checkpoint, path, question, about, shown, sent, uploaded) -> tuple[Asked, str]:
+    def _asked(self, model, checkpoint, path, question, about, shown, sent, *uploaded) -> tuple[Asked, str]:
         """What is asked, and the browser's number of the input that it belongs to."""
         result = shown.result if shown else None
         raw = sent.get("values") if isinstance(sent.get("values"), dict) else {}
@@ -408,28 +412,28 @@ class _Engine:
 
     def _show(self, shown: Shown) -> list:
         section, result = self.section, shown.result
-        made = [v.draw(shown) for v in self.open_views]
-        drawn = [_placed(v, m) for v, m in zip(self.open_views, made, strict=True)]
-        said = section.sentence(result)
+        made = [(v, v.draw(shown)) for v in self.open_views]
+        said = section.said(shown)
         outcome = section.prediction.outcome(result) if section.prediction else None
         first, rest = headline(said)
-        charts = any(m is not None for v, m in zip(self.open_views, made, strict=True) if not v.html)
+        charts = any(m is not None for v, m in made if not v.html)
+        keeps = " ".join(f"{self.place.replace('/', '-')}-{v.name}" for v, m in made if m is KEEP)
         drawn_by = [c for c in section.offered(shown.asked.values, result) if c.at == form.DRAW]
         told = (
             f'<div class="told" data-turn="{escape(shown.turn)}" data-of="{section.of}" '
             f"data-shows='{escape(form.written(drawn_by, shown.asked.values))}' "
-            f'data-run="{shown.run}" data-outcome="{escape(outcome or "")}">'
+            f'data-run="{shown.run}" data-outcome="{escape(outcome or "")}" data-keeps="{keeps}">'
             f'<p class="sentence">{escape(first)}</p>{_menu(charts)}{_caution(section, shown.asked)}</div>'
         )
         folded = "".join(
             _folded(v.folded, text) for v in section.views if v.html and v.folded and (text := v.draw(shown))
         )
-        more = f"<p>{escape(rest)}</p>" if rest else ""
+        more = "".join(f"<p>{escape(line)}</p>" for line in rest.splitlines())
         then = f'<p class="then">{section.then}</p>' if section.then else ""
         below = f"{then}{source(result.provenance)}{_folded('More about this result', more)}{folded}"
         below += _folded("How to read this", section.reading)
-        pairs = zip(self.open_views, made, strict=True)
-        folds = [gr.skip() if m is KEEP else gr.Accordion(visible=m is not None) for v, m in pairs if v.folded]
+        drawn = [_placed(v, m) for v, m in made]
+        folds = [gr.skip() if m is KEEP else gr.Accordion(visible=m is not None) for v, m in made if v.folded]
         return [self._form(shown.asked, result), gr.skip(), told, *drawn, below, shown, *folds]
 
 
@@ -475,14 +479,10 @@ def _tries(section: Section) -> str:
         return ""
     chips = "".join(
         f'<button type="button" data-try data-example="{escape(t.example)}" data-question="{escape(t.question)}" '
-        f"data-set='{escape(json.dumps({k: _plain(v) for k, v in t.values.items()}))}'>{escape(t.title)}</button>"
+        f"data-set='{escape(json.dumps(dict(t.values)))}'>{escape(t.title)}</button>"
         for t in section.tries
     )
     return f'<div class="tries" role="group" aria-label="Try this"><span>Try</span>{chips}</div>'
-
-
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _prediction(section: Section) -> str:

@@ -5,10 +5,11 @@ document.querySelector('base')?.remove();
 // Keeps the address a link to what is shown, once what it asked for is.
 window.crosstalk = (key, value) => {
   if (!crosstalk.ready) return;
-  const here = new URL(location);
   if (value) here.searchParams.set(key, value); else here.searchParams.delete(key);
-  history.replaceState(null, '', here);
+  history.replaceState({place: crosstalk.place()}, '', here);
 };
+const here = new URL(location);  // what is shown, at whatever step of the history one is
+addEventListener('popstate', ({state}) => { if (state?.place) crosstalk.go(state.place, false); });
 Object.assign(crosstalk, {
   linked: new URL(location).searchParams,  // what the page was opened with
   input: {},                // model, checkpoint, question and picture, as they stand on the left
@@ -61,11 +62,13 @@ crosstalk.own = () => { crosstalk.touched = true; };
 
 // ---- Places: rooms and sections ----
 crosstalk.place = () => crosstalk.here ?? 'overview/now';
-crosstalk.go = place => {
+// Another room or section is a step in the history that the browser's Back takes; a control that is changed is none.
+crosstalk.go = (place, steps = true) => {
   const known = all('#nav [data-go]').map(b => b.dataset.go);
   if (!place.includes('/')) place = crosstalk.last?.[place] ?? known.find(p => p.startsWith(`${place}/`));
   if (!known.includes(place)) return false;
   const room = place.split('/')[0];
+  if (steps && crosstalk.ready && ![undefined, place].includes(crosstalk.here)) history.pushState({place}, '', here);
   crosstalk.here = place;
   crosstalk.last = {...crosstalk.last, [room]: place};
   document.getElementById(`section-${ident(place)}-button`)?.click();
@@ -384,6 +387,7 @@ crosstalk.arrived = (picture, about) => {
   if (!choosing() || (about.number && about.number !== wanted.number)) return [];  // 0: what the address names
   crosstalk.put('picture', picture);
   for (const key of ['example', 'scene']) crosstalk(key, about[key]);
+  for (const b of all('#gallery [data-example]')) b.setAttribute('aria-pressed', b.dataset.example === about.example);
   return [picture, wanted.typed ? undefined : about.question ?? undefined];
 };
 crosstalk.settled = (about, question) => {
@@ -434,9 +438,16 @@ crosstalk.ask = () => {
   else if (find('#asked-note')) find('#asked-note').hidden = false;
 };
 
+// A view that a result has not drawn, as it is still on its way, is of the result that drew it last.
 const dimmed = () => {
   for (const told of all('.told')) {
-    told.classList.toggle('older', overtaken.has(told.dataset.run) || told.dataset.turn !== crosstalk.turn(told.dataset.of));
+    const {run, turn, of, keeps} = told.dataset;
+    const older = by => overtaken.has(by.run) || by.turn !== crosstalk.turn(of);
+    told.classList.toggle('older', older({run, turn}));
+    for (const view of all('.block.view', told.closest('[role="tabpanel"]'))) {
+      if (!keeps.split(' ').includes(view.id)) view.by = {run, turn};
+      view.classList.toggle('older', Boolean(view.by && view.textContent.trim()) && older(view.by));
+    }
   }
 };
 
@@ -551,6 +562,16 @@ setInterval(() => {
     });
   }
 }, 500);
+// The charts in view. Where all are folded away, which are drawn once they are unfolded, these.
+const charted = async place => {
+  const charts = () => all('.js-plotly-plot', panelOf(place)).filter(chart => chart.offsetWidth);
+  if (charts().length) return charts();
+  const folds = all('[id$="-fold"] > button', panelOf(place)).filter(button => button.offsetWidth);
+  for (const fold of folds) fold.click();
+  const until = Date.now() + 10000, waited = () => new Promise(done => setTimeout(done, 300));
+  do await waited(); while (charts().length < folds.length && Date.now() < until);
+  return charts();
+};
 document.addEventListener('click', async event => {
   const hit = selector => event.target.closest(selector);
   if (hit('.skip')) { event.preventDefault(); find('#nav button').focus(); return; }
@@ -597,8 +618,8 @@ document.addEventListener('click', async event => {
   const save = hit('[data-save]');
   if (save && place) {
     save.closest('details').open = false;
-    const charts = all('.js-plotly-plot', panelOf(place)).filter(chart => chart.offsetWidth);
-    if (save.dataset.save === 'png' && charts.length) {
+    const charts = save.dataset.save === 'png' ? await charted(place) : [];
+    if (charts.length) {
       charts.forEach((chart, i) => Plotly.downloadImage(chart, {
         format: 'png', scale: 2, width: chart.offsetWidth, height: chart.offsetHeight, filename: `crosstalk-${ident(place)}-${i + 1}`,
       }));

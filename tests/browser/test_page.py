@@ -55,12 +55,18 @@ def test_a_first_visit(page):
 def test_questions_and_checkpoints_of_one_picture(page):
     opened(page, "/?tab=ask&example=three-penguins&question=How+many+penguins+are+there%3F")
     said(page, ASK)
-    page.evaluate("window.seen = []; new MutationObserver(() => "
-                  "window.seen.push(!!document.querySelector('.told.older'))).observe(document.body, "
-                  "{subtree: true, attributes: true})")
+    page.evaluate("""() => {
+      window.seen = new Set();
+      const at = selector => document.querySelector(`#section-ask-answer ${selector}`);
+      new MutationObserver(() => {
+        if (at('.told.older')) seen.add('all');
+        if (at('.told:not(.older)') && at('#ask-answer-checkpoints.older tbody')) seen.add('what is to come');
+      }).observe(document.body, {subtree: true, attributes: true, childList: true});
+    }""")
     choose(page, "#checkpoint", "counting")
     section = said(page, ASK, "The checkpoint counting")
-    assert page.evaluate("window.seen.includes(true)")  # what is of the one before is dimmed
+    assert page.evaluate("[...seen]") == ["all", "what is to come"]  # what is of the one before is dimmed
+    expect(section.locator(".block.view.older")).to_have_count(0)
     expect(section.locator(".chosen th")).to_have_text("counting")
     assert "checkpoint=counting" in page.url
     page.locator("#suggestions summary").click()
@@ -119,6 +125,7 @@ def shows(page, own: bool, address: str) -> None:
     there = "width => !choosing() && document.querySelector('#picture img')?.naturalWidth === width"
     page.wait_for_function(there, arg=300 if own else 448)
     expect(page.locator("#suggestions [data-own]")).to_have_count(int(own))
+    expect(page.locator("#gallery [aria-pressed=true]")).to_have_count(page.url.count("example="))
     page.locator("#suggestions [data-ask]").first.click()
     section = said(page, ASK)
     expect(section.locator(".caution")).to_have_count(int(own))
@@ -159,10 +166,10 @@ def test_the_last_choice_of_a_picture_counts_whichever_arrives_last(page, tmp_pa
     put(page, tmp_path)
     upload.come()
     page.get_by_text("Compose a scene").click()
-    page.locator("#composer select").first.select_option("helicopter")
+    page.locator("#composer select").first.select_option("cat")
     with page.expect_response(re.compile(UPLOADS)):
         upload.let()
-    shows(page, False, "**scene=helicopter*")
+    shows(page, False, "**scene=cat*")
 
 
 def test_an_example_writes_over_no_question_that_was_asked_since(page):
@@ -237,6 +244,7 @@ def test_a_composed_scene_is_in_the_link(page, browser, address):
     page.get_by_text("Compose a scene").click()
     box = page.locator("#composer select").nth(1).bounding_box()
     assert box["x"] + box["width"] < 400  # it unfolds below, in the column
+    assert page.locator("#picture").bounding_box()["height"] > 150  # and takes no room from what is above it
     page.locator("#composer select").first.select_option("helicopter")
     expect(page.locator("#suggestions").get_by_text("helicopter").first).to_be_attached()
     page.locator("#copy-link").click()

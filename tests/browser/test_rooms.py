@@ -50,7 +50,15 @@ def test_answers_side_by_side_and_a_step_as_a_game(page):
     section = said(page, "decoding/captions")
     expect(section.locator(".dec-wrong").first).to_be_visible()
     assert json.loads(saved(page, section, "json"))["strategies"]
+    before = section.locator(".told").get_attribute("data-run")
     page.locator("#nav [data-go='decoding/game']").click()
+    chart(said(page, "decoding/game"), "split")
+    page.go_back(wait_until="commit")  # a step in the history, and nothing is measured again
+    page.wait_for_function("crosstalk.place() === 'decoding/captions'")
+    page.wait_for_timeout(500)
+    assert section.locator(".told:not(.older)").get_attribute("data-run") == before and "section" not in page.url
+    page.go_forward(wait_until="commit")
+    page.wait_for_url("**section=game*")
     game = said(page, "decoding/game")
     chart(game, "split")
     before = game.locator(".sentence").inner_text()
@@ -115,7 +123,11 @@ def test_a_cell_of_the_matrix_shows_its_answers_and_its_set_goes_along(page):
     assert "\\toprule" in saved(page, section, "latex")
     section.locator("select[name=set]").select_option("replay")
     page.locator("#nav [data-go='forgetting/split']").click()
-    said(page, "forgetting/split")
+    split = said(page, "forgetting/split")
+    split.locator(".save summary").click()
+    with page.expect_download() as waited:  # its chart is folded away
+        split.locator("[data-save=png]").click()
+    assert waited.value.suggested_filename == "crosstalk-forgetting-split-1.png"
     expect(panel(page, "forgetting/split").locator("select[name=set]")).to_have_value("replay")
     ask(page, "Is there a bee?")
     note = page.locator("#asked-note")
