@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,12 +25,15 @@ class Margin:
     log p(other) by its ``scores``; ``blind``, the same by the logits of its second context, the prompt as a contrast
     takes the picture away (not-a-number where it has none).
 
-    p(word) is the mass of all tokens that begin ``word`` and not ``other``, and the reverse. Where a plausibility cut
-    removes all tokens of one of them, the rule leaves the choice to the model, and ``margin`` is the model's own.
+    p(word) is the mass of all tokens that begin ``word`` and not ``other``, and the reverse. A strategy with a
+    plausibility cut (``beta``) is read without it: where the cut removes one of the words, the rule's scores tell no
+    margin, and the model's own in its place would be of another scale.
     """
 
     def __init__(self, strategy: Strategy, tokenizer, word: str = "yes", other: str = "no"):
-        self.strategy = strategy
+        self.strategy = copy(strategy)
+        if hasattr(strategy, "beta"):
+            self.strategy.beta = 0.0
         one, two = leading(tokenizer, word), leading(tokenizer, other)
         self.sides = sorted(one - two), sorted(two - one)
 
@@ -41,8 +45,8 @@ class Margin:
     def choose(self, logits: torch.Tensor, step: int, *early: Mapping[int, torch.Tensor]) -> Choice:
         """Takes a token of ``word``, whatever is likeliest: an answer that ended at once would have no step to read."""
         margin = self._margin(self.strategy.scores(logits, step, *early))
-        told = {"margin": margin if math.isfinite(margin) else self._margin(logits[0])}
-        return Choice(self.sides[0][0], {**told, "blind": self._margin(logits[1]) if len(logits) > 1 else math.nan})
+        blind = self._margin(logits[1]) if len(logits) > 1 else math.nan
+        return Choice(self.sides[0][0], {"margin": margin, "blind": blind})
 
     def _margin(self, scores: torch.Tensor) -> float:
         one, two = (float(scores[side].logsumexp(0)) for side in self.sides)

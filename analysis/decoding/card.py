@@ -27,15 +27,14 @@ def told(found: Hallucination) -> str:
         "of what is there (adversarial). CHAIR (arXiv 1809.02156): objects named in captions that are not there, per "
         "mention (CHAIR_i) and per caption (CHAIR_s). Settings are those of the table. Brackets are 95 % "
         "intervals over items: Wilson, and a bootstrap for F1, CHAIR_i and the recall of captions. Differences to "
-        "greedy are paired; p is McNemar's exact test. AUC: of log p(yes) - log p(no) at the first token (DeLong's "
-        "interval), of rules that rank every question by scores of their own: a cut leaves "
-        "most to the model; greedy's threshold is moved on the same items (bootstrap, moved anew in "
-        "each draw). Blind: its "
-        "picture is taken away as the rule does it. Sampling: item i with seed i. Tokens/s: many items in one batch, "
-        f"searches one by one, {found.provenance.device}.",
+        "greedy are paired; p is McNemar's exact test. AUC: of log p(yes) - log p(no) at the first token by the rule's "
+        "scores without its cut (DeLong's interval): DoLa's rank what early layers find least likely, so at chance; a "
+        "rule that draws ranks nothing. Greedy's threshold is moved on the same items (bootstrap, moved anew in each "
+        "draw). Blind: its picture is taken away as the rule does it. Sampling: item i with seed i. Tokens/s: many "
+        f"items in one batch, searches one by one, {found.provenance.device}.",
     ]
     for subset in found.subsets:
         head = f"### {subset} (n = {found.of(subset)[0].scores.n})"
-        said = " ".join(filter(None, (tell(found, subset) for tell in (sentence, shift, sampling))))
+        said = " ".join(filter(None, (tell(found, subset) for tell in (sentence, shift, sampling)))).replace("\n", " ")
         parts += [head, scores_table(found, subset).markdown(), said]
     return "\n\n".join(parts)

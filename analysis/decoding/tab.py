@@ -230,7 +230,7 @@ SETS = Section(
     measure=_measured_sets,
     kept=lambda asked: None if asked.upload else _measured_sets(asked, quiet, only_kept=True),
     costs="minutes for what was not measured yet",
-    sentence=sets_figure.overall,
+    sentence=sets_figure.overall, shown_sentence=_of_subset(sets_figure.overall),
     views=(
         View("chart", _of_subset(sets_figure.spread)),
         View("table", _of_subset(sets_figure.table), html=True, folded="All scores"),
@@ -249,10 +249,12 @@ SETS = Section(
     reading=(
         "<p>A dot is coloured where its difference to greedy is beyond chance: the interval leaves out zero and "
         "McNemar's test agrees. Yes-ratio: how often the answer is yes; half would be right.</p><p>AUC: how often "
-        "log p(yes) − log p(no) at the first token is larger for a thing that is there than for one that is not; no "
-        "threshold changes it. <i>Threshold moved</i>: greedy, its threshold such that recall is the same. "
-        "<i>Blind</i>: the picture taken away as the rule does it. M3ID never changes a yes or no: its weight is zero "
-        "at the first token. Rules that sample draw item i with seed i: the same answers each time.</p>"
+        "log p(yes) − log p(no) at the first token is larger for a thing that is there than for one that is not, by "
+        "the rule's scores without its plausibility cut; no threshold changes it. Where the cut does the work (DoLa), "
+        "the rest ranks at chance. Rules that sample or search have no scores to rank by. <i>Threshold moved</i>: "
+        "greedy, its threshold such that recall is the same. <i>Blind</i>: the picture taken away as the rule does it. "
+        "M3ID never changes a yes or no: its weight is zero at the first token. Rules that sample draw item i with "
+        "seed i: the same answers each time.</p>"
     ),
 )
 

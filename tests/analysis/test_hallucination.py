@@ -447,7 +447,7 @@ def test_rules_that_sample_are_compared_with_each_other_and_draw_the_same_again(
     for name in sets.SAMPLED:
         right = [rows[n].scores.accuracy.value for n in (name, "nucleus")]
         assert rows[name].over.get("nucleus", Difference(0.0)).value == pytest.approx(right[0] - right[1])
-    # a rule that draws, or that leaves most to the model by a cut, has no ranking of its own
+    # a rule that draws has no ranking of its own
     assert rows["greedy"].scores.auc.known and not any(rows[n].scores.auc.known for n in sets.SAMPLED)
     assert rows["inter-nucleus"].scores.blind.known and not rows["nucleus-cut"].scores.blind.known
     invented = {row.strategy: row.scores.objects.value for row in found.of("captions")}
@@ -463,7 +463,7 @@ def test_margins_of_a_set_are_those_of_each_item_alone(mllm):
     for name in ("greedy", "inter", "dola"):
         found = _in_order(answers(mllm, items, name, {}, "base", 0))
         for item, row in zip(items, found, strict=True):
-            alone = Margin(sets.strategies.make(name), mllm.tokenizer)
+            alone = Margin(sets.strategies.make(name, {"beta": 0.7} if name != "greedy" else {}), mllm.tokenizer)
             (step,) = mllm.generate(mllm.encode(item.picture(), item.question), "base", 1, alone)
             assert row["margin"] == pytest.approx(step.details["margin"], abs=1e-3)
             assert np.isnan(row["blind"]) == (name != "inter")
@@ -494,10 +494,15 @@ def test_the_card_and_the_table_have_every_strategy(result):
 def test_the_page_shows_what_is_kept_of_every_rule_and_any_subset_of_it(page_blocks):
     sets = Driven(page_blocks, "decoding/sets").open()
     assert len(sets.shown.result.titles) == len(tab.strategies.ALL)
+    ranked = {row.strategy for row in sets.shown.result.of("random") if row.scores.auc.known}
+    assert ranked == {"greedy", "inter", "vcd", "m3id", "dola", "cfg"}  # no rule that samples or searches
     words, _ = headline(tab.SETS.sentence(sets.shown.result))
     assert len(words.split()) <= 25 and "n = 504" in words
     adversarial = sets.seen["chart"]
+    assert sets.seen["foot"].count("<p>") > 6  # what is more, in lines
+    assert adversarial.layout.xaxis.title.text.endswith("(adversarial, n = 504)") and "On adversarial" in sets.seen["told"]
     sets.change("subset", subset="captions")
+    assert 'class="sentence">On captions' in sets.seen["told"]  # of what is shown
     assert sets.seen["chart"].layout.xaxis.title.text.startswith("CHAIR_i") and "captions, n = 320" in sets.seen["foot"]
     assert adversarial.layout.xaxis.title.text.startswith("Accuracy")
 

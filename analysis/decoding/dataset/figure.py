@@ -102,18 +102,19 @@ def table(found: "Hallucination", subset: str) -> str:
     )
 
 
-def overall(found: "Hallucination") -> str:
-    """How many rules help on the hardest questions, whether that is more than a shift, then each subset in full."""
-    order = sorted(found.subsets, key=lambda subset: subset != _HARDEST)
+def overall(found: "Hallucination", subset: str = _HARDEST) -> str:
+    """How many rules help on a subset (without such, the first), whether by more than a shift, then each in full."""
+    order = sorted(found.subsets, key=lambda name: name != subset)
     rows = [row for row in found.of(order[0]) if row.differences]
     sides = [_side(row, headline(rows)) for row in rows]
     better, worse = sides.count(1), sides.count(-1)
     first = (
-        f"On {order[0]} items {better or 'none'} of {len(rows)} rules {'is' if better == 1 else 'are'} better than "
-        f"greedy beyond chance, {worse or 'none'} worse (n = {rows[0].scores.n})."
+        f"On {order[0]}{' items' * (order[0] != 'captions')} {better or 'none'} of {len(rows)} rules "
+        f"{'is' if better == 1 else 'are'} better than greedy beyond chance, {worse or 'none'} worse "
+        f"(n = {rows[0].scores.n})."
     )
-    controls = [shift(found, order[0]), sampling(found, order[-1])]  # captions, where there is more to draw
-    return " ".join([first, *filter(None, controls), *(sentence(found, subset) for subset in order)])
+    controls = [shift(found, order[0]), *(sampling(found, s) for s in dict.fromkeys((order[0], found.subsets[-1])))]
+    return "\n".join([first, *filter(None, controls), *(sentence(found, subset) for subset in order)])
 
 
 def shift(found: "Hallucination", subset: str) -> str:
@@ -135,7 +136,7 @@ def shift(found: "Hallucination", subset: str) -> str:
         to = "yes" if high < 0.5 else "no" if low > 0.5 else ""
         way = f", so subtracting that pushes towards {to}" if to else ""
         shares = listed([f"{_share(of)} ({title})" for of, title in blind])
-        said += f" With the picture taken away, the model says yes to {shares}{way}."
+        said += f"\nWith the picture taken away, the model says yes to {shares}{way}."
     return said
 
 

@@ -197,10 +197,11 @@ def measure(
     kinds = {"questions": (asked, YES_OR_NO), CAPTIONS: (data.captions, SENTENCE), _MARGINS: (asked, 0)}
     plan = [
         kept.Cell(
-            checkpoint, {"data": data.mark, "strategy": name, "parameters": parameters, "limit": limit},
-            f"{strategies.ALL[name].title}, {kind}", len(items), (kind, (items, name, parameters, checkpoint, limit)),
+            checkpoint, {"data": data.mark, "strategy": name, "parameters": given, "limit": limit},
+            f"{strategies.ALL[name].title}, {kind}", len(items), (kind, (items, name, given, checkpoint, limit)),
         )
         for name, parameters in chosen.items() for kind, (items, limit) in kinds.items()
+        for given in [{p: v for p, v in parameters.items() if limit or p != "beta"}]  # margins are of no cut
         if items and (limit or hasattr(strategies.make(name), "scores"))
     ]
 
@@ -235,8 +236,7 @@ def _existence(data: Data, given: Mapping[str, dict], read: Mapping[str, dict]) 
         for name, own in said.items():
             ranked = read.get(name, nothing)
             margin, blind = (np.array(ranked[key], dtype=float)[at] for key in ("margin", "blind"))
-            if strategies.ALL[name].defaults.get("beta"):  # mostly the model's own, on another scale: no one ranking
-                margin[:] = np.nan
+            margin *= np.nan if name in SAMPLED else 1  # what is drawn ranks nothing
             moved, more = at_equal_recall(own, greedy, truth)
             changes = {} if name == BASIS else {
                 "accuracy": difference(own == truth, basis == truth),
