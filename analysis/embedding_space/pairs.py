@@ -5,7 +5,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +61,6 @@ class Pairs(Sequence):
         return np.sort(np.concatenate([p if len(p) <= most else rng.choice(p, most, replace=False) for p in places]))
 
 
-def _drawing(rows: tuple[int, ...], place: int) -> Image.Image:
-    return alone(rows[place])
-
-
 @lru_cache(maxsize=len(STYLES))
 def drawings(style: str = UNSEEN_STYLE) -> Pairs:
     """Every drawing of the embedded default in one art style, alone on white, with its name, by domain.
@@ -79,7 +75,7 @@ def drawings(style: str = UNSEEN_STYLE) -> Pairs:
     texts = tuple(table()[i]["name"] for i in rows)
     domains = tuple(of[table()[i]["group"]] for i in rows)
     data = json.dumps([fingerprint.of_path(PARQUET), style, PAGE, DRAWN, DOMAINS])
-    return Pairs(f"drawings, {style}", texts, domains, partial(_drawing, tuple(rows)), data)
+    return Pairs(f"drawings, {style}", texts, domains, lambda place: alone(rows[place]), data)
 
 
 def opened(file: str | Path) -> Pairs:

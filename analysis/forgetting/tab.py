@@ -199,10 +199,6 @@ def _explained(shown: Shown) -> str:
     return f'<div class="card">{table}</div><p class="key">{methods.common(own)}</p>'
 
 
-def _metrics(found: methods.Methods | None) -> tuple[str, ...]:
-    return found.shown if found else tuple(metric for metric in terms.NAMES if metric in methods.METRICS)
-
-
 _HOW_MANY = ("most of them", "about half", "few or none")
 
 
@@ -225,7 +221,9 @@ METHODS = Section(
     measure=lambda asked, progress: replace(methods.compared(progress), metric=asked["metric"]),
     kept=lambda asked: (found := methods.load()) and replace(found, metric=asked["metric"]),
     controls=lambda raw, result: (
-        One("metric", "Shown", offered=[(terms.NAMES[m].title, m) for m in _metrics(result)], at=RUN),
+        One("metric", "Shown", at=RUN, offered=[
+            (of.title, m) for m, of in terms.NAMES.items() if m in (result.shown if result else methods.METRICS)
+        ]),
         *(
             [One("turned", "Method in another order", offered=[t.method for t in result.orders], at=DRAW, folded=True)]
             if result and result.orders else ()

@@ -238,7 +238,7 @@ def test_a_link_that_asks_for_something_odd_says_so_and_the_rest_is_as_it_says(d
 
 def test_a_view_that_keeps_what_is_there_is_left(driven):
     seen = driven("still").press().seen
-    assert "chart" not in seen and 'data-keeps="sums-still-chart"' in seen["told"]  # of another result: the page dims it
+    assert "chart" not in seen and 'data-keeps="sums-still-chart"' in seen["told"]  # which is dimmed
     assert 'data-keeps=""' in driven("grow").press().seen["told"]
 
 
