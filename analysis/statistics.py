@@ -8,11 +8,11 @@ from typing import Self
 import numpy as np
 from scipy.stats import binomtest, bootstrap
 
-from models.evaluation import interval
+from models.evaluation import FEW, interval
 
 __all__ = [
-    "Difference", "Estimate", "cka", "difference", "ends", "interval", "mean", "ratio", "ratio_difference", "share",
-    "spread",
+    "FEW", "Difference", "Estimate", "cka", "difference", "ends", "interval", "mean", "ratio", "ratio_difference",
+    "share", "spread",
 ]
 
 _DRAWS = 2000
@@ -88,8 +88,8 @@ def share(count: int, of: int) -> Estimate:
 def difference(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Difference:
     """Paired difference of scores ``a`` and ``b`` ``[items]``: percentile bootstrap over items (seeded).
 
-    Where a - b is the same for every item the interval has no width. Raises ``ValueError`` for no items or for
-    different numbers of them.
+    Where a - b is the same for every item the interval has no width; of fewer than ``FEW`` items there is none. Raises
+    ``ValueError`` for no items or for different numbers of them.
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
@@ -98,8 +98,11 @@ def difference(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Difference:
 
 
 def spread(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean of ``values`` ``[items]``; without width where all are equal."""
+    """95 % percentile bootstrap interval of the mean of ``values`` ``[items]``; without width where all are equal, and
+    not-a-number where they are fewer than ``FEW``."""
     values = np.asarray(values, dtype=float)
+    if len(values) < FEW:
+        return _NAN, _NAN
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
     draws = bootstrap((values,), np.mean, n_resamples=_DRAWS, method="percentile", rng=np.random.default_rng(seed))
@@ -118,7 +121,8 @@ def ratio_difference(a: tuple[Sequence[float], Sequence[float]], b, seed: int = 
 
 def _ratio(combine: Callable, parts: Sequence[Sequence[float]], seed: int) -> tuple:
     """What ``combine`` makes of the sums of ``parts`` (each an above, then its below) over items, its interval over
-    items drawn with replacement, the same for all parts, and n; nothing where something would be divided by nothing.
+    items drawn with replacement, the same for all parts (none of fewer than ``FEW``), and n; nothing where something
+    would be divided by nothing.
     """
     parts = [np.asarray(part, dtype=float) for part in parts]
     rng, n = np.random.default_rng(seed), len(parts[0])
@@ -130,7 +134,7 @@ def _ratio(combine: Callable, parts: Sequence[Sequence[float]], seed: int) -> tu
         sums.append([part[drawn].sum(1) for part in parts])
     with np.errstate(divide="ignore", invalid="ignore"):
         values = combine(*(np.concatenate(found) for found in zip(*sums, strict=True)))
-    low, high = np.nanpercentile(values, (2.5, 97.5))
+    low, high = np.nanpercentile(values, (2.5, 97.5)) if n >= FEW else (_NAN, _NAN)
     return float(combine(*(part.sum() for part in parts))), float(low), float(high), n
 
 

@@ -14,8 +14,8 @@ from html import escape
 
 import numpy as np
 
-from analysis.statistics import Estimate
-from analysis.wording import between, estimate, number
+from analysis.statistics import FEW, Estimate
+from analysis.wording import UNKNOWN, between, estimate, number
 
 SCROLL = '<div class="scroll" tabindex="0">'
 """Begins a box around a table that may be wider than the page: scrolled by finger, by mouse, and by keyboard."""
@@ -83,14 +83,16 @@ class Noted:
 @dataclass(frozen=True)
 class Table:
     """``columns`` and ``rows`` of as many cells each. ``marks`` are the CSS classes of rows, by their places; rows
-    marked ``reference`` stand apart from the others."""
+    marked ``reference`` stand apart from the others. ``dash``: why a number is not known, said where one is not."""
 
     columns: Sequence[str | Head]
     rows: Sequence[Sequence]
     marks: Mapping[int, str] = field(default_factory=dict)
+    dash: str = "not measured, or nothing to divide by"
 
     def html(self, css: str = "plain") -> str:
-        """A table of class ``css`` in a box that scrolls; everything but ``Html`` is escaped."""
+        """A table of class ``css`` in a box that scrolls; everything but ``Html`` is escaped. Below it, why there are
+        dashes, and numbers without an interval."""
         head = "".join(f'<th scope="col">{_head(column)}</th>' for column in self._heads())
         body = []
         for i, row in enumerate(self.rows):
@@ -98,9 +100,19 @@ class Table:
             told = "".join(f"<td>{_html(*cell)}</td>" for cell in cells)
             marked = f' class="{self.marks[i]}"' if i in self.marks else ""
             body.append(f'<tr{marked}><th scope="row">{_html(*first)}</th>{told}</tr>')
+        why = f'<p class="key">{escape(told)}</p>' if (told := self.why()) else ""
         return (
             f'{SCROLL}<table class="{css}"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+            f"{why}"
         )
+
+    def why(self) -> str:
+        """Why there are dashes, and numbers without an interval; empty where there are none."""
+        cells = [cell.of if isinstance(cell, Noted) else cell for row in self.rows for cell in row]
+        dashes = any(UNKNOWN in row for row in self._texts())
+        bare = any(isinstance(c, Estimate) and c.known and c.n < FEW and math.isnan(c.low) for c in cells)
+        said = [f"{UNKNOWN}: {self.dash}."] * dashes
+        return " ".join([*said, *[f"No interval: fewer than {FEW} items are too few for a bootstrap."] * bare])
 
     def markdown(self) -> str:
         """A table of GitHub's Markdown; pipes are escaped, lines joined."""

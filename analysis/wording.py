@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from analysis.statistics import Estimate
 
-UNKNOWN = "–"
+UNKNOWN, NO_INTERVAL = "–", "too few for an interval"
 _ENCLOSED = ("„[^„“”]*[“”]", "“[^“”]*”", "«[^«»]*»", "»[^«»]*«", '"[^"]*"', r"\([^()]*\)")
 _ASIDE = "\1"  # in the place of each letter in parentheses; "\0" of each in quotation marks
 _END = re.compile(rf"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[.?!…](?=\s+[^\sa-z{_ASIDE}])")  # an interval is of what was said
@@ -55,7 +55,9 @@ def points(share: float, digits: int = 0, sign: bool = True) -> str:
 
 
 def between(of: "Estimate", digits: int = 0, sign: bool = False, times: float = 100) -> str:
-    """An estimate's 95 % interval: ``"−1 to 11"``."""
+    """An estimate's 95 % interval: ``"−1 to 11"``, or that it has none."""
+    if math.isnan(of.low):
+        return NO_INTERVAL
     return f"{number(times * of.low, digits, sign)} to {number(times * of.high, digits, sign)}"
 
 
@@ -75,7 +77,9 @@ def estimate(
 
 def share(of: "Estimate") -> str:
     """A share with its interval: ``"63 % (58 % to 68 %)"``."""
-    return f"{percent(of.value)} ({percent(of.low)} to {percent(of.high)})" if of.known else UNKNOWN
+    if not of.known:
+        return UNKNOWN
+    return f"{percent(of.value)} ({between(of) if math.isnan(of.low) else f'{percent(of.low)} to {percent(of.high)}'})"
 
 
 def change(of: "Estimate", level: str = "", digits: int = 0) -> str:

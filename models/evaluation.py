@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from models.mllm import MLLM
 
 
+FEW = 8
+"""Of fewer items no bootstrap is told: drawn from so few, an interval is far too narrow, or has no width at all."""
+
+
 def interval(scores: np.ndarray) -> tuple[float, float]:
-    """95 % interval of a mean score: Wilson where every score is 0 or 1, else a percentile bootstrap (seeded)."""
+    """95 % interval of a mean score: Wilson where every score is 0 or 1, else a percentile bootstrap (seeded), which
+    of fewer than ``FEW`` items is not-a-number."""
     if np.isin(scores, (0, 1)).all():
         found = binomtest(int(scores.sum()), len(scores)).proportion_ci(method="wilson")
         return found.low, found.high
+    if len(scores) < FEW:
+        return np.nan, np.nan
     draws = bootstrap((scores,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0))
     return draws.confidence_interval.low, draws.confidence_interval.high
 
@@ -50,7 +57,8 @@ def at_equal_recall(said: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> 
     the first that it leaves (of items that tie all or none). Then how many more (+) or fewer (-) ``said`` has.
 
     Of each the value, its 95 % interval and n; nothing where a score is not a number, or all items are true or false.
-    Bootstrap over true and false items apart (seeded), the threshold found anew in each draw.
+    Bootstrap over true and false items apart (seeded), the threshold found anew in each draw; no interval where there
+    are fewer than ``FEW`` of either.
     """
     groups = [np.flatnonzero(truth), np.flatnonzero(~truth)]
     if np.isnan(scores).any() or not all(map(len, groups)):
@@ -61,8 +69,9 @@ def at_equal_recall(said: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> 
     last, first = (ranked[np.arange(len(ranked)), np.clip(i, 0, ranked.shape[1] - 1)] for i in (count - 1, count))
     least = np.where(count > 0, (last + first) / 2, np.inf)
     alarms = (scores[gone] >= least[:, None]).mean(1)
+    few = min(map(len, groups)) < FEW
     return tuple(
-        (float(of[0]), *map(float, np.percentile(of[1:], (2.5, 97.5))), len(groups[1]))
+        (float(of[0]), *([np.nan] * 2 if few else map(float, np.percentile(of[1:], (2.5, 97.5)))), len(groups[1]))
         for of in (alarms, said[gone].mean(1) - alarms)
     )
 

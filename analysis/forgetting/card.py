@@ -104,9 +104,9 @@ def methods_told(found: compared.Methods) -> str:
         heads = [Head(f"{task} (n = {n})", shares=True) for task, n in zip(found.order, found.n, strict=True)]
         said += [
             "### The order of tasks",
-            f"Usual: {', '.join(found.order)}. The same items and seeds in either order.",
+            f"Usual: {', '.join(found.order)}. The same items in either order; differences are of means over seeds.",
             methods.orders_table(found).markdown(),
-            "Accuracy at the end, %, of the first seed:",
+            "Accuracy at the end, %, of the first seed of both:",
             Table(["Method", "Order", *heads], ends).markdown(),
             methods.orders_said(found),
         ]

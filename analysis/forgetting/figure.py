@@ -59,7 +59,7 @@ def matrix(found: "Forgetting", chosen: tuple[int, int] | None = None) -> str:
             span = f"95 % interval {percent(of.low)} to {percent(of.high)}"
             label = f"{found.label(i)}, {task}: {percent(of.value)}, {span}, n = {of.n}"
             chooses = {"row": str(i), "column": str(j), "cards": str(CARDS)}
-            told = number(100 * of.value), of.value, chooses, label, chosen == (i, j)
+            told = escape(percent(of.value).removesuffix(" %")), of.value, chooses, label, chosen == (i, j)
             cells += button(*told, "own" if found.own[j] == i else "", "items") if of.known else f"<td>{UNKNOWN}</td>"
         css = "" if i in found.own or i == 0 else ' class="reference"'
         rows.append(f'<tr{css}><th scope="row">{escape(found.label(i))}</th>{cells}</tr>')
@@ -78,7 +78,7 @@ def heat_map(found: "Forgetting") -> go.Figure:
     rows = [found.label(i) for i in range(len(found.checkpoints))]
     heat = go.Heatmap(
         z=np.round(100 * found.matrix, 1), x=names, y=rows, zmin=0, zmax=100, colorscale=_SCALE, xgap=2, ygap=2,
-        text=[[number(100 * v) for v in row] for row in found.matrix], texttemplate="%{text}",
+        text=[[escape(percent(v).removesuffix(" %")) for v in row] for row in found.matrix], texttemplate="%{text}",
         colorbar={"title": "Accuracy, %"}, hovertemplate="%{y}, %{x}: %{z} %<extra></extra>",
     )
     axes = {"xaxis": {"title": "Task", "showgrid": False}, "yaxis": {"title": "Checkpoint", "autorange": "reversed"}}

@@ -14,7 +14,7 @@ from analysis.forgetting.split.measure import Split
 from analysis.forgetting.split.measure import load as load_split
 from analysis.forgetting.terms import RIGHT
 from analysis.result import Provenance, Result
-from analysis.statistics import Estimate
+from analysis.statistics import FEW, Estimate
 from analysis.table import Head, Table, latex_text
 from models.answers import style_of
 from models.errors import CheckpointError
@@ -198,7 +198,12 @@ def measure(found: Evaluation, tested: Split | None = None) -> Forgetting:
     own = [found.checkpoints.index(found.trained[task]) for task in found.tasks]
     drawn = resampled(found)
     drawn = numbers(drawn[:, own], drawn[:, 0])
-    spreads = {name: np.percentile(draws, (2.5, 97.5), axis=0) for name, draws in drawn.items()}
+    n = np.array([len(found.items[task]) for task in found.tasks])
+    few = {"bwt": n[:-1].sum(), "fwt": n[1:].sum(), "forgetting": n}  # items of each number, the others of all tasks
+    spreads = {
+        name: np.where(few.get(name, n.sum()) < FEW, np.nan, np.percentile(draws, (2.5, 97.5), axis=0))
+        for name, draws in drawn.items()
+    }
     split = np.full((2, len(found.tasks)), np.nan)
     if tested is not None and tested.checkpoint == found.trained[found.tasks[-1]]:
         split[:, -1] = 0.0
@@ -210,7 +215,7 @@ def measure(found: Evaluation, tested: Split | None = None) -> Forgetting:
     return Forgetting(
         provenance=Provenance(**found.provenance), method=found.method, tasks=tuple(found.tasks),
         checkpoints=tuple(found.checkpoints), own=tuple(own), matrix=matrix, low=low, high=high,
-        n=np.array([len(found.items[task]) for task in found.tasks]), **numbers(matrix[own], matrix[0]),
+        n=n, **numbers(matrix[own], matrix[0]),
         intervals={name: tuple(map(float, spreads[name])) for name in SUMMARY},
         forgetting_low=spreads["forgetting"][0], forgetting_high=spreads["forgetting"][1],
         superficial=split[0], essential=split[1], became=tested.all.parts if tested else {},

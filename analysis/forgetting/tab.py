@@ -359,7 +359,7 @@ def _drawn(part: str, draw: Callable) -> Callable:
 def _parts_outcome(found: parts.Parts) -> str | None:
     """How much the best part brings back, of those that clearly bring something."""
     back = found.patching
-    if back is None or back.whole.change.low <= 0:
+    if back is None or not back.whole.change.low > 0:
         return None
     return _BACK[0 if back.best is None else 1 + (back.returned[back.best].change.value >= back.whole.change.value / 2)]
 

@@ -80,6 +80,12 @@ def evaluation():
     )  # fmt: skip
 
 
+def many(evaluation, times=20):
+    """The same answers, each item as often: of four alone no bootstrap is told."""
+    given = {t: {c: g * times for c, g in rows.items()} for t, rows in evaluation.given.items()}
+    return replace(evaluation, items={t: some * times for t, some in evaluation.items.items()}, given=given)
+
+
 def test_measure_from_answers(evaluation):
     found = measure(evaluation)
     assert found.matrix == pytest.approx(np.array([[0.25, 0.0], [0.75, 0.25], [0.25, 1.0]]))
@@ -87,6 +93,8 @@ def test_measure_from_answers(evaluation):
     assert list(found.n) == [4, 4]
     assert found.bwt == pytest.approx(-0.5)
     assert found.fwt == pytest.approx(0.25)
+    little = replace(found, matrix=np.array([[0.25, 0.004], [0.996, 0.25], [0.25, 1.0]]))  # as the text says it
+    assert ">&lt; 1</button>" in figure.matrix(little) and figure.heat_map(little).data[0].text[1][0] == "&gt; 99"
     assert (found.low <= found.matrix).all()
     assert (found.matrix <= found.high + 1e-12).all()
 
@@ -134,8 +142,11 @@ def test_intervals_are_of_paired_draws_of_items(evaluation):
     assert np.array_equal(resampled(found)[:, [0, 2, 1]], resampled(other))
 
 
-def test_numbers_that_no_draw_changes_have_no_width(evaluation):
-    found = measure(evaluation)
+def test_numbers_that_no_draw_changes_have_no_width_and_few_items_no_interval(evaluation):
+    few = measure(evaluation)  # eight items for MFT, four for BWT, and for what is lost of a task
+    assert few.bwt == -0.5 and np.isnan([*few.intervals["bwt"], *few.forgetting_low]).all()
+    assert not np.isnan(few.intervals["mft"]).any() and not few.number("bwt").clear
+    found = measure(many(evaluation))
     assert found.intervals["mft"][0] < found.mft < found.intervals["mft"][1]
     assert (found.forgetting_low[1], found.forgetting_high[1]) == (0, 0)
 
@@ -164,11 +175,10 @@ def test_sentence_says_what_was_learnt_and_lost(evaluation):
     said = sentence(measure(evaluation))
     assert "reaches 88 % on average, 75 points above the base" in said
     assert said.startswith(
-        "88 % learnt, 62 % kept: later tasks did not clearly change the earlier ones (−50 points on average; 95 %: −100"
+        "88 % learnt, 62 % kept: later tasks did not clearly change the earlier ones (−50 points on average; 95 %: too "
+        "few for an interval)."
     )  # four items
-    many = {t: {c: g * 20 for c, g in rows.items()} for t, rows in evaluation.given.items()}
-    items = {task: some * 20 for task, some in evaluation.items.items()}
-    said = sentence(measure(replace(evaluation, items=items, given=many)))
+    said = sentence(measure(many(evaluation)))
     assert "cost the earlier ones 50 points on average (95 %: 3" in said
     assert "Most was lost of naming: 75 % → 25 %." in said
 
@@ -182,7 +192,7 @@ def test_sentence_says_what_was_learnt_and_lost(evaluation):
 )  # fmt: skip
 def test_sentence_when_nothing_is_lost(evaluation, then, now, told):
     naming = {**evaluation.given["naming"], "naming": then, "counting": now}
-    assert told in sentence(measure(replace(evaluation, given={**evaluation.given, "naming": naming})))
+    assert told in sentence(measure(many(replace(evaluation, given={**evaluation.given, "naming": naming}))))
 
 
 def test_the_bar_has_what_became_of_right_answers(evaluation):
@@ -239,7 +249,7 @@ def test_answers_then_and_now_stand_beside_each_other(evaluation):
 
 
 def test_latex_is_a_whole_table_with_everything_escaped(evaluation):
-    found = measure(evaluation)
+    found = measure(many(evaluation))
     text = found.to_latex()
     (matrix, summary) = text.split("\n\n")[1:]
     rows = [line for line in matrix.splitlines() if line.endswith("\\\\")]
@@ -249,7 +259,7 @@ def test_latex_is_a_whole_table_with_everything_escaped(evaluation):
     assert matrix.count("\\midrule") == 2 and matrix.startswith("\\begin{tabular}{lcc}")
     assert "MFT & MFN & MAA & BWT & FWT" in summary and "$-50.0$" in summary
     named = (replace(found, method="50%", tasks=("a_b", "c&d"), checkpoints=("base", "x#", "y~"))).to_latex()
-    assert r"a\_b (n = 4) & c\&d" in named and r"after x\#" in named and r"y\textasciitilde{}" in named
+    assert r"a\_b (n = 80) & c\&d" in named and r"after x\#" in named and r"y\textasciitilde{}" in named
     assert "% Set 50\\%" in named
 
 

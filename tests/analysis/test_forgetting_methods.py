@@ -114,6 +114,9 @@ def test_a_run_from_answers_and_their_split():
 
 def test_intervals_are_those_of_the_accuracy_matrix():
     answers = evaluation()
+    answers = replace(answers, items={t: i * 5 for t, i in answers.items.items()}, given={
+        task: {name: given * 5 for name, given in by.items()} for task, by in answers.given.items()
+    })  # fmt: skip
     expected = matrix.measure(answers).intervals
     (row,) = measure([of(answers, None, "sequential")]).rows
     for metric, (low, high) in expected.items():

@@ -76,7 +76,7 @@ def folder(tmp_path_factory):
         if task == "existence":
             continue
         lines = []
-        for i in range(6):
+        for i in range(8):
             picture = f"{task}-{i}.png"
             Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(checkpoints / picture)
             asked = f"What is in the picture{'?' * (i % 2 + 1)}"
@@ -272,7 +272,7 @@ def test_items_are_drawn_by_seed(folder):
     assert len(some) == 4 == len({i.image for i in some})
     assert some == of_task(manifest, "naming", 4, 1)
     assert any(of_task(manifest, "naming", 4, seed) != some for seed in range(5))
-    assert len(of_task(manifest, "naming", 100)) == 6
+    assert len(of_task(manifest, "naming", 100)) == 8
     for task, told in (("nothing", "no task 'nothing'"), ("existence", "no evaluation set")):
         with pytest.raises(InputError, match=told):
             of_task(manifest, task, 4)
@@ -349,21 +349,21 @@ def planted(monkeypatch):
 
 
 def test_patching_on_planted_answers(folder, model, planted):
-    found = parts.patching(model, movement(model, "naming", "counting"), "naming", 6, groups=["layers"])
+    found = parts.patching(model, movement(model, "naming", "counting"), "naming", 8, groups=["layers"])
     titles = [p.title for p in found.portions]
     assert (found.base, found.donor, found.task, found.last) == ("counting", "naming", "naming", "counting")
     assert (found.score, found.whole.score, found.score_last, found.whole_last.score) == (0.0, 1.0, 1.0, 0.0)
     assert [r.change.value for r in found.returned] == [float(t == "layer 2") for t in titles]
     assert [r.change.value for r in found.cost] == [-0.5 * (t == "layer 2") for t in titles]
-    assert titles[found.best] == "layer 2" and (found.n, found.n_last) == (6, 6)
+    assert titles[found.best] == "layer 2" and (found.n, found.n_last) == (8, 8)
     said = sentence(Parts(provenance=SOURCE, method="m", patching=found))
     assert said.startswith("Of 5 parts put back alone, “layer 2” returns most: +100 points (95 % +100 to +100), 100 %")
-    assert "costs −50 points" in said and "on 6 items of counting" in said and "a sample of those of the matrix" in said
+    assert "costs −50 points" in said and "on 8 items of counting" in said and "a sample of those of the matrix" in said
     assert len(headline(said)[0].split()) <= 25
     rows = found.table().rows
     assert len(rows) == 2 * 6 and rows[2][:2] == ["put back", "layer 2"] and rows[2][7] == 1.0
     chart = figure.patching(found)
-    assert list(chart.data[0].x) == [100, 0, 100, 0, 0, 0] and chart.data[0].name == "naming (n = 6)"
+    assert list(chart.data[0].x) == [100, 0, 100, 0, 0, 0] and chart.data[0].name == "naming (n = 8)"
     assert chart.layout.yaxis.ticktext[0] == "everything (= naming)"
 
 
@@ -387,13 +387,13 @@ def test_a_stopped_run_goes_on_where_it_was(folder, model, planted):
 def test_nothing_to_put_back(folder, model, planted):
     with pytest.raises(InputError, match="nothing to put back"):
         parts.patching(model, movement(model, "naming", "again"), "naming", 6)
-    same = parts.patching(model, movement(model, BASE, "counting"), "naming", 6, groups=["kinds"])
+    same = parts.patching(model, movement(model, BASE, "counting"), "naming", 8, groups=["kinds"])
     said = sentence(Parts(provenance=SOURCE, method="m", patching=same))
     assert "base scores not clearly more than counting on naming" in said and "nothing to bring back" in said
 
 
 def test_no_part_alone_brings_it_back(folder, model, planted):
-    found = parts.patching(model, movement(model, "naming", "counting"), "naming", 6, groups=["layers"])
+    found = parts.patching(model, movement(model, "naming", "counting"), "naming", 8, groups=["layers"])
     none = replace(found, portions=found.portions[:1], returned=found.returned[:1], cost=found.cost[:1])
     assert none.best is None
     said = sentence(Parts(provenance=SOURCE, method="m", patching=none))

@@ -442,10 +442,10 @@ def test_what_others_named_is_escaped(model):
 
 
 def test_the_card_tells_both(model):
-    told = card.path_told(of_nats([lambda x: 1 + x] * 3, [lambda x: 2 - x] * 3), of_scores((2, 16), (18, 18), (12, 14)))
-    assert "| 0.5 | 100 (44 to 100) | 1.50 (1.50 to 1.50) | 100 (44 to 100) | 1.50 (1.50 to 1.50) | 100 |" in told
+    told = card.path_told(of_nats([lambda x: 1 + x] * 9, [lambda x: 2 - x] * 9), of_scores((2, 16), (18, 18), (12, 14)))
+    assert "| 0.5 | 100 (70 to 100) | 1.50 (1.50 to 1.50) | 100 (70 to 100) | 1.50 (1.50 to 1.50) | 100 |" in told
     assert "| average | 60 | 70 | 65 (50 to 78) | +20 (" in told
-    assert "nowhere above a straight line between its ends; n = 3 items" in told
+    assert "nowhere above a straight line between its ends; n = 9 items" in told
     assert "No barrier can be told" in told and "n = 20 items of each task" in told
 
 

@@ -8,7 +8,21 @@ import pytest
 from scipy.stats import ortho_group
 
 from analysis.result import plain
-from analysis.statistics import Difference, Estimate, cka, difference, ends, mean, share, spread
+from analysis.statistics import (
+    FEW,
+    Difference,
+    Estimate,
+    cka,
+    difference,
+    ends,
+    mean,
+    ratio,
+    ratio_difference,
+    share,
+    spread,
+)
+from analysis.wording import change, estimate
+from analysis.wording import share as said
 
 
 def test_paired_difference_by_hand():
@@ -37,8 +51,20 @@ def test_the_interval_agrees_with_the_normal_one_on_many_items():
 
 
 def test_no_difference_is_not_clear():
-    same = difference(np.array([1.0, 0.0, 1.0]), np.array([1.0, 0.0, 1.0]))
+    same = difference(np.arange(9) % 2.0, np.arange(9) % 2.0)
     assert (same.value, same.low, same.high, same.p, same.clear) == (0, 0, 0, 1.0, False)
+
+
+def test_of_few_items_no_bootstrap_is_told():
+    """Drawn from three that agree it would have no width, and be told as beyond chance."""
+    few = [difference(np.ones(3), np.zeros(3)), ratio(np.ones(3), np.ones(3)), mean([0.2, 0.4, 0.6]),
+           ratio_difference((np.ones(3), np.ones(3)), (np.zeros(3), np.ones(3)))]  # fmt: skip
+    for of in few:
+        assert of.known and np.isnan([of.low, of.high]).all() and not of.clear
+    for of in (difference(np.ones(FEW), np.zeros(FEW)), ratio(np.ones(FEW), np.ones(FEW)), share(1, 2)):
+        assert of.low <= of.value <= of.high
+    assert change(few[0]) == "+100 points (too few for an interval)" and estimate(few[0]) == "100"
+    assert said(few[2]) == "40 % (too few for an interval)"
 
 
 @pytest.mark.parametrize(("a", "b"), [([], []), ([1.0], [1.0, 0.0])])
@@ -71,7 +97,7 @@ def test_shares_and_means_by_hand():
     assert (half.value, half.n) == (0.5, 10)
     assert (half.low, half.high) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Wilson
     assert half == mean([1, 0] * 5)
-    assert not share(0, 0).known and mean([0.25, 0.25]) == Estimate(0.25, 0.25, 0.25, 2)
+    assert not share(0, 0).known and mean([0.25] * 9) == Estimate(0.25, 0.25, 0.25, 9)
 
 
 @dataclass(frozen=True)

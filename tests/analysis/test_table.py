@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,7 +41,13 @@ def test_the_same_numbers_in_every_form():
 
 def test_html_scrolls_by_keyboard_tells_what_heads_mean_and_escapes():
     html = TABLE.html()
-    assert html.startswith('<div class="scroll" tabindex="0"><table class="plain">') and html.endswith("</table></div>")
+    assert html.startswith('<div class="scroll" tabindex="0"><table class="plain">') and html.endswith(
+        '</table></div><p class="key">–: not measured, or nothing to divide by.</p>'
+    )
+    bare = Table(["a", "b"], [["x", Estimate(0.5, n=3)]], dash="no pairs")
+    assert bare.html().endswith("No interval: fewer than 8 items are too few for a bootstrap.</p>")
+    assert replace(bare, rows=[["x", Estimate()]]).html().endswith('<p class="key">–: no pairs.</p>')
+    assert replace(bare, rows=[["x", Estimate(0.5, n=30)], ["y", HALF]]).why() == ""  # has none for another reason
     assert '<dfn class="term" tabindex="0">right, %<span role="tooltip">How often.</span></dfn>' in html
     assert '<th scope="row">a|b</th><td>50.0 <small>(40.0&nbsp;to&nbsp;62.5)</small></td><td>8</td>' in html
     assert "c<br><small>2 seeds</small></th><td>–</td>" in html

@@ -112,13 +112,16 @@ def test_two_curves_over_the_same_items_are_compared_in_pairs():
 def test_false_alarms_at_equal_recall_by_hand():
     truth, scores = np.repeat([True, False], 4), np.array([5.0, 3, 1, -1, 4, 2, -0.5, -2])
     said = np.array([1, 1, 0, 1, 1, 0, 0, 0], dtype=bool)  # three of four hits: the threshold is 0
+    (alarms, *few), (more, *_) = at_equal_recall(said, scores, truth)
+    assert (alarms, more) == (0.5, -0.25) and np.isnan(few[:2]).all()  # of four no interval is told
+    truth, scores, said = (np.repeat(of, 2) for of in (truth, scores, said))
     (alarms, low, high, n), (more, least, most, _) = at_equal_recall(said, scores, truth)
-    assert (alarms, more, n) == (0.5, -0.25, 4) and low < 0.5 < high and least < -0.25 < most
+    assert (alarms, more, n) == (0.5, -0.25, 8) and low < 0.5 < high and least < -0.25 < most
     assert at_equal_recall(said, scores, truth) == ((alarms, low, high, n), (more, least, most, n))
     moved, same = at_equal_recall(scores >= 2, scores, truth)  # a threshold moved is nothing but that
     assert moved[0] == 0.5 and same[0] == 0 and same[1] <= 0 <= same[2]
-    silent, _ = at_equal_recall(np.zeros(8, bool), scores, truth)
+    silent, _ = at_equal_recall(np.zeros(16, bool), scores, truth)
     assert silent[:3] == (0, 0, 0)
-    tied = np.array([2.0, 2, 2, 0, 2, 1, 1, 1])  # one hit cannot be had alone: all that tie are called true
-    assert at_equal_recall(np.arange(8) == 0, tied, truth)[0][0] == 0.25
-    assert at_equal_recall(said, np.full(8, np.nan), truth) == ((), ()) == at_equal_recall(said, scores, truth | True)
+    tied = np.repeat([2.0, 2, 2, 0, 2, 1, 1, 1], 2)  # one hit cannot be had alone: all that tie are called true
+    assert at_equal_recall(np.arange(16) == 0, tied, truth)[0][0] == 0.25
+    assert at_equal_recall(said, np.full(16, np.nan), truth) == ((), ()) == at_equal_recall(said, scores, truth | True)

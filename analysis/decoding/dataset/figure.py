@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.charts import ANSWER, NEUTRAL, WRONG, figure, reach
 from analysis.table import Head, Table
-from analysis.wording import UNKNOWN, change, estimate, listed, number, points, verdict
+from analysis.wording import UNKNOWN, change, estimate, listed, number, plural, points, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,11 @@ NAMES = {
 HEADLINE = {"accuracy": "above", "objects": "below"}
 """The score that a subset is judged by, and on which side of greedy it is better."""
 
+_DASHES = {
+    "accuracy": "precision takes a yes; AUC two true and two false items, and scores of the rule that rank them, as a "
+    "moved threshold and a blind answer do",
+    "objects": "CHAIR_i takes an object that is named, recall one that is there",
+}
 _HARDEST = "adversarial"  # of POPE's subsets
 _P = 0.05
 
@@ -87,7 +92,8 @@ def scores_table(found: "Hallucination", subset: str) -> Table:
         cells.append(told)
     heads = [Head(NAMES[s], digits=3) if s == "auc" else Head(NAMES[s], unit="%", digits=1) for s in scores]
     heads = [*heads, f"{NAMES[name]} minus greedy’s, points"]
-    return Table(["Strategy", *heads, Head("Tokens/s", digits=0)], cells)
+    dash = f"{_DASHES[name]}; greedy is what others are compared with"
+    return Table(["Strategy", *heads, Head("Tokens/s", digits=0)], cells, dash=dash)
 
 
 def table(found: "Hallucination", subset: str) -> str:
@@ -166,8 +172,8 @@ def sentence(found: "Hallucination", subset: str) -> str:
         )
     else:
         said = (
-            f"In {of.n} captions, {_share(of.objects)} of the objects that greedy decoding names are not there "
-            f"(CHAIR_i), in {_share(of.sentences)} of the captions at least one (CHAIR_s)."
+            f"In {plural(of.n, 'caption')}, {_share(of.objects)} of the objects that greedy decoding names are not "
+            f"there (CHAIR_i), in {_share(of.sentences)} of the captions at least one (CHAIR_s)."
         )
     parts = []
     for side, how in ((1, "better"), (-1, "worse"), (0, "no clear difference")):

@@ -20,7 +20,7 @@ from analysis.forgetting.methods.runs import Run
 from analysis.forgetting.split.measure import load as load_split
 from analysis.forgetting.terms import BETTER, LARGER, NAMES, SMALLER, WORSE
 from analysis.result import Result
-from analysis.statistics import Difference, Estimate, difference, mean
+from analysis.statistics import FEW, Difference, Estimate, difference, mean
 from analysis.table import Noted, Table
 from analysis.wording import listed, percent, rough
 from models.embedded.continual import METHODS
@@ -175,7 +175,8 @@ class Methods(Result):
         own = {name: {"mfn": of, **(self.before if name == BASE else {})} for name, of in self.references.items()}
         others = [[name, "reference", *(of.get(m) for m in self.shown)] for name, of in own.items()]
         marks = dict.fromkeys(range(len(rows), len(rows) + len(others)), "reference")
-        return Table(["Method", "Seeds", *(NAMES[m] for m in self.shown)], [*rows, *others], marks)
+        dash = "not measured of this method"
+        return Table(["Method", "Seeds", *(NAMES[m] for m in self.shown)], [*rows, *others], marks, dash)
 
     def table(self) -> Table:
         header = [
@@ -242,11 +243,11 @@ class Draws:
 
 def _seeded(values: Sequence[float], counts: Sequence[float], drawn: Sequence[np.ndarray]) -> Seeded:
     """The mean over seeds of ``values``, of the numbers of items, and of what each is in every draw."""
-    drawn = np.mean(drawn, axis=0)
+    drawn, n = np.mean(drawn, axis=0), round(np.mean(counts))
     low, high, known = np.nan, np.nan, drawn[np.isfinite(drawn)]
-    if len(known) >= len(drawn) / 2:
+    if n >= FEW and len(known) >= len(drawn) / 2:
         low, high = map(float, np.quantile(known, (0.025, 0.975)))
-    return Seeded(float(np.mean(values)), low, high, round(np.mean(counts)), tuple(values))
+    return Seeded(float(np.mean(values)), low, high, n, tuple(values))
 
 
 def _named(kind: str, task: str) -> str:

@@ -189,7 +189,7 @@ def _patching_said(found: "Patching") -> str:
         f"On {found.n} items of {found.task}, a sample of those of the matrix, the checkpoint {found.base} scores "
         f"{percent(found.score)} and {found.donor} {percent(found.whole.score)}."
     )
-    if whole.low <= 0:
+    if not whole.low > 0:
         return (
             f"There is nothing to bring back: {found.donor} scores not clearly more than {found.base} on {found.task}, "
             f"{_points(found.whole)}. {basis}"

@@ -2,6 +2,7 @@
 reading of it, true whatever the numbers are.
 """
 
+import math
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.charts import IMAGE, NEUTRAL, SERIES, TEXT, figure, reach, tint, upright
 from analysis.table import Head, Table
-from analysis.wording import estimate, listed, number, percent, points
+from analysis.wording import NO_INTERVAL, estimate, listed, number, percent, points
 
 if TYPE_CHECKING:
     from analysis.interference.dataset.result import Accuracies, Row, Shown
@@ -295,7 +296,7 @@ def _number(share: float, sign: bool = False) -> str:
 
 
 def _range(of: "Estimate") -> str:
-    return f"95 % {_number(of.low)} to {_number(of.high)}"
+    return NO_INTERVAL if math.isnan(of.low) else f"95 % {_number(of.low)} to {_number(of.high)}"
 
 
 PREDICTED = ("plain", "heuristic", "adversarial", "consistent")
