@@ -9,6 +9,7 @@ from models.dual_encoder import DualEncoder
 from models.embedded import phases as P
 from models.embedded.pictures import table
 from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor, caption_tokenizer
+from models.manifest import Manifest
 
 
 def test_every_drawing_is_in_one_domain():
@@ -18,17 +19,22 @@ def test_every_drawing_is_in_one_domain():
 
 
 def test_mod_x_equals_its_formula_on_three_pairs():
-    old = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.5, 0.6], [0.1, 0.0, 0.7]])  # the second is wrong: its row is replaced
+    # the second picture is wrong, and so are the first and the third text: their rows are replaced
+    old = torch.tensor([[0.6, 0.1, 0.0], [0.7, 0.5, 0.8], [0.1, 0.0, 0.7]])
     new = torch.tensor([[0.6, 0.5, 0.1], [0.0, 0.3, 0.8], [0.2, 0.1, 0.9]])
     scale = 5.0
 
-    def softmax(row):
-        powers = np.exp(scale * np.asarray(row, dtype=float))
-        return powers / powers.sum()
+    def row(olds, news):
+        p, q = (np.exp(scale * np.array(side)) / np.exp(scale * np.array(side)).sum() for side in (olds, news))
+        return float((p * np.log(p / q)).sum())
 
-    rows = [float((softmax(o) * np.log(softmax(o) / softmax(n))).sum()) for o, n in zip(old, new, strict=True)]
+    images = (row([0.6, 0.1, 0.0], [0.6, 0.5, 0.1]) + 0.0 + row([0.1, 0.0, 0.7], [0.2, 0.1, 0.9])) / 3
+    texts = (0.0 + row([0.1, 0.5, 0.0], [0.5, 0.3, 0.1]) + 0.0) / 3
+    assert abs(images - texts) > 0.01
     found = P.distillation(old, new, torch.tensor(scale))
-    assert float(found) == pytest.approx((rows[0] + 0.0 + rows[2]) / 3, abs=1e-6)
+    assert float(found) == pytest.approx((images + texts) / 2, abs=1e-6)
+    swapped = P.distillation(old.T, new.T, torch.tensor(scale))  # which tower is called the image's does not matter
+    assert float(swapped) == pytest.approx(float(found), abs=1e-7)
 
 
 def test_mod_x_is_zero_where_nothing_changed_and_pulls_the_new_side_alone():
@@ -70,11 +76,13 @@ def test_phases_go_on_from_each_other_and_open_as_checkpoints(words, tmp_path, m
     monkeypatch.setattr(P, "PHASES", ("food", "symbols"))
     log: list[str] = []
     P.train(tmp_path / "state", clip, words, 0, log=log.append, steps=1)
-    P.write(tmp_path / "state", tmp_path / "sets")
+    P.write(tmp_path / "state", tmp_path / "sets", steps=1)
     pictures = [P._scene(np.random.default_rng(i), "bee").render(96) for i in range(2)]
     for method in P.METHODS:
         opened = DualEncoder.open(tmp_path / "clip", phases=tmp_path / "sets" / method)
         assert len(opened.phase_names) == (2 if method == "joint" else 3)
+        made = Manifest.load(tmp_path / "sets" / method).recipe
+        assert made["steps"] == (2 if method == "joint" else 1) and ("alpha" in made["settings"]) == (method == "mod-x")
         seen = opened.images(pictures, opened.phase_names)
         assert all(np.abs(a - b).max() > 1e-6 for a, b in zip(seen, seen[1:], strict=False))
         assert np.allclose(np.linalg.norm(seen, axis=-1), 1, atol=1e-5)
