@@ -125,6 +125,14 @@ def _embedded(assets: Path) -> list[Entry]:
     return found
 
 
+def recipe(name: str) -> dict:
+    """How the checkpoints of the embedded model called ``name`` were trained, as it was written down with them; empty
+    where that was not, or they are not whole.
+    """
+    folder = next((entry.checkpoint_folder for entry in _embedded(_ASSETS) if entry.name == name), None)
+    return Manifest.load(folder).recipe if folder else {}
+
+
 def _counted(folder: Path) -> float:
     try:
         return float(parameters(weight_files(folder, ModelError), ModelError))

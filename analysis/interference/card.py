@@ -26,7 +26,8 @@ def sets(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
     Measures what is not kept yet.
     """
     model = opened(MITIGATION)
-    return sets_told(accuracies(tuple(measure(model, chosen([*KINDS]), model.checkpoint_names))))
+    found = accuracies(tuple(measure(model, chosen([*KINDS]), model.checkpoint_names)))
+    return "\n\n".join([sets_told(found), model.checkpoints.manifest.recipe.get("about", "")])
 
 
 def sets_told(found: Accuracies) -> str:

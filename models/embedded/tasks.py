@@ -88,13 +88,22 @@ def keep(peft_model, out: Path, base: str = "crosstalk-mini", beside: dict[str, 
 
 
 def ship(draft: Path, out: Path, manifest: dict) -> None:
-    """Put the finished adapters in ``draft`` that ``manifest`` names in the place of those in ``out``."""
+    """Put what ``manifest`` names in the place of what is in ``out``: the finished adapters, and folders with weights,
+    of ``draft``. What only the manifest before it named goes.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    named = [c["adapter"] for c in manifest["checkpoints"]]
-    for adapter in dict.fromkeys(a for of in named for a in ([of] if isinstance(of, str) else of)):
-        shutil.rmtree(out / adapter, ignore_errors=True)
-        shutil.copytree(draft / adapter, out / adapter)
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    new, file = _folders(manifest), out / MANIFEST
+    for old in {*new, *(_folders(json.loads(file.read_text())) if file.exists() else ())}:
+        shutil.rmtree(out / old, ignore_errors=True)
+    for folder in new:
+        shutil.copytree(draft / folder, out / folder)
+    file.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _folders(manifest: dict) -> list[str]:
+    """The folders of a set with the weights of its checkpoints."""
+    named = [c["adapter"] if "adapter" in c else Path(c["weights"]).parts[0] for c in manifest["checkpoints"]]
+    return list(dict.fromkeys(a for of in named for a in ([of] if isinstance(of, str) else of)))
 
 
 def ready(model: LlavaForConditionalGeneration) -> LlavaForConditionalGeneration:

@@ -13,6 +13,7 @@ import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +51,7 @@ from models import catalog, own
 from models.checkpoints import Checkpoint
 from models.errors import CheckpointError, EvalSetError, InputError, ModelError
 from models.evalset import EvalItem
+from models.manifest import SHIPPED, Manifest
 from models.mllm import MLLM
 from tests.analysis.handmade import Prompts
 from tests.analysis.written import written
@@ -92,7 +94,7 @@ class Ruled(Prompts):
         self.tokenizer = SimpleNamespace(pad_token_id=0)
         self.checkpoint_names = ("base", *names)
         listed = [Checkpoint(n, "a task", (_written(folder, n),), None) for n in names]
-        self.checkpoints = SimpleNamespace(manifest=SimpleNamespace(checkpoints=listed))
+        self.checkpoints = SimpleNamespace(manifest=SimpleNamespace(checkpoints=listed, recipe={"about": "Gently."}))
         self.encoder = SimpleNamespace(
             width=8, inputs=self._inputs, continuation=lambda encoded, choice: [WORDS[choice]]
         )
@@ -622,8 +624,17 @@ def test_the_remedy_that_gives_most_back_is_what_is_predicted():
         for name, (clean, then) in {"base": (90, 60), "plain": (90, 62), "adversarial": (90, 88)}.items()
         for condition, count in ((ORIGIN, clean), ("misleading", then))
     ]
-    assert outcome(accuracies(tuple(blocks))) == "adversarial"
-    assert outcome(accuracies(tuple(blocks[:4]))) is None  # what plain gives back is not clear
+    remedies = ("plain", "adversarial")
+    assert outcome(accuracies(tuple(blocks)), remedies) == "adversarial"
+    assert outcome(accuracies(tuple(blocks[:4])), remedies) is None  # what plain gives back is not clear
+    assert outcome(accuracies(tuple(blocks)), ("plain",)) is None  # another one is no answer on offer
+
+
+def test_what_is_told_of_the_remedies_is_what_was_written_down_with_those_that_ship():
+    manifest = Manifest.load(SHIPPED / "mitigation")
+    assert SETS.prediction.options == tuple(c.name for c in manifest.checkpoints)
+    assert escape(manifest.recipe["about"]) in SETS.reading
+    assert f"for {manifest.recipe['steps']} steps" in manifest.recipe["about"]
 
 
 def test_a_stop_reaches_the_measurement(offered, monkeypatch):
@@ -662,7 +673,7 @@ def test_the_endpoint(offered):
 
 def test_the_card_tells_what_was_measured(offered):
     text = card.sets(lambda name: offered)
-    assert text.startswith("## ") and text.endswith(sentence(_whole(offered)))
+    assert text.startswith("## ") and text.endswith(f"{sentence(_whole(offered))}\n\nGently.")  # how it was trained
     assert "| base | 100 (76 to 100) |" in text  # as asked
     assert "| mended | +0.0 (0.0 to 0.0) | +66.7 (" not in text  # the first perturbation is the unrelated fact:
     assert "| mended | 0.0 (0.0 to 0.0) | 0.0 (0.0 to 0.0) | +66.7 (" in text  # it changes nothing

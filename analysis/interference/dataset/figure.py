@@ -3,6 +3,7 @@ reading of it, true whatever the numbers are.
 """
 
 import math
+from collections.abc import Container
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -299,14 +300,10 @@ def _range(of: "Estimate") -> str:
     return NO_INTERVAL if math.isnan(of.low) else f"95 % {_number(of.low)} to {_number(of.high)}"
 
 
-PREDICTED = ("plain", "heuristic", "adversarial", "consistent")
-"""What ``outcome`` can be."""
-
-
-def outcome(found: "Accuracies") -> str | None:
-    """The remedy that gets most back of the drop by misleading text on image-heavy items; None where it is none of
-    them, or nothing is clearly got back.
+def outcome(found: "Accuracies", remedies: Container[str]) -> str | None:
+    """Which of ``remedies`` gets most back of the drop by misleading text on image-heavy items; None where nothing is
+    clearly got back.
     """
-    tried = [c for c in found.compared if (c.kind, c.condition) == _FIRST and c.checkpoint in PREDICTED]
+    tried = [c for c in found.compared if (c.kind, c.condition) == _FIRST and c.checkpoint in remedies]
     best = max(tried, key=lambda c: c.difference.value, default=None)
     return best.checkpoint if best and best.difference.low > 0 else None

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
+from html import escape
 
 import gradio as gr
 
@@ -15,6 +16,7 @@ from models import catalog, own
 from models.checkpoints import BASE
 
 _ALL = "all items"
+_TRAINED = catalog.recipe(sets.MITIGATION)
 _FORMAT = (
     "While a set stands here, <i>Measure</i> measures it. A line an item: <code>{\"image\": \"cat.png\", \"question\": "
     "\"What is this?\", \"answer\": \"cat\", \"choices\": [\"cat\", \"dog\"], \"segment\": \"photos\"}</code>. Without "
@@ -87,8 +89,8 @@ def _segment(shown: Shown) -> str | None:
 SETS = Section(
     name="sets", title="Sets and remedies",
     question="How often does an answer fall, and does training against it help?",
-    about="Whole sets, each question as asked and disturbed where it should not matter. <i>Plain</i>, "
-    "<i>heuristic</i>, <i>adversarial</i> and <i>consistent</i> were trained as long, the last three against this.",
+    about="Whole sets, each question as asked and disturbed where it should not matter, by the base and by checkpoints "
+    "that were trained alike: <i>plain</i> on questions as asked, each other one against this.",
     label="small", paper=("Diagnosing and Mitigating Modality Interference", "https://arxiv.org/abs/2505.19616"),
     of=SET, long=True, measure=_measured, kept=_kept,
     costs="the model on the left, in a few minutes; it joins what is shown", sentence=figure.sentence,
@@ -114,8 +116,8 @@ SETS = Section(
         Try("Words that need no picture", values={"items": "text-heavy", "under": "wrong-picture"}),
         Try("What the remedies cost as asked", values={"items": "multimodal", "under": "misleading"}),
     ),
-    prediction=Prediction("which remedy will give most back of what a misleading sentence costs?", figure.PREDICTED,
-                          figure.outcome),
+    prediction=Prediction("which remedy will give most back of what a misleading sentence costs?",
+                          tuple(_TRAINED.get("arms", ())), lambda found: figure.outcome(found, _TRAINED["arms"])),
     then="Next: how much of an answer comes from the picture at all. "
     '<button type="button" data-go="attention">Attention</button>',
     reading="<p><b>Image-heavy</b>: the picture answers, so a sentence should not matter. <b>Text-heavy</b>: the words "
@@ -124,5 +126,5 @@ SETS = Section(
     "drawn once an item, so every model is told the same thing; in <i>One question</i> it is the likeliest wrong one, "
     "a harder test. Two marks of the same items may differ clearly although their intervals overlap: for drops and "
     "recoveries read the paired intervals in the folds below. A checkpoint that is bad at everything recovers too: "
-    "read recovery beside cost.</p>",
+    f"read recovery beside cost.</p><p>{escape(_TRAINED.get('about', ''))}</p>",
 )
