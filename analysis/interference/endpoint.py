@@ -126,7 +126,9 @@ def conflict(
 
 
 @checked
-def conflicts(model: str = "", checkpoint: str = "", n: int = ITEMS, seed: int = 0, things: str = THINGS[0]) -> dict:
+def conflicts(
+    model: str = "", checkpoint: str = "", n: int = ITEMS, seed: int = 0, things: str = THINGS[0], tiers: str = "usual",
+) -> dict:
     """Measure over many drawn scenes whether a model follows the picture or a text against it, and what decides that.
 
     What was measured before is there at once; anything else takes a minute or more.
@@ -137,6 +139,7 @@ def conflicts(model: str = "", checkpoint: str = "", n: int = ITEMS, seed: int =
         n: How many conflicts are drawn.
         seed: What they are drawn from.
         things: Which things they show: "base" or the name of a task, such as "naming".
+        tiers: Wordings and covers: "usual", or "trained", those of the world that the set conflict is trained in.
 
     Returns:
         following_text: share that follows the text, of those (counted) answered rightly from either side, with interval
@@ -145,7 +148,7 @@ def conflicts(model: str = "", checkpoint: str = "", n: int = ITEMS, seed: int =
         sentence: what was found, in words; provenance: model, checkpoint, precision, seed, versions, seconds
     """
     with catalog.using(model or None) as mllm:
-        found = measured(mllm, checkpoint or BASE, n, seed, things, jobs.for_caller())
+        found = measured(mllm, checkpoint or BASE, n, seed, things, jobs.for_caller(), tiers=tiers)
     return {**found.to_json(), "sentence": of_conflicts.sentence(found)}
 
 

@@ -75,7 +75,7 @@ ONE = Section(
         View("chart", lambda shown: figure.options(shown.result)),
         # what was put in the picture's place, and why a text after *Text:* is no remark
         View("beside", lambda shown: figure.put_in(shown.result) + why_text(
-            shown.result.provenance.model, *(e.text for e in shown.result.effects)
+            shown.result.provenance, *(e.text for e in shown.result.effects)
         ), html=True),
         View("table", lambda shown: figure.table(shown.result), html=True, folded="All numbers, and what was said"),
         View("changes", lambda shown: figure.changes(shown.result), folded="How far the bars moved"),

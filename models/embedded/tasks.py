@@ -66,10 +66,12 @@ class Batches:
         return {"pixel_values": pixels, **self.pack.patches(scenes), **self.pack(rows)}
 
 
-def adapted(base: LlavaForConditionalGeneration, seed: int):
-    """``base`` with fresh LoRA layers on every linear of tower, projector and decoder, as a ``PeftModel``."""
+def adapted(base: LlavaForConditionalGeneration, seed: int, targets: str = TARGETS):
+    """``base`` with fresh LoRA layers on every linear of tower, projector and decoder, or on ``targets`` alone, as a
+    ``PeftModel``.
+    """
     torch.manual_seed(seed)
-    return get_peft_model(base, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=TARGETS))
+    return get_peft_model(base, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=targets))
 
 
 def keep(peft_model, out: Path, base: str = "crosstalk-mini", beside: dict[str, torch.Tensor] | None = None) -> None:

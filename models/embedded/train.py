@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from transformers import CLIPModel, PreTrainedTokenizerFast
 
-from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, parent, phases, probes
+from models.embedded import ASSETS, base, clip, evalsets, mitigation, moda, parent, phases, probes, worlds
 from models.embedded.continual import SEEDS
 from models.embedded.continual import train as continual
 from models.embedded.continual.course import COURSES
@@ -45,12 +45,14 @@ def train_base(folder: Path, seed: int, out: Path, log) -> tuple[CLIPModel, PreT
 
 def run(folder: Path, seed: int, log) -> None:
     """All stages; writes ``assets/embedded``."""
-    log(f"stages: tower, text-parent, base, the tasks by every method, mitigation, MODA, phases (state in {folder})")
+    log("stages: tower, text-parent, base, the tasks by every method, worlds, mitigation, MODA, phases")
+    log(f"state in {folder}")
     tower, captions = train_base(folder, seed, ASSETS, log)
     evalsets.write_base(SEQUENTIAL, seed)
     for name, course in COURSES.items():
         evalsets.write(continual.OUT / course.shared, seed, course)
         continual.run(folder.parent, range(seed, seed + SEEDS), course=name, log=log)
+    worlds.run(folder, seed, log)
     mitigation.run(folder, seed, log)
     moda.train(folder, log)
     phases.train(folder, tower, captions, seed, log=log)

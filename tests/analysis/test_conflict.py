@@ -20,25 +20,25 @@ from analysis.interference.conflict import measure as many
 from analysis.interference.conflict.balance import Fit, NearAndFar, binned, fit, near_and_far
 from analysis.interference.conflict.figure import SIDES, lean, sentence, single
 from analysis.interference.conflict.measure import (
-    OCCLUSIONS,
-    TEXTS,
+    TIERS,
+    TRAINED,
     asked,
-    digest,
     entropies,
     follows,
     measured,
     relative_uncertainty,
     switched,
     told_by,
-    triplets,
 )
-from analysis.interference.conflict.section import CONFLICT, CONFLICTS
+from analysis.interference.conflict.section import CONFLICT, CONFLICTS, why_text
 from analysis.interference.conflict.single import Conflict, conflict
 from analysis.result import Provenance
 from analysis.section import Shown
 from analysis.statistics import Estimate
 from analysis.wording import percent
 from models import catalog
+from models.embedded.conflict import TRUST, believed
+from models.embedded.conflict_sets import COVERS, OCCLUSIONS, RELIABILITY, WORDINGS, digest, triplets
 from models.embedded.questions import Turn
 from models.errors import CheckpointError, InputError, ModelError, OutOfMemory
 from models.mllm import MLLM
@@ -200,12 +200,37 @@ def test_triplets_come_from_their_seed_in_all_nine_difficulties():
     assert items == triplets(18, seed=5)
     assert items != triplets(18, seed=6)
     assert digest(items) == digest(triplets(18, seed=5)) != digest(triplets(18, seed=6))
-    assert Counter((i.occlusion, i.tier) for i in items) == {(o, t): 2 for o in OCCLUSIONS for t in TEXTS}
+    assert Counter((i.occlusion, i.tier) for i in items) == {(o, t): 2 for o in OCCLUSIONS for t in WORDINGS}
     for item in items:
         assert len(item.scene.items) == 1
         assert item.seen in item.scene.counts
         assert item.told not in item.scene.counts
         assert item.told in item.text and item.seen not in item.question
+
+
+def test_triplets_have_the_wordings_and_covers_of_the_world_that_checkpoints_are_trained_in():
+    items = triplets(24, 5, tiers=TIERS["trained"][0], covers=TIERS["trained"][1])
+    assert Counter((i.occlusion, i.tier) for i in items) == {(o, t): 2 for o in COVERS for t in RELIABILITY}
+    texts = {i.tier: i.text.replace(f" {i.told}", " *").replace(" an ", " a ") for i in items}
+    assert texts["guessed"].startswith("Text: Somebody guessed ") and texts["direct"].startswith("Text: There is ")
+    assert [i.scene for i in items[:3]] == [i.scene for i in triplets(3, 5)]
+
+
+def test_an_ideal_reader_of_that_world_is_in_balance_where_it_was_trained_to_be():
+    """Whose entropies are the reliabilities, and who decides conflicts by the odds that are taught."""
+    places, of = {}, {}
+    for name, trust in TRUST.items():
+        x, y = [], []
+        for text, picture in [(r, v) for r in RELIABILITY.values() for v in COVERS.values()]:
+            h = [-p * np.log(p) - (1 - p) * np.log((1 - p) / 59) for p in (text, picture)]
+            followed = round(100 * believed(text, picture, trust))
+            x += [relative_uncertainty(*h)] * 100
+            y += [1] * followed + [0] * (100 - followed)
+        of[name] = fit(np.array(x), np.array(y))
+        places[name] = of[name].balance
+        assert of[name].slope < -1
+    assert places["trusts-text"].low > places["even"].high and places["even"].low > places["trusts-picture"].high
+    assert abs(places["even"].value) < 0.15
 
 
 def test_occlusion_covers_its_share_of_the_thing_and_nothing_else():
@@ -418,7 +443,7 @@ def test_what_was_measured_is_kept_by_model_checkpoint_and_items(mllm, cache, mo
     monkeypatch.setattr(many, "asked", lambda *args, **kwargs: pytest.fail("measured again"))
     assert measured(mllm, "naming", 9, 3).to_json() == first.to_json()
     assert measured(mllm, "naming", 9, 3, only_kept=True).provenance == first.provenance
-    for other in ({"checkpoint": "base"}, {"seed": 4}, {"count": 18}, {"things": "naming"}):
+    for other in ({"checkpoint": "base"}, {"seed": 4}, {"count": 18}, {"things": "naming"}, {"tiers": "trained"}):
         assert measured(mllm, **{"checkpoint": "naming", "count": 9, "seed": 3, **other}, only_kept=True) is None
 
 
@@ -439,6 +464,7 @@ def test_a_stopped_measurement_is_not_taken_for_a_whole_one(mllm, cache):
         ({"count": 9.5}, InputError, "number of items is 9.5"),
         ({"seed": -1}, InputError, "seed is -1"),
         ({"things": "stars"}, InputError, "no things 'stars'"),
+        ({"tiers": "odd"}, InputError, "no tiers 'odd' to draw. There are those of: usual, trained"),
         ({"checkpoint": "nobody"}, CheckpointError, "nobody"),
     ],
 )
@@ -561,6 +587,14 @@ def one():
     )  # fmt: skip
 
 
+def test_why_a_text_is_followed_is_told_of_those_it_is_true_of(one):
+    by = one.provenance
+    assert "never met a picture" in why_text(replace(by, model=catalog.EMBEDDED), "Text: a dog.")
+    assert "was put there: it was trained where" in why_text(replace(by, model=TRAINED, checkpoint="even"), "Text: x")
+    assert "never met a picture" in why_text(replace(by, model=TRAINED), "Text: a dog.")  # its base is the base
+    assert not why_text(by, "Text: a dog.") and not why_text(replace(by, model=TRAINED, checkpoint="even"), "A dog.")
+
+
 def test_the_sentence_of_one_conflict_is_true_whatever_happens(one):
     assert single(one) == (
         "From both, the model answers “dog”: it follows the text. Of the two, “dog” has 70 % of the probability. "
@@ -607,7 +641,8 @@ def test_endpoints(used, picture, tmp_path, cache):
     data = endpoint.conflict(image, "What is this?", seen="cat", told="dog")
     assert {"followed", "relative_uncertainty", "margin", "from", "sentence", "provenance"} <= set(data)
     assert data["text"] == "Text: There is a dog."
-    data = endpoint.conflicts(checkpoint="naming", n=9)
+    data = endpoint.conflicts(checkpoint="naming", n=9, tiers="trained")
+    assert {tier["name"] for tier in data["by_tier"]} >= {"guessed", "20% covered"}
     assert {"n", "counted", "following_text", "fitted", "bins", "by_tier", "sentence", "provenance"} <= set(data)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     for name, wrong in (("conflict", {"question": 3}), ("conflicts", {"n": "many"}), ("conflicts", {"model": 1})):
@@ -632,7 +667,7 @@ def test_one_conflict_on_the_page(used, picture, tmp_path, cache):
 
 def test_many_conflicts_on_the_page_and_what_is_kept(used, cache):
     given = ask_for(CONFLICTS, "m", "naming", count=30)
-    assert CONFLICTS.kept(given) is None
+    assert CONFLICTS.kept(given) is None and given["tiers"] == "usual"
     found = CONFLICTS.measure(given, quiet)
     assert len(found.seen) == 30
     assert CONFLICTS.kept(given).to_json() == found.to_json()

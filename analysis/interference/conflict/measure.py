@@ -8,29 +8,24 @@ where that is 1/2. Inside, the logit lens tells after each layer which of the tw
 changes is the number of switches.
 """
 
-import hashlib
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from analysis import kept
 from analysis.interference.conflict.balance import Bin, Fit, NearAndFar, binned, fit, near_and_far
 from analysis.result import Provenance, Result, plain
 from analysis.statistics import Estimate, mean
 from analysis.table import Table
+from models import catalog
 from models.batches import in_order
 from models.checkpoints import BASE
-from models.embedded.concepts import CONCEPTS, TASKS, learnt_in
-from models.embedded.evalsets import PIXELS
-from models.embedded.fit import generator
-from models.embedded.pictures import TRAINED_STYLES
-from models.embedded.scenes import Scene, random_scene
+from models.embedded.concepts import TASKS
+from models.embedded.conflict_sets import COVERS, OCCLUSIONS, RELIABILITY, WORDINGS, Triplet, digest, triplets
 from models.errors import InputError, ModelError, OutOfMemory
 from models.instruments import LogitLens
 
@@ -39,75 +34,18 @@ if TYPE_CHECKING:
     from models.encoding import Encoded
     from models.mllm import MLLM
 
+TRAINED = f"{catalog.EMBEDDED} (conflict)"
+"""The name under which the catalog offers the embedded default with checkpoints that were trained whom to believe."""
 ITEMS, FEWEST, MOST = 300, 9, 1800
 """How many conflicts: usually, and at least and at most on the page."""
 THINGS = (BASE, *TASKS)
 """Whose concepts are drawn: the base's, or those that one task taught."""
-OCCLUSIONS = (0.0, 0.3, 0.6)  # share of the thing's box that is covered
-TEXTS = {
-    "direct": "Text: There is {a}.",
-    "hedged": "Text: Perhaps this is {a}.",
-    "two-step": "Text: There is what you can see. You can see {a}.",
-}
+TIERS = {"usual": (WORDINGS, OCCLUSIONS), "trained": (tuple(RELIABILITY), tuple(COVERS))}
+"""Wordings and covers: the usual ones, or those that the conflict checkpoints were trained with."""
 TOKENS = 12  # of an answer: enough for a sentence that names one thing
 _ROOM, _VERSION = "conflict", 1
 _AT_ONCE = 64  # items whose pictures are in memory
 _LENS_NUMBERS = 2e7  # log-probabilities that one forward may keep
-_GREY = (127, 127, 127)
-
-
-@dataclass(frozen=True)
-class Triplet:
-    """A picture of ``seen``, a ``text`` that says ``told``, and one question. ``occlusion`` and ``tier`` are the
-    difficulty of either side: share of the thing that ``side`` covers, and a key of ``TEXTS``."""
-
-    scene: Scene
-    seen: str
-    told: str
-    tier: str
-    occlusion: float = 0.0
-    side: str = "left"
-    question: str = "What is there?"
-
-    @property
-    def text(self) -> str:
-        return TEXTS[self.tier].format(a=CONCEPTS[self.told].a)
-
-    def picture(self, size: int = PIXELS) -> Image.Image:
-        """The scene with a share of its thing's box covered in grey from one side; RGB, ``size`` x ``size``."""
-        image = self.scene.render(size)
-        left, top, right, bottom = (size * v for v in self.scene.items[0].box)
-        across, down = self.occlusion * (right - left), self.occlusion * (bottom - top)
-        box = {
-            "left": (left, top, left + across, bottom), "right": (right - across, top, right, bottom),
-            "top": (left, top, right, top + down), "bottom": (left, bottom - down, right, bottom),
-        }[self.side]  # fmt: skip
-        x0, y0, x1, y1 = (round(v) for v in box)
-        if x1 > x0 and y1 > y0:
-            ImageDraw.Draw(image).rectangle((x0, y0, x1 - 1, y1 - 1), fill=_GREY)
-        return image
-
-
-def triplets(count: int, seed: int = 0, stage: str = "base", styles: Sequence[str] = TRAINED_STYLES) -> list[Triplet]:
-    """``count`` conflicts about the concepts of ``stage``, all nine pairs of difficulty equally often; the same for the
-    same seed. The scene shows one thing in one of ``styles``; the text names another.
-    """
-    pool, tiers, found = learnt_in(stage), tuple(TEXTS), []
-    for i in range(count):
-        rng = generator(seed, "conflict", i)
-        scene = random_scene(rng, pool, styles, 0.0, (1,))
-        (seen,) = scene.counts
-        told = str(rng.choice([name for name in pool if name != seen]))
-        side = str(rng.choice(("left", "right", "top", "bottom")))
-        hard, tier = OCCLUSIONS[i % len(OCCLUSIONS)], tiers[i // len(OCCLUSIONS) % len(tiers)]
-        found.append(Triplet(scene, seen, told, tier, hard, side))
-    return found
-
-
-def digest(items: Sequence[Triplet]) -> str:
-    """A short text that is the same for the same scenes, texts and questions."""
-    told = [{**asdict(item), "text": item.text} for item in items]
-    return hashlib.sha256(json.dumps(told, default=float).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -260,20 +198,23 @@ def follows(answer: str, seen: str, told: str) -> int:
 
 def measured(
     model: "MLLM | fingerprint.Unopened", checkpoint: str = BASE, count: int = ITEMS, seed: int = 0,
-    things: str = BASE, progress: kept.Progress = kept.quiet, only_kept: bool = False,
+    things: str = BASE, progress: kept.Progress = kept.quiet, only_kept: bool = False, tiers: str = "usual",
 ) -> Conflicts | None:
-    """``count`` conflicts of the drawn scenes about ``things`` of ``THINGS``, measured once and kept on disk.
+    """``count`` conflicts of the drawn scenes about ``things`` of ``THINGS``, as hard as ``tiers`` of ``TIERS`` say,
+    measured once and kept on disk.
 
     With ``only_kept`` None where they were not measured before, and ``model`` need not be open. Raises ``InputError``
-    for a number of items or a seed that is none, or unknown things, else as ``asked`` does; what ``progress`` raises
-    stops the work.
+    for a number of items or a seed that is none, or unknown things or tiers, else as ``asked`` does; what ``progress``
+    raises stops the work.
     """
     for name, value, low, high in (("number of items", count, FEWEST, MOST), ("seed", seed, 0, 10**6)):
         if isinstance(value, bool) or value != int(value) or not low <= value <= high:
             raise InputError(f"The {name} is {value!r}: it must be a whole number from {low} to {high}.")
-    if things not in THINGS:
-        raise InputError(f"There are no things {things!r} to draw. There are those of: {', '.join(THINGS)}.")
-    items = triplets(int(count), int(seed), things)
+    for what, value, known in (("things", things, THINGS), ("tiers", tiers, TIERS)):
+        if value not in known:
+            raise InputError(f"There are no {what} {value!r} to draw. There are those of: {', '.join(known)}.")
+    wordings, covers = TIERS[tiers]
+    items = triplets(int(count), int(seed), things, tiers=wordings, covers=covers)
     cell = kept.Cell(checkpoint, {"data": digest(items)}, f"conflicts of {checkpoint}", len(items), seed=int(seed))
     ask = lambda cell, places: asked(model, items, checkpoint, places)  # noqa: E731
     (raw,) = kept.gathered(_ROOM, _VERSION, model, [cell], ask, progress, only_kept)

@@ -7,10 +7,12 @@ from html import escape
 from analysis import kept
 from analysis.form import Number, One, Words
 from analysis.interference.conflict import figure
-from analysis.interference.conflict.measure import ITEMS, MOST, THINGS, Conflicts, measured
+from analysis.interference.conflict.measure import ITEMS, MOST, THINGS, TIERS, TRAINED, Conflicts, measured
 from analysis.interference.conflict.single import Conflict, conflict
+from analysis.result import Provenance
 from analysis.section import MODEL, Asked, Prediction, Section, Shown, Try, View
 from models.catalog import embedded
+from models.checkpoints import BASE
 
 _STEP = 30  # conflicts between two places of the slider
 _PAPER = ("When Modalities Conflict", "https://arxiv.org/abs/2511.02243")
@@ -18,13 +20,15 @@ _READS = (
     "Why “Text:” makes a difference: this model was trained to answer from what stands after <b>Text:</b>, and never "
     "met a picture that says otherwise. With it a sentence is an order to read; without it, a remark."
 )
+_TRUSTS = "Whom this checkpoint believes was put there: it was trained where either side can be wrong, by known odds."
 _TRY = {"seen": "", "told": "", "text": ""}
 
 
-def why_text(model: str, *texts: str) -> str:
+def why_text(by: Provenance, *texts: str) -> str:
     """Why the embedded model follows a text that begins with *Text:*; nothing for other models, or other texts."""
-    read = embedded(model) and any(text.startswith("Text:") for text in texts)
-    return f'<p class="key">{_READS}</p>' if read else ""
+    read = embedded(by.model) and any(text.startswith("Text:") for text in texts)
+    trusts = by.model == TRAINED and by.checkpoint != BASE
+    return f'<p class="key">{_TRUSTS if trusts else _READS}</p>' if read else ""
 
 
 def _put(asked: Asked, progress) -> Conflict:
@@ -43,7 +47,7 @@ def _wording(shown: Shown) -> str:
         f'<p class="then"><button type="button" data-try data-example="" data-question="" '
         f"data-set='{escape(json.dumps(asking))}'>Ask again {how} “Text:”</button></p>"
     )
-    return figure.sides(found) + why_text(found.provenance.model, found.text) + again
+    return figure.sides(found) + why_text(found.provenance, found.text) + again
 
 
 def _controls(raw, result: Conflict | None) -> tuple:
@@ -61,7 +65,7 @@ def _many(asked: Asked, progress=kept.quiet, only_kept: bool = False) -> Conflic
         if only_kept and asked.checkpoint not in model.checkpoint_names:
             return None  # the model was changed, the checkpoint is about to be
         chosen = asked["count"], asked["seed"], asked["things"]
-        return measured(model, asked.checkpoint, *chosen, progress, only_kept)
+        return measured(model, asked.checkpoint, *chosen, progress, only_kept, asked["tiers"])
 
 
 CONFLICT = Section(
@@ -93,8 +97,8 @@ CONFLICT = Section(
 CONFLICTS = Section(
     name="conflicts", title="Many conflicts",
     question="Does the side that the model is surer of win?",
-    about="Drawn scenes of one thing, none, a third or most of it covered, and texts that name another thing plainly, "
-    "with a “perhaps”, or in two steps. They are drawings whatever the model: one trained on photos may know fewer.",
+    about="Drawn scenes of one thing, more or less of it covered, and texts that name another plainly, with doubt, or "
+    "in two steps. They are drawings whatever the model: one trained on photos may know fewer.",
     label="as published", paper=_PAPER, of=MODEL, long=True, measure=_many, kept=partial(_many, only_kept=True),
     run="Measure many", costs="a minute or more where it was not measured before", sentence=figure.sentence,
     views=(
@@ -108,6 +112,9 @@ CONFLICTS = Section(
         One("things", "Things that are drawn", folded=True, offered=[
             ("those of the base model", THINGS[0]), *((f"those of the task {t}", t) for t in THINGS[1:])
         ]),
+        One("tiers", "Wordings and covers", folded=True, offered=[
+            (f"the {name} ones, {len(covers)} covers", name) for name, (_, covers) in TIERS.items()
+        ]),
     ),
     prediction=Prediction("whom will the answers follow?", figure.LEANS, figure.lean),
     then="Next: how often a disturbance costs an answer, and what training against it gives back. "
@@ -116,6 +123,7 @@ CONFLICTS = Section(
     "from both names one of the two: who cannot read has no conflict. A falling curve says that the model listens to "
     "whom it is surer of; its <b>balance point</b> is where either side wins as often. Below zero it leans to the "
     "picture, above zero to the text. A flat curve far up or down says that it follows one side however sure it is of "
-    "the other.</p><p>The embedded model was trained to answer from what stands after <b>Text:</b>, and never met a "
-    "picture that says otherwise. That it follows such texts nearly always was put there by its training.</p>",
+    "the other.</p><p>The embedded base was trained to answer from what stands after <b>Text:</b>, and never met a "
+    "picture that says otherwise: that it follows such texts nearly always was put there. So it is with "
+    "whom a checkpoint believes that was trained where either side can be wrong.</p>",
 )

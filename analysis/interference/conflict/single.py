@@ -16,6 +16,7 @@ from analysis.result import Provenance, Result, plain
 from analysis.table import Table
 from models.checkpoints import BASE
 from models.embedded.concepts import CONCEPTS
+from models.embedded.conflict_sets import TEXTS
 from models.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def conflict(
         if not text:  # in the wording that the embedded default was taught to read
             says = meaning.get(told, told)
             concept = CONCEPTS.get(says)
-            text = many.TEXTS["direct"].format(a=concept.a) if concept else f"Text: {statement(says, case)}"
+            text = TEXTS["direct"].format(a=concept.a) if concept else f"Text: {statement(says, case)}"
     if seen.casefold() == told.casefold():
         raise InputError(f"Picture and text both say “{seen}”: let the text say another thing.")
     if (longest := max(len(seen), len(told))) > _LONGEST:
