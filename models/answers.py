@@ -35,6 +35,7 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NUMBERS = {"no": 0, "a": 1, "an": 1, "some": 1, "one": 1, "two": 2, "three": 3, "four": 4}
 
 
+@lru_cache(maxsize=65_536)  # the answers of a set, by its checkpoints, are few and are read over and over
 def _bare(text: str) -> str:
     """An answer without what changes neither its form nor its content: case, width, Markdown, quotes, end marks, and
     a lead-in such as *Answer:*."""
@@ -42,6 +43,7 @@ def _bare(text: str) -> str:
     return _LEAD_IN.sub("", bare).strip(_EDGES)
 
 
+@lru_cache(maxsize=65_536)
 def style_of(text: str) -> str:
     """The form of a whole answer, one of ``STYLES``, judged by its looks alone; ``"other"`` where none fits.
 

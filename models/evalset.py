@@ -19,6 +19,7 @@ from models.images import open_picture
 
 _TEXT = {"image", "question", "answer", "style", "segment", "score"}
 _MAX_BYTES = 50_000_000
+_score = lru_cache(maxsize=65_536)(answers.score)  # checkpoints and methods give the same few answers to an item
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class EvalItem:
     def scored(self, answer: str) -> float:
         """How right an answer is, 0 to 1, by the rule of this item."""
         if self.score is None:
-            return answers.score(answer, self.answer, self.style)
+            return _score(answer, self.answer, self.style)
         return scoring.score(answer, self.answer, self.score, self.options)
 
     def in_form(self, answer: str) -> bool:

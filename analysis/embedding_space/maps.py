@@ -5,8 +5,8 @@ turned back, so both begin with the same picture and a cloud that leaves the pla
 
 AlignedUMAP and t-SNE look at distances alone, which no rotation changes: a space has one map, raw or turned back. They
 are made in a process of their own and kept on disk: umap-learn takes seconds to import and to compile and cannot be
-interrupted, so none of it runs in the page's process. ``python -m analysis.embedding_space.maps <input.npz>
-<output.npy>`` does the work, and is ended when the visitor stops.
+interrupted, so none of it runs in the page's process: ``analysis.embedding_space.mapmaker`` does the work, and is ended
+when the visitor stops.
 """
 
 import base64
@@ -19,19 +19,19 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from sklearn.decomposition import PCA
 
 from analysis import kept
+from analysis.embedding_space import mapmaker
+from analysis.embedding_space.mapmaker import NEIGHBOURS, PERPLEXITY, SEED
 from analysis.embedding_space.space import rotation
 from models.errors import InputError, ModelError
 
 LEAST = 3  # pairs: of fewer there is no cloud
 METHODS = {"umap": "AlignedUMAP", "tsne": "t-SNE"}
-NEIGHBOURS, PERPLEXITY, SEED = 15, 30.0, 0
 _LIBRARY = {"umap": "umap-learn", "tsne": "scikit-learn"}
 _ROOM, _VERSION = "embedding_space-maps", 1
 _DONE = {"umap": "Finished embedding", "tsne": "phase done"}  # in a line for every phase; the first is umap-learn's
@@ -143,7 +143,7 @@ def _made(clouds: np.ndarray, method: str, dimensions: int, progress: Callable[[
     with tempfile.TemporaryDirectory(prefix="crosstalk-map-") as folder:
         given, made = Path(folder) / "input.npz", Path(folder) / "output.npy"
         np.savez(given, clouds=clouds, method=method, dimensions=dimensions)
-        command = [sys.executable, "-u", "-W", "ignore", "-m", __name__, str(given), str(made)]
+        command = [sys.executable, "-u", "-W", "ignore", "-m", mapmaker.__name__, str(given), str(made)]
         root = Path(__file__).resolve().parents[2]
         running = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         lines: list[str] = []
@@ -180,39 +180,3 @@ def _how_far(method: str, lines: list[str], phases: int) -> tuple[float, str]:
         return 0.1 + 0.3 * len(ends) / phases, f"phase {len(ends) + 1}"
     epochs = [int(found[1]) for line in lines[ends[-1] :] if (found := _EPOCHS.search(line))]
     return 0.4 + 0.55 * (epochs[-1] if epochs else 0) / 100, "all phases together"
-
-
-def _umap(clouds: np.ndarray, dimensions: int) -> np.ndarray:
-    from umap import UMAP, AlignedUMAP, aligned_umap
-
-    # AlignedUMAP does not ask its last and longest part to tell how far it is
-    aligned_umap.optimize_layout_aligned_euclidean = partial(
-        aligned_umap.optimize_layout_aligned_euclidean, verbose=True
-    )
-    few, same = min(NEIGHBOURS, clouds.shape[1] - 1), {i: i for i in range(clouds.shape[1])}
-    settings = {"n_neighbors": few, "n_components": dimensions, "random_state": SEED, "verbose": True}
-    if len(clouds) == 1:
-        return UMAP(**settings).fit_transform(clouds[0])[None]
-    return np.stack(AlignedUMAP(**settings).fit_transform(list(clouds), relations=[same] * (len(clouds) - 1)))
-
-
-def _tsne(clouds: np.ndarray, dimensions: int) -> np.ndarray:
-    from sklearn.manifold import TSNE
-
-    perplexity = min(PERPLEXITY, (clouds.shape[1] - 1) / 3)
-    maps: list[np.ndarray] = []
-    for cloud in clouds:
-        # scaled as scikit-learn scales its own start
-        start = maps[-1] / maps[-1][:, 0].std() * 1e-4 if maps else "pca"
-        maps.append(TSNE(dimensions, perplexity=perplexity, init=start, random_state=SEED).fit_transform(cloud))
-        print("phase done", flush=True)
-    return np.stack(maps)
-
-
-if __name__ == "__main__":
-    given, made = sys.argv[1:]
-    with np.load(given) as read:
-        found = {"umap": _umap, "tsne": _tsne}[str(read["method"])](read["clouds"], int(read["dimensions"]))
-    # a point that umap-learn cannot place, without any neighbour, goes to the middle
-    found = np.where(np.isfinite(found), found, np.nanmean(found, axis=1, keepdims=True))
-    np.save(made, found.astype(np.float32))

@@ -46,7 +46,6 @@ def test_control_tokens(visitor, picture, token):
     assert found.answered, found.told
 
 
-@pytest.mark.parametrize("markup", MARKUP)
 @pytest.mark.parametrize(
     ("place", "fields"),
     [
@@ -62,27 +61,26 @@ def test_control_tokens(visitor, picture, token):
         ("forgetting/probe", {"truth": "?", "options": "?, cat"}),
     ],
 )
-def test_markup_does_not_reach_the_page(visitor, picture, place, fields, markup):
-    given = {key: value.replace("?", markup) if isinstance(value, str) else value for key, value in fields.items()}
-    found = visitor.press(place, picture=picture, question=f"What is this? {markup}", **given)
+def test_markup_does_not_reach_the_page(visitor, picture, place, fields):
+    given = {key: value.replace("?", MARKUP) if isinstance(value, str) else value for key, value in fields.items()}
+    found = visitor.press(place, picture=picture, question=f"What is this? {MARKUP}", **given)
     assert found.clear
     assert not live(found.data)
 
 
 def test_markup_as_the_answer_to_explain_does_not_reach_the_page(visitor, picture):
     """Once: each token of an answer is explained anew."""
-    given = {"question": "What?", "explain": "ablation", "answer": "".join(MARKUP)}
+    given = {"question": "What?", "explain": "ablation", "answer": MARKUP}
     found = visitor.press("interference/why", picture=picture, **given)
     assert found.answered
     assert not live(found.data)
 
 
-@pytest.mark.parametrize("markup", MARKUP)
 @pytest.mark.parametrize("place", ["forgetting/matrix", "embedding_space/map", "decoding/sets"])
-def test_choices_that_are_not_on_offer_are_none(visitor, place, markup):
+def test_choices_that_are_not_on_offer_are_none(visitor, place):
     controls = ("set", "row", "column", "show", "first", "trained", "style", "subset", "compared", "size")
     for event in ("select", "input"):
-        found = visitor.press(place, event, **dict.fromkeys(controls, markup))
+        found = visitor.press(place, event, **dict.fromkeys(controls, MARKUP))
         assert found.clear and not live(found.data)
 
 

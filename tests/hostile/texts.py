@@ -4,11 +4,11 @@ from models.catalog import entries
 from models.processors import open_processor
 
 MARKUP = (
-    "<script>hostile()</script><img src=x onerror=hostile()>",
-    "\"'><svg onload=hostile()><iframe src=javascript:hostile()></iframe>",
-    "[x](javascript:hostile()) ![x](x\"onerror=\"hostile()) </td></table><a href='javascript:hostile()'>y</a>",
+    "<script>hostile()</script><img src=x onerror=hostile()>"
+    "\"'><svg onload=hostile()><iframe src=javascript:hostile()></iframe>"
+    "[x](javascript:hostile()) ![x](x\"onerror=\"hostile()) </td></table><a href='javascript:hostile()'>y</a>"
 )
-"""What must reach the page as text alone."""
+"""What must reach the page as text alone, in one text: each of its tags would run wherever it stood."""
 
 _JOINED = "\N{ZERO WIDTH JOINER}"
 
