@@ -28,6 +28,7 @@ GROUPS = {
     "tests/hostile/": "hostile",
     "tests/browser/": "browser",
     "tests/test_visitors.py": "visitors",
+    "tests/test_download.py": "visitors",
 }
 """What shares a running app, by the beginning of its path; the longest first, for so they start."""
 
@@ -153,6 +154,11 @@ def picture():
 # The page, in this process, in one of its own, and in a browser.
 
 
+def sources(folder: Path) -> set[Path]:
+    """The files below ``folder``, but for what Python compiles."""
+    return {path for path in folder.rglob("*") if path.suffix != ".pyc" and path.name != "__pycache__"}
+
+
 @pytest.fixture(scope="session")
 def page_blocks(_own_cache):
     """The whole page, built and not launched: ``gr.Blocks`` to read, not to add to."""
@@ -163,26 +169,35 @@ def page_blocks(_own_cache):
 
 @dataclass(frozen=True)
 class Served:
-    """The app in a process of its own: where it answers, what it writes to its log, its folder for passing files."""
+    """The app in a process of its own: where it answers, what it writes to its log, its folder for passing files, and
+    the folder that it is started in, with the files that were there before.
+    """
 
     address: str
     pid: int
     log: Path
     temporary: Path
+    folder: Path
+    before: frozenset[Path]
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory, _own_cache):
-    """The app as ``python app.py`` starts it, on a free port: one for every test that wants a running one."""
+    """The app as ``python app.py`` starts it from a download without git, on a free port: one for every test that wants
+    a running one.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("app")
     log, temporary = folder / "log", folder / "temporary"
     temporary.mkdir()
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.pyi", "build")
+    copy = shutil.copytree(ROOT, folder / "crosstalk", ignore=left_out)
+    before = frozenset(sources(copy))
     where = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "TMPDIR": str(temporary), "CI": "1"}
     with log.open("w") as out:
-        server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | where, stdout=out, stderr=out)
+        server = subprocess.Popen([sys.executable, "app.py"], cwd=copy, env=os.environ | where, stdout=out, stderr=out)
     try:
         for _ in range(240):
             if server.poll() is not None:
@@ -194,7 +209,7 @@ def served(tmp_path_factory, _own_cache):
                 time.sleep(0.5)
         else:
             pytest.fail(f"the app does not answer:\n{log.read_text()}")
-        yield Served(f"http://127.0.0.1:{port}", server.pid, log, temporary)
+        yield Served(f"http://127.0.0.1:{port}", server.pid, log, temporary, copy, before)
     finally:
         server.terminate()
         server.wait(20)

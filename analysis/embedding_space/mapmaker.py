@@ -1,4 +1,4 @@
-"""Makes the maps of ``maps``, as ``python -m analysis.embedding_space.mapmaker <input.npz> <output.npy>``; it imports no
+"""Makes the maps of ``maps``: ``python -m analysis.embedding_space.mapmaker <input.npz> <output.npy>``. It imports no
 more than that takes: torch alone would be seconds.
 """
 
