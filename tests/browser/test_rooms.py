@@ -109,7 +109,7 @@ def test_of_clicks_faster_than_answers_the_last_one_counts(page):
     expect(section.locator(".js-plotly-plot").first).to_contain_text("objects, n =", timeout=60_000)
 
 
-def test_a_cell_of_the_matrix_shows_its_answers_and_its_set_goes_along(page):
+def test_a_cell_of_the_matrix_shows_its_answers_its_set_goes_along_and_the_lesson_explains_its_words(page):
     page.set_viewport_size({"width": 1280, "height": 900})
     opened(page, "/?tab=forgetting")
     section = said(page, "forgetting/matrix")
@@ -134,6 +134,16 @@ def test_a_cell_of_the_matrix_shows_its_answers_and_its_set_goes_along(page):
     expect(note).to_contain_text("whole sets")
     note.get_by_text("See the answer").click()
     said(page, "ask/answer", "yes")
+    page.locator("#nav [data-go=forgetting]").click()
+    page.locator("#lesson").click()  # a word is explained where it stands, by keyboard
+    term = page.locator(".lesson dfn.term:visible").first
+    expect(term.locator("[role=tooltip]")).to_be_hidden()
+    term.focus()
+    expect(term.locator("[role=tooltip]")).to_be_visible()
+    words = page.locator(".lesson dfn.term:visible").evaluate_all("all => all.map(e => e.lastChild.textContent)")
+    assert len(words) == len(set(words)) > 3  # each once
+    page.locator("#lessons [data-close]").click()
+    expect(term).to_be_hidden()
 
 
 def test_a_link_restores_a_cell_of_another_set(page):
@@ -168,19 +178,6 @@ def test_presenting_is_larger_has_fewer_controls_and_arrows_step_on(page):
     section.locator("[data-set*=token]").locator("visible=true").nth(1).click()  # where it looks
     expect(section.locator("[data-set*=token][aria-pressed=true]")).to_have_count(1, timeout=60_000)
     page.wait_for_url("**token=*")
-
-
-def test_a_word_is_explained_where_it_stands_by_keyboard(page):
-    opened(page, "/?tab=forgetting")
-    page.locator("#lesson").click()
-    term = page.locator(".lesson dfn.term:visible").first
-    expect(term.locator("[role=tooltip]")).to_be_hidden()
-    term.focus()
-    expect(term.locator("[role=tooltip]")).to_be_visible()
-    words = page.locator(".lesson dfn.term:visible").evaluate_all("all => all.map(e => e.lastChild.textContent)")
-    assert len(words) == len(set(words)) > 3  # each once
-    page.locator("#lessons [data-close]").click()
-    expect(term).to_be_hidden()
 
 
 def test_the_report_of_a_visit_opens_without_a_network(page, browser, tmp_path):
