@@ -98,10 +98,9 @@ def _meaning(found: Looks) -> str:
 def _moda(found: "Trained") -> str:
     return "\n\n".join([
         "### MODA against its control",
-        f"Two adapters for each of {plural(len(found.seeds), 'seed')}, from the same base, on the same batches: "
-        f"one with plain attention, one with modular duplex attention. n = {found.n[0]} items a task, in a style "
-        "that neither saw. Brackets behind an arm: lowest to highest seed; behind a difference: 95 % bootstrap "
-        "over items, each item's mean over seeds.",
+        f"{catalog.recipe(sample.MODEL).get('how', '')} Compared for {plural(len(found.seeds), 'seed')}; n = "
+        f"{found.n[0]} items a task, in a style that neither saw. Brackets behind an arm: lowest to highest seed; "
+        "behind a difference: 95 % bootstrap over items, each item's mean over seeds.",
         arms_table(found).markdown(),
         sample.sentence(found),
     ])

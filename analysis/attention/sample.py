@@ -22,7 +22,7 @@ from models.batches import batched
 from models.errors import CheckpointError, InputError
 from models.evalset import load
 from models.instruments import AttentionMass
-from models.manifest import Manifest
+from models.manifest import BASE, Manifest
 from models.segments import Modality
 from models.spelling import Spelling
 
@@ -260,12 +260,13 @@ class Trained(Result):
 
 
 def seeds_of(checkpoints) -> dict[int, tuple[str, str]]:
-    """The seeds that both arms were trained with, and the names of their checkpoints: control, then MODA."""
-    names: dict[tuple[str, int], str] = {}
+    """The seeds that both arms were trained with, and the names of their checkpoints: control, then MODA. Where the
+    first has no control of its own, the base is that."""
+    names = {("control", 0): BASE} if BASE in checkpoints else {}
     for name in checkpoints:
         if match := _NAME.fullmatch(name):
             names[match[1], int(match[2] or 0)] = name
-    seeds = sorted({seed for arm, seed in names if all((a, seed) in names for a in ARMS)})
+    seeds = sorted({seed for _, seed in names if all((a, seed) in names for a in ARMS)})
     return {seed: (names["control", seed], names["moda", seed]) for seed in seeds}
 
 
@@ -302,7 +303,7 @@ def sample(count: int = ITEMS) -> Sample:
 
 def available() -> bool:
     """Whether a trained pair is on offer, under the name ``MODEL``."""
-    return any(e.name == MODEL and e.available and seeds_of(e.checkpoints) for e in catalog.entries())
+    return any(e.name == MODEL and e.available and seeds_of((BASE, *e.checkpoints)) for e in catalog.entries())
 
 
 def trained(

@@ -1,6 +1,7 @@
 """The Attention room."""
 
 from contextlib import suppress
+from html import escape
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from models import catalog
 from models.errors import CheckpointError, InputError
 
 _MODA = "MODA: MOdular Duplex Attention", "https://arxiv.org/abs/2507.04635"
+_TRAINED = catalog.recipe(sample.MODEL)
 _PER_TOKEN = "per key token"
 _LETTER = "Which of these is in the picture? A. cat B. penguin C. car"
 _MOST = 10_000_000  # tokens of a prompt with its answer
@@ -233,8 +235,7 @@ def _compared(progress: kept.Progress = kept.quiet, only_kept: bool = False) -> 
 MODA = Section(
     name="moda", title="MODA against plain",
     question="Does another attention, trained in, look and answer better?",
-    about="MODA balances attention within and across picture and text. Here: a short training of adapters on a shallow "
-    "base whose attention does not fade, so there is little to repair, and no difference says nothing of the method.",
+    about=f"MODA balances attention within and across picture and text. {escape(_TRAINED.get('about', ''))}",
     label="small", paper=_MODA, of=SET, long=True, run="Compare", costs="minutes, where it was not measured before",
     measure=lambda asked, progress: _compared(progress), kept=lambda asked: _compared(only_kept=True),
     sentence=sample.sentence,
@@ -243,9 +244,8 @@ MODA = Section(
         View("attention", lambda shown: figure.trained_attention(shown.result), folded="Where both look, by layer"),
         View("table", lambda shown: figure.trained_table(shown.result), html=True, folded="All numbers"),
     ),
-    reading="<p>Two adapters for each seed, trained from the same base on the same batches: one with plain attention, "
-    "one with MODA's. Questions are of the evaluation sets, the same for both, in a style that neither saw. Bars reach "
-    "from the lowest to the highest seed; the interval of a difference is over items.</p>",
+    reading=f"<p>{escape(_TRAINED.get('how', ''))} Questions are of the evaluation sets, the same for both, in a style "
+    "that neither saw. Bars reach from the lowest to the highest seed; the interval of a difference is over items.</p>",
 )
 
 

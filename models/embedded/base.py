@@ -5,6 +5,8 @@ Tuned on every question type and answer style about sixty concepts, on plain and
 where there is nothing it knows; of the sixty kept for the tasks it has only read, never seen one.
 """
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -133,17 +135,26 @@ class Batches:
 
 def train(
     folder: Path, tower: CLIPModel, parent: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, log=print,
-    steps: int = STEPS,
+    steps: int = STEPS, attention: Callable[[LlavaForConditionalGeneration], tuple[list, probes.Within]] | None = None,
 ) -> LlavaForConditionalGeneration:  # fmt: skip
-    """Instruction tuning of all parameters, the tower at a smaller learning rate; skills are told on the way."""
+    """Instruction tuning of all parameters, the tower at a smaller learning rate; skills are told on the way.
+
+    ``attention`` puts another attention into the fresh model: it gives the groups of parameters that it adds (see
+    ``Fit``), and in what the model reads a batch. All else is drawn as without it.
+    """
     model = build(tower, parent, tokenizer, seed).to(device())
     model.set_attn_implementation("eager")  # for so short sequences faster to train on a CPU
     model.box_head = torch.nn.Linear(model.config.text_config.hidden_size, 4, device=device())
     vision = list(model.model.vision_tower.parameters())
     known = {id(p) for p in vision}
     rest = [p for p in model.parameters() if id(p) not in known]
-    fit = Fit(folder, "base", model, [(vision, TOWER_PEAK), (rest, PEAK)], steps, seed)
-    tell = probes.Teller(model, tokenizer, seed, log)
-    fit.run(Batches(tokenizer), lambda batch: answer_loss(model, batch, model.box_head), log, tell)
+    more, within = attention(model) if attention else ([], nullcontext)
+
+    def loss(batch: dict[str, torch.Tensor]):
+        with within(batch):
+            return answer_loss(model, batch, model.box_head)
+
+    fit = Fit(folder, "base", model, [(vision, TOWER_PEAK), (rest, PEAK), *more], steps, seed)
+    fit.run(Batches(tokenizer), loss, log, probes.Teller(model, tokenizer, seed, log, within))
     del model.box_head
     return model.eval()

@@ -58,8 +58,9 @@ class Fit:
 
     ``make(rng) -> batch`` runs in a worker process; ``loss(batch) -> (scalar, {name: number})``.
     AdamW with a one-cycle schedule (warm-up ``warm``, cosine to zero), bfloat16 autocast where it pays and ``half``.
-    ``groups`` are (parameters, peak learning rate); parameters with fewer than 2 axes do not decay. ``beside`` are
-    tensors that are saved and restored with the state, changed in place by whoever holds them.
+    ``groups`` are (parameters, peak learning rate), or with a decay of their own as a third; parameters with fewer than
+    2 axes do not decay. ``beside`` are tensors that are saved and restored with the state, changed in place by whoever
+    holds them.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class Fit:
         self.half, self.beside = half and bfloat16_pays(), beside or {}
         self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
         split = []
-        for parameters, peak in groups:
+        for parameters, peak, *own in groups:
             parameters = list(parameters)
-            split.append({"params": [p for p in parameters if p.ndim > 1], "lr": peak, "weight_decay": decay})
+            fading = own[0] if own else decay
+            split.append({"params": [p for p in parameters if p.ndim > 1], "lr": peak, "weight_decay": fading})
             split.append({"params": [p for p in parameters if p.ndim < 2], "lr": peak, "weight_decay": 0.0})
         self.optimizer = torch.optim.AdamW(split, betas=(0.9, 0.98))
         self.peaks = [g["lr"] for g in self.optimizer.param_groups]

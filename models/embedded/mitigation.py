@@ -36,13 +36,14 @@ from models.embedded.fit import Fit, device, generator, to
 from models.embedded.interference_sets import BOTH, INTERFERENCE, TEXTS, image_heavy, multimodal, text_heavy
 from models.embedded.packing import PREFIX, Branch, Packer, attention_mask
 from models.embedded.pictures import TRAINED_STYLES
-from models.embedded.tasks import PEAK, RANK, SKEW, adapted, keep, ready, ship
+from models.embedded.tasks import PEAK, SKEW, adapted, keep, ready, ship
 from models.embedded.text import IMAGE_SIZE
 
 MITIGATION = ASSETS / "checkpoints" / "mitigation"
 OF_EACH, STEPS = 8, 240
 """Image-heavy questions in a batch, and text-heavy ones; there are as many multimodal ones as both together."""
 LENGTH = PREFIX + 96
+RANK = 8  # eight adapters to the whole model ship
 ORIGIN, HEURISTIC, ATTACKED = range(3)
 
 
@@ -323,7 +324,7 @@ def train(folder: Path, base, tokenizer, seed: int, out: Path, log=print, steps:
     shutil.rmtree(draft, ignore_errors=True)
     made = recipe(read(ready(base()), tokenizer, seed), steps)
     for arm in ARMS:
-        peft_model = adapted(ready(base()), seed)
+        peft_model = adapted(ready(base()), seed, rank=RANK)
         model = peft_model.get_base_model()
         trained = [p for p in model.parameters() if p.requires_grad]
         # one stage's name for all, for it decides what is drawn

@@ -1,34 +1,39 @@
-"""``python -m models.embedded.moda``: ``crosstalk-mini`` tuned with plain attention and with MODA, all else alike.
+"""``python -m models.embedded.moda``: the base of ``crosstalk-mini`` once more, with MODA's attention from the start.
 
-Both arms start from the shipped base with the same LoRA layers and see the same batches of all six tasks in the same
-order, once for each seed. The arm ``moda`` attends as ``models.moda`` says and trains its fuser beside the LoRA
-layers; ``control`` attends plainly. What is kept is ``assets/embedded/checkpoints/moda``: ``control`` and ``moda`` are
-of seed 0, ``control-1`` and ``moda-1`` of seed 1, and so on. Two seeds are what a CPU has time for; ``--seeds 3`` adds
-a third.
+Both arms start from the same tower and ``text-parent`` and see the same batches in the same order from the first
+picture on, with one seed. ``moda`` attends as ``models.moda`` says and trains its fuser beside everything else, a step
+in about 1.6 times as long. Its control attends plainly, and so is the base itself: the same training, done before.
+``--steps`` makes a shorter one; then a control of its own is trained as long, for the base is no fair one.
+
+What is kept is ``assets/embedded/checkpoints/moda``: all weights of ``moda`` with its fuser, and of ``control`` where
+it is not the base: that two whole trainings differ by a low rank is nothing to count on. Other seeds take a base each.
 """
 
 import argparse
+import json
 import shutil
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, LlavaForConditionalGeneration
+from safetensors import safe_open
+from transformers import CLIPModel, LlavaForConditionalGeneration, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from models.editing import editing
-from models.embedded import ASSETS
-from models.embedded.concepts import TASKS
-from models.embedded.fit import Fit, device
-from models.embedded.packing import answer_loss
-from models.embedded.tasks import PEAK, Batches, adapted, keep, ship
+from models.embedded import ASSETS, base, clip, parent, probes
+from models.embedded.fit import device
+from models.embedded.tasks import ship
+from models.embedded.text import build_tokenizer, caption_tokenizer
 from models.instruments import install
+from models.manifest import BASE
 from models.moda import Moda, Settings
 from models.segments import Modality
 
-BASE, OUT = ASSETS / "crosstalk-mini", ASSETS / "checkpoints" / "moda"
-ARMS, SEEDS, STEPS = ("control", "moda"), 2, 240
+SHIPPED, OUT = ASSETS / "crosstalk-mini", ASSETS / "checkpoints" / "moda"
+CONTROL, MODA = "control", "moda"
 FUSER_PEAK = 1e-3
-TASK = "six tasks at once"
+TASK = "instruction tuning"
 
 
 def kinds(batch: dict[str, torch.Tensor], image_token: int) -> torch.Tensor:
@@ -36,67 +41,109 @@ def kinds(batch: dict[str, torch.Tensor], image_token: int) -> torch.Tensor:
     return torch.where(batch["input_ids"] == image_token, int(Modality.IMAGE), int(Modality.QUESTION))
 
 
-def named(arm: str, seed: int) -> str:
-    """How the checkpoint of an arm and a seed is called."""
-    return arm if seed == 0 else f"{arm}-{seed}"
-
-
-def loss(model, batch: dict[str, torch.Tensor], edits):
-    """The answers' loss (``packing.answer_loss``) under ``edits`` of the decoder's attention."""
-    with editing(model, kinds(batch, model.config.image_token_index), edits):
-        return answer_loss(model, batch)
-
-
-def fit(folder: Path, arm: str, base, tokenizer, seed: int, log, steps: int, out: Path) -> None:
-    """Train one arm from ``base``, which is changed, and write its adapter (and fuser) to ``out``."""
-    peft_model = adapted(base.to(device()), seed)
-    model = peft_model.get_base_model()
+def duplex(model: LlavaForConditionalGeneration) -> tuple[list, probes.Within]:
+    """Put MODA's attention, not trained yet, into ``model``, as ``base.train`` takes it: its fuser, which does not
+    decay towards nothing, and the attention in which a batch is read.
+    """
     install(model)
-    groups = [([p for p in model.parameters() if p.requires_grad], PEAK)]
-    moda = Moda.start(model.get_decoder().config, Settings()).to(device()) if arm == "moda" else None
-    if moda:
-        model.moda = moda  # so that its state is kept with the model's
-        groups.append((moda.parameters(), FUSER_PEAK))
-    # the stage has the same name in both arms: it makes the batches
-    run = Fit(folder / named(arm, seed), "six-tasks", model, groups, steps, seed, decay=0.0)
-    edits = (moda,) if moda else ()
-    run.run(Batches(tokenizer, TASKS), lambda batch: loss(model, batch, edits), log)
-    keep(peft_model, out)
-    if moda:
-        moda.save(out / "moda.safetensors")
+    # as a part of the model, so that its state is kept with the model's
+    model.moda = Moda.start(model.get_decoder().config, Settings()).to(device())
 
+    def within(batch: dict[str, torch.Tensor]) -> AbstractContextManager:
+        return editing(model, kinds(batch, model.config.image_token_index), (model.moda,))
 
-def _tell(log, name: str, text: str) -> None:
-    log(f"{name}: {text}")
+    return [(model.moda.parameters(), FUSER_PEAK, 0.0)], within
 
 
 def train(
-    folder: Path, log=print, seeds: int = SEEDS, steps: int = STEPS, source: Path = BASE, out: Path = OUT
-) -> None:
-    """Both arms for each of the first ``seeds`` seeds from the base in ``source``; writes the checkpoint set ``out``.
+    folder: Path, tower: CLIPModel, text: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, log=print,
+    steps: int | None = None, shipped: Path = SHIPPED, out: Path = OUT,
+) -> None:  # fmt: skip
+    """Train ``moda``, and ``control`` where ``steps`` are not those of the base; write the checkpoint set ``out``.
 
-    Killed at any point it goes on where it was, with its state in ``folder``.
+    ``folder`` has the state of the base's own training; state of these is in ``folder/moda``, where they go on when
+    they were killed. Raises ``ValueError`` where the base in ``shipped`` is to be the control and does not come from
+    ``folder``.
     """
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    draft, checkpoints = folder / "moda" / "checkpoints", []
+    steps = steps or base.STEPS
+    if steps == base.STEPS:
+        refuse_another(folder / "base.safetensors", shipped)
+    arms = (MODA,) if steps == base.STEPS else (CONTROL, MODA)
+    draft, listed = folder / "moda" / "checkpoints", []
     shutil.rmtree(draft, ignore_errors=True)
-    for seed in range(seeds):
-        for arm in ARMS:
-            name = named(arm, seed)
-            base = LlavaForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
-            fit(folder / "moda", arm, base, tokenizer, seed, partial(_tell, log, name), steps, draft / name)
-            entry = {"name": name, "task": TASK, "adapter": name}
-            checkpoints.append(entry | ({"attention": f"{name}/moda.safetensors"} if arm == "moda" else {}))
-    manifest = {
-        "base": "crosstalk-mini", "method": "modular duplex attention (MODA) against control",
-        "order": [TASK], "checkpoints": checkpoints,
+    for arm in arms:
+        attention = duplex if arm == MODA else None
+        tell = partial(_tell, log, arm)
+        model = base.train(folder / "moda" / arm, tower, text, tokenizer, seed, tell, steps, attention)
+        entry = {"name": arm, "task": TASK, "weights": f"{arm}/model.safetensors"}
+        listed.append(entry | ({"attention": f"{arm}/moda.safetensors"} if arm == MODA else {}))
+        _keep(model, draft / arm)
+    control = CONTROL if CONTROL in arms else BASE
+    ship(draft, out, {
+        "base": "crosstalk-mini", "method": "modular duplex attention (MODA) against control", "order": [TASK],
+        "recipe": recipe(control, steps, model.config.text_config.num_hidden_layers), "checkpoints": listed,
+    })  # fmt: skip
+
+
+def recipe(control: str, steps: int, layers: int) -> dict:
+    """What is told with the checkpoints of how they were made; ``about`` and ``how`` in words, for people."""
+    whose = "the base itself" if control == BASE else f"a control of its own (the base had {base.STEPS:,} steps)"
+    return {
+        "about": f"Here: in all {layers} layers from the first picture on, {steps:,} steps, one seed, so what another "
+        "training would change is not known.",
+        "how": "The whole model was trained twice from the same start, on the same pictures and questions in the same "
+        f"order, {steps:,} steps with one seed: with plain attention, which is {whose}, and with MODA's.",
+        "control": control, "layers": layers, "steps": steps, "seeds": 1, "batch": base.BATCH, "peak": base.PEAK,
+        "fuser peak": FUSER_PEAK,
     }  # fmt: skip
-    ship(draft, out, manifest)
+
+
+def refuse_another(state: Path, shipped: Path) -> None:
+    """Raises ``ValueError`` where the base in ``shipped`` is not what the training with this ``state`` ended with: then
+    it saw other batches, or fewer, and is no control.
+    """
+    model = LlavaForConditionalGeneration.from_pretrained(shipped, dtype=torch.float16)
+    if state.exists():
+        with safe_open(state, "pt") as saved:
+            step, there = json.loads(saved.metadata()["step"]), set(saved.keys())
+            own = {f"w.{name}": parameter for name, parameter in model.named_parameters()}
+            same = step == base.STEPS and own.keys() <= there
+            if same and all(torch.equal(saved.get_tensor(name).half(), p) for name, p in own.items()):
+                return
+    raise ValueError(
+        f"{shipped} is not the base whose training has its state in {state}, so it is no control of MODA's. Train the "
+        f"base first (python -m models.embedded.train), or give --steps other than {base.STEPS}: then a control is "
+        "trained beside."
+    )
+
+
+def _keep(model: LlavaForConditionalGeneration, out: Path) -> None:
+    """All weights in half precision, and the fuser, where there is one, beside them."""
+    own = getattr(model, "moda", None)
+    if own is not None:
+        del model.moda
+    model.half().cpu().save_pretrained(out)
+    for file in out.glob("*.json"):  # what the base's say, too
+        file.unlink()
+    if own is not None:
+        own.save(out / "moda.safetensors")
+
+
+def _tell(log, name: str, line: str) -> None:
+    log(f"{name}: {line}")
+
+
+def run(folder: Path, seed: int, log=print, steps: int | None = None) -> None:
+    """``train`` from tower and ``text-parent`` with their state in ``folder``."""
+    tokenizer = build_tokenizer()
+    tower = clip.train(folder, caption_tokenizer(tokenizer), seed, log)
+    train(folder, tower, parent.train(folder, tokenizer, seed, log), tokenizer, seed, log, steps)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--base-seed", type=int, default=0, help="the seed that the base was trained with")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many seeds of each arm")
+    parser.add_argument("--seed", type=int, default=0, help="the seed that the base was trained with")
+    parser.add_argument("--steps", type=int, help=f"other than the base's {base.STEPS}; then for both arms")
     chosen = parser.parse_args()
-    train(Path("build/train") / f"seed{chosen.base_seed}", partial(print, flush=True), chosen.seeds)
+    log = partial(print, flush=True)
+    run(Path("build/train") / f"seed{chosen.seed}", chosen.seed, log, chosen.steps)

@@ -5,7 +5,8 @@ wordings kept out, honest answers where it cannot know, and harder variants besi
 tell a training early whether it works, and in the end whether it did.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,8 @@ from models.embedded.tasks import COUNTS
 from models.embedded.text import IMAGE_SIZE
 
 Item = tuple[Scene | None, Q.Turn]
+Within = Callable[[dict[str, torch.Tensor]], AbstractContextManager]
+"""In what a model reads a packed batch; an attention of its own, for example."""
 FEW, EVERY = 48, 250  # questions a cell while training, and after how many steps they are asked
 _LONGEST, _ROWS = PREFIX + 127, 48
 _VARIANTS = {
@@ -124,8 +127,9 @@ def cells(count: int, seed: int = 0) -> Iterator[tuple[str, list[Item]]]:
 
 @torch.no_grad()
 def answers(
-    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, items: list[Item]
-) -> tuple[np.ndarray, np.ndarray]:
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, items: list[Item],
+    within: Within = nullcontext,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Which questions ``model`` answers right to the letter when it answers greedily, and which with ``NOTHING``: two
     bool arrays. Read off one pass over the true answers: all of their tokens are the most likely ones.
     """
@@ -137,7 +141,9 @@ def answers(
         some = items[start : start + _ROWS]
         batch = pack.short([[Branch((turn,), sees=scene is not None)] for scene, turn in some])
         pixels = stack([(scene or empty).render(IMAGE_SIZE) for scene, _ in some])
-        said = answered(model, to({**batch, "pixel_values": pixels.float() / 127.5 - 1}, device()))
+        batch = to({**batch, "pixel_values": pixels.float() / 127.5 - 1}, device())
+        with within(batch):
+            said = answered(model, batch)
         wrong = torch.zeros(len(some), device=said.row.device).index_add(0, said.row, 1 - said.right)
         first = torch.searchsorted(said.row, torch.arange(len(some), device=said.row.device))
         right.append((wrong == 0).cpu().numpy())
@@ -146,14 +152,15 @@ def answers(
 
 
 def measure(
-    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, asked: Iterable[tuple[str, list[Item]]]
-) -> dict[str, tuple[float, int]]:
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, asked: Iterable[tuple[str, list[Item]]],
+    within: Within = nullcontext,
+) -> dict[str, tuple[float, int]]:  # fmt: skip
     """(share right, number of questions) of every cell of ``asked`` (see ``cells``), and the share of ``NOTHING`` where
     known things are named or counted.
     """
     found, refused = {}, []
     for name, items in asked:
-        right, nothing = answers(model, tokenizer, items)
+        right, nothing = answers(model, tokenizer, items, within)
         found[name] = float(right.mean()), len(right)
         if name.startswith(("naming", "counting")):
             refused.append(nothing)
@@ -164,14 +171,14 @@ def measure(
 class Teller:
     """Called with the number of steps done; every ``EVERY`` steps it logs what the model can do."""
 
-    def __init__(self, model, tokenizer: PreTrainedTokenizerFast, seed: int, log):
-        self.model, self.tokenizer, self.log = model, tokenizer, log
+    def __init__(self, model, tokenizer: PreTrainedTokenizerFast, seed: int, log, within: Within = nullcontext):
+        self.model, self.tokenizer, self.log, self.within = model, tokenizer, log, within
         self.cells = list(cells(FEW, seed))
 
     def __call__(self, step: int) -> None:
         if step % EVERY:
             return
         self.model.eval()
-        found = measure(self.model, self.tokenizer, self.cells)
+        found = measure(self.model, self.tokenizer, self.cells, self.within)
         self.model.train()
         self.log(f"after {step}: " + ", ".join(f"{name} {share:.0%}" for name, (share, _) in found.items()))

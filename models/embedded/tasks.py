@@ -8,20 +8,17 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import LlavaForConditionalGeneration
 
 from models.embedded import questions as Q
-from models.embedded.augment import MILD, augment, stack
 from models.embedded.concepts import learnt_in
 from models.embedded.fit import device
-from models.embedded.packing import PREFIX, Branch, Packer
+from models.embedded.packing import PREFIX, Branch
 from models.embedded.parent import varied
-from models.embedded.pictures import TRAINED_STYLES
 from models.embedded.scenes import Scene, random_scene
-from models.embedded.text import IMAGE_SIZE
 from models.manifest import MANIFEST
 
-BATCH, LENGTH = 32, PREFIX + 96
+LENGTH = PREFIX + 96
 PEAK = 2e-3
 RANK = 16
 SKEW = 0.5
@@ -52,26 +49,12 @@ def turns_for(rng: np.random.Generator, task: str, scene: Scene) -> list[Branch]
     return [Branch((varied(rng, t),)) for t in turns if t is not None]
 
 
-class Batches:
-    """Makes one packed batch of ``tasks``, an equal number of scenes of each."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, tasks):
-        self.pack, self.tasks = Packer(tokenizer, LENGTH), tasks
-
-    def __call__(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        tasks = [self.tasks[i % len(self.tasks)] for i in range(BATCH)]
-        scenes = [scene_for(rng, task, TRAINED_STYLES, SKEW) for task in tasks]
-        rows = [turns_for(rng, task, scene) for task, scene in zip(tasks, scenes, strict=True)]
-        pixels = augment(rng, stack([s.render(IMAGE_SIZE) for s in scenes]), MILD)
-        return {"pixel_values": pixels, **self.pack.patches(scenes), **self.pack(rows)}
-
-
-def adapted(base: LlavaForConditionalGeneration, seed: int, targets: str = TARGETS):
+def adapted(base: LlavaForConditionalGeneration, seed: int, targets: str = TARGETS, rank: int = RANK):
     """``base`` with fresh LoRA layers on every linear of tower, projector and decoder, or on ``targets`` alone, as a
     ``PeftModel``.
     """
     torch.manual_seed(seed)
-    return get_peft_model(base, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=targets))
+    return get_peft_model(base, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
 
 
 def keep(peft_model, out: Path, base: str = "crosstalk-mini", beside: dict[str, torch.Tensor] | None = None) -> None:

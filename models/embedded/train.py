@@ -3,7 +3,8 @@
 Killed at any point, it goes on where it was: every stage keeps its state in ``build/train/seed<N>``.
 A stage is remade from scratch by deleting its file there.
 
-``--base FOLDER`` stops after the base: FOLDER gets tower, ``text-parent`` and base, the log what the base can do.
+``--base FOLDER`` stops after the base: FOLDER gets tower, ``text-parent`` and base, the log what the base can do. MODA
+comes last and takes longest, a base's training and more; ``--moda-steps`` makes it shorter, and its checkpoints say so.
 """
 
 import argparse
@@ -43,9 +44,9 @@ def train_base(folder: Path, seed: int, out: Path, log) -> tuple[CLIPModel, PreT
     return tower, captions
 
 
-def run(folder: Path, seed: int, log) -> None:
-    """All stages; writes ``assets/embedded``."""
-    log("stages: tower, text-parent, base, the tasks by every method, worlds, mitigation, MODA, phases")
+def run(folder: Path, seed: int, log, moda_steps: int | None = None) -> None:
+    """All stages; writes ``assets/embedded``. ``moda_steps`` other than the base's are for MODA and a control."""
+    log("stages: tower, text-parent, base, the tasks by every method, worlds, mitigation, phases, MODA")
     log(f"state in {folder}")
     tower, captions = train_base(folder, seed, ASSETS, log)
     evalsets.write_base(SEQUENTIAL, seed)
@@ -54,9 +55,9 @@ def run(folder: Path, seed: int, log) -> None:
         continual.run(folder.parent, range(seed, seed + SEEDS), course=name, log=log)
     worlds.run(folder, seed, log)
     mitigation.run(folder, seed, log)
-    moda.train(folder, log)
     phases.train(folder, tower, captions, seed, log=log)
     phases.write(folder)
+    moda.run(folder, seed, log, moda_steps)
 
 
 def _save(model, out: Path, *parts) -> None:
@@ -70,6 +71,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--base", type=Path, metavar="FOLDER", help="stop after the base; FOLDER gets what is trained")
+    about = f"of MODA, and of a control of its own where they are not {base.STEPS}"
+    parser.add_argument("--moda-steps", type=int, metavar="STEPS", help=about)
     chosen = parser.parse_args()
     started = time.monotonic()
     torch.backends.cuda.matmul.allow_tf32 = True
@@ -77,5 +80,5 @@ if __name__ == "__main__":
     if chosen.base:
         train_base(state, chosen.seed, chosen.base, log)
     else:
-        run(state, chosen.seed, log)
+        run(state, chosen.seed, log, chosen.moda_steps)
     print(f"done in {(time.monotonic() - started) / 60:.0f} min; now: python -m analysis.report")

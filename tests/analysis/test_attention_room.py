@@ -14,11 +14,13 @@ from analysis.attention import card, figure, sample, sentence
 from analysis.attention.endpoint import attention
 from analysis.attention.measure import attend, disparity, fit, telling
 from analysis.attention.sample import LINKS, Looks, looks, of_sets
+from analysis.attention.tab import MODA
 from analysis.result import Provenance
 from analysis.section import headline
 from analysis.statistics import spread
 from models import catalog
 from models.errors import CheckpointError, InputError, OutOfMemory
+from models.manifest import SHIPPED, Manifest
 from models.mllm import MLLM
 from tests.driving import Driven
 
@@ -167,6 +169,8 @@ def test_arms_are_paired_by_seed():
         0: ("control", "moda"),
         2: ("control-2", "moda-2"),
     }
+    assert sample.seeds_of(("base", "moda")) == {0: ("base", "moda")}  # trained from the start, the base is the control
+    assert sample.seeds_of(("moda",)) == sample.seeds_of(("base", "control")) == {}
 
 
 def test_the_comparison_by_hand():
@@ -201,7 +205,7 @@ def test_equal_arms_and_no_arms_in_words():
     same.right[:] = 1
     assert "no difference can be told" in sample.sentence(sample.compare(same))
     with pytest.raises(CheckpointError, match="no pair"):
-        sample.compare(planted(names=("base", "moda")))
+        sample.compare(planted(names=("base", "control")))
 
 
 # the card
@@ -226,7 +230,13 @@ def test_the_card_compares_both_arms():
     assert "| right, naming | 0.0 % (0.0 to 0.0) | 50.0 % (50.0 to 50.0) | +50.0 (" in told
     assert "| factor from layer to layer (γ), text-to-image | 0.81 (0.73 to 0.90) | 0.73 (0.66 to 0.81) |" in told
     one = card._moda(sample.compare(planted(names=("control", "moda"))))
-    assert "for each of 1 seed," in one and "(γ), text-to-image | 0.90 | 0.81 |" in one
+    assert "Compared for 1 seed;" in one and "(γ), text-to-image | 0.90 | 0.81 |" in one
+
+
+def test_what_is_told_of_the_training_is_what_was_written_down_with_what_ships():
+    made = Manifest.load(SHIPPED / "moda").recipe
+    assert escape(made["about"]) in MODA.about and escape(made["how"]) in MODA.reading
+    assert made["how"] in card._moda(sample.compare(planted()))
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ ROOMS = {
         model, ("base", "naming"), sample.of_sets(model.manifest), **how
     )),
     "moda": (partial(unopened, sample.MODEL), lambda model, **how: sample.looks(
-        model, sample.ARMS, sample.sample(), **how
+        model, sample.seeds_of(("base", *(c.name for c in model.manifest.checkpoints)))[0], sample.sample(), **how
     )),
     "matrix": (mini, lambda model, only_kept: whole(model)),
     "split": (mini, lambda model, **how: split(sets.answers(METHOD), model, **how)),

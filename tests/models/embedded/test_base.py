@@ -48,8 +48,7 @@ def small_tower():
     return CLIPModel(CLIPConfig(text_config=shared | {"vocab_size": 8}, vision_config=vision, projection_dim=8))
 
 
-@pytest.fixture
-def few(monkeypatch):
+def shrunk(monkeypatch):
     """Small batches, small decoders, a state after every step, a probe every two."""
     for module in (parent, base):
         monkeypatch.setattr(module, "BATCH", 4)
@@ -57,6 +56,11 @@ def few(monkeypatch):
     monkeypatch.setattr(fit, "SAVE_EVERY", 0.0)  # save after every step
     monkeypatch.setattr(probes, "EVERY", 2)
     monkeypatch.setattr(probes, "FEW", 1)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    shrunk(monkeypatch)
 
 
 def same(first, second):

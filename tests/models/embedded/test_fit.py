@@ -135,6 +135,11 @@ def test_matrices_decay_and_vectors_do_not(tmp_path):
     toy.fit.run(make, lambda batch: (0 * toy.model(batch["x"]).sum(), {}), quiet)
     assert torch.equal(toy.model.bias, bias)
     assert (toy.model.weight.abs() < weight.abs()).all()
+    kept = toy.model.weight.detach().clone()
+    group = (toy.model.parameters(), 0.05, 0.0)  # a decay of its own
+    own = Fit(tmp_path / "own", "toy", toy.model, [group], 3, 0)
+    own.run(make, lambda batch: (0 * toy.model(batch["x"]).sum(), {}), quiet)
+    assert torch.equal(toy.model.weight, kept)
 
 
 def test_bfloat16_is_used_where_it_pays_and_is_wanted(tmp_path, monkeypatch):
