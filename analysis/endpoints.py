@@ -25,14 +25,6 @@ def _number(value) -> bool:
         return False
 
 
-def _texts(value) -> bool:
-    return isinstance(value, list) and all(isinstance(v, str) for v in value)
-
-
-def _tables(value) -> bool:
-    return isinstance(value, dict) and all(isinstance(values, dict) for values in value.values())
-
-
 def _upload(value) -> bool:
     """Gradio has checked that a file with its mark was uploaded, and marks no other."""
     meta = value.get("meta") if isinstance(value, dict) else None
@@ -44,8 +36,13 @@ _KINDS = {
     bool: _Kind("true or false", lambda value: isinstance(value, bool)),
     int: _Kind("a whole number", lambda value: _number(value) and value == int(value)),
     float: _Kind("a number", _number),
-    list[str] | None: _Kind("a list of texts", _texts),
-    dict[str, dict[str, float | str]] | None: _Kind('numbers by name, by what: {"inter": {"threshold": 1}}', _tables),
+    list[str] | None: _Kind(
+        "a list of texts", lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value)
+    ),
+    dict[str, dict[str, float | str]] | None: _Kind(
+        'numbers by name, by what: {"inter": {"threshold": 1}}',
+        lambda value: isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()),
+    ),
     Upload: _Kind("an uploaded file; with gradio_client: handle_file(path)", _upload),
 }
 

@@ -117,7 +117,8 @@ class Table:
     def markdown(self) -> str:
         """A table of GitHub's Markdown; pipes are escaped, lines joined."""
         lines = [[c.text for c in self._heads()], ["---"] * len(self.columns), *self._texts()]
-        return "\n".join(f"| {' | '.join(map(_markdown, line))} |" for line in lines)
+        shown = [[" ".join(text.split()).replace("|", "\\|") for text in line] for line in lines]
+        return "\n".join(f"| {' | '.join(line)} |" for line in shown)
 
     def latex(self) -> str:
         """A ``tabular`` in the style of the package booktabs; intervals are small and in square brackets."""
@@ -214,10 +215,6 @@ def _head(of: Head) -> str:
     if of.about:
         told = f'<dfn class="term" tabindex="0">{told}<span role="tooltip">{escape(of.about)}</span></dfn>'
     return f"{told}<br><small>{escape(of.below)}</small>" if of.below else told
-
-
-def _markdown(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _latex(cell, by: Head) -> str:

@@ -78,7 +78,8 @@ def html(settings: tuple[str, ...] = START) -> str:
         f'<label><span>{title}{f" {i // 4 + 1}" if title == "Drawing" else ""}</span>'
         f'<select{f" data-like={i % 4}" if 4 <= i < 4 * MAX_ITEMS else ""}>'
         + "".join(
-            f"<option{' selected' if v == chosen else ''} value=\"{escape(v)}\">{escape(_told(v))}</option>"
+            f"<option{' selected' if v == chosen else ''} value=\"{escape(v)}\">"
+            f"{escape(v)}{' (never trained on)' if v == UNSEEN_STYLE else ''}</option>"
             for v in ((chosen,) if 4 <= i < 4 * MAX_ITEMS else offered)
         )
         + "</select></label>"
@@ -89,7 +90,3 @@ def html(settings: tuple[str, ...] = START) -> str:
         "<details><summary>Compose a scene: its truth is then known</summary>"
         f'{rows}<button type="button" data-surprise>Surprise me</button></details>'
     )
-
-
-def _told(value: str) -> str:
-    return f"{value} (never trained on)" if value == UNSEEN_STYLE else value

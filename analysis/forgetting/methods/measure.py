@@ -317,15 +317,13 @@ def load() -> Methods | None:
     return _compared.get(sets.stamps())
 
 
-def _beside(model, only_kept: bool) -> dict | None:
-    return sets.beside(model, only_kept=only_kept) or None  # kept of this model in another dtype, perhaps
-
-
 @sets.remembered
 def _own(name: str) -> Run:
     answers = sets.answers(name)
     lost = load_split(name) if len(answers.tasks) > 1 else None
-    return stored.of(answers, lost, name, more=sets.load(name, _beside))
+    # empty: kept of this model in another dtype, perhaps
+    more = sets.load(name, lambda model, only_kept: sets.beside(model, only_kept=only_kept) or None)
+    return stored.of(answers, lost, name, more=more)
 
 
 def measure(runs: Sequence[Run], without: Mapping[str, str] | None = None) -> Methods:
