@@ -13,8 +13,8 @@ from analysis.interference import card as interference
 from models.embedded import ASSETS, report
 
 SECTIONS = (
-    interference.sets, interference.conflicts, attention.section, decoding.section, embedding_space.section,
-    forgetting.section, forgetting.parts_section, forgetting.path_section,
+    interference.sets, interference.conflicts, interference.trusts, attention.section, decoding.section, decoding.prior,
+    embedding_space.section, forgetting.section, forgetting.parts_section, forgetting.path_section,
 )  # fmt: skip
 """Each measures one room's phenomenon on the embedded default and tells it in Markdown."""
 
@@ -22,7 +22,7 @@ SECTIONS = (
 def card(before: str = "") -> str:
     """The whole card: what the models can do, then what the rooms see in them. ``before`` is the card as it was."""
     with kept.shipping():
-        return "\n\n".join([report.card(before).rstrip(), *(section().strip() for section in SECTIONS)]) + "\n"
+        return "\n\n".join([report.card(before).rstrip(), *filter(None, (of().strip() for of in SECTIONS))]) + "\n"
 
 
 if __name__ == "__main__":

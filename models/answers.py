@@ -158,3 +158,16 @@ def says_yes(answer: str) -> bool:
     """POPE's own reading of an answer: no where its first sentence has the word *no* or *not*, else yes."""
     words = re.findall(r"\w+", answer.split(".")[0].lower())
     return not {"no", "not"} & set(words)
+
+
+def follows(answer: str, seen: str, told: str) -> int:
+    """1 where an answer names ``told`` alone, 0 where it names ``seen`` alone, else -1.
+
+    A single letter or figure counts where it is the whole answer: ``"A bee."`` does not choose option A.
+    """
+    sides = []
+    for word in (seen.strip(), told.strip()):
+        whole = answer.strip(" .()").casefold() == word.casefold()
+        inside = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE)
+        sides.append(whole if len(word) == 1 else inside is not None)
+    return sides.index(True) if sum(sides) == 1 else -1

@@ -1,16 +1,25 @@
-"""How far one word is ahead of another as the first of an answer, by the scores of a decoding strategy."""
+"""How far one word is ahead of another as the first of an answer, by the scores of a decoding strategy or layer by
+layer, and how unsure a model is of that first token.
+"""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from models.batches import in_order
 from models.generation import Choice, Strategy
+from models.instruments import LogitLens
 
 if TYPE_CHECKING:
     from models.encoding import Encoded
+    from models.mllm import MLLM
+
+_LENS_NUMBERS = 2e7  # log-probabilities that one forward may keep
 
 
 def leading(tokenizer, word: str) -> set[int]:
@@ -51,3 +60,47 @@ class Margin:
     def _margin(self, scores: torch.Tensor) -> float:
         one, two = (float(scores[side].logsumexp(0)) for side in self.sides)
         return round(one - two, 4)
+
+
+def entropies(model: "MLLM", prompts: Sequence["Encoded"], checkpoint: str, batch: int) -> np.ndarray:
+    """Entropy of the next-token distribution after each prompt, nats, ``[prompts]``."""
+
+    def read(places: list[int], asked: list["Encoded"]) -> list[float]:
+        logprobs = model.forward(asked, checkpoint).logits.log_softmax(-1)
+        return (-(logprobs.exp() * logprobs).sum(-1).double()).tolist()
+
+    return np.array(in_order(prompts, read, rows=batch)).clip(min=0.0)
+
+
+def margins(model: "MLLM", prompts: Sequence["Encoded"], firsts: np.ndarray, checkpoint: str, batch: int) -> np.ndarray:
+    """Log-probability of token ``firsts[:, 1]`` minus that of ``firsts[:, 0]`` after each layer, nats, ``[prompts,
+    layers]``; not-a-number where both are the same token. Raises ``ModelError`` where a lens cannot read this model.
+    """
+    config = model.model.config.get_text_config()
+    each = config.num_hidden_layers * config.vocab_size
+
+    def read(places: list[int], asked: list["Encoded"]) -> list[np.ndarray]:
+        lens = model.forward(asked, checkpoint, [LogitLens(k=sys.maxsize)]).readings.lens  # of the whole vocabulary
+        found = np.full((len(asked), config.num_hidden_layers), np.nan)
+        layers = np.arange(config.num_hidden_layers)
+        for row, pair in enumerate(firsts[places]):
+            ids, logprobs = lens.ids[:, row, 0], lens.logprobs[:, row, 0]
+            if pair[0] != pair[1]:
+                seen, told = (logprobs[layers, (ids == token).argmax(1)].astype(float) for token in pair)
+                found[row] = told - seen
+        return list(found)
+
+    return np.stack(in_order(prompts, read, rows=max(min(batch, int(_LENS_NUMBERS // each)), 1)))
+
+
+def switched(margin: np.ndarray) -> np.ndarray:
+    """Where the lead changes along the last axis of ``margin`` ``[..., layers]``: bool ``[..., layers]``, True at the
+    first layer of a new lead. A tie keeps the lead.
+    """
+    ahead = np.sign(np.asarray(margin, dtype=float))
+    changed = np.zeros(ahead.shape, dtype=bool)
+    for layer in range(1, ahead.shape[-1]):
+        before = ahead[..., layer - 1]
+        ahead[..., layer] = np.where(ahead[..., layer] == 0, before, ahead[..., layer])
+        changed[..., layer] = ahead[..., layer] * before < 0
+    return changed

@@ -1,15 +1,21 @@
 """What the model card says of object hallucination under each decoding strategy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from analysis.decoding import strategies
-from analysis.decoding.dataset.figure import sampling, scores_table, sentence, shift
+from analysis.decoding.dataset.figure import company, sampling, scores_table, sentence, shift
 from analysis.decoding.dataset.measure import Hallucination, embedded, measure
+from analysis.wording import listed, points
 from models import catalog
+from models.embedded.company import RECIPES
+from models.embedded.hallucination_sets import EXISTENCE, SUBSETS
 
 if TYPE_CHECKING:
     from models.mllm import MLLM
+
+EXPECTS = f"{catalog.EMBEDDED} (prior)"  # as the catalog calls those checkpoints that were trained to expect company
+CONTRASTS = ("inter", "vcd", "cfg")  # those that can change a first token: M3ID cannot, and DoLa contrasts layers
 
 
 def section(opened: "Callable[[str], MLLM]" = catalog.open_model) -> str:
@@ -35,6 +41,40 @@ def told(found: Hallucination) -> str:
     ]
     for subset in found.subsets:
         head = f"### {subset} (n = {found.of(subset)[0].scores.n})"
-        said = " ".join(filter(None, (tell(found, subset) for tell in (sentence, shift, sampling)))).replace("\n", " ")
-        parts += [head, scores_table(found, subset).markdown(), said]
+        said = [tell(found, subset) for tell in (sentence, shift, sampling, company)]
+        parts += [head, scores_table(found, subset).markdown(), " ".join(filter(None, said)).replace("\n", " ")]
     return "\n\n".join(parts)
+
+
+def prior(opened: "Callable[[str], MLLM]" = catalog.open_model, scenes: int = 4 * EXISTENCE) -> str:
+    """What contrasts do to the checkpoints that were trained to expect company; nothing while these do not ship."""
+    if EXPECTS not in {entry.name for entry in catalog.entries()}:
+        return ""
+    model, data, wanted = opened(EXPECTS), embedded(scenes, 0), {name: {} for name in CONTRASTS}
+    return prior_told({name: measure(model, data, wanted, name) for name in model.checkpoint_names})
+
+
+def prior_told(found: Mapping[str, Hallucination]) -> str:
+    """The section's Markdown, of any numbers by checkpoint."""
+    about = (
+        "The prior was put there by training, and so was what is said blind: yes by one recipe, no by the other. A "
+        "blind yes, taken away, should lower false alarms, a blind no raise them. -1, -2: other training seeds."
+    )
+    parts = ["## A prior, learnt, and what contrasts do to it", about, opposed(found)]
+    for name, of in found.items():
+        said = f"{company(of, SUBSETS[-1])} {shift(of, SUBSETS[-1])}".replace("\n", " ")
+        parts += [f"### {name} (n = {of.of(SUBSETS[-1])[0].scores.n})", scores_table(of, SUBSETS[-1]).markdown(), said]
+    return "\n\n".join(parts)
+
+
+def opposed(found: Mapping[str, Hallucination]) -> str:
+    """In how many training seeds a contrast changes false alarms for absent partners in opposite directions."""
+    no, yes = RECIPES
+    seeds, parts = [name.removeprefix(no) for name in found if name.startswith(no)], []
+    for rule in CONTRASTS:
+        pairs = [[found[arm + seed].company[rule].more for arm in (yes, no)] for seed in seeds]
+        turned = [a.clear and b.clear for a, b in pairs if a.value * b.value < 0]
+        told = listed([f"{points(a.value, 1)} and {points(b.value, 1)}" for a, b in pairs])
+        how = f"opposite in {len(turned)} of {len(pairs)} seeds, {sum(turned)} beyond chance"
+        parts.append(f"{found[yes].titles[rule]}: {how} ({told})")
+    return f"Change of false alarms for absent partners where the blind answer is yes, and no: {'; '.join(parts)}."

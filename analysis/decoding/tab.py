@@ -22,7 +22,7 @@ from models.errors import InputError
 
 _FIRST = ("greedy", "inter", "vcd", "m3id")
 _EVERY = 0.1  # seconds between two drawings of answers that are being written
-_SIZES = {"whole": 1.0, "a quarter": 0.25, "a tenth": 0.1}
+_SIZES = {"whole": 1.0, "a quarter": 0.25, "a tenth": 0.1, "four times as many questions": 4.0}
 _INTER = ("INTER, arXiv 2507.05056", "https://arxiv.org/abs/2507.05056")
 
 
@@ -105,7 +105,7 @@ def _set(asked: Asked):
     if asked.upload:
         return uploaded(asked.upload)
     share = _SIZES[asked["size"]]
-    return nullcontext(embedded(round(share * EXISTENCE), round(share * CAPTIONS)))
+    return nullcontext(embedded(round(share * EXISTENCE), round(min(share, 1) * CAPTIONS)))
 
 
 def _measured_sets(asked: Asked, progress, only_kept: bool = False) -> Hallucination | None:

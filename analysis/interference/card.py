@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.interference.conflict import figure as of_conflicts
-from analysis.interference.conflict.measure import ITEMS, Conflicts, measured
+from analysis.interference.conflict.measure import ITEMS, TRAINED, Conflicts, measured
 from analysis.interference.dataset import figure as of_sets
 from analysis.interference.dataset.measure import KINDS, MITIGATION, ORIGIN, TITLES, chosen, measure
 from analysis.interference.dataset.result import Accuracies, accuracies
 from analysis.table import Head, Table
-from analysis.wording import between, estimate, share, signed
+from analysis.wording import between, estimate, listed, share, signed
 from models import catalog
+from models.embedded.conflict import TRUST
 
 if TYPE_CHECKING:
     from models.mllm import MLLM
@@ -100,8 +101,7 @@ def conflicts_told(found: Conflicts) -> str:
         span = f"near − far {between(compared.difference, 2, sign=True, times=1)}; n = {compared.difference.n} each"
         inside = f"{compared.near:.2f} and {compared.far:.2f} ({span})"
     else:
-        average = f"not compared; {known.mean():.2f} on average (n = {len(known)})" if len(known) else ""
-        inside = average or "not measured"
+        inside = f"not compared; {known.mean():.2f} on average (n = {len(known)})" if len(known) else "not measured"
     numbers = [
         ["conflicts; counted", f"{len(found.seen)}; {int(found.counted.sum())}"],
         ["follows the text (TFR)", share(found.following_text)],
@@ -119,3 +119,39 @@ def conflicts_told(found: Conflicts) -> str:
     )
     tables = [Table(["", "measured"], numbers).markdown(), of_conflicts.tier_table(found).markdown()]
     return "\n\n".join(["## Modality conflict", about, *tables, of_conflicts.sentence(found)])
+
+
+def trusts(opened: "Callable[[str], MLLM]" = catalog.open_model, count: int = 2 * ITEMS) -> str:
+    """As ``conflicts``, of the checkpoints that were trained whom to believe; nothing while these do not ship."""
+    if TRAINED not in {entry.name for entry in catalog.entries()}:
+        return ""
+    model = opened(TRAINED)
+    return trusts_told({name: measured(model, name, count, tiers="trained") for name in model.checkpoint_names})
+
+
+def trusts_told(found: Mapping[str, Conflicts]) -> str:
+    """The section's Markdown, of any numbers by checkpoint."""
+    rows = []
+    for name, of in found.items():
+        least, place = min(of.by_tier, key=lambda tier: tier.right.value), estimate(of.fitted.balance, 2, True, 1)
+        told = share(of.following_text), place, f"{least.name}: {share(least.right)}"
+        rows.append([f"{name}, n = {len(of.seen)}", int(of.counted.sum()), *told])
+    heads = ["checkpoint, conflicts", "count", "follow the text", "balance point", "least right alone"]
+    about = (
+        "Trained where a text is right as often as its wording says, a picture as its cover leaves it; in conflicts "
+        "the text counts for more, as much or less than that. The odds of that world put there what is seen here."
+    )
+    return "\n\n".join(["## Whom to believe, learnt", about, Table(heads, rows).markdown(), in_order(found)])
+
+
+def in_order(found: Mapping[str, Conflicts]) -> str:
+    """Whether the balance points of the checkpoints of ``TRUST`` come in the order taught, in a sentence."""
+    curves = {name: found[name].fitted for name in TRUST}
+    # Fieller's interval has ends exactly where the slope's leaves out zero
+    if lost := [name for name, of in curves.items() if of.reason or np.isnan(of.balance.low) or of.slope > 0]:
+        return f"Whether balance points are in order cannot be told: no falling curve for {listed(lost)}."
+    first, middle, last = (of.balance for of in curves.values())
+    order = "" if first.value > middle.value > last.value else "not "
+    said = listed([f"{name} {signed(of.balance.value)}" for name, of in curves.items()])
+    outer = f"the intervals of the outer two {'are apart' if first.low > last.high else 'overlap'}"
+    return f"Every curve falls beyond chance. Balance points, {said}, are {order}in the order taught; {outer}."

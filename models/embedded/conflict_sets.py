@@ -77,8 +77,8 @@ def triplet(rng: np.random.Generator, pool: Sequence[str], styles: Sequence[str]
 
 
 def triplets(
-    count: int, seed: int = 0, stage: str = "base", styles: Sequence[str] = TRAINED_STYLES,
-    tiers: Sequence[str] = WORDINGS, covers: Sequence[float] = OCCLUSIONS,
+    count: int, seed: int = 0, stage: str = "base", tiers: Sequence[str] = WORDINGS,
+    covers: Sequence[float] = OCCLUSIONS, styles: Sequence[str] = TRAINED_STYLES,
 ) -> list[Triplet]:  # fmt: skip
     """``count`` conflicts about the concepts of ``stage``, all pairs of difficulty equally often; the same for the same
     seed.

@@ -45,6 +45,12 @@ class Probe:
     segment: str
     subsets: tuple[str, ...] = ()
 
+    @property
+    def usual(self) -> bool:
+        """Whether it asks for an absent thing that is the partner of one that is there."""
+        partners = (CONCEPTS[PARTNERS[name]].a for name in self.scene.counts)
+        return self.answer == "no" and any(f" {a} " in self.question for a in partners)
+
     def picture(self) -> Image.Image:
         """The scene as RGB, as large as those of the evaluation sets."""
         return self.scene.render(PIXELS)

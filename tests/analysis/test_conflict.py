@@ -427,6 +427,27 @@ def test_figures_and_the_card_hold_for_any_numbers():
     assert "could be zero" in card.conflicts_told(flat) and not figure.law(flat).layout.annotations
 
 
+def test_balance_points_come_in_the_order_taught_or_not_or_it_cannot_be_told():
+    found = measure(Scripted([(2, 8, "dog", "cat", "dog")] * 40), [item(i) for i in range(40)], layers=False)
+
+    def of(*places, slope=-2.0):
+        curves = [Fit(40, 0.0, slope, Estimate(v, v - 0.2, v + 0.2, 40)) for v in places]
+        return {n: replace(found, fitted=curve) for n, curve in zip(TRUST, curves, strict=True)}
+
+    assert card.in_order(of(0.5, 0.0, -0.5)) == (
+        "Every curve falls beyond chance. Balance points, trusts-text +0.50, even 0.00 and trusts-picture −0.50, are "
+        "in the order taught; the intervals of the outer two are apart."
+    )
+    assert "are in the order taught; the intervals of the outer two overlap" in card.in_order(of(0.1, 0.0, -0.1))
+    assert "are not in the order taught" in card.in_order(of(0.5, -0.6, -0.5))
+    lost = of(0.5, 0.0, -0.5) | {"even": replace(found, fitted=Fit(9, reason="all answers follow the same side"))}
+    assert card.in_order(lost) == "Whether balance points are in order cannot be told: no falling curve for even."
+    assert "no falling curve for trusts-text, even and trusts-picture" in card.in_order(of(0.5, 0.0, -0.5, slope=2.0))
+    told = card.trusts_told(lost)
+    assert told.startswith("## Whom to believe, learnt") and card.in_order(lost) in told
+    assert "| trusts-text, n = 40 |" in told and "| +0.50 (+0.30 to +0.70) |" in told and "nan" not in told
+
+
 # kept on disk
 
 

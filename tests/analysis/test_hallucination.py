@@ -36,7 +36,7 @@ from analysis.statistics import Difference, Estimate, difference, interval, rati
 from models.embedded import base
 from models.embedded.concepts import PARTNERS, learnt_in
 from models.embedded.fit import generator
-from models.embedded.hallucination_sets import SEEN, SUBSETS, captions, existence, fingerprint, popular
+from models.embedded.hallucination_sets import EXISTENCE, SEEN, SUBSETS, captions, existence, fingerprint, popular
 from models.embedded.pictures import TRAINED_STYLES, UNSEEN_STYLE
 from models.embedded.scenes import choose_names
 from models.errors import EvalSetError, InputError
@@ -128,6 +128,15 @@ def test_each_subset_has_as_many_yes_as_no_and_half_of_each_art(asked):
     styles = {p.segment: {i.style for q in asked if q.segment == p.segment for i in q.scene.items} for p in asked}
     assert styles[SEEN] <= set(TRAINED_STYLES)
     assert set().union(*(s for k, s in styles.items() if k != SEEN)) == {UNSEEN_STYLE}
+
+
+def test_absent_partners_are_told_from_other_absent_things(asked):
+    for probe in asked:
+        (name,) = {m.name for m in mentions(probe.question, EMBEDDED)}
+        assert probe.usual == (probe.answer == "no" and PARTNERS.get(name) in probe.scene.counts)
+        assert probe.usual or probe.answer == "yes" or "adversarial" not in probe.subsets
+    more = embedded(round(tab._SIZES["four times as many questions"] * EXISTENCE), 0)
+    assert len(more.partners) >= 1000 and not more.captions
 
 
 def test_no_scene_shows_a_thing_with_its_partner():
@@ -398,6 +407,42 @@ def test_better_worse_and_neither_are_told(result):
     alone = replace(result, rows=tuple(r for r in result.rows if r.strategy == "greedy"))
     assert "Against it" not in figure.sentence(alone, "random")
     assert "Nothing was measured" in figure.sentence(result, "elsewhere")
+
+
+def test_who_expects_company_is_told(result):
+    greedy, inter = result.company["greedy"], result.company["inter"]
+    absent = [item for item in embedded(60, 1).existence if item.answer == "no"]
+    usual = sum(item.usual for item in absent)
+    assert (greedy.partners.n, greedy.others.n) == (usual, len(absent) - usual)
+    assert greedy.partners.value == greedy.others.value == 1 and inter.partners.value == inter.others.value == 0
+    assert greedy.apart.value == greedy.more.value == 0 and inter.more.value == -1
+    equal = f"to 100.0 % of {usual} absent partners of what is there, and 100.0 % of {greedy.others.n} other"
+    assert equal in figure.company(result) and "no difference can be told" in figure.company(result)
+    assert figure.company(result) in figure.overall(result) and figure.company(result, "random") == ""
+    expects = replace(greedy, others=Estimate(0.05, 0.02, 0.09, 50), apart=Difference(0.95, 0.9, 0.98))
+    assert "other absent things: +95.0 points (+90.0 to +98.0), more." in figure.company(
+        replace(result, company={"greedy": expects})
+    )
+    assert figure.company(replace(result, company={})) == ""
+
+
+def test_contrasts_that_turn_round_with_the_blind_answer_are_told(result):
+    def of(more):
+        return replace(result, titles=dict.fromkeys(result.titles, "") | {n: n for n in card.CONTRASTS}, company={
+            name: replace(result.company["greedy"], more=more) for name in ("greedy", *card.CONTRASTS)
+        })  # fmt: skip
+
+    less, more, none = Difference(-0.05, -0.08, -0.02), Difference(0.03, 0.01, 0.05), Difference(0.01, -0.01, 0.03)
+    found = {
+        "base": of(none), "expects-company-blind-no": of(more), "expects-company": of(less),
+        "expects-company-blind-no-1": of(none), "expects-company-1": of(less),
+        "expects-company-blind-no-2": of(more), "expects-company-2": of(more),
+    }  # fmt: skip
+    told = card.opposed(found)
+    assert "cfg: opposite in 2 of 3 seeds, 1 beyond chance (−5.0 points and +3.0 points, −5.0 points and +1.0" in told
+    assert told.count("opposite in 2 of 3") == len(card.CONTRASTS)
+    section = card.prior_told(found)
+    assert told in section and section.count("### ") == 7 and figure.company(found["base"]) in section
 
 
 def test_a_gain_is_told_from_a_shift_of_the_threshold(result):

@@ -31,6 +31,15 @@ class Cut:
         return scores
 
 
+class Plausible(Cut):
+    """Cuts them while its ``beta`` is above zero."""
+
+    beta = 0.1
+
+    def scores(self, logits, step, early):
+        return super().scores(logits, step, early) if self.beta else 2 * logits[0] - logits[1]
+
+
 def test_a_word_is_all_tokens_that_begin_it_and_not_the_other():
     assert leading(TOKENIZER, "yes") == {0, 1, 2} and leading(TOKENIZER, "no") == {0, 3, 4}  # 0: a space alone
     told = Margin(Greedy(), TOKENIZER).choose(LOGITS[:1], 0).details
@@ -47,6 +56,9 @@ def test_margins_are_those_of_the_scores_and_of_the_context_without_the_picture(
 
 
 @pytest.mark.parametrize("gone", [(3, 4), (1, 2), (1, 2, 3, 4)])
-def test_where_the_cut_leaves_one_word_alone_the_models_own_margin_stands(gone):
-    told = Margin(Cut(*gone), TOKENIZER).choose(LOGITS, 0, {}).details
-    assert told["margin"] == pytest.approx(math.log(2), abs=1e-4)
+def test_a_rule_with_a_plausibility_cut_is_read_without_it_and_stays_as_it_is(gone):
+    cut = Plausible(*gone)
+    told = Margin(cut, TOKENIZER).choose(LOGITS, 0, {}).details
+    yes, no = 0.09 / 0.1 + 0.04 / 0.1, 0.0225 / 0.7 + 0.01 / 0.1
+    assert told["margin"] == pytest.approx(math.log(yes / no), abs=1e-4)
+    assert cut.beta == 0.1 and cut.scores(LOGITS, 0, {})[gone[0]] == -torch.inf

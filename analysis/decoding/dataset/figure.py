@@ -119,7 +119,8 @@ def overall(found: "Hallucination", subset: str = _HARDEST) -> str:
         f"{'is' if better == 1 else 'are'} better than greedy beyond chance, {worse or 'none'} worse "
         f"(n = {rows[0].scores.n})."
     )
-    controls = [shift(found, order[0]), *(sampling(found, s) for s in dict.fromkeys((order[0], found.subsets[-1])))]
+    controls = [shift(found, order[0]), company(found, order[0])]
+    controls += [sampling(found, s) for s in dict.fromkeys((order[0], found.subsets[-1]))]
     return "\n".join([first, *filter(None, controls), *(sentence(found, subset) for subset in order)])
 
 
@@ -144,6 +145,15 @@ def shift(found: "Hallucination", subset: str) -> str:
         shares = listed([f"{_share(of)} ({title})" for of, title in blind])
         said += f"\nWith the picture taken away, the model says yes to {shares}{way}."
     return said
+
+
+def company(found: "Hallucination", subset: str = _HARDEST) -> str:
+    """Greedy's false alarms for absent partners of what is there beside those for other things, once for a set."""
+    for of in [*found.company.values()][: subset == _HARDEST]:
+        usual, others = (f"{_share(e)} of {e.n}" for e in (of.partners, of.others))
+        how = f"{change(of.apart, digits=1)}, {verdict(of.apart, 'more', 'fewer', 'no difference can be told')}"
+        return f"Greedy says yes to {usual} absent partners of what is there, and {others} other absent things: {how}."
+    return ""
 
 
 def sampling(found: "Hallucination", subset: str) -> str:

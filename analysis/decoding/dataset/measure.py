@@ -4,7 +4,7 @@ two file formats; raw answers, kept; and the numbers that follow from them."""
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -57,7 +57,8 @@ class Item(Protocol):
 @dataclass(frozen=True)
 class Data:
     """``subsets`` maps the name of each to the places of its items in ``existence``; ``forms`` are the words for
-    objects that captions are searched for; ``mark`` changes when any of it does; ``left``: what is not in it, in words.
+    objects that captions are searched for; ``mark`` changes when any of it does; ``left``: what is not in it, in words;
+    ``partners`` are the places of questions about absent things that usually come with what is there.
     """
 
     existence: Sequence[Item]
@@ -66,6 +67,7 @@ class Data:
     forms: Mapping[str, str]
     mark: str
     left: str = ""
+    partners: frozenset[int] = frozenset()
 
 
 @cache
@@ -77,7 +79,8 @@ def embedded(scenes: int = hallucination_sets.EXISTENCE, captions: int = halluci
         for subset in hallucination_sets.SUBSETS
     }
     mark = hallucination_sets.fingerprint([*asked, *described])
-    return Data(asked, subsets, described, EMBEDDED, mark)
+    partners = frozenset(i for i, probe in enumerate(asked) if probe.usual)
+    return Data(asked, subsets, described, EMBEDDED, mark, partners=partners)
 
 
 @contextmanager
@@ -151,14 +154,26 @@ class Row:
     over: Mapping[str, Difference]
 
 
+@dataclass(frozen=True)
+class Company:
+    """False alarms of a strategy for absent ``partners`` of what is there and for all ``others``, how far these are
+    ``apart`` (bootstrap over questions), and how many ``more`` for partners there are than greedy's, paired."""
+
+    partners: Estimate
+    others: Estimate
+    apart: Difference
+    more: Difference
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hallucination(Result):
-    """Every strategy on every subset of a set. ``titles`` and ``parameters`` are of each strategy by its name."""
+    """Every strategy on every subset of a set. ``titles``, ``parameters``, ``company``: of each strategy by name."""
 
     checkpoint: str
     titles: Mapping[str, str]
     parameters: Mapping[str, Settings]
     rows: tuple[Row, ...]
+    company: Mapping[str, Company] = field(default_factory=dict)
 
     @property
     def subsets(self) -> tuple[str, ...]:
@@ -219,7 +234,8 @@ def measure(
     by["note"] = ", ".join(filter(None, (by["note"], data.left)))
     titles = {name: strategies.ALL[name].title for name in wanted}
     return Hallucination(
-        provenance=Provenance(**by), checkpoint=checkpoint, titles=titles, parameters=chosen, rows=tuple(rows)
+        provenance=Provenance(**by), checkpoint=checkpoint, titles=titles, parameters=chosen, rows=tuple(rows),
+        company=_company(data, said)
     )
 
 
@@ -249,6 +265,15 @@ def _existence(data: Data, given: Mapping[str, dict], read: Mapping[str, dict]) 
             over = {n: difference(own == truth, said[n] == truth) for n in _rivals(name, said)}
             rows.append(Row(subset, name, scores, changes, given[name]["speed"], over))
     return rows
+
+
+def _company(data: Data, given: Mapping[str, dict]) -> dict[str, Company]:
+    usual = np.isin(np.arange(len(data.existence)), list(data.partners))
+    other = np.array([not item.answer.startswith("yes") for item in data.existence], dtype=bool) & ~usual
+    said = {name: np.array([says_yes(text) for text in of["texts"]]) for name, of in given.items() if usual.any()}
+    apart = {name: ratio_difference((own & usual, usual), (own & other, other)) for name, own in said.items()}
+    more = {name: difference(own[usual], said[BASIS][usual]) for name, own in said.items()}
+    return {n: Company(mean(own[usual]), mean(own[other]), apart[n], more[n]) for n, own in said.items()}
 
 
 def _captions(data: Data, given: Mapping[str, dict]) -> list[Row]:

@@ -142,8 +142,7 @@ def inside(found: "Conflicts") -> go.Figure | None:
 def tier_table(found: "Conflicts") -> Table:
     """Each difficulty of either side: right from that side alone, and how many follow the text; 95 % intervals."""
     rows = [
-        [f"{t.side}: {t.name.replace('%', ' %')}", t.right.n, share(t.right), t.followed.n,
-         share(t.followed)]
+        [f"{t.side}: {t.name.replace('%', ' %')}", t.right.n, share(t.right), t.followed.n, share(t.followed)]
         for t in found.by_tier
     ]
     return Table(["Difficulty", "n", "Right from that side alone", "Count", "Follow the text"], rows)

@@ -8,8 +8,6 @@ where that is 1/2. Inside, the logit lens tells after each layer which of the tw
 changes is the number of switches.
 """
 
-import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,20 +20,18 @@ from analysis.result import Provenance, Result, plain
 from analysis.statistics import Estimate, mean
 from analysis.table import Table
 from models import catalog
-from models.batches import in_order
+from models.answers import follows
 from models.checkpoints import BASE
 from models.embedded.concepts import TASKS
 from models.embedded.conflict_sets import COVERS, OCCLUSIONS, RELIABILITY, WORDINGS, Triplet, digest, triplets
 from models.errors import InputError, ModelError, OutOfMemory
-from models.instruments import LogitLens
+from models.margins import entropies, margins, switched
 
 if TYPE_CHECKING:
     from models import fingerprint
-    from models.encoding import Encoded
     from models.mllm import MLLM
 
-TRAINED = f"{catalog.EMBEDDED} (conflict)"
-"""The name under which the catalog offers the embedded default with checkpoints that were trained whom to believe."""
+TRAINED = f"{catalog.EMBEDDED} (conflict)"  # as the catalog calls those checkpoints that were trained whom to believe
 ITEMS, FEWEST, MOST = 300, 9, 1800
 """How many conflicts: usually, and at least and at most on the page."""
 THINGS = (BASE, *TASKS)
@@ -45,7 +41,6 @@ TIERS = {"usual": (WORDINGS, OCCLUSIONS), "trained": (tuple(RELIABILITY), tuple(
 TOKENS = 12  # of an answer: enough for a sentence that names one thing
 _ROOM, _VERSION = "conflict", 1
 _AT_ONCE = 64  # items whose pictures are in memory
-_LENS_NUMBERS = 2e7  # log-probabilities that one forward may keep
 
 
 @dataclass(frozen=True)
@@ -139,63 +134,6 @@ def relative_uncertainty(text: np.ndarray, image: np.ndarray) -> np.ndarray:
     return np.divide(2 * (text - image), total, out=np.zeros_like(total), where=total > 0)
 
 
-def switched(margin: np.ndarray) -> np.ndarray:
-    """Where the lead changes along the last axis of ``margin`` ``[..., layers]``: bool ``[..., layers]``, True at the
-    first layer of a new lead. A tie keeps the lead.
-    """
-    ahead = np.sign(np.asarray(margin, dtype=float))
-    changed = np.zeros(ahead.shape, dtype=bool)
-    for layer in range(1, ahead.shape[-1]):
-        before = ahead[..., layer - 1]
-        ahead[..., layer] = np.where(ahead[..., layer] == 0, before, ahead[..., layer])
-        changed[..., layer] = ahead[..., layer] * before < 0
-    return changed
-
-
-def entropies(model: "MLLM", prompts: Sequence["Encoded"], checkpoint: str, batch: int) -> np.ndarray:
-    """Entropy of the next-token distribution after each prompt, nats, ``[prompts]``."""
-
-    def read(places: list[int], asked: list["Encoded"]) -> list[float]:
-        logprobs = model.forward(asked, checkpoint).logits.log_softmax(-1)
-        return (-(logprobs.exp() * logprobs).sum(-1).double()).tolist()
-
-    return np.array(in_order(prompts, read, rows=batch)).clip(min=0.0)
-
-
-def margins(model: "MLLM", prompts: Sequence["Encoded"], firsts: np.ndarray, checkpoint: str, batch: int) -> np.ndarray:
-    """Log-probability of token ``firsts[:, 1]`` minus that of ``firsts[:, 0]`` after each layer, nats, ``[prompts,
-    layers]``; not-a-number where both are the same token. Raises ``ModelError`` where a lens cannot read this model.
-    """
-    config = model.model.config.get_text_config()
-    each = config.num_hidden_layers * config.vocab_size
-
-    def read(places: list[int], asked: list["Encoded"]) -> list[np.ndarray]:
-        lens = model.forward(asked, checkpoint, [LogitLens(k=sys.maxsize)]).readings.lens  # of the whole vocabulary
-        found = np.full((len(asked), config.num_hidden_layers), np.nan)
-        layers = np.arange(config.num_hidden_layers)
-        for row, pair in enumerate(firsts[places]):
-            ids, logprobs = lens.ids[:, row, 0], lens.logprobs[:, row, 0]
-            if pair[0] != pair[1]:
-                seen, told = (logprobs[layers, (ids == token).argmax(1)].astype(float) for token in pair)
-                found[row] = told - seen
-        return list(found)
-
-    return np.stack(in_order(prompts, read, rows=max(min(batch, int(_LENS_NUMBERS // each)), 1)))
-
-
-def follows(answer: str, seen: str, told: str) -> int:
-    """1 where an answer names ``told`` alone, 0 where it names ``seen`` alone, else -1.
-
-    A single letter or figure counts where it is the whole answer: ``"A bee."`` does not choose option A.
-    """
-    sides = []
-    for word in (seen.strip(), told.strip()):
-        whole = answer.strip(" .()").casefold() == word.casefold()
-        inside = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", answer, re.IGNORECASE)
-        sides.append(whole if len(word) == 1 else inside is not None)
-    return sides.index(True) if sum(sides) == 1 else -1
-
-
 def measured(
     model: "MLLM | fingerprint.Unopened", checkpoint: str = BASE, count: int = ITEMS, seed: int = 0,
     things: str = BASE, progress: kept.Progress = kept.quiet, only_kept: bool = False, tiers: str = "usual",
@@ -213,8 +151,7 @@ def measured(
     for what, value, known in (("things", things, THINGS), ("tiers", tiers, TIERS)):
         if value not in known:
             raise InputError(f"There are no {what} {value!r} to draw. There are those of: {', '.join(known)}.")
-    wordings, covers = TIERS[tiers]
-    items = triplets(int(count), int(seed), things, tiers=wordings, covers=covers)
+    items = triplets(int(count), int(seed), things, *TIERS[tiers])
     cell = kept.Cell(checkpoint, {"data": digest(items)}, f"conflicts of {checkpoint}", len(items), seed=int(seed))
     ask = lambda cell, places: asked(model, items, checkpoint, places)  # noqa: E731
     (raw,) = kept.gathered(_ROOM, _VERSION, model, [cell], ask, progress, only_kept)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from analysis.decoding.dataset import measure as decoding
-from analysis.interference.conflict.measure import TRAINED, measured
+from analysis.decoding import card as decoding
+from analysis.interference import card as interference
 from models import catalog
 from models.embedded import company, conflict, worlds
 from models.embedded.company import RECIPES, TOGETHER, VEIL, names, shown
@@ -246,11 +246,14 @@ def test_both_sets_are_offered_and_measured(assets, monkeypatch, tmp_path):
         "Trained whom to believe · crosstalk-mini", "Trained to expect company · crosstalk-mini",
     }  # fmt: skip
     assert all(e.available for e in listed.values())
-    with catalog.using(TRAINED) as model:
-        assert model.checkpoint_names == ("base", "trusts-text", "even", "trusts-picture")
-        found = measured(model, "trusts-text", 12, tiers="trained")
-        assert len(found.by_tier) == 7 and found.provenance.checkpoint == "trusts-text"
-        assert found.entropy_text.tolist() != measured(model, "base", 12, tiers="trained").entropy_text.tolist()
-    with catalog.using("crosstalk-mini (prior)") as model:
-        told = decoding.measure(model, decoding.embedded(2, 1), {"vcd": {}}, "expects-company")
-        assert told.checkpoint == "expects-company" and told.of("adversarial")[1].scores.blind.known
+    whom = interference.trusts(count=12)  # what the model's card says of it
+    assert [line.split(", n")[0] for line in whom.splitlines() if "n = 12" in line] == [
+        "| base", "| trusts-text", "| even", "| trusts-picture",
+    ]  # fmt: skip
+    assert "cannot be told: no falling curve for " in whom
+    monkeypatch.setattr(decoding, "CONTRASTS", ("vcd",))
+    company = decoding.prior(scenes=1)
+    assert all(f"### {name} (n = 4)" in company for name in ("base", *RECIPES))
+    assert "opposite in 0 of 1 seeds" in company or "opposite in 1 of 1 seeds" in company
+    monkeypatch.setattr(catalog, "entries", list)
+    assert interference.trusts() == decoding.prior() == ""  # nothing of what does not ship
