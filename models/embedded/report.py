@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import AutoTokenizer, CLIPModel
 
 from models.answers import score
-from models.catalog import open_model
+from models.catalog import EMBEDDED, entries, open_model
 from models.checkpoints import BASE
 from models.embedded import base, clip, evalsets
 from models.embedded import questions as Q
@@ -23,6 +23,7 @@ from models.embedded.pictures import STYLES, TRAINED_STYLES, UNSEEN_STYLE, table
 from models.embedded.scenes import random_scene
 from models.embedded.text import IMAGE_SIZE
 from models.embedded.train import CLIP, SEQUENTIAL
+from models.embedded.worlds import WORLDS
 from models.errors import CheckpointError
 from models.evaluation import interval
 from models.files import parameters as count
@@ -115,6 +116,25 @@ def _prior(mllm) -> str:
         ["any other thing", _cell(alarms["other"]), str(len(alarms["other"]))],
     ]
     return _table(["the absent thing asked for is", "answers yes", "n"], rows)
+
+
+def clean(name: str) -> str:
+    """What every checkpoint of the set ``name`` of ``worlds.WORLDS`` still answers of what the base was taught, all six
+    tasks together, and the change, paired; nothing while it does not ship.
+    """
+    called = f"{EMBEDDED} ({name})"
+    if called not in {entry.name for entry in entries()}:
+        return ""
+    mllm = open_model(called)
+    drawn = [pair for task in TASKS for pair in _examples(task, "base", TRAINED_STYLES)]
+    scores = {of: measure(mllm, of, drawn) for of in mllm.checkpoint_names}
+    rows = []
+    for of, own in scores.items():
+        less = own - scores[BASE]
+        low, high = interval(less) if less.any() else (0.0, 0.0)
+        change = f"{100 * less.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        rows.append([of, _cell(own), "" if of == BASE else change])
+    return _table([f"checkpoint ({WORLDS[name].method})", f"right, n = {len(drawn)}", "change, points"], rows)
 
 
 def _retrieval() -> str:
@@ -221,6 +241,7 @@ def card(before: str = "") -> str:
         _skills(mllm),
         "## Language prior: false alarms after skewed training",
         _prior(mllm),
+        *_worlds(),
         "## Contrastive retrieval (drawing on white, own name among all)",
         _retrieval(),
         "## Speed",
@@ -229,6 +250,12 @@ def card(before: str = "") -> str:
         _cost(Path("build/train/seed0"), before),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _worlds() -> list[str]:
+    tables = [*filter(None, map(clean, WORLDS))]
+    about = "Base concepts, drawings seen in training, the six tasks above together; differences are paired."
+    return ["## What small worlds cost of it", about, *tables] if tables else []
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -13,7 +13,7 @@ from scipy.stats import entropy
 from analysis.decoding import card as decoding
 from analysis.interference import card as interference
 from models import catalog
-from models.embedded import company, conflict, worlds
+from models.embedded import company, conflict, report, worlds
 from models.embedded.company import RECIPES, TOGETHER, VEIL, names, shown
 from models.embedded.concepts import PARTNERS, learnt_in
 from models.embedded.conflict import SHARES, SHIFT, TRUST, believed, drawn
@@ -255,5 +255,9 @@ def test_both_sets_are_offered_and_measured(assets, monkeypatch, tmp_path):
     company = decoding.prior(scenes=1)
     assert all(f"### {name} (n = 4)" in company for name in ("base", *RECIPES))
     assert "opposite in 0 of 1 seeds" in company or "opposite in 1 of 1 seeds" in company
+    monkeypatch.setattr(report, "ITEMS", 1)
+    kept = report.clean("conflict").splitlines()
+    assert [line.split(" | ")[0] for line in kept[2:]] == ["| base", "| trusts-text", "| even", "| trusts-picture"]
+    assert "n = 6" in kept[0] and kept[2].endswith(" |  |") and " to " in kept[3]
     monkeypatch.setattr(catalog, "entries", list)
     assert interference.trusts() == decoding.prior() == ""  # nothing of what does not ship
