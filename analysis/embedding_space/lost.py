@@ -17,6 +17,7 @@ from analysis.section import SET, Prediction, Section, Shown, Try, View
 from analysis.statistics import Estimate
 from analysis.table import SCROLL, Head, Table
 from analysis.wording import between, estimate, percent, signed
+from models.embedded.phases import told
 
 _CARDS = 12  # pairs shown
 
@@ -251,8 +252,7 @@ def _keeps(result: Lost) -> str | None:
     every = result.whole
     if [of.space.method for of in every] != [PLAIN, BESIDE]:
         return None
-    told = verdict(versus(every[1].runs, every[0].runs, *_how(result)))
-    return _KEEPS[told.split()[0].rstrip(",")]
+    return _KEEPS[verdict(versus(every[1].runs, every[0].runs, *_how(result))).split()[0].rstrip(",")]
 
 
 LOST = Section(
@@ -292,7 +292,7 @@ LOST = Section(
     ),
     then="Distances or names? " + GO.format("map", "See what moved") + " "
     + GO.format("matrix", "See whose name took their place"),
-    reading="<p>A rank of 1: of all names of its domain the right one is nearest to the picture. Shown are the worst "
+    reading=f"<p>A rank of 1: of all names of its domain the right one is nearest to the picture. Shown are the worst "
     "of what each training lost, in turn: the cards say how it looks, the sentence how often it happens. Between "
-    "trainings from other seeds numbers differ as well: only what all of them show counts as a difference.</p>",
+    f"trainings from other seeds numbers differ, too; only what all show counts.</p><p>{escape(told(BESIDE))}</p>",
 )

@@ -39,6 +39,7 @@ from models.embedded.pictures import TRAINED_STYLES, table
 from models.embedded.scenes import ANGLES, Scene, placed
 from models.embedded.tasks import keep
 from models.embedded.text import IMAGE_SIZE
+from models.manifest import MANIFEST, Manifest
 
 DOMAINS = {
     "broad": ("smileys-emotion", "people-body", "activities"),
@@ -189,7 +190,20 @@ def recipe(method: str, steps: int = STEPS) -> dict:
         "mod-x": {"alpha": ALPHA, "directions": ["image rows", "text rows"], "scale": "the model's own"},
         "replay": {"kept of a phase": BUFFER, "replayed in a batch": REPLAYED},
     }  # fmt: skip
-    return {"rank": RANK, "steps": steps, "batch": BATCH, "peak": PEAK, "settings": own.get(method, {})}
+    made = {"rank": RANK, "steps": steps, "batch": BATCH, "peak": PEAK, "settings": own.get(method, {})}
+    if method == "mod-x":
+        made["about"] = (
+            f"Mod-X's term has a weight of {ALPHA:g} and holds both directions, the pictures' rows and the texts', as "
+            "in the authors' code; cosines are taken at the model's own temperature."
+        )
+    return made
+
+
+def told(method: str) -> str:
+    """What was written down in words, with the checkpoints that ship, of how ``method`` was trained; empty where
+    nothing was.
+    """
+    return Manifest.load(SET / method).recipe.get("about", "") if (SET / method / MANIFEST).exists() else ""
 
 
 def write(folder: Path, out: Path = SET, methods: Sequence[str] = METHODS, steps: int = STEPS) -> None:
@@ -209,7 +223,7 @@ def write(folder: Path, out: Path = SET, methods: Sequence[str] = METHODS, steps
         manifest = {
             "base": "crosstalk-clip", "method": method, "order": order, "recipe": made, "checkpoints": checkpoints,
         }  # fmt: skip
-        (out / method / "checkpoints.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        (out / method / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 if __name__ == "__main__":

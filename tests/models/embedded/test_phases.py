@@ -1,11 +1,16 @@
 """Phases of the dual encoder: Mod-X's term by hand, what replay keeps, and a whole run on a tiny model."""
 
+from html import escape
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import CLIPConfig, CLIPModel
 
+from analysis.embedding_space.lost import LOST
 from models.dual_encoder import DualEncoder
+from models.embedded import fit
 from models.embedded import phases as P
 from models.embedded.pictures import table
 from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor, caption_tokenizer
@@ -83,9 +88,40 @@ def test_phases_go_on_from_each_other_and_open_as_checkpoints(words, tmp_path, m
         assert len(opened.phase_names) == (2 if method == "joint" else 3)
         made = Manifest.load(tmp_path / "sets" / method).recipe
         assert made["steps"] == (2 if method == "joint" else 1) and ("alpha" in made["settings"]) == (method == "mod-x")
+        assert ("both directions" in made.get("about", "")) == (method == "mod-x")
         seen = opened.images(pictures, opened.phase_names)
         assert all(np.abs(a - b).max() > 1e-6 for a, b in zip(seen, seen[1:], strict=False))
         assert np.allclose(np.linalg.norm(seen, axis=-1), 1, atol=1e-5)
     log.clear()
     P.train(tmp_path / "state", clip, words, 0, log=log.append, steps=1)
     assert len(log) == 7 and all("done before" in line for line in log)
+
+    # Mod-X killed in the second phase and started again: the model before it is the one that it was
+    monkeypatch.setattr(P, "BATCH", 6)
+    monkeypatch.setattr(fit, "SAVE_EVERY", 0.0)  # a state after every step
+    calls, original = [], P.distillation
+
+    def killed(*matrices):
+        calls.append(matrices[0])
+        if len(calls) == 8:  # four of the whole run, two of the first phase, one of the second
+            raise InterruptedError
+        return original(*matrices)
+
+    monkeypatch.setattr(P, "distillation", killed)
+    P.train(tmp_path / "whole", clip, words, 0, ["mod-x"], log.append, 2)
+    with pytest.raises(InterruptedError):
+        P.train(tmp_path / "cut", clip, words, 0, ["mod-x"], log.append, 2)
+    P.train(tmp_path / "cut", clip, words, 0, ["mod-x"], log.append, 2)
+    assert len(calls) == 9 and torch.equal(calls[8], calls[3])
+    for phase in ("food", "symbols"):
+        one, other = (
+            load_file(tmp_path / state / "phases" / f"mod-x-{phase}" / "adapter_model.safetensors")
+            for state in ("whole", "cut")
+        )
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_what_is_told_of_mod_x_is_what_was_written_down_with_what_ships():
+    made = Manifest.load(P.SET / "mod-x").recipe
+    assert ("both directions" in made["about"]) == (len(made["settings"]["directions"]) == 2)
+    assert P.told("mod-x") == made["about"] and escape(made["about"]) in LOST.reading
