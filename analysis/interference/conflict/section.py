@@ -7,7 +7,7 @@ from html import escape
 from analysis import kept
 from analysis.form import Number, One, Words
 from analysis.interference.conflict import figure
-from analysis.interference.conflict.measure import ITEMS, MOST, THINGS, TIERS, TRAINED, Conflicts, measured
+from analysis.interference.conflict.measure import ITEMS, MOST, THINGS, TRAINED, Conflicts, measured
 from analysis.interference.conflict.single import Conflict, conflict
 from analysis.result import Provenance
 from analysis.section import MODEL, Asked, Prediction, Section, Shown, Try, View
@@ -113,7 +113,7 @@ CONFLICTS = Section(
             ("those of the base model", THINGS[0]), *((f"those of the task {t}", t) for t in THINGS[1:])
         ]),
         One("tiers", "Wordings and covers", folded=True, offered=[
-            (f"the {name} ones, {len(covers)} covers", name) for name, (_, covers) in TIERS.items()
+            ("the usual ones", "usual"), ("those that conflict checkpoints are trained with", "trained")
         ]),
     ),
     prediction=Prediction("whom will the answers follow?", figure.LEANS, figure.lean),
