@@ -82,6 +82,21 @@ def _own_cache(tmp_path_factory):
 
 # Models. Each is opened once a process and shared: a test that changes one undoes it (monkeypatch), or opens its own.
 
+@pytest.fixture(scope="session", autouse=True)
+def _brief():
+    """A model of random weights seldom ends what it writes: where an answer may be long, its own are six tokens."""
+    from models.generation import Generator
+
+    whole = Generator.steps
+
+    def steps(self, answers, limit, *more, **named):
+        random = self.model.config.get_text_config().hidden_size < 64
+        return whole(self, answers, 6 if random and limit >= 40 else limit, *more, **named)
+
+    Generator.steps = steps
+    yield
+    Generator.steps = whole
+
 
 @pytest.fixture(scope="session")
 def embedded(_own_cache):
