@@ -211,6 +211,10 @@ def _methods_outcome(found: methods.Methods) -> str | None:
     return _HOW_MANY[0] if share > 2 / 3 else _HOW_MANY[1] if share > 1 / 3 else _HOW_MANY[2]
 
 
+def _methods_said(found: methods.Methods, metric: str = "bwt") -> str:
+    return f"{methods_figure.sentence(found, metric)} {methods_figure.orders_said(found)}"
+
+
 METHODS = Section(
     name="methods", title="Methods and order", question="Which method forgets less, and what does it cost?",
     about=(
@@ -218,10 +222,9 @@ METHODS = Section(
         "of the difference and every seed of plain; red: worse; grey: no difference can be told."
     ),
     label="small", of=SET, quick=True, run="Compare",
-    measure=lambda asked, progress: replace(methods.compared(progress), metric=asked["metric"]),
-    kept=lambda asked: (found := methods.load()) and replace(found, metric=asked["metric"]),
+    measure=lambda asked, progress: methods.compared(progress), kept=lambda asked: methods.load(),
     controls=lambda raw, result: (
-        One("metric", "Shown", at=RUN, offered=[
+        One("metric", "Shown", at=DRAW, offered=[
             (of.title, m) for m, of in terms.NAMES.items() if m in (result.shown if result else methods.METRICS)
         ]),
         *(
@@ -229,7 +232,7 @@ METHODS = Section(
             if result and result.orders else ()
         ),
     ),
-    sentence=lambda found: f"{methods_figure.sentence(found)} {methods_figure.orders_said(found)}",
+    sentence=_methods_said, shown_sentence=lambda shown: _methods_said(shown.result, shown["metric"]),
     views=(
         View("metric", lambda shown: methods_figure.dots(shown.result, shown["metric"])),
         View(

@@ -197,11 +197,11 @@ def test_the_headline_is_about_the_metric_that_is_shown():
     high = {**COUNTS, "a": (1, 30, 6, 30)}
     found = measure([made(n=40), made("replay", counts=high, n=40), made("lwf", split=False, n=40)])
     for metric in METRICS:
-        said, _ = headline(sentence(replace(found, metric=metric)))
+        said, _ = headline(sentence(found, metric))
         assert SAYS[metric][0] in said or SAYS[metric][1] in said or said.startswith(NAMES[metric].title), said
         assert len(said.split()) <= 25
-    assert "learn more than sequential training, most of all replay" in sentence(replace(found, metric="mft"))
-    assert "Not measured of lwf" in sentence(replace(found, metric="superficial"))
+    assert "learn more than sequential training, most of all replay" in sentence(found, "mft")
+    assert "Not measured of lwf" in sentence(found, "superficial")
 
 
 def test_seeds_that_disagree_make_no_difference():

@@ -93,9 +93,10 @@ def test_methods_are_compared_as_soon_as_the_section_is_opened(drive):
     assert len(seen.shown.result.rows) == 10 and not seen.shown.result.without
     assert [t.method for t in seen.shown.result.orders] == ["sequential", "sefe"]
     assert seen.seen["metric"].data and seen.seen["order"].data
-    assert "mean of the runs, n = 1440 items" in seen.seen["metric"].layout.xaxis.title.text
-    first = seen.shown.result
+    assert "mean of the runs, n = 1200 items" in seen.seen["metric"].layout.xaxis.title.text
+    first, told = seen.shown.result, seen.seen["told"]
     seen.change("metric", metric="mfn")
+    assert "forget less" in told and "know more" in seen.seen["told"]
     assert "Kept in the end (MFN)" in seen.seen["metric"].layout.xaxis.title.text
     seen.change("turned", turned="sefe")
     assert "sefe" in seen.seen["order"].layout.xaxis.title.text

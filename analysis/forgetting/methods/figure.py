@@ -182,11 +182,11 @@ def about_table(methods: "Mapping[str, Told]") -> Table:
     return Table(["Method", "What it does", "As trained here", "Paper"], rows)
 
 
-def sentence(found: "Methods") -> str:
-    """Which methods differ from plain training in the metric that is looked at; of forgetting (BWT) also the price
-    (MFT) and who knows more in the end (MFN)."""
+def sentence(found: "Methods", metric: str = "bwt") -> str:
+    """Which methods differ from plain training in a metric; of forgetting (BWT) also the price (MFT) and who knows
+    more in the end (MFN)."""
     plain = next(row for row in found.rows if row.method == found.plain)
-    at, metric = plain.estimates, found.metric
+    at = plain.estimates
     if math.isnan(at["bwt"].value):
         return "A set of one task has nothing to forget, so there is nothing to compare."
     alone = (

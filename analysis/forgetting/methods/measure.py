@@ -142,8 +142,7 @@ class Turned:
 class Methods(Result):
     """Rows in the order in which sets are offered, plain training first. ``references``: mean accuracy on all tasks of
     checkpoints that are no step of a sequence (the base, and one trained on all tasks jointly). ``without``: why a set
-    is not among the rows. ``before``: what the base itself reaches in the metrics of further sets. ``metric``: the one
-    that is looked at, which the sentence begins with."""
+    is not among the rows. ``before``: what the base itself reaches in the metrics of further sets."""
 
     plain: str
     order: tuple[str, ...]
@@ -153,7 +152,6 @@ class Methods(Result):
     orders: tuple[Turned, ...]
     without: dict[str, str]
     before: dict[str, Seeded] = field(default_factory=dict)
-    metric: str = "bwt"
 
     def counted(self, metric: str) -> str:
         """How many items a metric is of; ``"612 to 803"`` where these are other ones in every row."""
