@@ -1,6 +1,7 @@
 """Crosstalk's front door: settings, the page made of its rooms, the endpoints, launch. It computes nothing."""
 
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -237,6 +238,7 @@ def main() -> None:
         threading.Thread(target=_warm, daemon=True).start()
     demo = build()
     demo.launch(prevent_thread_lock=True, inbrowser=_has_display(), **settings())
+    gc.freeze()  # what is there now stays: no collection need look through its million objects while somebody waits
     ending.wait(demo, _close)
 
 

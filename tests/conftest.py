@@ -1,6 +1,7 @@
 """Every test runs without network; tests marked ``browser`` need Chromium."""
 
 import functools
+import gc
 import os
 import shutil
 import socket
@@ -65,6 +66,12 @@ def pytest_itemcollected(item):
 def pytest_collection_modifyitems(items):
     order = [*GROUPS.values()]
     items.sort(key=lambda item: order.index(group) if (group := _group(item.nodeid)) in order else len(order))
+
+
+def pytest_collection_finish():
+    """What was imported stays: no collection of garbage need look through its million objects again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
