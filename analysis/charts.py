@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import textwrap
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,6 @@ import plotly.graph_objects as go
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from analysis.statistics import Estimate
 
 # Okabe and Ito's colours, told apart by colour-blind readers; mid-tones that read on white and on black.
@@ -59,7 +58,7 @@ def empty(message: str, height: int = 140) -> go.Figure:
 
 
 def bars(
-    names: "Sequence[str]", values, colours, title: str, hover: str = "", row: int = 30, axis: dict | None = None, **bar
+    names: Sequence[str], values, colours, title: str, hover: str = "", row: int = 30, axis: dict | None = None, **bar
 ) -> go.Figure:
     """A horizontal bar for each name, the first on top, in rows of ``row`` pixels.
 
@@ -98,7 +97,7 @@ DOWN = {**ACROSS, "autorange": "reversed"}
 """The axis of rows, the first on top."""
 
 
-def rows(labels: "Iterable[str]", above: float = 0.5, below: float = 0.5, **more) -> dict:
+def rows(labels: Iterable[str], above: float = 0.5, below: float = 0.5, **more) -> dict:
     """The axis of rows at 0, 1, ..., the first on top, by their ``labels``; with so much room above and below them."""
     told = [escape(label) for label in labels]
     return {

@@ -82,13 +82,9 @@ def key(version: int, model: "Model", cell: Cell) -> dict:
 
 
 def gathered(
-    room: str,
-    version: int,
-    model: "Model",
-    plan: Sequence[Cell],
-    measure: Callable[[Cell, list[int]], Iterable[tuple[int, dict]]],
-    progress: Progress = quiet,
-    only_kept: bool = False,
+    room: str, version: int, model: "Model", plan: Sequence[Cell],
+    measure: Callable[[Cell, list[int]], Iterable[tuple[int, dict]]], progress: Progress = quiet,
+    only_kept: bool = False
 ) -> list[dict | None]:
     """The value of every cell of ``plan``, in its order: what is kept is loaded, what is missing is measured and kept.
 
@@ -118,13 +114,8 @@ def gathered(
 
 
 def single(
-    room: str,
-    version: int,
-    model: "Model",
-    cell: Cell,
-    measure: Callable[[], dict],
-    progress: Progress = quiet,
-    only_kept: bool = False,
+    room: str, version: int, model: "Model", cell: Cell, measure: Callable[[], dict], progress: Progress = quiet,
+    only_kept: bool = False
 ) -> dict | None:
     """The same of one measurement that is whole or nothing: ``measure()`` returns its value without a provenance, and
     tells ``progress`` itself.

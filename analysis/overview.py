@@ -52,12 +52,9 @@ def overview(rooms: Sequence[Room]) -> Room:
             decoder = model.model.config.get_text_config()
             image = int((segments == Modality.IMAGE).sum())
             found = Overview(
-                provenance=Provenance(**model.provenance(asked.checkpoint)),
-                question=asked.question,
-                image_tokens=image,
-                text_tokens=len(segments) - image,
-                layers=decoder.num_hidden_layers,
-                heads=decoder.num_attention_heads,
+                provenance=Provenance(**model.provenance(asked.checkpoint)), question=asked.question,
+                image_tokens=image, text_tokens=len(segments) - image,
+                layers=decoder.num_hidden_layers, heads=decoder.num_attention_heads,
             )
         yield found
         for i, room in enumerate(rooms):
@@ -71,25 +68,14 @@ def overview(rooms: Sequence[Room]) -> Room:
         return f'<div class="rooms-cards">{"".join(_card(room, said.get(room.name)) for room in rooms)}</div>'
 
     return Room(
-        "overview",
-        "Overview",
-        (
+        "overview", "Overview", (
             Section(
-                name="now",
-                title="Overview",
+                name="now", title="Overview",
                 question="What goes on inside a model that sees and reads?",
                 about='Change picture or question on the left: everything here is measured anew for it. '
                 '<button type="button" id="tour">Take the tour: five steps</button>',
-                of=INPUT,
-                quick=True,
-                measure=measured,
-                run="Look again",
-                pictured=True,
-                sentence=_summary,
-                views=(
-                    View("machine", _machine, html=True),
-                    View("cards", cards, html=True),
-                ),
+                of=INPUT, quick=True, measure=measured, run="Look again", pictured=True, sentence=_summary,
+                views=(View("machine", _machine, html=True), View("cards", cards, html=True)),
                 reading=f"<h4>For a class</h4>{_CLASS}<h4>Words that are used here</h4>{glossary.html()}",
             ),
         ),
@@ -148,9 +134,7 @@ def _machine(shown: Shown) -> str:
 def _card(room: Room, said: str | None) -> str:
     told = escape(said) if said is not None else "<span class='quiet'>measuring …</span>"
     of = "" if room.sections[0].of == INPUT else "<small>over whole sets</small>"
-    return (
-        f'<button type="button" data-go="{room.name}"><b>{escape(room.title)}</b> {of}<span>{told}</span></button>'
-    )
+    return f'<button type="button" data-go="{room.name}"><b>{escape(room.title)}</b> {of}<span>{told}</span></button>'
 
 
 def tour() -> str:

@@ -16,6 +16,7 @@ from analysis.table import Html, Table
 _STYLE = Path(__file__).parents[1] / "assets" / "report.css"
 # evaluated: Plotly's WebGL charts make their drawing functions that way
 _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
+_plotly = cache(get_plotlyjs)  # some megabytes, read once
 _CHARTS = {"displaylogo": False, "responsive": True}
 _MOST_DATA = 50_000  # bytes of JSON
 _MOST_NAMED = 12  # entries of a list that is told as one setting
@@ -38,11 +39,8 @@ class Part:
 
 
 def written(
-    sections: Sequence[Part],
-    question: str,
-    picture: str | None,
-    when: datetime,
-    expected: Sequence[tuple[str, str, str, str]] = (),
+    sections: Sequence[Part], question: str, picture: str | None, when: datetime,
+    expected: Sequence[tuple[str, str, str, str]] = ()
 ) -> str:
     """The whole page; ``question`` and ``picture`` (a ``data:`` address or None) are those of the bar. Each of
     ``expected`` is a prediction: room, what was asked, predicted, measured.
@@ -62,11 +60,6 @@ def written(
         f"</ol></nav>{predicted}{''.join(_html(i, s) for i, s in enumerate(sections, 1))}"
         f'<section id="provenance"><h2>What computed it</h2>{_sources(sections).html()}</section></main></body></html>'
     )
-
-
-@cache
-def _plotly() -> str:
-    return get_plotlyjs()
 
 
 def _html(number: int, section: Part) -> str:

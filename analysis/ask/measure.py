@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from analysis.result import Provenance, Result, plain
 from analysis.table import Table
@@ -16,8 +17,6 @@ from models.errors import InputError
 from models.mllm import text_of
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from analysis.bar import Known
     from models.mllm import MLLM
 
@@ -99,12 +98,8 @@ def compare(sentence: str, contents: Counter) -> tuple[tuple[str, ...], tuple[st
 
 
 def ask(
-    model: "MLLM",
-    picture: "Image.Image | None",
-    question: str,
-    checkpoint: str = "base",
-    options: Sequence[str] = (),
-    known: "Known | None" = None,
+    model: "MLLM", picture: Image.Image | None, question: str, checkpoint: str = "base",
+    options: Sequence[str] = (), known: "Known | None" = None
 ) -> Iterator[Answer]:
     """The answer after each token, then with its options, then whole.
 
@@ -119,14 +114,9 @@ def ask(
     labels = options_in(question)
     options = tuple(options) or (turn.choices if turn else ()) or tuple(labels)
     found = Answer(
-        provenance=Provenance(**model.provenance(checkpoint)),
-        question=question,
-        checkpoint=checkpoint,
-        logprob=np.zeros(0),
-        option_probability=np.zeros(0),
-        scores=np.zeros(0),
-        truth=turn.answer if turn else None,
-        truth_style=turn.style if turn else None,
+        provenance=Provenance(**model.provenance(checkpoint)), question=question, checkpoint=checkpoint,
+        logprob=np.zeros(0), option_probability=np.zeros(0), scores=np.zeros(0),
+        truth=turn.answer if turn else None, truth_style=turn.style if turn else None,
         truth_box=box_of(turn.answer) if turn and turn.style == "box" else None,
         contents=tuple(sorted(contents.items())) if contents is not None else None,
     )
@@ -147,12 +137,7 @@ def ask(
     answers = tuple(text_of(each[name]) for name in model.checkpoint_names)
     right = [score(a, turn.answer, turn.style, NAMES) if turn else np.nan for a in answers]
     yield replace(
-        found,
-        checkpoints=tuple(model.checkpoint_names),
-        answers=answers,
-        styles=tuple(map(style_of, answers)),
-        boxes=tuple(map(box_of, answers)),
-        scores=np.array(right, dtype=float),
-        provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)),
-        done=True,
+        found, checkpoints=tuple(model.checkpoint_names), answers=answers, styles=tuple(map(style_of, answers)),
+        boxes=tuple(map(box_of, answers)), scores=np.array(right, dtype=float),
+        provenance=Provenance(**model.provenance(checkpoint, seconds=time.perf_counter() - began)), done=True,
     )

@@ -20,13 +20,9 @@ def _when_done(draw):
 
 
 ANSWER = Section(
-    name="answer",
-    title="Ask",
+    name="answer", title="Ask",
     question="What does it answer, and how sure is it?",
-    measure=_measured,
-    quick=True,
-    run="Ask",
-    pictured=True,
+    measure=_measured, quick=True, run="Ask", pictured=True,
     sentence=lambda found: figure.sentence(found) if found.done else "",
     views=(
         View("answer", lambda shown: figure.answer(shown.result), html=True),

@@ -1,5 +1,6 @@
 """What the model's card says about attention: disparity, decay, checkpoints, and MODA against its control."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,6 @@ from models import catalog
 from models.checkpoints import BASE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from analysis.attention.sample import Trained
     from models.mllm import MLLM
 

@@ -15,14 +15,8 @@ BEGINS = -1
 
 @checked
 def attention(
-    image: Upload = None,
-    question: str = "",
-    model: str = "",
-    checkpoint: str = "",
-    token: int = BEGINS,
-    layer: int = 0,
-    head: int = 0,
-    weighting: str = MODES[0],
+    image: Upload = None, question: str = "", model: str = "", checkpoint: str = "", token: int = BEGINS,
+    layer: int = 0, head: int = 0, weighting: str = MODES[0],
 ) -> dict:
     """Measure how much a multimodal language model attends to the picture while it answers, layer by layer.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 from scipy import stats
 
 from analysis.result import Provenance, Result, plain
@@ -26,8 +27,6 @@ from models.segments import Modality
 from models.spelling import Spelling
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from analysis.bar import Known
     from models.encoding import Encoded
     from models.mllm import MLLM
@@ -392,7 +391,7 @@ def telling(written: Sequence[str], marked: Sequence[bool]) -> int:
 
 
 def attend(
-    model: "MLLM", picture: "Image.Image | None", question: str, checkpoint: str = "base",
+    model: "MLLM", picture: Image.Image | None, question: str, checkpoint: str = "base",
     token: int | Callable[[Sequence[str], Sequence[bool]], int] | None = None, known: "Known | None" = None,
     interventions: Sequence = ()
 ) -> Attention:

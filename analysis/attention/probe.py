@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from analysis.attention.measure import Attention, attend
 from analysis.kept import Progress, quiet
@@ -17,8 +18,6 @@ from models.interventions import ANSWERING, PseudoScores, Scale
 from models.segments import Modality
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from analysis.bar import Known
     from models.mllm import MLLM
 
@@ -69,7 +68,7 @@ class Carried(Result):
 
 
 def carry(
-    model: "MLLM", picture: "Image.Image | None", question: str, checkpoint: str = "base", known: "Known | None" = None,
+    model: "MLLM", picture: Image.Image | None, question: str, checkpoint: str = "base", known: "Known | None" = None,
     width: int = 0, who: str = "answering", progress: Progress = quiet
 ) -> Carried:
     """Cut attention to the picture in every window of ``width`` layers (0: a sixth of them), and scale it in all.
@@ -147,16 +146,13 @@ class WhatIf(Result):
 
     def to_json(self) -> dict:
         return {
-            "change": asdict(self.change),
-            "before": self.before.to_json(),
-            "after": self.after.to_json(),
-            "logprob": list(self.chance),
-            "provenance": self.after.to_json()["provenance"],
+            "change": asdict(self.change), "before": self.before.to_json(), "after": self.after.to_json(),
+            "logprob": list(self.chance), "provenance": self.after.to_json()["provenance"],
         }
 
 
 def what_if(
-    model: "MLLM", picture: "Image.Image | None", question: str, change: Change, checkpoint: str = "base",
+    model: "MLLM", picture: Image.Image | None, question: str, change: Change, checkpoint: str = "base",
     known: "Known | None" = None
 ) -> WhatIf:
     """Answer with the model's own attention, then under ``change``.

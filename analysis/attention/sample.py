@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from analysis import kept
 from analysis.attention.measure import NAMES, Decay, disparity, fit, links
@@ -27,8 +28,6 @@ from models.segments import Modality
 from models.spelling import Spelling
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from models.evalset import EvalItem
     from models.mllm import MLLM
 
@@ -197,7 +196,7 @@ def _short(values: np.ndarray) -> list:
     return np.array([float(f"{v:.6g}") for v in values.ravel()]).reshape(values.shape).tolist()
 
 
-def across(model: "MLLM", picture: "Image.Image | None", question: str) -> Across:
+def across(model: "MLLM", picture: Image.Image | None, question: str) -> Across:
     """One forward for all checkpoints that can share a batch, one each for the others.
 
     Raises ``InputError`` without a picture.

@@ -6,6 +6,7 @@ On the page, the first sentence of each is its headline, of at most 25 words.
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,6 @@ from analysis.wording import listed, ninth, plural, points, rough
 from analysis.wording import percent as chance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from analysis.attention.measure import Attention, Decay, Word
     from analysis.attention.probe import Carried, WhatIf
     from analysis.attention.sample import Across

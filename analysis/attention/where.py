@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from analysis.attention.measure import Attention, Token, prompt_tokens
 from analysis.result import Provenance, Result
@@ -16,8 +17,6 @@ from models.segments import Modality
 from models.spelling import Spelling
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from models.encoding import Encoded
     from models.mllm import MLLM
     from models.segments import Box
@@ -116,7 +115,7 @@ def patches(encoded: "Encoded", weights: np.ndarray) -> tuple[tuple[Patches, ...
 
 
 def look(
-    model: "MLLM", picture: "Image.Image | None", question: str, position: int, written: Sequence[int] = (),
+    model: "MLLM", picture: Image.Image | None, question: str, position: int, written: Sequence[int] = (),
     checkpoint: str = "base", layer: int = 1, head: int = 0, mode: str = MODES[0], interventions: Sequence = ()
 ) -> Where:
     """Where the token at ``position`` of prompt and answer looks in ``layer`` (from 1) and ``head`` (0: all).

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn.functional import pad
 
 from analysis.result import Provenance, Result
@@ -34,8 +35,6 @@ from models.segments import Modality
 from models.spelling import Spelling
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from models.encoding import Encoded
     from models.mllm import MLLM
     from models.segments import Box
@@ -189,7 +188,7 @@ def words_of(ids: Sequence[int], tokenizer, most: int = MOST_WORDS) -> tuple[tup
 
 
 def attribute(
-    model: "MLLM", picture: "Image.Image | None", question: str, checkpoint: str = "base", answer: str = "",
+    model: "MLLM", picture: Image.Image | None, question: str, checkpoint: str = "base", answer: str = "",
     method: str = METHODS[0], steps: int = STEPS, orders: int = ORDERS, seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Attribution:

@@ -113,9 +113,7 @@ def build() -> Bar:
                 choices(catalog.EMBEDDED), value="base", label="Checkpoint", elem_id="checkpoint", min_width=110,
             )
         gr.HTML(_ABOUT)
-        composed = gr.HTML(
-            composer.html(), js_on_load="crosstalk.composer(element, trigger)", elem_id="composer"
-        )
+        composed = gr.HTML(composer.html(), js_on_load="crosstalk.composer(element, trigger)", elem_id="composer")
     opened = gr.State(catalog.EMBEDDED, time_to_live=_LASTS)
     bar = Bar(model, checkpoint, widget, picture, about, question, suggested, composed)
     asks = {"fn": None, "inputs": bar.asked, "js": "(...input) => crosstalk.asked(...input)", **_PRIVATE}

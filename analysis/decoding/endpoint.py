@@ -13,13 +13,8 @@ from models.errors import InputError
 
 @checked
 def decode(
-    image: Upload = None,
-    question: str = "",
-    strategies: list[str] | None = None,
-    model: str = "",
-    checkpoint: str = "",
-    parameters: dict[str, dict[str, float | str]] | None = None,
-    objects: str = "",
+    image: Upload = None, question: str = "", strategies: list[str] | None = None, model: str = "",
+    checkpoint: str = "", parameters: dict[str, dict[str, float | str]] | None = None, objects: str = "",
     length: int = LENGTH,
 ) -> dict:
     """Let a multimodal language model answer by several decoding strategies, and compare what they write.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 
 from analysis.decoding import strategies
 from analysis.decoding.objects import Mention, Truth, invented
@@ -28,8 +29,6 @@ from models.search import Search
 from models.spelling import Spelling
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from models.encoding import Encoded
     from models.generation import Step
     from models.mllm import MLLM
@@ -144,7 +143,7 @@ class Regions:
 
 
 def regions(
-    model: "MLLM", encoded: "Encoded", picture: "Image.Image", answer: Sequence[int], step: int, checkpoint: str,
+    model: "MLLM", encoded: "Encoded", picture: Image.Image, answer: Sequence[int], step: int, checkpoint: str,
     image_seed: int, side: int = BLOCKS[0], progress: Callable[[float], None] = lambda share: None
 ) -> Regions:
     """Which part of the picture carries the interaction for the token at ``step`` (from 0) of an answer.
@@ -310,7 +309,7 @@ def divergence(answers: Sequence[Sequence[int]], read: int | None = None) -> int
 
 
 def decode(
-    model: "MLLM", picture: "Image.Image | None", question: str, wanted: Mapping[str, Mapping[str, float | str]],
+    model: "MLLM", picture: Image.Image | None, question: str, wanted: Mapping[str, Mapping[str, float | str]],
     checkpoint: str = "base", length: int = LENGTH, truth: Truth | None = None,
     locator: Mapping[str, float | str] | None = None
 ) -> Iterator[Decoding]:
@@ -378,7 +377,7 @@ class Played(Result):
 
 
 def play(
-    model: "MLLM", picture: "Image.Image | None", question: str, checkpoint: str = "base", truth: Truth | None = None,
+    model: "MLLM", picture: Image.Image | None, question: str, checkpoint: str = "base", truth: Truth | None = None,
     step: int | None = None, side: int = BLOCKS[0], progress: Callable[[float], None] = lambda share: None
 ) -> Played:
     """The game of one step of INTER's answer; None: of the step that tells most. Raises as ``decode`` and ``regions``;

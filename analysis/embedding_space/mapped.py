@@ -242,9 +242,7 @@ OWN = Section(
     controls=_own_controls,
     # until something is measured, the plain training of the drawings is shown
     kept=lambda asked: None if asked.upload or asked["model"] != dual_catalog.EMBEDDED else _pictured(Key(PLAIN)),
-    upload=Upload(
-        "Your pairs (.zip)", partial(gr.File, file_types=[".zip"], height=140, show_label=False), _FORMAT
-    ),
+    upload=Upload("Your pairs (.zip)", partial(gr.File, file_types=[".zip"], height=140, show_label=False), _FORMAT),
     sentence=lambda found: sentence(found.space),
     views=(_VIEWS[0], View("elsewhere", _elsewhere, html=True), *_VIEWS[1:]),
     figures=_animated,

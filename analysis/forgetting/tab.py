@@ -179,8 +179,7 @@ SPLIT = Section(
         Try("Boxes that became sentences", values={**_NAMES, "task": "grounding"}),
         Try("Yes or no: only facts were lost", values={**_NAMES, "task": "existence", "part": "essential"}),
         Try(
-            "With replay hardly any form is lost",
-            values={**_NAMES, "set": "replay", "task": _ALL, "part": "essential"},
+            "With replay hardly any form is lost", values={**_NAMES, "set": "replay", "task": _ALL, "part": "essential"}
         ),
     ),
     then="Which method keeps more? <button type='button' data-go='forgetting/methods'>Methods and order</button>",
@@ -349,11 +348,6 @@ def _choice(asked: Asked) -> parts.Choice:
     return parts.Choice(asked["set"], asked["task"], before, *others)
 
 
-def _kept(asked: Asked) -> parts.Parts | None:
-    found = parts.load(_choice(asked))
-    return found if parts_figure.sentence(found) else None
-
-
 def _drawn(part: str, draw: Callable) -> Callable:
     """A view of one of the measurements, where it was made."""
     return lambda shown: None if (found := getattr(shown.result, part)) is None else draw(found)
@@ -372,7 +366,8 @@ PARTS = Section(
     about="Advanced: four measurements of where one task was lost between two checkpoints.",
     label="small", paper=("SEFE", "https://arxiv.org/abs/2505.02486"), of=SET, long=True,
     costs="minutes, for what was not measured before",
-    measure=lambda asked, progress: parts.measured(_choice(asked), progress), kept=_kept, controls=_parts_controls,
+    measure=lambda asked, progress: parts.measured(_choice(asked), progress), controls=_parts_controls,
+    kept=lambda asked: found if parts_figure.sentence(found := parts.load(_choice(asked))) else None,
     sentence=parts_figure.sentence,
     views=(
         View("returned", _drawn("patching", parts_figure.patching)),

@@ -1,6 +1,7 @@
 """How the data-set view looks: every strategy's score beside its speed, a table with intervals, one sentence."""
 
 import math
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from analysis.table import Head, Table
 from analysis.wording import UNKNOWN, change, estimate, listed, number, plural, points, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from analysis.decoding.dataset.measure import Hallucination, Row
     from analysis.statistics import Difference, Estimate
 

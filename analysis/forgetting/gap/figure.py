@@ -2,6 +2,7 @@
 forgetting curve; in plain words, true whatever the numbers are."""
 
 import math
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ from analysis.table import Head, Table
 from analysis.wording import listed, number, percent, points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from analysis.forgetting.gap.measure import Dip, Fit, ForgettingCurve, Gap, Gaps, Inside
 
 MEAN, EACH = "mean of the old tasks", "every task"
@@ -295,6 +294,5 @@ def _speed(fit: "Fit", found: "ForgettingCurve") -> str:
     if fit.half > of.t.max():
         half = f"only after what was measured ({of.t.max():g} {of.unit})"
     return (
-        f"By the {fit.law}, it goes from {percent(start)} towards {percent(end)}, and half of that way is "
-        f"gone {half}."
+        f"By the {fit.law}, it goes from {percent(start)} towards {percent(end)}, and half of that way is gone {half}."
     )

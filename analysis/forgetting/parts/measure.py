@@ -47,9 +47,7 @@ _NAMES = {
     "qkv_proj": "query, key, value", "qkv": "query, key, value", "gate_up_proj": "gate, up",
 }
 _ATTENTION, _MLP = ("attn", "attention"), ("mlp", "ffn", "feed_forward", "feedforward", "experts", "moe")
-_PROJECTORS = (
-    "projector", "connector", "merger", "resampler", "aligner", "qformer", "multi_modal", "modality", "mlp1",
-)
+_PROJECTORS = ("projector", "connector", "merger", "resampler", "aligner", "qformer", "multi_modal", "modality", "mlp1")
 _EYES = ("vis", "image", "tower", "patch")
 
 GROUPS = {
@@ -532,9 +530,7 @@ def patching(
         return None
     scores = [scored(cell.of, value["given"]) for cell, value in zip(plan, values, strict=True)]
     old, new = scores[: len(weights)], scores[len(weights) :]
-    (whole, *returned), cost = (
-        [Returned(float(s.mean()), difference(s, of[0])) for s in of[1:]] for of in (old, new)
-    )
+    (whole, *returned), cost = ([Returned(float(s.mean()), difference(s, of[0])) for s in of[1:]] for of in (old, new))
     by = together([value["provenance"] for value in values], model.name, f"{base} with parts of {donor}", seed)
     return Patching(
         provenance=Provenance(**by), task=task, last=last, base=base, donor=donor, portions=parts,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy.stats import bootstrap
 
 from analysis import kept
@@ -32,8 +33,6 @@ from models.flow import Flow
 from models.generation import text_of
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from analysis.bar import Known
     from models.encoding import Encoded
     from models.evalset import EvalItem
@@ -88,10 +87,8 @@ def cell(what: str, weights: Weights, sample: Sample) -> kept.Cell:
 
 
 def gathered(
-    model: "MLLM | fingerprint.Unopened",
-    plan: Sequence[kept.Cell],
-    progress: kept.Progress = kept.quiet,
-    only_kept: bool = False,
+    model: "MLLM | fingerprint.Unopened", plan: Sequence[kept.Cell], progress: kept.Progress = kept.quiet,
+    only_kept: bool = False
 ) -> list[dict] | None:
     """Each ``cell`` of a plan in its order: its numbers under its name, one an item, and the fields of its
     ``provenance``.
@@ -458,7 +455,7 @@ class Standing(Result):
 
 
 def ask(
-    model: "MLLM", picture: "Image.Image | None", question: str, weights: Sequence[tuple[str, Weights]], here: int,
+    model: "MLLM", picture: Image.Image | None, question: str, weights: Sequence[tuple[str, Weights]], here: int,
     known: "Known | None" = None,
 ) -> Asked:
     """Put ``question`` to each of ``weights`` (label and weights), all with the same prompt.

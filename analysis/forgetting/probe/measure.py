@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from analysis.forgetting.terms import ESSENTIAL, KEPT, NEVER, OPEN, RIGHT, SUPERFICIAL
 from analysis.result import Provenance, Result, plain
@@ -20,8 +21,6 @@ from models.scoring import letter_of
 from models.segments import Modality
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from analysis.bar import Known
     from models.mllm import MLLM
 
@@ -136,7 +135,7 @@ class Probe(Result):
 
 
 def probe(
-    model: "MLLM", method: str, picture: "Image.Image | None", question: str, truth: str = "",
+    model: "MLLM", method: str, picture: Image.Image | None, question: str, truth: str = "",
     options: Sequence[str] = (), known: "Known | None" = None,
 ) -> Probe:
     """Put ``question`` to every checkpoint of the set that ``model`` has, ``method`` by name.
