@@ -138,9 +138,7 @@ def of_sets(manifest: Manifest, count: int = ITEMS) -> Sample:
     if not own:
         raise CheckpointError(f"The set {manifest.folder.name} has no evaluation sets to measure attention on.")
     each = max(count // len(own), 1)
-    chosen: list[tuple[str, EvalItem]] = []
-    for task, file in own.items():
-        chosen += [(task, item) for item in load(file) if item.image][:each]
+    chosen = [(task, item) for task, file in own.items() for item in [i for i in load(file) if i.image][:each]]
     tasks, items = zip(*chosen, strict=True)
     return Sample(items, tasks, fingerprint.of_items(items))
 
