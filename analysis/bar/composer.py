@@ -8,7 +8,7 @@ import numpy as np
 from models.embedded.backgrounds import BACKGROUNDS, Background
 from models.embedded.concepts import CONCEPTS
 from models.embedded.pictures import STYLES, UNSEEN_STYLE
-from models.embedded.scenes import MAX_ITEMS, ZONES, Scene, placed
+from models.embedded.scenes import MAX_ITEMS, ZONES, Item, Scene, covered, placed
 
 SIZES = {"small": 0.28, "medium": 0.4, "large": 0.58}
 COLOURS = {
@@ -39,16 +39,32 @@ def read(settings) -> tuple[str, ...] | None:
     return tuple(found) if all(v in offered for v, (_, offered) in zip(found, _OFFERED, strict=True)) else None
 
 
-def scene_of(settings: tuple[str, ...]) -> Scene | None:
-    """The scene of settings that ``read`` gave; None where no drawing is chosen."""
-    *rows, kind, colour = settings
+def _items(rows: tuple[str, ...]) -> list[Item]:
     items = []
     for i in range(0, len(rows), 4):
         name, style, zone, size = rows[i : i + 4]
         if name != NOTHING:
             row, column = divmod(ZONES.index(zone), 3)
             items.append(placed(name, style, ((column + 0.5) / 3, (row + 0.5) / 3), SIZES[size]))
-    return Scene(tuple(items), background(kind, colour)) if items else None
+    return items
+
+
+def scene_of(settings: tuple[str, ...]) -> Scene | None:
+    """The scene of settings that ``read`` gave; None where something is ``wrong`` with them."""
+    *rows, kind, colour = settings
+    return None if wrong(settings) else Scene(tuple(_items(rows)), background(kind, colour))
+
+
+def wrong(settings: tuple[str, ...]) -> str:
+    """Why the truth of settings that ``read`` gave would not be what one sees, with the remedy; else empty."""
+    items = _items(settings[:-2])
+    if not items:
+        return "No drawing is chosen, so there is no picture."
+    pairs = ((under, over) for i, under in enumerate(items) for over in items[i + 1 :])
+    hidden = next((pair for pair in pairs if covered(pair[0].box, pair[1].box) > 0.5), None)
+    if hidden is None:
+        return ""
+    return f"Most of the {hidden[0].name} would lie under the {hidden[1].name}: choose another place, or another size."
 
 
 def background(kind: str, colour: str) -> Background:

@@ -206,7 +206,8 @@ def _known(about: dict, question: str | None, number: int = 0) -> list:
     """
     known = known_of(about)
     if known is None:
-        return [None, {"number": number}, suggestions(None)]
+        settings = composer.read(about.get("scene"))
+        return [None, {"number": number}, suggestions(None, composer.wrong(settings) if settings else "")]
     if question == "":
         question = known.turns[0].question
     return [known.picture(), {**about, "number": number, "question": question}, suggestions(known)]

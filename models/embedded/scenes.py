@@ -107,11 +107,15 @@ def placed(name: str, style: str, centre, extent: float, angle: int = 0, flip: b
     return Item(name, style, (left, top, left + w, top + h), angle, flip)
 
 
+def covered(a, b) -> float:
+    """The share of box ``a`` that lies in box ``b``, 0 to 1."""
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(w, 0) * max(h, 0) / ((a[2] - a[0]) * (a[3] - a[1]))
+
+
 def _overlap(a, b) -> float:
     """Shared area as a fraction of the smaller box."""
-    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return max(w, 0) * max(h, 0) / min(areas)
+    return max(covered(a, b), covered(b, a))
 
 
 def choose_names(rng: np.random.Generator, pool, count: int, skew: float, repeat: float = 0.3) -> list[str]:

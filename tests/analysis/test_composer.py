@@ -21,7 +21,23 @@ def test_a_scene_is_what_was_set():
 
 
 def test_no_drawing_no_scene():
-    assert composer.scene_of((*NONE * 4, "plain", "white")) is None
+    settings = (*NONE * 4, "plain", "white")
+    assert composer.scene_of(settings) is None
+    assert "No drawing is chosen" in view._known({"scene": composer.BETWEEN.join(settings)}, None, 3)[2]
+
+
+def test_what_lies_under_another_drawing_is_no_truth():
+    cat, dog = (("cat", "fluent", "top left", "medium"), ("dog", "fluent", "top left", "medium"))
+    under = (*cat, *dog, *NONE * 2, "plain", "white")
+    assert composer.scene_of(under) is None
+    assert known_of({"scene": composer.BETWEEN.join(under)}) is None
+    picture, about, told = view._known({"scene": composer.BETWEEN.join(under)}, None, 3)
+    assert picture is None and about == {"number": 3}
+    assert "Most of the cat would lie under the dog: choose another place" in told
+    assert composer.scene_of((*cat, *dog[:2], "top right", "large", *NONE * 2, "plain", "white"))
+    on = ("bee", "fluent", "middle", "small", "house", "fluent", "middle", "large")  # the small one above is seen
+    assert composer.scene_of((*on[4:], *on[:4], *NONE * 2, "plain", "white"))
+    assert composer.scene_of((*on, *NONE * 2, "plain", "white")) is None
 
 
 def test_surprises_compose():
