@@ -218,7 +218,8 @@ METHODS = Section(
     name="methods", title="Methods and order", question="Which method forgets less, and what does it cost?",
     about=(
         "Every method learnt the same tasks from the same base. Green: better than plain training, beyond the interval "
-        "of the difference and every seed of plain; red: worse; grey: no difference can be told."
+        "of the difference and every seed of plain; red: worse; blue: another, and neither; grey: no difference can be "
+        "told."
     ),
     label="small", of=SET, quick=True, run="Compare",
     measure=lambda asked, progress: methods.compared(progress), kept=lambda asked: methods.load(),

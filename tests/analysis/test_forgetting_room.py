@@ -9,6 +9,7 @@ import pytest
 
 import app
 from analysis import kept
+from analysis.charts import IMAGE, NEUTRAL
 from analysis.forgetting import sets
 from analysis.forgetting.measure import LISTED
 from analysis.forgetting.sets import evaluate
@@ -97,6 +98,10 @@ def test_methods_are_compared_as_soon_as_the_section_is_opened(drive):
     first, told = seen.shown.result, seen.seen["told"]
     seen.change("metric", metric="mfn")
     assert "forget less" in told and "know more" in seen.seen["told"]
+    seen.change("metric", metric="superficial_of_lost")  # neither is better: in blue, and what is found comes first
+    assert "methods lose a smaller share in form alone than" in seen.seen["told"]
+    assert set(seen.seen["metric"].data[0].marker.color) == {IMAGE, NEUTRAL}
+    seen.change("metric", metric="mfn")
     assert "Kept in the end (MFN)" in seen.seen["metric"].layout.xaxis.title.text
     seen.change("turned", turned="sefe")
     assert "sefe" in seen.seen["order"].layout.xaxis.title.text

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analysis.forgetting.methods.measure import Methods, Row, Told, Turned
 
 _ERRORS = {"thickness": 2, "width": 4}
-_COLOURS = {BETTER: RIGHT, WORSE: WRONG}
+_COLOURS = {BETTER: RIGHT, WORSE: WRONG, LARGER: IMAGE, SMALLER: IMAGE}
 _ROW = 22  # pixels: ten methods stay below 360
 
 
@@ -204,6 +204,8 @@ def sentence(found: "Methods", metric: str = "bwt") -> str:
 
     more, less = SAYS[metric]
     first, second = _apart(others, metric)
+    if second and not first and second[0].verdict(metric) == SMALLER:  # neither is better: what is found comes first
+        more, less, first, second = less, more, second, first
     same = [row.method for row in others if row not in first and row not in second]
     than = f"than {found.plain} training"
     said = [f"{NAMES[metric].title}: no difference can be told between {found.plain} training and the others.", alone]
