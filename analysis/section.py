@@ -283,6 +283,8 @@ def build(room: Room, section: Section, bar: "Bar") -> None:
     failed = f"shown => crosstalk.failed('{place}', shown)"
     run.failure(jobs.halted, progress, progress, js=failed, **page.QUICK)
     progress.click(lambda: jobs.STOPPED, None, progress, cancels=run, **page.QUICK)
+    for files in uploaded:
+        files.change(None, js=f"() => crosstalk.outdated('{place}')")
 
 
 def _upload(ident: str, upload: Upload):

@@ -345,12 +345,14 @@ crosstalk.failed = (place, shown) => {
   started.delete(place);
   return stopped.has(place) ? '' : shown;
 };
-// A control stands otherwise than what was measured with it: what that run has found, drawn anew or still to come, is
-// of an earlier input.
+// A control stands otherwise than what was measured with it, or files were given or taken away: what that run has
+// found, drawn anew or still to come, is of an earlier input.
 const overtaken = new Set();
 const otherwise = (place, form, name) => {
   const box = find(`[data-name="${CSS.escape(name)}"]`, form);
-  if (!box || box.dataset.at === 'draw') return;
+  if (box && box.dataset.at !== 'draw') crosstalk.outdated(place);
+};
+crosstalk.outdated = place => {
   overtaken.add(runOf(place));
   dimmed();  // at once, not with the next look
 };

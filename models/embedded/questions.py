@@ -5,7 +5,7 @@ returns a ``Turn``, or ``None`` where the scene does not allow such a question.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -419,21 +419,48 @@ def for_task(rng, task: str, scene: Scene, pool) -> Turn | None:
 
 
 def recognised(question: str, scene: Scene) -> Turn | None:
-    """What ``question`` asks, with its true answer, where it is a wording of ``exist`` or ``count`` for one thing;
-    None where it is another. Capitals, marks, articles and *please* make no difference."""
-    style, of = _askable().get(_bare(question), (None, None))
-    if style == "yes/no":
-        return Turn(question, "yes" if scene.counts[of] else "no", style, ("yes", "no"))
-    return Turn(question, str(scene.counts[of]), style) if style else None
+    """What ``question`` asks, with its true answer, where it is a wording of ``exist``, ``count``, ``count_all``,
+    ``name``, ``name_zone``, ``name_kind`` or ``ground`` that the scene allows; None where it is not. Capitals,
+    marks, articles and *please* make no difference.
+    """
+    answered, of = _askable().get(_bare(question), (None, None))
+    found = answered(scene, of) if answered else None
+    return replace(found, question=question) if found else None
+
+
+def _exists(scene: Scene, of: str) -> Turn:
+    return Turn("", "yes" if scene.counts[of] else "no", "yes/no", ("yes", "no"))
+
+
+def _counted(scene: Scene, of: str | None) -> Turn:
+    return Turn("", str(scene.counts[of] if of else len(scene.items)), "numeral")
+
+
+def _named(scene: Scene, of: str | None) -> Turn | None:
+    """Of a zone, of a kind, or of the whole picture: the only thing there."""
+    if of in ZONES:
+        there = [i.name for i in scene.items if i.zone == of]
+        if not all(i.clearly_in_zone for i in scene.items if i.zone == of):
+            return None
+    else:
+        there = [n for n in scene.counts if of in (None, CONCEPTS[n].kind)]
+    return Turn("", there[0], "word") if len(there) == 1 else None
+
+
+def _placed(scene: Scene, of: str) -> Turn | None:
+    boxes = [box_text(item.box) for item in scene.items if item.name == of]
+    return Turn("", boxes[0], "box") if len(boxes) == 1 else None
 
 
 @cache
-def _askable() -> dict[tuple[str, ...], tuple[str, str]]:
-    """Style and name of the thing by the bare words of a question."""
-    found = {}
+def _askable() -> dict[tuple[str, ...], tuple[Callable[[Scene, str | None], Turn | None], str | None]]:
+    """By the bare words of a question: what answers it about a scene, and the thing, zone or kind it is about."""
+    found = {_bare(w): (_counted, None) for w in P.COUNT_ALL} | {_bare(w): (_named, None) for w in P.NAME}
+    found |= {_bare(w.format(zone=zone)): (_named, zone) for zone in ZONES for w in P.NAME_ZONE}
+    found |= {_bare(w.format(kind=kind, akind=kind)): (_named, kind) for kind in KINDS[:-1] for w in P.NAME_KIND}
     for name, of in CONCEPTS.items():
-        for style, wordings in (("yes/no", P.EXIST), ("numeral", P.COUNT)):
-            found |= {_bare(w.format(a=of.a, plural=of.plural)): (style, name) for w in wordings}
+        for answered, wordings in ((_exists, P.EXIST), (_counted, P.COUNT), (_placed, P.GROUND)):
+            found |= {_bare(w.format(name=name, a=of.a, plural=of.plural)): (answered, name) for w in wordings}
     return found
 
 

@@ -1,6 +1,7 @@
 """When what the embedded default says is a guess, and why; never for what the page itself asks."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from analysis.bar.known import questions_about
 from analysis.wording import listed
 from models.embedded import questions
 from models.embedded.concepts import CONCEPTS
+from models.embedded.questions import box_text
+from models.embedded.scenes import Scene
 
 FORM = "was not taught to answer questions like this one"
 PHOTO = "was taught drawings of everyday things, no photos"
@@ -72,19 +75,36 @@ def test_a_suggested_question_about_what_was_not_shown_yet_is_a_guess():
     assert reasons(fox, "x.png", asked, "naming") == []
 
 
+_PENGUINS, _BEE = "three-penguins", "bee-and-flower"
+
+
 @pytest.mark.parametrize(
-    ("question", "truth"),
+    ("picture", "question", "truth", "style"),
     [
-        ("Is there an apple?", "no"), ("is there a penguin", "yes"), ("Are there any penguins?", "yes"),
-        ("Any drums in the picture?", "no"), ("How many penguins do you see?", "3"), ("Count the drums.", "0"),
-        ("Is there a zebra?", None), ("Is there a penguin and a drum?", None), ("Where is the apple?", None),
+        (_PENGUINS, "Is there an apple?", "no", "yes/no"), (_PENGUINS, "is there a penguin", "yes", "yes/no"),
+        (_PENGUINS, "Are there any penguins?", "yes", "yes/no"), (_PENGUINS, "Do you see any drums?", "no", "yes/no"),
+        (_PENGUINS, "How many penguins do you see?", "3", "numeral"), (_PENGUINS, "Count the drums.", "0", "numeral"),
+        (_PENGUINS, "How many things?", "3", "numeral"), (_PENGUINS, "What is this?", "penguin", "word"),
+        (_PENGUINS, "Name the animal", "penguin", "word"), (_PENGUINS, "Which vehicle is this?", None, None),
+        (_PENGUINS, "Where is the penguin?", None, None), (_PENGUINS, "Where is the apple?", None, None),
+        (_PENGUINS, "Is there a zebra?", None, None), (_PENGUINS, "Is there a penguin and a drum?", None, None),
+        (_BEE, "what is at the top left", "bee", "word"), (_BEE, "What is in the middle?", None, None),
+        (_BEE, "What is this?", None, None), (_BEE, "Which plant is this?", "flower", "word"),
     ],
 )  # fmt: skip
-def test_of_a_known_picture_the_truth_of_what_a_visitor_asks_in_her_own_words_is_known(question, truth):
-    turn = examples()["three-penguins"].known.turn(question)
-    assert (turn and turn.answer) == truth
-    assert turn is None or turn.style == ("numeral" if truth.isdecimal() else "yes/no")
+def test_of_a_known_picture_the_truth_of_what_a_visitor_asks_in_her_own_words_is_known(picture, question, truth, style):
+    turn = Known(examples()[picture].known.scene, ()).turn(question)
+    assert (turn and (turn.answer, turn.style)) == (truth and (truth, style))
     assert examples()["no-picture"].known.turn(question) is None
+
+
+def test_of_a_known_picture_it_is_known_where_a_thing_is_and_what_is_by_the_border_of_two_places_is_not_asked():
+    known = Known(examples()["bee-and-flower"].known.scene, ())
+    bee, flower = known.scene.items
+    turn = known.turn("Where's the bee?")
+    assert (turn.answer, turn.style) == (box_text(bee.box), "box")
+    between = replace(bee, box=(0.2, 0.1, 0.46, 0.3))
+    assert Known(Scene((between, flower)), ()).turn("What is at the top left?") is None
 
 
 def test_small_talk_was_taught_without_a_picture():
