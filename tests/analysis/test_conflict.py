@@ -357,7 +357,10 @@ def test_sentences_tell_what_did_not_appear():
         assert told in sentence(replace(found, oscillation=NearAndFar(1.5, 1.0, Estimate(0.5, low, high, 10))))
     nobody = replace(found, right_text=np.zeros(3, dtype=bool))
     assert sentence(nobody).startswith("None of the 3 conflicts counts")
-    assert "(0 % and 100 % are)" in sentence(nobody)
+    assert "(0 % and 100 % are)" in sentence(nobody) and "was not yet shown" not in sentence(nobody)
+    base = replace(found.provenance, model=catalog.EMBEDDED, checkpoint="base")
+    unknown = sentence(replace(nobody, seen=("fox", "bee", "fox"), provenance=base))
+    assert unknown.endswith(" The checkpoint base was not yet shown a fox.")
     one = replace(found, followed=np.array([1, -1, -1]))
     assert "follows the text in 100 % of 1 conflict (95 % " in sentence(one)
 

@@ -11,7 +11,9 @@ import plotly.graph_objects as go
 from analysis.charts import IMAGE, NEUTRAL, TEXT, figure, reach, upright
 from analysis.statistics import Estimate
 from analysis.table import Head, Table
-from analysis.wording import between, brief, percent, plural, share, signed, verdict
+from analysis.wording import between, brief, listed, percent, plural, share, signed, verdict
+from models.catalog import embedded
+from models.embedded import taught
 
 if TYPE_CHECKING:
     from analysis.interference.conflict.measure import Conflicts
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _POINTS = 121
 _SURER = "−2: surer in text, +2: in picture"
 _CLEARLY = 0.05  # of relative uncertainty: less is no difference
+_NAMED = 3  # things that are told by name
 _FLAT = 0.1  # between shares right of the text tiers: closer, they are one difficulty
 
 
@@ -161,10 +164,14 @@ def sentence(found: "Conflicts") -> str:
     """What many conflicts show: who is followed, whether relative uncertainty tells, what happens between layers."""
     counted, total = int(found.counted.sum()), len(found.seen)
     if not counted:
+        checkpoint, names = found.provenance.checkpoint, " ".join(found.seen)
+        unseen = taught.unseen(names, checkpoint) if embedded(found.provenance.model) else ()
+        told = [thing.a for thing in unseen[:_NAMED]] + ["others"] * (len(unseen) > _NAMED)
+        why = f" The checkpoint {checkpoint} was not yet shown {listed(told)}." if told else ""
         return (
             f"None of the {total} conflicts counts, so nothing can be told. For one to count, the text alone and the "
             f"picture alone must each be answered rightly ({percent(found.right_text.mean())} and "
-            f"{percent(found.right_image.mean())} are), and the answer from both must name one of the two."
+            f"{percent(found.right_image.mean())} are), and the answer from both must name one of the two.{why}"
         )
     tfr, curve, compared = found.following_text, found.fitted, found.oscillation
     parts = [

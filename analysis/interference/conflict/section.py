@@ -97,8 +97,9 @@ CONFLICT = Section(
 CONFLICTS = Section(
     name="conflicts", title="Many conflicts",
     question="Does the side that the model is surer of win?",
-    about="Drawn scenes of one thing, more or less of it covered, and texts that name another plainly, with doubt, or "
-    "in two steps. They are drawings whatever the model: one trained on photos may know fewer.",
+    about="Drawn scenes of one thing, more or less of it covered, and texts that name another, some "
+    "plainly, some harder to read or to believe. They are drawings whatever the model: one trained on photos may "
+    "know fewer.",
     label="as published", paper=_PAPER, of=MODEL, long=True, measure=_many, kept=partial(_many, only_kept=True),
     run="Measure many", costs="a minute or more where it was not measured before", sentence=figure.sentence,
     views=(
