@@ -24,7 +24,7 @@ from models.embedded import probes
 from models.embedded import questions as Q
 from models.embedded.augment import MILD, augment, stack
 from models.embedded.concepts import learnt_in
-from models.embedded.fit import Fit, device
+from models.embedded.fit import Fit, device, fuse
 from models.embedded.honesty import about_nothing, small_talk, unknown_scene
 from models.embedded.packing import Branch, Packer, answer_loss
 from models.embedded.parent import about_text, reworded, varied
@@ -149,6 +149,8 @@ def train(
     known = {id(p) for p in vision}
     rest = [p for p in model.parameters() if id(p) not in known]
     more, within = attention(model) if attention else ([], nullcontext)
+    if not attention:
+        fuse([*model.model.vision_tower.encoder.layers, *model.model.language_model.layers], steps)
 
     def loss(batch: dict[str, torch.Tensor]):
         with within(batch):

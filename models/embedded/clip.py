@@ -15,7 +15,7 @@ from models.embedded import questions as Q
 from models.embedded.augment import MILD, augment, stack
 from models.embedded.backgrounds import random_background
 from models.embedded.concepts import CONCEPTS
-from models.embedded.fit import Fit, device
+from models.embedded.fit import Fit, device, fuse
 from models.embedded.patches import BACKGROUND, box_loss, patch_boxes, patch_labels, patch_loss
 from models.embedded.pictures import LOOKS, STYLES, TRAINED_STYLES, alone, table
 from models.embedded.scenes import ANGLES, Scene, dressed, placed, random_scene
@@ -126,6 +126,8 @@ def train(
     model = CLIPModel(config(tokenizer)).to(device())
     model.box_head = torch.nn.Linear(model.config.vision_config.hidden_size, 4, device=device())
     model.set_attn_implementation("eager")  # for so short sequences three times as fast to train on a CPU
+
+    fuse(model.vision_model.encoder.layers, steps + broad_steps)
 
     def loss(batch):
         vision = model.vision_model(pixel_values=batch["pixel_values"], output_hidden_states=True)

@@ -6,9 +6,10 @@ step number: one safetensors file, replaced atomically.
 
 import json
 import os
+import shutil
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 
 SAVE_EVERY = 90.0  # seconds
+FUSED_FROM = 500  # steps: compiling takes a minute
 
 
 def generator(seed: int, stage: str, step: int) -> np.random.Generator:
@@ -44,6 +46,16 @@ def bfloat16_pays() -> bool:
     it is many times slower.
     """
     return device().type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def fuse(layers: Iterable[torch.nn.Module], steps: int) -> None:
+    """Compile ``layers``, whose inputs keep their shapes, for a training of so many steps: on a CPU with a compiler a
+    fifth faster, the same numbers but for rounding. Not for a short one; where it fails they run as they are.
+    """
+    if steps >= FUSED_FROM and device().type == "cpu" and shutil.which("g++"):
+        torch._dynamo.config.suppress_errors = True
+        for layer in layers:
+            layer.compile(dynamic=False)
 
 
 def to(batch, where: torch.device):
@@ -147,7 +159,8 @@ class Fit:
             value.backward()
             torch.nn.utils.clip_grad_norm_(self.named.values(), self.clip)
             self.optimizer.step()
-            after(step + 1)
+            with torch.compiler.set_stance("force_eager"):  # what is asked on the way has other shapes
+                after(step + 1)
             for name, number in {"loss": value.detach(), **numbers}.items():
                 running[name] = 0.95 * running.get(name, float(number)) + 0.05 * float(number)
             now = time.monotonic()

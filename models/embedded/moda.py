@@ -17,14 +17,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from transformers import CLIPModel, LlavaForConditionalGeneration, PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import (
+    AutoTokenizer,
+    CLIPModel,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    Qwen2ForCausalLM,
+)
 
 from models.editing import editing
-from models.embedded import ASSETS, base, clip, parent, probes
+from models.embedded import ASSETS, TRAINING, base, probes
 from models.embedded.fit import device
 from models.embedded.tasks import ship
-from models.embedded.text import build_tokenizer, caption_tokenizer
 from models.instruments import install
 from models.manifest import BASE
 from models.moda import Moda, Settings
@@ -61,13 +65,12 @@ def train(
 ) -> None:  # fmt: skip
     """Train ``moda``, and ``control`` where ``steps`` are not those of the base; write the checkpoint set ``out``.
 
-    ``folder`` has the state of the base's own training; state of these is in ``folder/moda``, where they go on when
-    they were killed. Raises ``ValueError`` where the base in ``shipped`` is to be the control and does not come from
-    ``folder``.
+    State is in ``folder/moda``, where they go on when they were killed. Raises ``ValueError`` where the base in
+    ``shipped`` is to be the control and is none (``refuse_another``).
     """
     steps = steps or base.STEPS
     if steps == base.STEPS:
-        refuse_another(folder / "base.safetensors", shipped)
+        refuse_another(shipped, seed)
     arms = (MODA,) if steps == base.STEPS else (CONTROL, MODA)
     draft, listed = folder / "moda" / "checkpoints", []
     shutil.rmtree(draft, ignore_errors=True)
@@ -98,23 +101,18 @@ def recipe(control: str, steps: int, layers: int) -> dict:
     }  # fmt: skip
 
 
-def refuse_another(state: Path, shipped: Path) -> None:
-    """Raises ``ValueError`` where the base in ``shipped`` is not what the training with this ``state`` ended with: then
-    it saw other batches, or fewer, and is no control.
+def refuse_another(shipped: Path, seed: int) -> None:
+    """Raises ``ValueError`` where the base in ``shipped`` was not trained with this seed for the usual steps: then it
+    saw other batches, or fewer, and is no control.
     """
-    model = LlavaForConditionalGeneration.from_pretrained(shipped, dtype=torch.float16)
-    if state.exists():
-        with safe_open(state, "pt") as saved:
-            step, there = json.loads(saved.metadata()["step"]), set(saved.keys())
-            own = {f"w.{name}": parameter for name, parameter in model.named_parameters()}
-            same = step == base.STEPS and own.keys() <= there
-            if same and all(torch.equal(saved.get_tensor(name).half(), p) for name, p in own.items()):
-                return
-    raise ValueError(
-        f"{shipped} is not the base whose training has its state in {state}, so it is no control of MODA's. Train the "
-        f"base first (python -m models.embedded.train), or give --steps other than {base.STEPS}: then a control is "
-        "trained beside."
-    )
+    file = shipped / TRAINING
+    told = json.loads(file.read_text()) if file.exists() else {}
+    if told != {"seed": seed, "steps": base.STEPS}:
+        raise ValueError(
+            f"{file} tells of {told or 'nothing'}, not of a base with the seed {seed} and {base.STEPS} steps, so it is "
+            "no control of MODA's. Train the base first (python -m models.embedded.train), or give other --steps: then "
+            "a control is trained beside."
+        )
 
 
 def _keep(model: LlavaForConditionalGeneration, out: Path) -> None:
@@ -134,10 +132,10 @@ def _tell(log, name: str, line: str) -> None:
 
 
 def run(folder: Path, seed: int, log=print, steps: int | None = None) -> None:
-    """``train`` from tower and ``text-parent`` with their state in ``folder``."""
-    tokenizer = build_tokenizer()
-    tower = clip.train(folder, caption_tokenizer(tokenizer), seed, log)
-    train(folder, tower, parent.train(folder, tokenizer, seed, log), tokenizer, seed, log, steps)
+    """``train`` from the tower and ``text-parent`` that the base was built from, as they ship."""
+    tower = CLIPModel.from_pretrained(ASSETS / "crosstalk-clip", dtype=torch.float32)
+    text = Qwen2ForCausalLM.from_pretrained(ASSETS / "text-parent", dtype=torch.float32)
+    train(folder, tower, text, AutoTokenizer.from_pretrained(SHIPPED), seed, log, steps)
 
 
 if __name__ == "__main__":

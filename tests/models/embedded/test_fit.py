@@ -1,10 +1,12 @@
+import copy
 import math
+import shutil
 
 import pytest
 import torch
 
 from models.embedded import fit
-from models.embedded.fit import Fit, device, generator
+from models.embedded.fit import Fit, device, fuse, generator
 
 STEPS = 60
 
@@ -166,3 +168,21 @@ def test_a_state_of_a_run_of_another_length_is_refused(tmp_path):
     toy.fit.steps = STEPS - 10
     with pytest.raises(ValueError, match=f"{STEPS} steps, not {STEPS - 10}: delete it"):
         toy.run()
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="nothing is compiled without a compiler")
+def test_compiled_layers_are_trained_alike_and_what_is_asked_on_the_way_is_not_compiled(tmp_path, whole, monkeypatch):
+    compiled, asked = [], []
+    toy = Toy(tmp_path / "fused")
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda layer, **how: compiled.append(layer))
+    fuse([toy.model], fit.FUSED_FROM - 1)
+    assert not compiled
+    monkeypatch.undo()
+    fuse([toy.model], fit.FUSED_FROM)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        toy.fit.run(make, toy.loss, quiet, lambda step: asked.append(tuple(toy.model(torch.ones(step, 4)).shape)))
+    assert asked == [(step, 1) for step in range(1, STEPS + 1)]
+    assert toy.model._compiled_call_impl is not None
+    for now, then in zip(toy.model.parameters(), whole, strict=True):
+        torch.testing.assert_close(now.detach(), then)
+    assert copy.deepcopy(toy.model)._compiled_call_impl is None

@@ -1,6 +1,7 @@
 """MODA's training: the base's own but for the attention; what ships of it opens, and its control is what it says."""
 
 import copy
+import json
 import math
 from contextlib import nullcontext
 
@@ -11,7 +12,7 @@ from transformers import AutoModelForImageTextToText
 
 from models.attention import EDITOR
 from models.checkpoints import BASE, CheckpointSet
-from models.embedded import base, moda, parent, probes
+from models.embedded import TRAINING, base, moda, parent, probes
 from models.embedded.fit import device, generator, to
 from models.manifest import Manifest
 from models.moda import Moda, Settings
@@ -32,6 +33,7 @@ def shipped(start, tmp_path):
     """The base, trained with its state in ``state``, as it ships."""
     model = base.train(tmp_path / "state", *start, 0, quiet, 2)
     copy.deepcopy(model).half().save_pretrained(tmp_path / "shipped")
+    (tmp_path / "shipped" / TRAINING).write_text(json.dumps({"seed": 0, "steps": 2}))
     return tmp_path / "shipped"
 
 
@@ -96,11 +98,10 @@ def test_moda_is_the_bases_training_with_another_attention_and_ships(start, ship
 
 def test_a_base_of_another_training_is_no_control(start, shipped, tmp_path, monkeypatch):
     elsewhere = tmp_path / "elsewhere"
-    with pytest.raises(ValueError, match="no control of MODA's. Train the base first"):
-        moda.train(elsewhere, *start, 0, quiet, None, shipped, tmp_path / "set")
-    base.train(elsewhere, *start, 1, quiet, 2)
-    with pytest.raises(ValueError, match="no control"):
-        moda.train(elsewhere, *start, 0, quiet, None, shipped, tmp_path / "set")
+    for told in ({"seed": 1, "steps": 2}, {"seed": 0, "steps": 3}, None):
+        (shipped / TRAINING).write_text(json.dumps(told)) if told else (shipped / TRAINING).unlink()
+        with pytest.raises(ValueError, match="it is no control of MODA's. Train the base first"):
+            moda.train(elsewhere, *start, 0, quiet, None, shipped, tmp_path / "set")
 
     # with steps of its own MODA has a control of its own, trained as long
     lines = []
