@@ -21,6 +21,7 @@ RIGHT, WRONG = ANSWER, "#D55E00"
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98", "#B8A800")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
+_LINE = 46  # letters of an axis' title in a line
 _INK, _GRID, _CLEAR = "#80868F", "rgba(128,134,143,0.25)", "rgba(0,0,0,0)"
 _AXIS = {
     "title": {"font": {"size": 14}}, "gridcolor": _GRID, "zerolinecolor": _GRID, "linecolor": _GRID,
@@ -45,7 +46,11 @@ TEMPLATE = go.layout.Template(
 
 
 def figure(height: int, *traces, **layout) -> go.Figure:
-    """A figure of ``height`` pixels in Crosstalk's template."""
+    """A figure of ``height`` pixels in Crosstalk's template, the title below it in lines that fit a phone."""
+    below = layout.get("xaxis", {})
+    if isinstance(title := below.get("title"), str):
+        lines = [line for part in title.split("<br>") for line in textwrap.wrap(part, _LINE, break_long_words=False)]
+        layout["xaxis"] = below | {"title": "<br>".join(lines)}
     return go.Figure(data=list(traces), layout={"template": TEMPLATE, "height": height, **layout})
 
 
