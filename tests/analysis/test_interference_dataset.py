@@ -439,6 +439,10 @@ def test_the_sentence_of_an_effect_and_its_remedy():
     assert "Of 2 checkpoints “consistent” gets most back: 20 points" in said
     assert "it loses 20 points on clean multimodal items" in said
     assert "none of 2 pictures clearly costs the base accuracy; the largest drop is +1 points under a picture" in said
+    text_heavy = next(r.panel for r in found.rows if r.kind == "text-heavy")
+    shown = sentence(found, text_heavy, "noise")
+    assert shown.startswith("A picture of noise") and "on text-heavy items: −1 points" in shown
+    assert sentence(found, text_heavy, "misleading") == said  # not measured there
     drop = next(r.drop for r in found.rows if r.condition == "misleading" and r.checkpoint == "base")
     assert f"(95 % {100 * drop.low:.0f} to {100 * drop.high:.0f})." in said
 

@@ -189,19 +189,20 @@ def recovery(found: "Accuracies") -> str:
     )
 
 
-def sentence(found: "Accuracies") -> str:
+def sentence(found: "Accuracies", panel: int | None = None, condition: str = "") -> str:
     """What the headline perturbation costs, what the best checkpoint gets back of it and costs, and what pictures do.
 
-    The headline is misleading text on image-heavy items, or where that was not measured the largest drop. It is told
-    of the first column's model, of its base where there is one. What was measured last is told first, alone.
+    The headline is ``condition`` on the items of ``panel``, or where that was not measured misleading text on
+    image-heavy items, or the largest drop. It is told of the first column's model, of its base where there is one. What
+    was measured last is told first, alone.
     """
-    said = _told(found)
+    said = _told(found, panel, condition)
     if found.newest is None or (new := _told(found.newest)) == said:
         return said
     return f"Measured now: {new} All that is shown: {said}"
 
 
-def _told(found: "Accuracies") -> str:
+def _told(found: "Accuracies", panel: int | None = None, condition: str = "") -> str:
     model, first = found.columns[0]
     column = (model, "base") if (model, "base") in found.columns else (model, first)
     who = "the base" if column[1] == "base" else f"“{first}”"
@@ -211,8 +212,9 @@ def _told(found: "Accuracies") -> str:
     if not disturbed:
         told = [f"{percent(r.accuracy.value)} of {r.n} {r.kind} items ({_range(r.accuracy)})" for r in rows]
         return f"As asked, {who} answers {listed(told)} correctly; nothing was disturbed."
-    head = next((r for r in disturbed if (r.kind, r.condition) == _FIRST), None)
-    head = head or max(disturbed, key=lambda r: r.drop.value)
+    chosen = [r for r in disturbed if (r.panel, r.condition) == (panel, condition)]
+    usual = [r for r in disturbed if (r.kind, r.condition) == _FIRST]
+    head = next(iter((*chosen, *usual)), None) or max(disturbed, key=lambda r: r.drop.value)
     drop, what, where = head.drop, _WHAT[head.condition], f"on {head.kind} items"
     before = next(r.accuracy.value for r in rows if r.panel == head.panel and r.drop is None)
     change = f"{_number(-drop.value, sign=True)} points"

@@ -60,6 +60,10 @@ def _places(found: Accuracies) -> dict[str, int]:
     return {k if k not in kinds[:i] else f"{k}: {found.panels[i].set}": i for i, k in enumerate(kinds)}
 
 
+def _chosen(shown: Shown) -> int | None:
+    return _places(shown.result).get(shown["items"])
+
+
 def _controls(raw, result: Accuracies | None) -> tuple:
     kinds = [(k.title, k.name) for k in KINDS.values()]
     panels = {key: result.panels[i] for key, i in _places(result).items()} if result else {}
@@ -94,9 +98,9 @@ SETS = Section(
     label="small", paper=("Diagnosing and Mitigating Modality Interference", "https://arxiv.org/abs/2505.19616"),
     of=SET, long=True, measure=_measured, kept=_kept,
     costs="the model on the left, in a few minutes; it joins what is shown", sentence=figure.sentence,
+    shown_sentence=lambda shown: figure.sentence(shown.result, _chosen(shown), shown["under"]),
     views=(
-        View("chart", lambda shown: figure.remedies(shown.result, _places(shown.result).get(shown["items"]),
-                                                    shown["under"], _segment(shown))),
+        View("chart", lambda shown: figure.remedies(shown.result, _chosen(shown), shown["under"], _segment(shown))),
         View("all", lambda shown: figure.accuracy(shown.result, _segment(shown)), folded="All sets and disturbances"),
         View("table", lambda shown: figure.table(shown.result, _segment(shown)), html=True,
              folded="All numbers: drops and flips"),
