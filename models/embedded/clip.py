@@ -22,7 +22,7 @@ from models.embedded.scenes import ANGLES, Scene, dressed, placed, random_scene
 from models.embedded.text import IMAGE_SIZE, PATCH_SIZE, VOCABULARY, build_image_processor
 
 BATCH, STEPS, PEAK = 160, 1100, 1.5e-3
-BROAD_STEPS, BROAD_PEAK = 1200, 1.2e-3
+BROAD_STEPS, BROAD_PEAK = 1600, 1.2e-3
 EVERYDAY, ANYTHING = 32, 64  # images of a batch that are scenes of everyday concepts, and of any drawings
 EVERY = 200  # steps of the second part between two measurements of retrieval
 BROAD_EVERYDAY, BROAD_ANYTHING = 24, 40  # the same in the second part: more single drawings, so more names

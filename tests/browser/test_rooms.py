@@ -219,7 +219,7 @@ let late = 1;
 window.fetch = async (where, how) => {
   const answer = await there(where, how);
   const joins = String(where.url ?? where).includes('queue/join');
-  if (joins && late-- > 0) await new Promise(done => setTimeout(done, 9000));
+  if (joins && late-- > 0) await new Promise(done => { window.come = done; });
   return answer;
 };"""
 
@@ -237,7 +237,8 @@ def test_an_own_set_of_a_visitor_is_measured_and_stays(page, tmp_path):
     expect(section.locator(".file-preview tr")).to_have_count(2)
     section.locator(".run").click()
     expect(section.locator(".told .sentence")).to_contain_text("n = 3", timeout=60_000)
-    page.wait_for_timeout(9000)
+    page.evaluate("come()")
+    page.wait_for_timeout(2000)
     expect(section.locator(".told .sentence")).to_contain_text("n = 3")
     older = section.locator(".told.older")
     expect(older).to_have_count(0)
