@@ -12,8 +12,6 @@ from analysis.charts import IMAGE, NEUTRAL, TEXT, figure, reach, upright
 from analysis.statistics import Estimate
 from analysis.table import Head, Table
 from analysis.wording import between, brief, listed, percent, plural, share, signed, verdict
-from models.catalog import embedded
-from models.embedded import taught
 
 if TYPE_CHECKING:
     from analysis.interference.conflict.measure import Conflicts
@@ -164,10 +162,8 @@ def sentence(found: "Conflicts") -> str:
     """What many conflicts show: who is followed, whether relative uncertainty tells, what happens between layers."""
     counted, total = int(found.counted.sum()), len(found.seen)
     if not counted:
-        checkpoint, names = found.provenance.checkpoint, " ".join(found.seen)
-        unseen = taught.unseen(names, checkpoint) if embedded(found.provenance.model) else ()
-        told = [thing.a for thing in unseen[:_NAMED]] + ["others"] * (len(unseen) > _NAMED)
-        why = f" The checkpoint {checkpoint} was not yet shown {listed(told)}." if told else ""
+        told = [*found.unseen[:_NAMED], *["others"] * (len(found.unseen) > _NAMED)]
+        why = f" The checkpoint {found.provenance.checkpoint} was not yet shown {listed(told)}." if told else ""
         return (
             f"None of the {total} conflicts counts, so nothing can be told. For one to count, the text alone and the "
             f"picture alone must each be answered rightly ({percent(found.right_text.mean())} and "

@@ -22,6 +22,7 @@ from analysis.table import Table
 from models import catalog
 from models.answers import follows
 from models.checkpoints import BASE
+from models.embedded import taught
 from models.embedded.concepts import TASKS
 from models.embedded.conflict_sets import COVERS, OCCLUSIONS, RELIABILITY, WORDINGS, Triplet, digest, triplets
 from models.errors import InputError, ModelError, OutOfMemory
@@ -93,6 +94,13 @@ class Conflicts(Result):
     @property
     def counted(self) -> np.ndarray:
         return self.right_text & self.right_image & (self.followed >= 0)
+
+    @property
+    def unseen(self) -> list[str]:
+        """What is drawn that a checkpoint of the embedded default was not shown in training, with articles."""
+        by = self.provenance
+        things = taught.unseen(" ".join(self.seen), by.checkpoint) if catalog.embedded(by.model) else ()
+        return [thing.a for thing in things]
 
     @property
     def following_text(self) -> Estimate:
