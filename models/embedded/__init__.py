@@ -8,4 +8,4 @@ SHIPPED_DTYPE = "float32"
 """Type of the weights that gave the measurements in the box, whatever the device here computes in."""
 
 TRAINING = "training.json"
-"""Beside the weights of tower, ``text-parent`` and base: the seed and steps of their training."""
+"""Beside the weights of tower, ``text-parent`` and base: seed and steps of their training, and what was measured."""

@@ -32,7 +32,7 @@ from models.embedded.pictures import LOOKS, TRAINED_STYLES
 from models.embedded.scenes import Scene, dressed, random_scene
 from models.embedded.text import IMAGE, IMAGE_SIZE
 
-BATCH, LENGTH, STEPS = 32, 160, 4000
+BATCH, LENGTH, STEPS = 32, 160, 3000
 PEAK, TOWER_PEAK = 1.2e-3, 6e-4
 COUNTS = (1, 1, 2, 2, 3, 4)  # of drawings in a scene: more of the clear cases
 SKEW = 0.5  # how often a thing comes with its partner in training scenes

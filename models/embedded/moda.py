@@ -107,11 +107,11 @@ def refuse_another(shipped: Path, seed: int) -> None:
     """
     file = shipped / TRAINING
     told = json.loads(file.read_text()) if file.exists() else {}
-    if told != {"seed": seed, "steps": base.STEPS}:
+    if (told.get("seed"), told.get("steps")) != (seed, base.STEPS):
         raise ValueError(
-            f"{file} tells of {told or 'nothing'}, not of a base with the seed {seed} and {base.STEPS} steps, so it is "
-            "no control of MODA's. Train the base first (python -m models.embedded.train), or give other --steps: then "
-            "a control is trained beside."
+            f"{file} does not tell of a base with the seed {seed} and {base.STEPS} steps, so it is no control of "
+            "MODA's. Train the base first (python -m models.embedded.train), or give other --steps: then a control is "
+            "trained beside."
         )
 
 

@@ -36,15 +36,16 @@ def train_base(folder: Path, seed: int, out: Path, log) -> None:
     tokenizer = build_tokenizer()
     captions = caption_tokenizer(tokenizer)
     tower = clip.train(folder, captions, seed, log).half().float()
-    for style in STYLES:
-        log(f"contrastive R@1 among all names, drawings in {style}: {clip.recall(tower, captions, style):.1%}")
-    _save(tower, out / CLIP.name, captions, build_image_processor(), seed=seed, steps=clip.STEPS + clip.BROAD_STEPS)
+    found = {f"R@1 among all names, {style}": clip.recall(tower, captions, style) for style in STYLES}
+    steps = clip.STEPS + clip.BROAD_STEPS
+    _save(tower, out / CLIP.name, captions, build_image_processor(), seed=seed, steps=steps, measured=found)
     text = parent.train(folder, tokenizer, seed, log).half().float()
     _save(text, out / PARENT.name, tokenizer, seed=seed, steps=parent.STEPS)
     mini = base.train(folder, tower, text, tokenizer, seed, log).half().float()
-    _save(mini, out / MINI.name, build_processor(tokenizer), seed=seed, steps=base.STEPS)
-    for cell, (share, count) in probes.measure(mini, tokenizer, probes.cells(MEASURED, seed + 1)).items():
-        log(f"{cell}: {share:.1%} of {count}")
+    asked = probes.cells(MEASURED, seed + 1)
+    found = {cell: {"right": r, "n": n} for cell, (r, n) in probes.measure(mini, tokenizer, asked).items()}
+    _save(mini, out / MINI.name, build_processor(tokenizer), seed=seed, steps=base.STEPS, measured=found)
+    log(f"measured: {json.dumps(found)}")
 
 
 def take(trained: Path) -> None:
@@ -69,12 +70,12 @@ def run(folder: Path, seed: int, log, moda_steps: int | None = None) -> None:
     moda.run(folder, seed, log, moda_steps)
 
 
-def _save(model, out: Path, *parts, **training: int) -> None:
-    """Write ``model`` in half precision, its processor parts, and what it was trained with."""
+def _save(model, out: Path, *parts, **training) -> None:
+    """Write ``model`` in half precision, its processor parts, and what it was trained with and can do."""
     copy.deepcopy(model).half().cpu().save_pretrained(out)
     for part in parts:
         part.save_pretrained(out)
-    (out / TRAINING).write_text(json.dumps(training) + "\n")
+    (out / TRAINING).write_text(json.dumps(training, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration, Qwen2ForCausalLM
 
 from models.embedded import TRAINING, base, clip, parent, probes, train
+from models.embedded.pictures import STYLES
 from tests.models.embedded.test_base import quiet, small_text, small_tower
 
 
@@ -21,11 +22,11 @@ def test_the_base_starts_from_tower_and_text_as_they_are_written_and_all_three_a
     torch.manual_seed(0)
     monkeypatch.setattr(train, "build_tokenizer", lambda: tokenizer)
     monkeypatch.setattr(clip, "train", lambda *_: small_tower())
-    monkeypatch.setattr(clip, "recall", lambda *_: 0.0)
+    monkeypatch.setattr(clip, "recall", lambda *_: 0.25)
     monkeypatch.setattr(parent, "train", lambda *_: Qwen2ForCausalLM(small_text(tokenizer)))
     monkeypatch.setattr(base, "train", tuned)
     monkeypatch.setattr(probes, "cells", lambda *_: [])
-    monkeypatch.setattr(probes, "measure", lambda *_: {})
+    monkeypatch.setattr(probes, "measure", lambda *_: {"naming, plain": (0.5, 4)})
     for name in ("CLIP", "PARENT", "MINI"):
         monkeypatch.setattr(train, name, tmp_path / "shipped" / getattr(train, name).name)
     train.MINI.mkdir(parents=True)
@@ -44,4 +45,6 @@ def test_the_base_starts_from_tower_and_text_as_they_are_written_and_all_three_a
     assert AutoTokenizer.from_pretrained(train.MINI).get_vocab() == tokenizer.get_vocab()
     told = [json.loads((folder / TRAINING).read_text()) for folder in (train.CLIP, train.PARENT, train.MINI)]
     steps = (clip.STEPS + clip.BROAD_STEPS, parent.STEPS, base.STEPS)
-    assert told == [{"seed": 3, "steps": n} for n in steps]
+    assert [(of["seed"], of["steps"]) for of in told] == [(3, n) for n in steps]
+    assert told[0]["measured"] == {f"R@1 among all names, {style}": 0.25 for style in STYLES}
+    assert told[2]["measured"] == {"naming, plain": {"right": 0.5, "n": 4}}
