@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from models.mllm import MLLM
 
 EMBEDDED = "crosstalk-mini"
+NEXT = "crosstalk-mini-2"  # its next base, whose checkpoints are still to be trained
 _TASKS = "sequential"  # its checkpoint set of one task after another
 _ASSETS = Path(__file__).resolve().parents[1] / "assets" / "embedded"
 _PRESETS = {
@@ -100,14 +101,14 @@ def _unsettled(name: str) -> str:
 
 
 def embedded(name: str) -> bool:
-    """Whether an entry is the embedded model, with any of its checkpoint sets."""
-    return name == EMBEDDED or name.startswith(f"{EMBEDDED} (")
+    """Whether an entry is the embedded model, with any of its checkpoint sets, or its next base."""
+    return name in (EMBEDDED, NEXT) or name.startswith(f"{EMBEDDED} (")
 
 
 @cache
 def _embedded(assets: Path) -> list[Entry]:
-    """The embedded model, once for each of its checkpoint sets: the tasks' first, under the model's own name. Read
-    once: what is in the box stays as it is.
+    """The embedded model, once for each of its checkpoint sets: the tasks' first, under the model's own name; and its
+    next base, which has none. Read once: what is in the box stays as it is.
     """
     source, tasks = assets / EMBEDDED, assets / "checkpoints" / _TASKS
     held = _counted(source)
@@ -122,6 +123,9 @@ def _embedded(assets: Path) -> list[Entry]:
             names, how = tuple(c.name for c in manifest.checkpoints), manifest.method.split(":")[0]
             title = name if folder == tasks else f"{how[0].upper()}{how[1:]} · {EMBEDDED}"
             found.append(Entry(name, str(source), True, "", names, folder, held, title=title))
+    if (following := assets / "next" / EMBEDDED).is_dir():
+        title = f"Reads busier pictures, no checkpoints yet · {NEXT}"
+        found.append(Entry(NEXT, str(following), True, "", (), parameters=_counted(following), title=title))
     return found
 
 

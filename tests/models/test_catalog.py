@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from models import catalog, devices, hub, manifest
+from models.embedded import phrases as P
 from models.errors import CheckpointError, ModelError
 from models.shelf import Shelf
 
@@ -44,12 +45,18 @@ def test_other_sets_of_the_embedded_default_share_its_weights(monkeypatch, tmp_p
             shutil.rmtree(other)
     shutil.copytree(folder / "checkpoints" / "sequential", folder / "checkpoints" / "other")
     (folder / "checkpoints" / "unfinished").mkdir()
-    names = [e.name for e in catalog.entries()][:4]
-    assert names[:3] == ["crosstalk-mini", "crosstalk-mini (other)", "crosstalk-mini (unfinished)"]
-    assert [catalog.embedded(name) for name in names] == [True, True, True, False]
+    names = [e.name for e in catalog.entries()][:5]
+    assert names[:4] == ["crosstalk-mini", "crosstalk-mini (other)", "crosstalk-mini (unfinished)", catalog.NEXT]
+    assert [catalog.embedded(name) for name in names] == [True, True, True, True, False]
     assert not catalog.parse("crosstalk-mini (unfinished)").available
     one, other = catalog.open_model(), catalog.open_model("crosstalk-mini (other)")
     assert one.model is other.model and one.lock is other.lock and one.checkpoints is not other.checkpoints
+
+
+def test_the_next_base_opens_without_checkpoints():
+    model = catalog.open_model(catalog.NEXT)
+    assert model.checkpoint_names == ("base",) and model.model.config.text_config.num_hidden_layers == 12
+    assert model.answers([model.encode(None, "hello")])[0].strip() == P.SELF
 
 
 def test_presets_that_cannot_run_here_say_why():
