@@ -451,7 +451,8 @@ def _placed(view: View, drawn):
 def _caution(section: Section, asked: Asked) -> str:
     if section.of not in (INPUT, PICTURE) or not catalog.embedded(asked.model):
         return ""
-    why = untaught(asked.known, asked.path, asked.question if section.of == INPUT else "", asked.checkpoint)
+    question = asked.question if section.of == INPUT else ""
+    why = untaught(asked.known, asked.path, question, asked.checkpoint, asked.model)
     return f'<p class="caution">{escape(why)}</p>' if why else ""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from analysis.wording import listed
+from models.catalog import EMBEDDED, NEXT
 from models.embedded import taught
 from models.embedded.concepts import CONCEPTS, TASKS
 from models.embedded.questions import Turn, for_task, recognised
@@ -62,8 +63,10 @@ def questions_about(scene: Scene) -> Known:
     return Known(scene, tuple(t for t in turns if t is not None))
 
 
-def untaught(known: Known | None, path: str | None, question: str, checkpoint: str = BASE) -> str:
-    """Why what a checkpoint of the embedded default says of this picture (``path``) and question is a guess, every
+def untaught(
+    known: Known | None, path: str | None, question: str, checkpoint: str = BASE, model: str = EMBEDDED
+) -> str:
+    """Why what a checkpoint of an embedded ``model`` says of this picture (``path``) and question is a guess, every
     reason in one sentence; empty where it was taught to answer the like: a picture made of its drawings, and a
     question in words and in a form that its own have, about things that it was shown, the true answer among them.
     """
@@ -71,13 +74,13 @@ def untaught(known: Known | None, path: str | None, question: str, checkpoint: s
     turn = known.turn(question) if known else None
     if path and (unseen := taught.unseen(f"{question} {turn.answer if turn else ''}", checkpoint)):
         why.append(f"was not yet shown {listed([thing.a for thing in unseen])} at the checkpoint {checkpoint}")
-    if question.strip() and not turn:
+    if question.strip() and not turn and model != NEXT:  # which says itself what it does not know, and met more words
         if strange := taught.strange(question):
             told = [f"“{word}”" for word in strange[:_NAMED]] + ["others"] * (len(strange) > _NAMED)
             why.append(f"was not taught the word{'s' * (len(strange) > 1)} {listed(told)}")
         if taught.odd(question, alone=path is None):
             why.append("was not taught to answer questions like this one")
-    return f"Treat this as a guess: crosstalk-mini {'; it '.join(why)}." if why else ""
+    return f"Treat this as a guess: {model.partition(' (')[0]} {'; it '.join(why)}." if why else ""
 
 
 @cache

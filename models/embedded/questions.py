@@ -420,8 +420,8 @@ def for_task(rng, task: str, scene: Scene, pool) -> Turn | None:
 
 def recognised(question: str, scene: Scene) -> Turn | None:
     """What ``question`` asks, with its true answer, where it is a wording of ``exist``, ``count``, ``count_all``,
-    ``name``, ``name_zone``, ``name_kind`` or ``ground`` that the scene allows; None where it is not. Capitals,
-    marks, articles and *please* make no difference.
+    ``count_kind``, ``name``, ``name_zone``, ``name_kind`` or ``ground`` that the scene allows; None where it is not.
+    Capitals, marks, articles and *please* make no difference.
     """
     answered, of = _askable().get(_bare(question), (None, None))
     found = answered(scene, of) if answered else None
@@ -433,7 +433,8 @@ def _exists(scene: Scene, of: str) -> Turn:
 
 
 def _counted(scene: Scene, of: str | None) -> Turn:
-    return Turn("", str(scene.counts[of] if of else len(scene.items)), "numeral")
+    """Of a thing, of a kind, or of all."""
+    return Turn("", str(sum(of in (None, item.name, CONCEPTS[item.name].kind) for item in scene.items)), "numeral")
 
 
 def _named(scene: Scene, of: str | None) -> Turn | None:
@@ -457,7 +458,9 @@ def _askable() -> dict[tuple[str, ...], tuple[Callable[[Scene, str | None], Turn
     """By the bare words of a question: what answers it about a scene, and the thing, zone or kind it is about."""
     found = {_bare(w): (_counted, None) for w in P.COUNT_ALL} | {_bare(w): (_named, None) for w in P.NAME}
     found |= {_bare(w.format(zone=zone)): (_named, zone) for zone in ZONES for w in P.NAME_ZONE}
-    found |= {_bare(w.format(kind=kind, akind=kind)): (_named, kind) for kind in KINDS[:-1] for w in P.NAME_KIND}
+    for kind in KINDS[:-1]:
+        found |= {_bare(w.format(kind=kind, akind=kind)): (_named, kind) for w in P.NAME_KIND}
+        found |= {_bare(w.format(plural=f"{kind}s", a=kind)): (_counted, kind) for w in P.COUNT}
     for name, of in CONCEPTS.items():
         for answered, wordings in ((_exists, P.EXIST), (_counted, P.COUNT), (_placed, P.GROUND)):
             found |= {_bare(w.format(name=name, a=of.a, plural=of.plural)): (answered, name) for w in wordings}

@@ -49,8 +49,13 @@ def train_base(folder: Path, seed: int, out: Path, log) -> None:
 
 
 def take(trained: Path) -> None:
-    """Ship the tower, ``text-parent`` and base that ``train_base`` wrote below ``trained``."""
-    for part in (CLIP, PARENT, MINI):
+    """Ship the tower, ``text-parent`` and base that ``train_base`` wrote below ``trained``; all three or, with a
+    ``ValueError``, none.
+    """
+    parts = (CLIP, PARENT, MINI)
+    if missing := [part.name for part in parts if not (trained / part.name / TRAINING).is_file()]:
+        raise ValueError(f"{trained} lacks {', '.join(missing)}: --base writes them, each with {TRAINING} last.")
+    for part in parts:
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(trained / part.name, part)
 
@@ -81,8 +86,9 @@ def _save(model, out: Path, *parts, **training) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--base", type=Path, metavar="FOLDER", help="stop after the base; FOLDER gets what is trained")
-    parser.add_argument("--from", dest="taken", type=Path, metavar="FOLDER", help="ship such a base, and go on from it")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--base", type=Path, metavar="FOLDER", help="stop after the base; FOLDER gets what is trained")
+    either.add_argument("--from", dest="taken", type=Path, metavar="FOLDER", help="ship such a base, and go on from it")
     about = f"of MODA, and of a control of its own where they are not {base.STEPS}"
     parser.add_argument("--moda-steps", type=int, metavar="STEPS", help=about)
     chosen = parser.parse_args()

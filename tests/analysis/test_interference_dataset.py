@@ -619,6 +619,7 @@ def test_the_embedded_model_is_one_model_under_readable_names():
     assert named(MITIGATION, "plain") == ("crosstalk-mini", "plain")
     assert named("crosstalk-mini", "naming") == ("crosstalk-mini", "naming")
     assert named("crosstalk-mini (ewc)", "naming") == ("crosstalk-mini", "naming (ewc)")
+    assert named(catalog.NEXT, "base") == (catalog.NEXT, "base")  # another base: its numbers are its own
     assert named("owner/name", "base") == ("owner/name", "base")
 
 

@@ -10,6 +10,7 @@ from analysis import section
 from analysis.bar import Known, composer, examples, untaught, view
 from analysis.bar.known import questions_about
 from analysis.wording import listed
+from models.catalog import NEXT
 from models.embedded import questions
 from models.embedded.concepts import CONCEPTS
 from models.embedded.questions import box_text
@@ -42,6 +43,14 @@ def test_a_guess_is_told_with_every_reason(question, why):
     known = examples()["bee-and-flower"].known
     assert reasons(known, "bee.png", question) == why
     assert reasons(None, "mine.png", question) == [PHOTO, *why]
+
+
+def test_the_next_base_is_told_of_by_its_name_and_what_it_was_taught_more_is_no_guess():
+    known = examples()["bee-and-flower"].known
+    assert untaught(known, "x.png", "What is another word for a bee?", "base", NEXT) == ""
+    assert untaught(known, "x.png", "hello", "base", NEXT) == ""
+    told = untaught(None, "mine.png", "Is there a fox?", "base", NEXT)
+    assert told == f"Treat this as a guess: {NEXT} {PHOTO}; it was not yet shown a fox at the checkpoint base."
 
 
 def reasons(*asked) -> list[str]:

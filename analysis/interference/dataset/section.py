@@ -27,7 +27,7 @@ _FORMAT = (
 
 def _plain(block: Block) -> Block:
     """The block under a readable name: the embedded model is one model, whichever of its checkpoint sets is open."""
-    if not catalog.embedded(block.model):
+    if not catalog.embedded(block.model) or block.model == catalog.NEXT:
         return block
     of = block.model.removeprefix(catalog.EMBEDDED).strip(" ()")
     whose = "" if block.checkpoint == BASE or block.model == sets.MITIGATION or not of else f" ({of})"

@@ -311,6 +311,16 @@ def test_all_wordings_are_used(maker):
     assert all(any(re.fullmatch(p, q, re.I | re.S) for p in patterns) for q in heard)
 
 
+_RECOGNISED = (Q.exist, Q.count, Q.count_all, Q.count_kind, Q.name, Q.name_zone, Q.name_kind, Q.ground)
+
+
+@pytest.mark.parametrize("maker", _RECOGNISED, ids=lambda m: m.__name__)
+def test_what_a_maker_asks_is_recognised_with_the_same_answer(maker):
+    for scene, turn in asked(maker, 400):
+        found = Q.recognised(turn.question.lower().rstrip("?."), scene)
+        assert (found.answer, found.style) == (turn.answer, turn.style), turn.question
+
+
 @pytest.mark.parametrize("maker", [*ABOUT_TEXT, Q.goes_with])
 def test_text_questions_have_fifteen_wordings(maker):
     names = re.compile(rf"\b(an? |some )?({'|'.join([*WORDS, *KINDS])})s?\b", re.I)

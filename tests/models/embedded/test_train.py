@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel, LlavaForConditionalGeneration, Qwen2ForCausalLM
 
@@ -31,6 +32,10 @@ def test_the_base_starts_from_tower_and_text_as_they_are_written_and_all_three_a
         monkeypatch.setattr(train, name, tmp_path / "shipped" / getattr(train, name).name)
     train.MINI.mkdir(parents=True)
     (train.MINI / "of the base before.txt").write_text("")
+
+    with pytest.raises(ValueError, match="lacks crosstalk-clip, text-parent, crosstalk-mini"):
+        train.take(tmp_path / "trained")
+    assert train.MINI.exists()  # what ships is as it was
 
     train.train_base(tmp_path, 3, tmp_path / "trained", quiet)
     train.take(tmp_path / "trained")
