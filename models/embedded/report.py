@@ -13,16 +13,16 @@ from safetensors import safe_open
 from transformers import AutoTokenizer, CLIPModel
 
 from models.answers import score
-from models.catalog import EMBEDDED, entries, open_model
+from models.catalog import EMBEDDED, NEXT, entries, open_model
 from models.checkpoints import BASE
-from models.embedded import base, clip, evalsets
+from models.embedded import ASSETS, TRAINING, base, clip, evalsets
 from models.embedded import questions as Q
 from models.embedded.concepts import CONCEPTS, PARTNERS, TASKS, learnt_in
 from models.embedded.fit import generator
 from models.embedded.pictures import STYLES, TRAINED_STYLES, UNSEEN_STYLE, table
 from models.embedded.scenes import random_scene
 from models.embedded.text import IMAGE_SIZE
-from models.embedded.train import CLIP, SEQUENTIAL
+from models.embedded.train import CLIP, MINI, SEQUENTIAL
 from models.embedded.worlds import WORLDS
 from models.errors import CheckpointError
 from models.evaluation import interval
@@ -149,6 +149,26 @@ def _retrieval() -> str:
     return _table([f"image to text, among {names} names", "R@1", "n"], rows)
 
 
+def following() -> list[str]:
+    """What the next base was measured to do when its training was over; nothing where none ships."""
+    files = [ASSETS / "next" / part.name / TRAINING for part in (MINI, CLIP)]
+    if not all(file.is_file() for file in files):
+        return []
+    base_told, tower_told = (json.loads(file.read_text()) for file in files)
+    drawn = {f"R@1 among all names, {style}": sum(row["style"] == style for row in table()) for style in STYLES}
+    found = [(cell, of["right"], of["n"]) for cell, of in base_told["measured"].items()]
+    found += [(cell, right, drawn[cell]) for cell, right in tower_told["measured"].items()]
+    rows = [[cell, _cell((np.arange(n) < round(right * n)).astype(float)), str(n)] for cell, right, n in found]
+    about = (
+        f"In the box as {NEXT}, without checkpoints yet: {base_told['steps']:,} steps, one seed. Right to the letter: "
+        "every token of the true answer is the likeliest after those before it. Scenes of a seed that no training "
+        "used, in styles seen where it does not say otherwise, of one or two drawings where they are named or counted; "
+        f"photo: crops that no training had, nor marble, nor {UNSEEN_STYLE}, the style never seen. The row of false "
+        "“nothing” is how often known things got that answer, the last ones are of its tower."
+    )
+    return ["## The next base", about, _table(["what is asked", "share", "n"], rows)]
+
+
 def _cost(folder: Path, before: str) -> str:
     """Steps and minutes of every finished stage whose state is kept below ``folder``, in the order they ended.
 
@@ -244,6 +264,7 @@ def card(before: str = "") -> str:
         *_worlds(),
         "## Contrastive retrieval (drawing on white, own name among all)",
         _retrieval(),
+        *following(),
         "## Speed",
         _speed(mllm),
         "## Training cost",
